@@ -1,0 +1,1 @@
+"""Turns graded medical photographs into a static teaching atlas."""

@@ -1,0 +1,51 @@
+"""What can go wrong, as one tree.
+
+AtlasError
+ +-- ConfigurationError      settings that cannot be used; lists every fault at once
+ +-- DatasetError            no usable photographs, or a grade table that cannot be understood
+ |    +-- UnreadableImageError   one file is not a photograph; a build leaves it out and goes on
+ +-- ScorerError             a bundle or a trunk's weights that cannot be used
+ |    +-- WeightsMissingError    weights are not on this machine and cannot be fetched
+ +-- StoreError              the store or the output folder cannot be read or written
+
+Every message names the file, row or setting, says what was expected, and what to do.
+"""
+
+
+class AtlasError(Exception):
+    """Base of all errors that atlas raises on purpose.
+
+    Parameters
+    ----------
+    message : what is wrong, naming the file, row or setting.
+    remedy : what the user can do about it; empty if nothing can be said.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message if not remedy else f"{message}\n  What to do: {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+class ConfigurationError(AtlasError):
+    """Settings that cannot be used."""
+
+
+class DatasetError(AtlasError):
+    """No usable photographs, or a grade table that cannot be understood."""
+
+
+class UnreadableImageError(DatasetError):
+    """One file cannot be decoded as a photograph."""
+
+
+class ScorerError(AtlasError):
+    """A scorer bundle or a trunk's weights cannot be used."""
+
+
+class WeightsMissingError(ScorerError):
+    """Weights are not on this machine and cannot be fetched."""
+
+
+class StoreError(AtlasError):
+    """The store or the output folder cannot be read or written."""

@@ -1,0 +1,265 @@
+"""What flows between the stages: frozen records of arrays.
+
+Records are joined by image_id or patch_id, never by position across records. Arrays are read-only by convention. "Grade units" are
+the units of the dataset's own scale: with grades 0 to 4, a drop of 0.5 is half a grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An ordinal scale of named grades, consecutive whole numbers from `lowest`.
+
+    `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
+    disease has no such notion.
+    """
+
+    lowest: int = 0
+    names: tuple[str, ...] = ("normal", "mild", "moderate", "severe", "proliferative")
+    referable: int | None = 2
+    disease: str = "diabetic retinopathy"
+
+    @property
+    def highest(self) -> int:
+        return self.lowest + len(self.names) - 1
+
+    @property
+    def span(self) -> int:
+        """Grade units between the lowest and the highest grade."""
+        return len(self.names) - 1
+
+    @property
+    def grades(self) -> tuple[int, ...]:
+        return tuple(range(self.lowest, self.highest + 1))
+
+    def name(self, grade: int) -> str:
+        return self.names[grade - self.lowest]
+
+    def to_unit(self, grade: float) -> float:
+        """Map a grade to 0..1, the sigmoid's scale."""
+        return (grade - self.lowest) / self.span
+
+    def from_unit(self, value: float) -> float:
+        """Map 0..1 back to grade units."""
+        return self.lowest + value * self.span
+
+
+DIABETIC_RETINOPATHY = Scale()
+
+
+@dataclass(frozen=True)
+class GradedImage:
+    """One photograph. `image_id` is the first 16 hex digits of its bytes' sha256."""
+
+    image_id: str
+    path: Path
+    grade: int | None = None
+    patient: str | None = None
+    eye: str | None = None  # "left" or "right"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photographs in ascending image_id, each id once."""
+
+    images: tuple[GradedImage, ...]
+    scale: Scale = DIABETIC_RETINOPATHY
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        return tuple(image.image_id for image in self.images)
+
+    @property
+    def graded(self) -> bool:
+        return any(image.grade is not None for image in self.images)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What reading a dataset left out or had to decide, by name. For the terminal only: names never reach a page.
+
+    Each field lists readable lines such as `10_left: no file in IMAGES`.
+    """
+
+    layout: str
+    rows_without_file: tuple[str, ...] = ()
+    files_without_row: tuple[str, ...] = ()
+    grades_off_scale: tuple[str, ...] = ()
+    conflicting_duplicates: tuple[str, ...] = ()
+    identical_files: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The square round the retina, in source pixels (after EXIF orientation). May reach beyond the picture: there it is black."""
+
+    top: int
+    left: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """One photograph, ready for a trunk.
+
+    pixels : uint8 (S, S, 3) RGB, prepared.   photograph : uint8 (S, S, 3) RGB, the same crop in its own colours.
+    retina : bool (S, S), true on the retina.   frame : the crop in source pixels.
+    """
+
+    image_id: str
+    pixels: ByteArray
+    photograph: ByteArray
+    retina: BoolArray
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """Last spatial maps of a trunk. values : float32 (n, C, h, w); stride in prepared pixels per cell."""
+
+    image_ids: tuple[str, ...]
+    values: FloatArray
+    stride: float
+
+
+@dataclass(frozen=True)
+class CellSums:
+    """What each cell adds to the head's first layer.
+
+    values : float32 (n, h*w, H), s_c = W_c x_c (row-major cells).   bias : float32 (H,), so that z = bias + values.sum(1).
+    """
+
+    image_ids: tuple[str, ...]
+    values: FloatArray
+    bias: FloatArray
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient."""
+
+    image_ids: tuple[str, ...]
+    severity: FloatArray
+    out_of_fold: bool
+
+    def of(self) -> dict[str, float]:
+        return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}
+
+
+@dataclass(frozen=True)
+class SaliencyMaps:
+    """values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false. inside : bool (n, h, w), cell on the retina."""
+
+    image_ids: tuple[str, ...]
+    method: str
+    values: FloatArray
+    inside: BoolArray
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Salient windows.
+
+    patch_ids : `{image_id}-{row:02d}{col:02d}w{window}`.   cells : int64 (m, 3) of row, col, window.
+    boxes : int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
+    drop : float32 (m,) in grade units.   descriptors : float32 (m, d).
+    threshold : the drop above which a window counts, in grade units.   quantile : the quantile of all drops that gave the
+    threshold, or None where it was set outright.
+    """
+
+    patch_ids: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    cells: IntArray
+    boxes: IntArray
+    drop: FloatArray
+    descriptors: FloatArray
+    threshold: float
+    quantile: float | None = None
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """labels : int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
+    distances : float32 (m,), each patch to its own centroid (small = typical)."""
+
+    patch_ids: tuple[str, ...]
+    labels: IntArray
+    centroids: FloatArray
+    distances: FloatArray
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """xy : float32 (m, 2), unitless."""
+
+    patch_ids: tuple[str, ...]
+    xy: FloatArray
+    method: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """image_ids in ascending severity. disagreement : grade units, score read as a grade minus human grade; NaN without a grade."""
+
+    image_ids: tuple[str, ...]
+    severity: FloatArray
+    disagreement: FloatArray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Agreement of scores with human grades: `figures` name -> value; `by_grade` one row of figures per grade."""
+
+    figures: Mapping[str, float]
+    by_grade: tuple[Mapping[str, float], ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an atlas was made. `settings`, `versions`, `hashes`, `counts`: plain JSON values. `card`: the scorer's card in Markdown.
+
+    `notes` are sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn.
+    """
+
+    title: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    hashes: Mapping[str, str]
+    counts: Mapping[str, int]
+    scorer: str
+    card: str
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Everything that the site shows, without pixels and feature maps."""
+
+    dataset: Dataset
+    scores: Scores
+    maps: SaliencyMaps
+    strip: Strip
+    provenance: Provenance
+    patches: Patches | None = None
+    clusters: Clusters | None = None
+    embedding: Embedding | None = None
+    evaluation: Evaluation | None = None
+    frames: Mapping[str, Frame] = field(default_factory=dict)
