@@ -1,0 +1,67 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PHOTOGRAPHS = Path(os.environ.get("ATLAS_PHOTOGRAPHS", Path(__file__).resolve().parents[2] / "shared" / "data"))
+WEIGHTS = PHOTOGRAPHS.parent / "weights"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The folder of real photographs; the test is skipped where it does not stand."""
+    if not (PHOTOGRAPHS / "eyepacs-colour").is_dir():
+        pytest.skip("no real photographs beside this checkout (set ATLAS_PHOTOGRAPHS)")
+    return PHOTOGRAPHS
+
+
+@pytest.fixture(scope="session")
+def squeezenet_weights() -> Path:
+    """ImageNet weights of SqueezeNet 1.1 as a torchvision state dict."""
+    path = WEIGHTS / "squeezenet1_1-imagenet.pth"
+    if not path.is_file():
+        pytest.skip("no ImageNet weights beside this checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real chromium, offline. Skipped on a machine without one, but never where CI is set."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs chromium: apt-get install chromium")
+        pytest.skip("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield chromium
+        chromium.close()
