@@ -151,6 +151,40 @@ class CellSums:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
+
+    hidden_weight : float32 (H, C, h, w).   hidden_bias : float32 (H,).   output_weight : float32 (H,).   output_bias : float.
+    The severity is the sigmoid of the logit, read on the scale.
+    """
+
+    hidden_weight: FloatArray
+    hidden_bias: FloatArray
+    output_weight: FloatArray
+    output_bias: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+        return int(self.hidden_weight.shape[2]), int(self.hidden_weight.shape[3])
+
+    def logit(self, z: FloatArray) -> FloatArray:
+        """Map first-layer sums (..., H) to logits (...)."""
+        logits: FloatArray = (np.maximum(z, 0.0) @ self.output_weight + np.float32(self.output_bias)).astype(np.float32)
+        return logits
+
+    def severity(self, z: FloatArray, scale: Scale) -> FloatArray:
+        """Map first-layer sums (..., H) to severities (...) in grade units."""
+        return severity_of_logit(self.logit(z), scale)
+
+
+def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
+    """Map logits of any shape to severities in grade units: lowest + span * sigmoid(logit)."""
+    severity: FloatArray = (scale.lowest + scale.span / (1.0 + np.exp(-logit.astype(np.float64)))).astype(np.float32)
+    return severity
+
+
+@dataclass(frozen=True)
 class Scores:
     """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient."""
 
