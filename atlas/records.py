@@ -1,7 +1,7 @@
 """What flows between the stages: frozen records of arrays.
 
-Records are joined by image_id or patch_id, never by position across records. Arrays are read-only by convention. "Grade units" are
-the units of the dataset's own scale: with grades 0 to 4, a drop of 0.5 is half a grade.
+Records are joined by image_id or patch_id, never by position across records. Arrays are read-only by convention.
+"Grade units" are the units of the dataset's own scale: with grades 0 to 4, a drop of 0.5 is half a grade.
 """
 
 from __future__ import annotations
@@ -198,7 +198,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class SaliencyMaps:
-    """values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false. inside : bool (n, h, w), cell on the retina."""
+    """What drives each score, cell by cell.
+
+    values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false.   inside : bool (n, h, w), cell on the retina.
+    """
 
     image_ids: tuple[str, ...]
     method: str
@@ -249,7 +252,10 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Strip:
-    """image_ids in ascending severity. disagreement : grade units, score read as a grade minus human grade; NaN without a grade."""
+    """image_ids in ascending severity.
+
+    disagreement : float32 (n,), grade units, the score read as a grade minus the human grade; NaN without a grade.
+    """
 
     image_ids: tuple[str, ...]
     severity: FloatArray
@@ -267,9 +273,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an atlas was made. `settings`, `versions`, `hashes`, `counts`: plain JSON values. `card`: the scorer's card in Markdown.
+    """How an atlas was made.
 
-    `notes` are sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn.
+    `settings`, `versions`, `hashes`, `counts` hold plain JSON values; `card` is the scorer's card in Markdown. `notes` are
+    sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn.
     """
 
     title: str

@@ -1,0 +1,167 @@
+"""One typed configuration, from `atlas.toml` and from flags; a flag wins over the file.
+
+Each field's description is the sentence that `--help` shows. All faults are reported at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from atlas.embedding import LAYOUTS
+from atlas.errors import ConfigurationError
+from atlas.preprocess import PREPARATIONS
+from atlas.records import DIABETIC_RETINOPATHY, Scale
+from atlas.saliency import METHODS
+from atlas.scorer import DEFAULT_SCORER
+from atlas.trunks import TRUNKS
+
+# Fields that hold a path; in atlas.toml they are relative to the file's own folder.
+_PATHS = ("images", "grades", "out", "store")
+
+
+class ScaleTable(BaseModel):
+    """`[scale]` in atlas.toml: the names of the grades, lowest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: tuple[str, ...] = Field(min_length=2, description="Names of the grades, from the lowest to the highest.")
+    lowest: int = Field(0, description="Number of the lowest grade.")
+    referable: int | None = Field(None, description="Lowest grade that is referred to a specialist.")
+    disease: str = Field("disease", description="Name of the disease.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScaleTable:
+        if len(set(self.names)) != len(self.names) or not all(name.strip() for name in self.names):
+            raise ValueError("names must be non-empty and differ from each other")
+        if self.referable is not None and not self.lowest < self.referable < self.lowest + len(self.names):
+            raise ValueError("referable must be one of the grades above the lowest")
+        return self
+
+
+def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
+    if value is not None and value not in table:
+        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(table)}")
+
+
+class Configuration(BaseModel):
+    """Everything that a build can be told. Defaults are the study's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: Path | None = Field(None, description="Folder of photographs; without it the embedded synthetic cohort is used.")
+    grades: Path | None = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
+    out: Path | None = Field(None, description="Folder to write the atlas to; an earlier atlas there stands until the new one is whole.")
+    title: str = Field("", max_length=120, description="Title of the atlas.")
+    scorer: str = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
+    fit: bool = Field(False, description="Fit the head on this cohort by patient-wise folds and use out-of-fold scores only.")
+    folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
+    balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
+    preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
+    trunk: str | None = Field(None, description="Convolutional trunk for --fit (default: the scorer's own).")
+    trunk_weights: str | None = Field(None, description="Weights of --trunk: `imagenet`, or a state dict's file (default: the scorer's own).")
+    size: int | None = Field(None, ge=32, le=2048, description="Side of the trunk's input in pixels, with --fit (default: the trunk's own).")
+    saliency: str = Field("occlusion", description="Saliency method of the maps: occlusion or gradcam.")
+    map_window: int = Field(1, ge=1, description="Cells a side left out at once for the saliency maps.")
+    window: int = Field(2, ge=1, description="Cells a side of a candidate patch.")
+    drop_threshold: float = Field(0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal.")
+    drop_quantile: float = Field(
+        0.97, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."
+    )
+    clusters: int = Field(20, ge=1, le=200, description="Number of k-means clusters.")
+    layout: str = Field("tsne", description="Layout of the patch map: tsne or umap.")
+    seed: int = Field(0, ge=0, description="Seed of everything that is drawn at random.")
+    limit: int | None = Field(None, ge=1, description="Use at most this many photographs, sampled so that each grade stays.")
+    image_column: str | None = Field(None, description="Column of the table that names the photograph.")
+    grade_column: str | None = Field(None, description="Column of the table that holds the grade.")
+    patient_column: str | None = Field(None, description="Column of the table that names the patient.")
+    eye_column: str | None = Field(None, description="Column of the table that says left or right.")
+    keep_names: bool = Field(False, description="Write file names into the site and its tables; names can identify patients.")
+    workers: int | None = Field(None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result.")
+    store: Path | None = Field(None, description="Folder that keeps what can be reused (default: the user's cache folder).")
+    scale: ScaleTable | None = Field(None, description="Named grades of another disease; only in atlas.toml.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Configuration:
+        faults: list[str] = []
+        for name, table, value in (
+            ("preparation", PREPARATIONS, self.preparation),
+            ("trunk", TRUNKS, self.trunk),
+            ("saliency", METHODS, self.saliency),
+            ("layout", LAYOUTS, self.layout),
+        ):
+            try:
+                _choice(name, table, value)
+            except ValueError as error:
+                faults.append(str(error))
+        if not self.fit:
+            faults += [
+                f"{name} needs fit: a scorer that is already trained brings its own"
+                for name in ("trunk", "trunk_weights", "size", "preparation")
+                if getattr(self, name) is not None
+            ]
+        if self.trunk is not None and self.trunk_weights is None:
+            faults.append("trunk needs trunk_weights: `imagenet`, or the file of a state dict")
+        if self.trunk_weights is not None and self.trunk is None:
+            faults.append(f"trunk_weights needs trunk: one of {', '.join(TRUNKS)}")
+        if self.images is None and self.grades is not None:
+            faults.append("grades needs images: the folder that the table speaks of")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def grade_scale(self) -> Scale:
+        """Return the scale of grades, diabetic retinopathy unless atlas.toml names another."""
+        return DIABETIC_RETINOPATHY if self.scale is None else Scale(**self.scale.model_dump())
+
+
+def load_configuration(file: Path | None = None, **flags: Any) -> Configuration:
+    """Read `file` (TOML) and lay the flags that are not None over it.
+
+    Raises ConfigurationError that lists every fault of both at once.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _read_toml(file)
+    values |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        faults = [_sentence(fault) for fault in error.errors()]
+        source = f"{file} and the flags" if file else "the flags"
+        raise ConfigurationError(
+            f"{len(faults)} setting(s) in {source} cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            "see `atlas build --help` for every setting; a flag --some-name is the key some_name in atlas.toml.",
+        ) from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})", "give --config an existing file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: not valid TOML: {error}", "mend the line that is named.") from None
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    for name in _PATHS:
+        if isinstance(values.get(name), str):
+            values[name] = file.parent / Path(values[name]).expanduser()
+    weights = values.get("trunk_weights")
+    if isinstance(weights, str) and weights != "imagenet":
+        values["trunk_weights"] = str(file.parent / Path(weights).expanduser())
+    scorer = values.get("scorer")
+    if isinstance(scorer, str) and ("/" in scorer or "\\" in scorer):
+        values["scorer"] = str(file.parent / Path(scorer).expanduser())
+    return values
+
+
+def _sentence(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: no such setting"
+    return f"{place}: {message} (got {fault['input']!r})" if place else message
