@@ -1,0 +1,360 @@
+"""Scorers: a frozen trunk and the two-layer regressor on its maps, and the bundles in which they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, Self
+
+import numpy as np
+import pydantic
+import safetensors
+import safetensors.numpy
+import torch
+
+from atlas.errors import ScorerError
+from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, Head, Scale, Scores
+from atlas.resources import models_folder
+from atlas.trunks import TRUNKS, Trunk, load_trunk
+
+DEFAULT_SCORER = "synthetic-alexnet"
+FORMAT = 1
+
+_MANIFEST = "scorer.json"
+_TRUNK = "trunk.safetensors"
+_HEAD = "head.safetensors"
+_CARD = "card.md"
+
+
+class Scorer(Protocol):
+    """What a build asks of a scorer: severities of a batch, and the cell sums from which saliency is computed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scale(self) -> Scale: ...
+    @property
+    def preparation(self) -> str:
+        """The preparation of photographs that the scorer learned from."""
+
+    @property
+    def size(self) -> int:
+        """Side of the prepared square, in pixels."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+
+    @property
+    def stride(self) -> float:
+        """Prepared pixels per cell."""
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+
+    @property
+    def sha256(self) -> str:
+        """Changes whenever a score could."""
+
+    def features(self, image_ids: Sequence[str], pixels: ByteArray) -> FeatureMaps: ...
+    def cell_sums(self, features: FeatureMaps) -> CellSums: ...
+    def severity(self, sums: CellSums) -> Scores: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TransferredScorer:
+    """A frozen trunk and a head that learned on its maps. `training` holds the recipe's facts, plain JSON values."""
+
+    name: str
+    trunk: Trunk
+    head: Head
+    scale: Scale
+    preparation: str
+    card: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = (self.trunk.channels, *self.trunk.shape)
+        if self.head.hidden_weight.shape[1:] != expected:
+            raise ScorerError(
+                f"scorer {self.name}: the head is for maps of shape {self.head.hidden_weight.shape[1:]}, "
+                f"trunk {self.trunk.name} at {self.trunk.size} pixels makes {expected}",
+                "train the head on this trunk at this size",
+            )
+
+    @property
+    def size(self) -> int:
+        return self.trunk.size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.trunk.shape
+
+    @property
+    def stride(self) -> float:
+        return self.trunk.stride
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that a score depends on: weights, size, scale and preparation."""
+        facts = [self.trunk.name, self.trunk.sha256, self.size, _scale_facts(self.scale), self.preparation]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for array in _head_arrays(self.head).values():
+            digest.update(f"{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def features(self, image_ids: Sequence[str], pixels: ByteArray) -> FeatureMaps:
+        """Run the trunk on prepared pixels, uint8 (n, size, size, 3)."""
+        return FeatureMaps(tuple(image_ids), self.trunk.maps(pixels), self.stride)
+
+    def cell_sums(self, features: FeatureMaps) -> CellSums:
+        return cell_sums(features, self.head)
+
+    def severity(self, sums: CellSums) -> Scores:
+        return severity(sums, self.head, self.scale)
+
+
+def cell_sums(features: FeatureMaps, head: Head) -> CellSums:
+    """Return what each cell adds to the head's first layer, s_c = W_c x_c.
+
+    The layer is linear, so z = bias + sum_c s_c, and leaving out any set of cells is z less their sums. An image's sums do not
+    depend, to the last bit, on its batch or on the number of threads.
+
+    Raises
+    ------
+    ScorerError : the maps are not of the head's shape.
+    """
+    hidden, *expected = head.hidden_weight.shape
+    count, *found = features.values.shape
+    if found != expected:
+        raise ScorerError(
+            f"the head takes maps of shape {tuple(expected)}, not {tuple(found)}", "use the trunk it was trained on"
+        )
+    channels, cells = expected[0], head.shape[0] * head.shape[1]
+    weight = np.ascontiguousarray(head.hidden_weight.reshape(hidden, channels, cells).transpose(2, 0, 1), np.float32)
+    sums = np.empty((count, cells, hidden), np.float32)
+    for image, maps in enumerate(features.values):
+        # einsum adds in one fixed order; a matrix product's order varies with batch and threads.
+        x = np.ascontiguousarray(maps.reshape(channels, cells).T, np.float32)
+        np.einsum("khc,kc->kh", weight, x, out=sums[image], optimize=False)
+    return CellSums(features.image_ids, sums, head.hidden_bias.astype(np.float32), head.shape)
+
+
+def severity(sums: CellSums, head: Head, scale: Scale, *, out_of_fold: bool = False) -> Scores:
+    """Return the severities, in grade units, of whole images from their cell sums."""
+    z = [sums.bias + cells.sum(axis=0, dtype=np.float32) for cells in sums.values]
+    values = np.array([head.severity(one, scale) for one in z], np.float32)
+    return Scores(sums.image_ids, values, out_of_fold)
+
+
+class _ScaleFacts(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    lowest: int
+    names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2)
+    referable: int | None
+    disease: str
+
+    @pydantic.model_validator(mode="after")
+    def _referable_is_a_grade(self) -> Self:
+        if self.referable is not None and not self.lowest <= self.referable < self.lowest + len(self.names):
+            raise ValueError("referable is no grade of the scale")
+        return self
+
+
+class _Manifest(pydantic.BaseModel):
+    """scorer.json. `files` gives the sha256 of each of the bundle's other files."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    format: Literal[1]
+    name: str = pydantic.Field(min_length=1)
+    trunk: str
+    size: int = pydantic.Field(gt=0)
+    preparation: str = pydantic.Field(min_length=1)
+    scale: _ScaleFacts
+    storage: Literal["float16", "float32"]
+    training: dict[str, Any]
+    files: dict[
+        Literal["trunk.safetensors", "head.safetensors", "card.md"], Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
+    ]
+
+    @pydantic.field_validator("trunk")
+    @classmethod
+    def _trunk_is_known(cls, trunk: str) -> str:
+        if trunk not in TRUNKS:
+            raise ValueError(f"unknown trunk; this atlas knows {', '.join(TRUNKS)}")
+        return trunk
+
+    @pydantic.field_validator("files")
+    @classmethod
+    def _files_are_complete(cls, files: dict[str, str]) -> dict[str, str]:
+        if len(files) != 3:
+            raise ValueError(f"must give the sha256 of {_TRUNK}, {_HEAD} and {_CARD}")
+        return files
+
+
+def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> None:
+    """Write a scorer as a folder of scorer.json, trunk.safetensors, head.safetensors and card.md.
+
+    With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
+    one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
+    float16's range, stay float32. The same scorer gives the same bytes. A bundle that stood there is replaced once the new one
+    is complete.
+
+    Raises
+    ------
+    ScorerError : `folder` holds something other than a bundle, or cannot be written.
+    """
+    if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ScorerError(f"{folder}: stands there and is no scorer bundle", "choose another folder, or remove it first")
+
+    def stored(array: FloatArray) -> Any:
+        return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
+
+    trunk = {name: stored(tensor.numpy()) for name, tensor in scorer.trunk.state_dict().items()}
+    head = {name: stored(array) for name, array in _head_arrays(scorer.head).items()}
+    contents = {
+        _TRUNK: safetensors.numpy.save(trunk),
+        _HEAD: safetensors.numpy.save(head),
+        _CARD: scorer.card.encode(),
+    }
+    manifest = {
+        "format": FORMAT,
+        "name": scorer.name,
+        "trunk": scorer.trunk.name,
+        "size": scorer.size,
+        "preparation": scorer.preparation,
+        "scale": _scale_facts(scorer.scale),
+        "storage": "float16" if half else "float32",
+        "training": dict(scorer.training),
+        "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
+    }
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
+            for file, content in {**contents, _MANIFEST: text.encode()}.items():
+                (new / file).write_bytes(content)
+            if folder.exists():
+                folder.rename(Path(aside) / "old")
+            new.rename(folder)
+    except OSError as error:
+        raise ScorerError(f"{folder}: the bundle cannot be written ({error})", "choose a folder that can be written") from error
+
+
+def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> TransferredScorer:
+    """Load a bundle: a shipped scorer by name, or a folder by path.
+
+    Raises
+    ------
+    ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
+    """
+    folder = _find(name_or_path)
+    manifest = _read_manifest(folder)
+    for file, digest in manifest.files.items():
+        path = folder / file
+        if not path.is_file():
+            raise ScorerError(f"{path}: missing from the bundle", "fetch or train the scorer again")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise ScorerError(
+                f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
+            )
+    facts = manifest.scale
+    return TransferredScorer(
+        name=manifest.name,
+        trunk=load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device),
+        head=_read_head(folder / _HEAD),
+        scale=Scale(facts.lowest, tuple(facts.names), facts.referable, facts.disease),
+        preparation=manifest.preparation,
+        card=(folder / _CARD).read_text(encoding="utf-8"),
+        training=manifest.training,
+    )
+
+
+def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, summary) of each shipped scorer, by name, without loading weights. Summaries are plain JSON values."""
+    return [(name, _summary(models_folder() / name)) for name in _shipped_names()]
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    manifest = _read_manifest(folder)
+    return {
+        "trunk": manifest.trunk,
+        "size": manifest.size,
+        "preparation": manifest.preparation,
+        "disease": manifest.scale.disease,
+        "grades": manifest.scale.names,
+        "bytes": sum((folder / file).stat().st_size for file in manifest.files if (folder / file).is_file()),
+        "training": manifest.training,
+    }
+
+
+def _shipped_names() -> list[str]:
+    return sorted(manifest.parent.name for manifest in models_folder().glob(f"*/{_MANIFEST}"))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    if isinstance(name_or_path, str) and name_or_path in _shipped_names():
+        return models_folder() / name_or_path
+    folder = Path(name_or_path)
+    if not (folder / _MANIFEST).is_file():
+        raise ScorerError(
+            f"{name_or_path}: neither a shipped scorer nor a folder with a {_MANIFEST}",
+            f"give a bundle's folder, or one of the shipped scorers: {', '.join(_shipped_names()) or 'none'}",
+        )
+    return folder
+
+
+def _read_manifest(folder: Path) -> _Manifest:
+    path = folder / _MANIFEST
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:
+            raise ScorerError(
+                f"{path}: bundle format {facts['format']!r}, this atlas reads format {FORMAT}",
+                "use the atlas that wrote it, or train again",
+            )
+        return _Manifest.model_validate(facts)
+    except pydantic.ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ScorerError(f"{path}: not a scorer's description: {faults}", "fetch or train the scorer again") from error
+    except (OSError, ValueError) as error:
+        raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
+
+
+def _read_head(path: Path) -> Head:
+    try:
+        arrays = {name: array.astype(np.float32) for name, array in safetensors.numpy.load_file(path).items()}
+        head = Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"].item()))
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ScorerError(f"{path}: holds no head ({error})", "fetch or train the scorer again") from error
+    hidden = (head.hidden_weight.shape[0],)
+    if head.hidden_weight.ndim != 4 or head.hidden_bias.shape != hidden or head.output_weight.shape != hidden:
+        raise ScorerError(f"{path}: the head's layers do not fit together", "fetch or train the scorer again")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ScorerError(f"{path}: the head holds values that are not finite", "train the scorer again")
+    return head
+
+
+def _head_arrays(head: Head) -> dict[str, FloatArray]:
+    arrays = {
+        "hidden_weight": head.hidden_weight,
+        "hidden_bias": head.hidden_bias,
+        "output_weight": head.output_weight,
+        "output_bias": np.array([head.output_bias]),
+    }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _scale_facts(scale: Scale) -> dict[str, Any]:
+    return {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}

@@ -1,0 +1,330 @@
+"""Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
+
+Every torchvision network that can carry a head is one entry in `TRUNKS`. Weights come from torchvision's own cache, from a file,
+or from memory; files are read without running any code they may hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
+from atlas.records import ByteArray, FloatArray
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+
+
+def _spatial_module(network: str, layers: tuple[str, ...]) -> nn.Module:
+    """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too."""
+    whole = torchvision.models.get_model(network, weights=None)
+    return nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """What is known of a trunk before any weight is loaded.
+
+    channels : maps in the last spatial layer.   stride : pixels by which neighbouring cells are apart in the network.
+    layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
+    build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
+    mean, std : per-channel normalisation of RGB in 0..1.   weights : torchvision's name for the weights meant by "imagenet".
+    """
+
+    name: str
+    channels: int
+    stride: int
+    layer: str
+    default_size: int
+    build: Callable[[], nn.Module]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    weights: str = "IMAGENET1K_V1"
+
+
+def _spec(name: str, channels: int, stride: int, layer: str, layers: tuple[str, ...] = ("features",)) -> TrunkSpec:
+    return TrunkSpec(name, channels, stride, layer, default_size=224, build=partial(_spatial_module, name, layers))
+
+
+TRUNKS: dict[str, TrunkSpec] = {
+    spec.name: spec
+    for spec in (
+        _spec("alexnet", 256, 32, "fifth pooling layer (pool5)"),
+        _spec("resnet18", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("resnet34", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("resnet50", 2048, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("squeezenet1_1", 512, 16, "last fire module (fire9)"),
+        _spec("mobilenet_v3_large", 960, 32, "last convolution"),
+        _spec("efficientnet_b0", 1280, 32, "last convolution"),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """A frozen trunk at one input size.
+
+    shape : rows and columns of cells.   stride : prepared pixels per cell, size / h.   sha256 : of the weights.
+    module : in evaluation mode, without gradients, on `device`.
+    """
+
+    name: str
+    size: int
+    channels: int
+    shape: tuple[int, int]
+    stride: float
+    sha256: str
+    module: nn.Module
+    device: torch.device
+
+    def maps(self, pixels: ByteArray) -> FloatArray:
+        """Map prepared images, uint8 (n, size, size, 3) RGB, to the last spatial maps, float32 (n, C, h, w).
+
+        An image's maps do not depend on which images share its batch: to the last bit on the CPU, to float error elsewhere.
+
+        Raises
+        ------
+        ScorerError : the pixels have another shape or type.
+        """
+        if pixels.shape[1:] != (self.size, self.size, 3):
+            raise ScorerError(
+                f"trunk {self.name} takes pixels of shape (n, {self.size}, {self.size}, 3), not {pixels.shape}",
+                f"prepare the photographs at {self.size} pixels, or load the trunk with another size",
+            )
+        return self._forward(pixels, self.shape)
+
+    def describe(self, pixels: ByteArray) -> FloatArray:
+        """Map square cut-outs, uint8 (n, S, S, 3) RGB of any S the network takes, to descriptors, float32 (n, C).
+
+        A descriptor is the mean of the maps over space, scaled to unit Euclidean length (zero where all maps are zero).
+
+        Raises
+        ------
+        ConfigurationError : S is too small for the network.
+        """
+        maps = self._forward(pixels, cells_of(self.name, pixels.shape[1]))
+        means = maps.mean(axis=(2, 3), dtype=np.float64)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        descriptors: FloatArray = (means / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+        return descriptors
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights, on the CPU, under torchvision's names."""
+        return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
+
+    def _forward(self, pixels: ByteArray, shape: tuple[int, int]) -> FloatArray:
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+            raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
+        spec = TRUNKS[self.name]
+        mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
+        # On the CPU a batch saves nothing, and the libraries' kernels, chosen by batch size, round differently.
+        step = 1 if self.device.type == "cpu" else max(1, len(pixels))
+        maps = np.empty((len(pixels), self.channels, *shape), np.float32)
+        # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            for start in range(0, len(pixels), step):
+                batch = torch.from_numpy(pixels[start : start + step].copy()).to(self.device).permute(0, 3, 1, 2)
+                batch = ((batch.float() / 255 - mean) / std).contiguous()
+                maps[start : start + step] = self.module(batch).cpu().numpy()
+        return maps
+
+
+def load_trunk(
+    name: str,
+    weights: str | Path | Mapping[str, Tensor],
+    *,
+    size: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Trunk:
+    """Load a trunk with its weights.
+
+    Parameters
+    ----------
+    name : an entry of `TRUNKS`.
+    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded; a `.pth`, `.pt` or `.safetensors`
+        file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
+        `{"state_dict": ...}` wrapper and the `module.` prefix of DataParallel are taken off.
+    size : side of the input in pixels, a whole multiple of the trunk's stride (default: the spec's).
+
+    Raises
+    ------
+    ConfigurationError : unknown trunk, or a size whose cells do not come out whole.
+    WeightsMissingError : "imagenet", and the weights are neither cached nor can be downloaded.
+    ScorerError : the weights cannot be read, or do not fit the trunk.
+    """
+    spec = _lookup(name)
+    size = spec.default_size if size is None else size
+    shape = _whole_cells(spec, size)
+    if isinstance(weights, Mapping):
+        origin, tensors = "the given weights", _tensors(weights, "the given weights")
+    else:
+        path = _imagenet_file(spec) if weights == "imagenet" else Path(weights)
+        origin, tensors = str(path), _tensors(_read(path), str(path))
+
+    module = _untrained_on_meta(spec)
+    tensors = _fitted(tensors, module, spec, origin)
+    module.load_state_dict(tensors, assign=True)
+    module.requires_grad_(False).eval()
+    sha256 = _sha256(module.state_dict())
+    target = torch.device(device)
+    return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
+
+
+def new_module(name: str, seed: int) -> nn.Module:
+    """Return an untrained spatial module, for training from scratch. The same seed gives the same weights."""
+    spec = _lookup(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return spec.build()
+
+
+@cache
+def cells_of(name: str, size: int) -> tuple[int, int]:
+    """Return the rows and columns of cells that a trunk makes of a square of `size` pixels.
+
+    Raises
+    ------
+    ConfigurationError : unknown trunk, or a size that is too small for it.
+    """
+    spec = _lookup(name)
+    try:
+        maps = _untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
+    except RuntimeError:
+        raise ConfigurationError(
+            f"size {size}: too small for trunk {name}, no cell is left", f"use at least {2 * spec.stride} pixels"
+        ) from None
+    return int(maps.shape[2]), int(maps.shape[3])
+
+
+def _lookup(name: str) -> TrunkSpec:
+    if name not in TRUNKS:
+        raise ConfigurationError(f"unknown trunk {name!r}", f"choose one of {', '.join(TRUNKS)}")
+    return TRUNKS[name]
+
+
+def _untrained_on_meta(spec: TrunkSpec) -> nn.Module:
+    """Build without memory for weights and without drawing random numbers."""
+    with torch.device("meta"):
+        return spec.build()
+
+
+def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
+    """Return the shape in cells of a size that is a whole multiple of the stride.
+
+    Then each further stride of pixels adds exactly one row and one column, and no strided layer drops a part of a cell that it
+    keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet 6 x 6 of 224.
+    """
+    smallest = spec.stride
+    if size > 0 and size % spec.stride == 0:
+        return cells_of(spec.name, size)
+    below = max(smallest, size // spec.stride * spec.stride)
+    raise ConfigurationError(
+        f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.stride} pixels",
+        f"use {below} or {below + spec.stride}",
+    )
+
+
+def _imagenet_file(spec: TrunkSpec) -> Path:
+    """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing."""
+    url: str = torchvision.models.get_model_weights(spec.name)[spec.weights].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if path.is_file():
+        return path
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None, progress=False)
+    except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
+        raise WeightsMissingError(
+            f"ImageNet weights of {spec.name} are not on this machine and could not be downloaded ({error})",
+            f"download {url} elsewhere and put the file {path.name} into {path.parent}",
+        ) from error
+    return path
+
+
+def _read(path: Path) -> object:
+    """Read a file of weights without running code that it may hold."""
+    if not path.is_file():
+        raise ScorerError(f"{path}: no such file of weights", 'give a .pth, .pt or .safetensors file, or "imagenet"')
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ScorerError(
+            f"{path}: not a plain table of tensors; it is damaged, or reading it would run code that it holds, which is refused",
+            "save the weights alone: torch.save(model.state_dict(), file), or as .safetensors",
+        ) from error
+    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
+        raise ScorerError(f"{path}: cannot be read as weights ({error})", "fetch or save the file again") from error
+
+
+def _tensors(table: object, origin: str) -> dict[str, Tensor]:
+    """Unwrap a state dict and drop DataParallel's prefix."""
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        if isinstance(table, Mapping) and isinstance(table.get(wrapper), Mapping):
+            table = table[wrapper]
+    if not isinstance(table, Mapping) or not table or not all(isinstance(tensor, Tensor) for tensor in table.values()):
+        raise ScorerError(f"{origin}: holds no state dict, that is no table from names to tensors", "save model.state_dict()")
+    return {str(name).removeprefix("module."): tensor for name, tensor in table.items()}
+
+
+def _fitted(tensors: dict[str, Tensor], module: nn.Module, spec: TrunkSpec, origin: str) -> dict[str, Tensor]:
+    """Choose the trunk's weights from a state dict, as float32, and make sure that they are complete, fitting and finite."""
+    expected = module.state_dict()
+    parts = {name.split(".", 1)[0] for name in expected}
+    if len(parts) == 1 and not any(name.split(".", 1)[0] in parts for name in tensors):
+        (part,) = parts  # saved from the spatial part alone, such as model.features.state_dict()
+        tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc")}
+
+    # Counters of batches, absent from older files, play no part in evaluation.
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in tensors if name not in expected]
+    misshapen = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
+    faults = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        raise ScorerError(
+            f"{origin}: weights do not fit trunk {spec.name}: {'; '.join(faults)}", "choose the trunk they belong to"
+        )
+    fitted = {
+        name: tensors[name].detach().to("cpu", expected[name].dtype, copy=True).contiguous()
+        if name in tensors
+        else torch.zeros((), dtype=torch.int64)
+        for name in expected
+    }
+    for name, tensor in fitted.items():
+        if not torch.isfinite(tensor).all():
+            raise ScorerError(f"{origin}: {name} holds values that are not finite", "train or fetch the weights again")
+    return fitted
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].cpu().numpy()
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
