@@ -55,7 +55,7 @@ class Configuration(BaseModel):
 
     images: Path | None = Field(None, description="Folder of photographs; without it the embedded synthetic cohort is used.")
     grades: Path | None = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
-    out: Path | None = Field(None, description="Folder to write the atlas to; an earlier atlas there stands until the new one is whole.")
+    out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
     title: str = Field("", max_length=120, description="Title of the atlas.")
     scorer: str = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
     fit: bool = Field(False, description="Fit the head on this cohort by patient-wise folds and use out-of-fold scores only.")
@@ -63,12 +63,18 @@ class Configuration(BaseModel):
     balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
     preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
     trunk: str | None = Field(None, description="Convolutional trunk for --fit (default: the scorer's own).")
-    trunk_weights: str | None = Field(None, description="Weights of --trunk: `imagenet`, or a state dict's file (default: the scorer's own).")
-    size: int | None = Field(None, ge=32, le=2048, description="Side of the trunk's input in pixels, with --fit (default: the trunk's own).")
+    trunk_weights: str | None = Field(
+        None, description="Weights of --trunk: `imagenet`, or a state dict's file (default: the scorer's own)."
+    )
+    size: int | None = Field(
+        None, ge=32, le=2048, description="Side of the trunk's input in pixels, with --fit (default: the trunk's own)."
+    )
     saliency: str = Field("occlusion", description="Saliency method of the maps: occlusion or gradcam.")
     map_window: int = Field(1, ge=1, description="Cells a side left out at once for the saliency maps.")
     window: int = Field(2, ge=1, description="Cells a side of a candidate patch.")
-    drop_threshold: float = Field(0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal.")
+    drop_threshold: float = Field(
+        0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal."
+    )
     drop_quantile: float = Field(
         0.97, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."
     )
@@ -81,7 +87,9 @@ class Configuration(BaseModel):
     patient_column: str | None = Field(None, description="Column of the table that names the patient.")
     eye_column: str | None = Field(None, description="Column of the table that says left or right.")
     keep_names: bool = Field(False, description="Write file names into the site and its tables; names can identify patients.")
-    workers: int | None = Field(None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result.")
+    workers: int | None = Field(
+        None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result."
+    )
     store: Path | None = Field(None, description="Folder that keeps what can be reused (default: the user's cache folder).")
     scale: ScaleTable | None = Field(None, description="Named grades of another disease; only in atlas.toml.")
 

@@ -85,9 +85,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
         return entry
 
-    def keep_arrays(
-        self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]
-    ) -> dict[str, NDArray[Any]]:
+    def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """Return the entry's arrays by name; where it is missing, make and keep them."""
 
         def write(folder: Path) -> None:

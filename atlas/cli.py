@@ -1,0 +1,307 @@
+"""The command line: it prints and sets exit codes, and computes nothing.
+
+Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from atlas.build import build_atlas, build_report, evaluate_scorer
+from atlas.config import Configuration, load_configuration
+from atlas.errors import AtlasError
+from atlas.progress import Progress, silent
+from atlas.records import DatasetReport, Evaluation
+from atlas.scorer import shipped_scorers
+from atlas.store import Store
+from atlas.synthetic import write_cohort
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn a folder of severity-graded medical photographs into a static teaching atlas. It teaches; it does not diagnose.",
+)
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+_LISTED = 10  # names shown of each kind of trouble, unless --verbose
+
+
+def _option(field: str, *, flag: str | None = None) -> Any:
+    """Return a flag whose sentence is the configuration field's own."""
+    return typer.Option(
+        flag or f"--{field.replace('_', '-')}", help=Configuration.model_fields[field].description, show_default=False
+    )
+
+
+def _argument(field: str) -> Any:
+    return typer.Argument(help=Configuration.model_fields[field].description, show_default=False)
+
+
+Images = Annotated[Path | None, _argument("images")]
+Grades = Annotated[Path | None, _option("grades")]
+Out = Annotated[Path | None, _option("out")]
+Title = Annotated[str | None, _option("title")]
+Scorer = Annotated[str | None, _option("scorer")]
+Fit = Annotated[bool | None, _option("fit")]
+Folds = Annotated[int | None, _option("folds")]
+Balance = Annotated[str | None, _option("balance")]
+Preparation = Annotated[str | None, _option("preparation")]
+Trunk = Annotated[str | None, _option("trunk")]
+TrunkWeights = Annotated[str | None, _option("trunk_weights")]
+Size = Annotated[int | None, _option("size")]
+Saliency = Annotated[str | None, _option("saliency")]
+MapWindow = Annotated[int | None, _option("map_window")]
+Window = Annotated[int | None, _option("window")]
+DropThreshold = Annotated[float | None, _option("drop_threshold")]
+DropQuantile = Annotated[float | None, _option("drop_quantile")]
+ClusterCount = Annotated[int | None, _option("clusters")]
+Layout = Annotated[str | None, _option("layout")]
+Seed = Annotated[int | None, _option("seed")]
+Limit = Annotated[int | None, _option("limit")]
+ImageColumn = Annotated[str | None, _option("image_column")]
+GradeColumn = Annotated[str | None, _option("grade_column")]
+PatientColumn = Annotated[str | None, _option("patient_column")]
+EyeColumn = Annotated[str | None, _option("eye_column")]
+KeepNames = Annotated[bool | None, _option("keep_names")]
+Workers = Annotated[int | None, _option("workers")]
+StoreFolder = Annotated[Path | None, _option("store")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="atlas.toml with any of these settings; a flag wins over it.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row that was left out.")]
+
+
+@app.command()
+def build(
+    images: Images = None,
+    grades: Grades = None,
+    out: Out = None,
+    title: Title = None,
+    scorer: Scorer = None,
+    fit: Fit = None,
+    folds: Folds = None,
+    balance: Balance = None,
+    preparation: Preparation = None,
+    trunk: Trunk = None,
+    trunk_weights: TrunkWeights = None,
+    size: Size = None,
+    saliency: Saliency = None,
+    map_window: MapWindow = None,
+    window: Window = None,
+    drop_threshold: DropThreshold = None,
+    drop_quantile: DropQuantile = None,
+    clusters: ClusterCount = None,
+    layout: Layout = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    image_column: ImageColumn = None,
+    grade_column: GradeColumn = None,
+    patient_column: PatientColumn = None,
+    eye_column: EyeColumn = None,
+    keep_names: KeepNames = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Build the atlas of a folder of photographs, or of the embedded synthetic cohort."""
+    flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
+    configuration = load_configuration(config, **flags)
+    with _bars() as progress:
+        result = build_atlas(configuration, progress=progress)
+    _print_report(result.report, verbose)
+    counts = result.atlas.provenance.counts
+    _out.print(f"{counts['images']:,} photographs, {counts['patches']:,} salient patches, {counts['clusters']} clusters.")
+    if result.atlas.evaluation is not None:
+        _print_evaluation(result.atlas.evaluation)
+    for note in result.atlas.provenance.notes:
+        _out.print(f"Note: {note}", soft_wrap=True)
+    if verbose:
+        for stage, seconds in result.timings.items():
+            _out.print(f"  {stage}: {seconds:.1f} s")
+    _out.print(f"Open this file in a browser:\n{(result.out / 'index.html').resolve()}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    images: Annotated[Path, _argument("images")],
+    grades: Grades = None,
+    scorer: Scorer = None,
+    fit: Fit = None,
+    folds: Folds = None,
+    balance: Balance = None,
+    preparation: Preparation = None,
+    trunk: Trunk = None,
+    trunk_weights: TrunkWeights = None,
+    size: Size = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    image_column: ImageColumn = None,
+    grade_column: GradeColumn = None,
+    patient_column: PatientColumn = None,
+    eye_column: EyeColumn = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well a scorer's severities agree with human grades."""
+    flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
+    configuration = load_configuration(config, **flags)
+    with _bars() as progress:
+        evaluation, report = evaluate_scorer(configuration, progress=progress)
+    _print_report(report, verbose)
+    _print_evaluation(evaluation)
+
+
+@app.command()
+def report(
+    images: Annotated[list[Path] | None, typer.Argument(help="Photographs to report on.", show_default=False)] = None,
+    image_id: Annotated[
+        list[str] | None,
+        typer.Option("--id", help="Image id of an atlas built on this machine; finds its file.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")] = Path("report.html"),
+    scorer: Scorer = None,
+    saliency: Saliency = None,
+    map_window: MapWindow = None,
+    window: Window = None,
+    drop_threshold: DropThreshold = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write one self-contained page with the saliency report of single photographs."""
+    outside = ("images", "image_id", "out", "config", "verbose")
+    configuration = load_configuration(
+        config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
+    )
+    known = Store(configuration.store)
+    files = [*(images or []), *(known.find_file(one) for one in image_id or [])]
+    if not files:
+        raise typer.BadParameter("give at least one photograph, or --id")
+    with _bars() as progress:
+        left_out = build_report(files, out, configuration, progress=progress)
+    _print_report(left_out, verbose)
+    _out.print(f"Open this file in a browser:\n{out.resolve()}", soft_wrap=True)
+
+
+@app.command()
+def synthesize(
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write images/, masks/ and grades.csv to.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cohort.")] = 0,
+    size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
+) -> None:
+    """Draw a graded synthetic cohort of fundus photographs with lesion masks."""
+    with _bars() as progress:
+        table = write_cohort(count, out, seed=seed, size=size, progress=progress)
+    _out.print(f"{count:,} synthetic eyes. Grades: {table.resolve()}", soft_wrap=True)
+
+
+@app.command()
+def models() -> None:
+    """List the shipped scorers."""
+    table = Table("name", "trunk", "input", "preparation", "grades", box=None, header_style="bold")
+    for name, summary in shipped_scorers():
+        table.add_row(name, *(str(value) for value in summary.values()))
+    _out.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        sys.exit(code or 0)
+    except AtlasError as error:
+        _err.print(f"[bold]atlas:[/bold] {_plain(error)}", soft_wrap=True)
+        sys.exit(1)
+    except typer.Abort:
+        _interrupted()
+    except typer.TyperException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted()
+
+
+def _interrupted() -> None:
+    _err.print("atlas: interrupted. An earlier atlas still stands; the same command goes on from here.")
+    sys.exit(130)
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """Draw one bar a stage on a terminal; be silent elsewhere."""
+    if not _err.is_terminal:
+        yield silent
+        return
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=_err) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            for other, task in tasks.items():
+                if other != stage and bars.tasks[task].total is None:
+                    bars.update(task, total=1, completed=1)  # a stage without count ends when the next one speaks
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total or None)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield progress
+
+
+def _print_report(found: DatasetReport, verbose: bool) -> None:
+    kinds = {
+        "rows without file": found.rows_without_file,
+        "files without row": found.files_without_row,
+        "grades off the scale": found.grades_off_scale,
+        "conflicting duplicates": found.conflicting_duplicates,
+        "identical files": found.identical_files,
+        "unreadable files": found.unreadable,
+    }
+    _out.print(f"Dataset layout: {found.layout}")
+    for kind, lines in kinds.items():
+        if not lines:
+            continue
+        _out.print(f"{len(lines):,} {kind}:")
+        shown = lines if verbose else lines[:_LISTED]
+        for line in shown:
+            _out.print(f"  {line}", markup=False, soft_wrap=True)
+        if len(shown) < len(lines):
+            _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    table = Table(box=None, header_style="bold", title=f"Agreement with {evaluation.count:,} human grades", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in evaluation.figures.items():
+        table.add_row(name.replace("_", " "), f"{value:.3f}")
+    _out.print(table)
+    if evaluation.by_grade:
+        rows = Table(*evaluation.by_grade[0], box=None, header_style="bold")
+        for row in evaluation.by_grade:
+            rows.add_row(*(f"{value:g}" if float(value).is_integer() else f"{value:.2f}" for value in row.values()))
+        _out.print(rows)
