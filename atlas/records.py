@@ -168,12 +168,12 @@ class Head:
         """Rows and columns of cells."""
         return int(self.hidden_weight.shape[2]), int(self.hidden_weight.shape[3])
 
-    def logit(self, z: FloatArray) -> FloatArray:
-        """Map first-layer sums (..., H) to logits (...)."""
+    def logit(self, z: NDArray[np.floating]) -> FloatArray:
+        """Map first-layer sums (..., H), float32 or float64, to logits (...)."""
         logits: FloatArray = (np.maximum(z, 0.0) @ self.output_weight + np.float32(self.output_bias)).astype(np.float32)
         return logits
 
-    def severity(self, z: FloatArray, scale: Scale) -> FloatArray:
+    def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
         """Map first-layer sums (..., H) to severities (...) in grade units."""
         return severity_of_logit(self.logit(z), scale)
 

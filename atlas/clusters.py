@@ -1,0 +1,73 @@
+"""Patches of like appearance, by k-means on their deep features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from atlas.records import Clusters, FloatArray, Patches, Scale
+
+_log = logging.getLogger(__name__)
+
+
+def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
+    """Sort the patches into k clusters by their descriptors, best of four k-means++ starts.
+
+    Labels run from the largest cluster to the smallest, ties to the one that holds the earliest patch. Where there are fewer
+    distinct descriptors than k, there are only as many clusters, which the number of centroids shows and a warning logs.
+    """
+    descriptors = patches.descriptors
+    possible = min(k, _count_distinct(descriptors, enough=k))
+    if possible < k:
+        _log.warning("only %d clusters instead of %d: the patches have no more distinct descriptors", possible, k)
+    if possible == 0:
+        nothing = np.empty(0, np.float32)
+        return Clusters((), np.empty(0, np.int64), np.empty((0, descriptors.shape[1]), np.float32), nothing)
+    with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
+        fitted = KMeans(possible, init="k-means++", n_init=4, random_state=seed).fit(descriptors)
+    names, first, inverse, counts = np.unique(fitted.labels_, return_index=True, return_inverse=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    labels = np.argsort(order)[inverse].astype(np.int64)
+    centroids = fitted.cluster_centers_[names[order]].astype(np.float32)
+    distances = np.empty(len(labels), np.float32)
+    for label, centroid in enumerate(centroids):
+        members = labels == label
+        distances[members] = np.linalg.norm(descriptors[members].astype(np.float64) - centroid, axis=1)
+    return Clusters(patches.patch_ids, labels, centroids, distances)
+
+
+def grade_shares(clusters: Clusters, patches: Patches, grades: Mapping[str, int | None], scale: Scale) -> NDArray[np.float64]:
+    """Tell what part of each cluster's patches comes from eyes of each grade: (k, number of grades).
+
+    Rows sum to 1, or are all 0 where no patch of the cluster comes from a graded eye.   grades : image_id -> human grade or None.
+    """
+    image_of = dict(zip(patches.patch_ids, patches.image_ids, strict=True))
+    counts = np.zeros((len(clusters.centroids), len(scale.grades)))
+    for patch_id, label in zip(clusters.patch_ids, clusters.labels, strict=True):
+        grade = grades.get(image_of[patch_id])
+        if grade is not None:
+            counts[label, scale.grades.index(grade)] += 1
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / np.maximum(totals, 1))
+
+
+def typical(clusters: Clusters, label: int, count: int) -> tuple[str, ...]:
+    """Name up to `count` patches of one cluster, the closest to its centroid first."""
+    members = np.flatnonzero(clusters.labels == label)
+    nearest = members[np.argsort(clusters.distances[members], kind="stable")][:count]
+    return tuple(clusters.patch_ids[i] for i in nearest)
+
+
+def _count_distinct(rows: FloatArray, enough: int) -> int:
+    """Count distinct rows, at most `enough` of them, so that a large table is seldom read to its end."""
+    seen: set[bytes] = set()
+    for row in rows:
+        seen.add((row + np.float32(0)).tobytes())  # + 0 turns -0 into 0
+        if len(seen) >= enough:
+            break
+    return len(seen)

@@ -1,0 +1,55 @@
+"""The cohort in one line from healthy to severe, and where the human grades disagree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from atlas.records import FloatArray, Scale, Scores, Strip
+
+
+def rank(scores: Scores, grades: Mapping[str, int | None], scale: Scale) -> Strip:
+    """Order the images by severity, ties by image_id, and compare each with its human grade.
+
+    A sigmoid never reaches the ends of the scale, so the score itself would call every proliferative eye too mild. It is read as
+    a grade by its place in the cohort instead: the k-th lowest score among the graded images reads as the k-th lowest human
+    grade (images of one score share the mean of theirs). The disagreement is that reading minus the human grade: all zero where
+    the scores put the grades in order, and the same for any rising function of the scores. It tells of order only: it cannot
+    show that a whole cohort is scored, or graded, too high.
+
+    grades : image_id -> human grade or None.   Raises ValueError for a grade off the scale.
+    """
+    severity_of = scores.of()
+    image_ids = tuple(sorted(severity_of, key=lambda image_id: (severity_of[image_id], image_id)))
+    severity = np.array([severity_of[image_id] for image_id in image_ids], np.float32)
+    human = np.array([np.nan if (grade := grades.get(image_id)) is None else grade for image_id in image_ids], np.float64)
+    graded = ~np.isnan(human)
+    off_scale = set(human[graded]) - set(scale.grades)
+    if off_scale:
+        raise ValueError(f"grades {sorted(off_scale)} are not on the scale {scale.lowest}..{scale.highest}")
+    disagreement = np.full(len(image_ids), np.nan, np.float32)
+    disagreement[graded] = _read_as_grades(severity[graded], human[graded]) - human[graded]
+    return Strip(image_ids, severity, disagreement)
+
+
+def flagged(strip: Strip, least: float = 1.5) -> tuple[str, ...]:
+    """Name the images where score and human differ by `least` grades or more, the widest apart first, then in strip order."""
+    gap = np.abs(strip.disagreement)
+    order = np.argsort(-gap, kind="stable")  # NaN last
+    return tuple(strip.image_ids[i] for i in order if gap[i] >= least)
+
+
+def neighbours(strip: Strip, image_id: str, count: int) -> tuple[str, ...]:
+    """Name the `count` images beside one on the strip, from healthy to severe: half on either side, or more on one at an end."""
+    place = strip.image_ids.index(image_id)
+    first = max(0, min(place - count // 2, len(strip.image_ids) - count - 1))
+    return tuple(other for other in strip.image_ids[first : first + count + 1] if other != image_id)
+
+
+def _read_as_grades(severity: FloatArray, human: NDArray[np.float64]) -> NDArray[np.float64]:
+    lowest, highest = (rankdata(severity, method=end).astype(int) for end in ("min", "max"))
+    cumulative = np.concatenate([[0.0], np.cumsum(np.sort(human))])
+    return np.asarray((cumulative[highest] - cumulative[lowest - 1]) / (highest - lowest + 1))
