@@ -1,0 +1,569 @@
+"""Reads a folder of photographs and a table of grades, as the field publishes them, into a `Dataset`.
+
+Tables are recognised by their columns; case, spaces and underscores do not matter. `LAYOUTS` is the one list of them:
+
+| layout                  | image         | grade                                     | patient      | eye        | source |
+|-------------------------|---------------|-------------------------------------------|--------------|------------|--------|
+| EyePACS                 | `image`       | `level`                                   | `patient`    | `eye`      | [1]    |
+| APTOS 2019              | `id_code`     | `diagnosis`                               | `patient`    | `eye`      | [2]    |
+| IDRiD                   | `Image name`  | `Retinopathy grade`                       | `patient`    | `eye`      | [3]    |
+| Messidor-2              | `image_id`    | `adjudicated_dr_grade`                    | `patient`    | `eye`      | [4]    |
+| DeepDRiD                | `image_id`    | `left_eye_DR_Level`, `right_eye_DR_Level` | `patient_id` | `eye`      | [5]    |
+| DeepDRiD ultra-widefield| `image_id`    | `DR_level`                                | `patient_id` | `position` | [5]    |
+| list of names and grades| first on line | last on line, no header, `.txt`           |              |            | [6]    |
+| a folder per grade      | the files     | folder named by a grade's number or name  |              |            |        |
+| no grades               | the files     |                                           |              |            |        |
+
+Patient and eye columns are used where they stand. A row whose `adjudicated_gradable` is 0 is left out, whatever the layout.
+Any other table is read by naming its columns.
+
+[1] Kaggle, Diabetic Retinopathy Detection, 2015: `trainLabels.csv`.
+[2] Kaggle, APTOS 2019 Blindness Detection: `train.csv`.
+[3] Porwal et al., Data 3(3):25, 2018: part B, disease grading.
+[4] Photographs: Decenciere et al., Image Analysis & Stereology 33(3), 2014. Grades: Krause et al., Ophthalmology 125(8), 2018.
+[5] Liu et al., Patterns 3(6):100512, 2022. The grade stands in the column of the photographed eye.
+[6] DDR: Li et al., Information Sciences 501, 2019. Its grade 5, "ungradable", is off the scale and so left out.
+
+Patient and eye that no table gives are read from names such as `10_left`, `347_l1` and `P012_OD` (see `parse_name`). Where no
+patient can be known, `patient` is None and each photograph counts as its own patient.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile
+
+import numpy as np
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from atlas.errors import DatasetError
+from atlas.progress import Progress, silent
+from atlas.records import Dataset, DatasetReport, GradedImage, Scale
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+"""Endings of files taken for photographs, in lower case."""
+
+EYES = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a published table of grades. `grades` is one column, or one for the left and one for the right eye."""
+
+    name: str
+    image: str
+    grades: tuple[str, ...]
+    patient: str = "patient"
+    eye: str = "eye"
+    gradable: str = "adjudicated_gradable"
+
+
+LAYOUTS = (
+    Layout("EyePACS", "image", ("level",)),
+    Layout("APTOS 2019", "id_code", ("diagnosis",)),
+    Layout("IDRiD", "Image name", ("Retinopathy grade",)),
+    Layout("Messidor-2", "image_id", ("adjudicated_dr_grade",)),
+    Layout("DeepDRiD", "image_id", ("left_eye_DR_Level", "right_eye_DR_Level"), patient="patient_id"),
+    Layout("DeepDRiD ultra-widefield", "image_id", ("DR_level",), patient="patient_id", eye="position"),
+)
+"""Tables recognised by their columns; the first whose columns all stand is taken."""
+
+AS_GIVEN = "columns as given"
+NAME_LIST = "list of names and grades"
+FOLDERS = "a folder per grade"
+UNGRADED = "no grades"
+
+
+def read_dataset(
+    images: Path,
+    grades: Path | None = None,
+    *,
+    scale: Scale,
+    image_column: str | None = None,
+    grade_column: str | None = None,
+    patient_column: str | None = None,
+    eye_column: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[Dataset, DatasetReport]:
+    """Read photographs and their grades.
+
+    Files are hashed but not decoded: whether a file truly is a photograph shows later.
+
+    Parameters
+    ----------
+    images : a folder, searched with its sub-folders for files with the ending of a photograph. Hidden files are ignored.
+    grades : a table (.csv, .tsv, .xlsx) or list (.txt), see the module's description. A row names its photograph with or without
+        ending and sub-folder. With a table, only photographs that it names belong to the dataset. Without one, grades come from
+        folder names if most photographs lie in folders named by a grade; else the dataset is ungraded.
+    scale : grades off this scale leave their photograph out. The scale's names are accepted as grades.
+    image_column, grade_column, patient_column, eye_column : columns of a table of another layout.
+    limit : keep at most so many photographs: a random sample, in proportion to the grades, at least one of each where it can be.
+    seed : of that sample.
+
+    Returns
+    -------
+    The dataset, and what was left out or had to be decided. Identical files are one photograph, under the first name. A
+    photograph given two different grades is kept without a grade, since neither can be trusted.
+
+    Raises
+    ------
+    DatasetError : a path that is missing or empty, a table that cannot be understood, or no usable photograph.
+    """
+    if limit is not None and limit < 1:
+        raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
+    columns = _Columns(image_column, grade_column, patient_column, eye_column)
+    report = _Report()
+    files = _find_photographs(images)
+    if grades is not None:
+        layout, rows = _read_rows(grades, columns)
+        claims = list(_claims_of_rows(rows, files, scale, report))
+    elif columns.given:
+        raise DatasetError(f"columns were named ({', '.join(columns.given)}) but no table", "give the table of grades, too")
+    else:
+        layout, claims = _claims_of_folders(files, scale, report)
+    photographs = _merge(claims, report, progress)
+    if not photographs:
+        raise DatasetError(
+            f"no usable photograph in {images}" + (f" with {grades}" if grades else "") + report.summary(),
+            "check that the table names the files of this folder and that its grades are on the scale "
+            f"{scale.lowest} to {scale.highest} ({', '.join(scale.names)})",
+        )
+    if limit is not None:
+        photographs = _sample(photographs, limit, seed)
+    return Dataset(tuple(photographs), scale), report.close(layout)
+
+
+def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
+    """Read single photographs, ungraded. Patient and eye come from their names; identical files are one photograph.
+
+    Raises DatasetError where a file cannot be read, or none is given.
+    """
+    if not files:
+        raise DatasetError("no photograph is given", "name at least one file")
+    report = _Report()
+    claims = [_Claim(_File.of(file, file.as_posix()), file.as_posix(), None) for file in files]
+    photographs = _merge(claims, report, silent)
+    if unreadable := report.lines["unreadable"]:
+        raise DatasetError(f"cannot read {unreadable[0]}", "name files that can be read")
+    return Dataset(tuple(photographs), scale)
+
+
+def parse_name(stem: str) -> tuple[str | None, str | None]:
+    """Patient and eye from a photograph's name without ending, each None where the name does not tell.
+
+    Only patterns that can hardly mean anything else: a patient's name with a digit in it, then `_` or `-`, then `left`, `right`,
+    `OS`, `OD`, or `l` or `r`, with at most one digit that numbers the views (`10_left`, `347_l1`, `P012_OD`).
+    """
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None, None
+    patient = match["patient"]
+    return (patient if any(c.isdecimal() for c in patient) else None), _EYE_WORDS[match["eye"].lower()]
+
+
+_EYE_WORDS = {"left": "left", "l": "left", "os": "left", "lefteye": "left"}
+_EYE_WORDS |= {"right": "right", "r": "right", "od": "right", "righteye": "right"}
+_NAME = re.compile(r"(?P<patient>.+)[_-](?P<eye>left|right|os|od|l|r)[0-9]?", re.IGNORECASE | re.ASCII)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
+
+
+class _Report:
+    """Lines of the report while it is being written."""
+
+    def __init__(self) -> None:
+        self.lines: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(self, field: str, line: str) -> None:
+        self.lines[field].append(line)
+
+    def summary(self) -> str:
+        return "".join(f"\n  {field.replace('_', ' ')}: {len(lines)}, first {lines[0]}" for field, lines in self.lines.items())
+
+    def close(self, layout: str) -> DatasetReport:
+        return DatasetReport(layout, **{field: tuple(lines) for field, lines in self.lines.items()})
+
+
+# Files -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    name: str  # relative to the folder of images, with forward slashes
+    folders: tuple[str, ...]
+    stem: str
+    ending: str
+
+    @classmethod
+    def of(cls, path: Path, name: str) -> _File:
+        return cls(path, name, *_split_name(name))
+
+
+def _find_photographs(images: Path) -> list[_File]:
+    """All photographs under a folder, in order of their names."""
+    if not images.exists():
+        raise DatasetError(f"the folder of photographs {images} does not exist")
+    if not images.is_dir():
+        raise DatasetError(f"{images} is not a folder", "give the folder that holds the photographs")
+    files = [file for path in _walk(images) if (file := _File.of(path, path.relative_to(images).as_posix())).ending]
+    if not files:
+        raise DatasetError(f"no photographs in {images}", f"give files ending in {', '.join(sorted(ENDINGS))}")
+    return sorted(files, key=lambda file: file.name)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files under a folder, through linked folders too, each folder once; hidden ones ignored."""
+
+    def refuse(error: OSError) -> None:
+        raise DatasetError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        visible = {name: os.path.realpath(Path(parent, name)) for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, real in visible.items() if real not in seen]
+        seen.update(visible.values())
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _split_name(name: str) -> tuple[tuple[str, ...], str, str]:
+    """Folders, stem and ending ("" unless it is a photograph's) of a name with slashes of either kind."""
+    parts = [part for part in unicodedata.normalize("NFC", name).strip().replace("\\", "/").split("/") if part not in ("", ".")]
+    if not parts:
+        return (), "", ""
+    *folders, name = parts
+    ending = PurePosixPath(name).suffix
+    if ending.lower() in ENDINGS:
+        return tuple(folders), name.removesuffix(ending), ending.lower()
+    return tuple(folders), name, ""
+
+
+def _locate(name: str, by_stem: dict[str, list[_File]]) -> list[_File]:
+    """The files that a row may mean: none, one, or several that its name does not tell apart."""
+    folders, stem, ending = _split_name(name)
+    # Published paths often start above the folder of images, or name folders that were flattened: only the innermost must agree.
+    candidates = [f for f in by_stem.get(stem, []) if not folders or not f.folders or f.folders[-1] == folders[-1]]
+    # A cohort converted to another format keeps its table, so the ending chooses but does not exclude.
+    candidates = [f for f in candidates if f.ending == ending] or candidates
+
+    def closeness(file: _File) -> tuple[bool, int]:
+        pairs = zip(reversed(file.folders), reversed(folders), strict=False)
+        return file.folders == folders, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    best = max(map(closeness, candidates), default=None)
+    return [f for f in candidates if closeness(f) == best]
+
+
+# Tables ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns named by the user."""
+
+    image: str | None
+    grade: str | None
+    patient: str | None
+    eye: str | None
+
+    @property
+    def given(self) -> list[str]:
+        return [column for column in (self.image, self.grade, self.patient, self.eye) if column is not None]
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int  # as a spreadsheet counts: the header is row 1
+    image: str
+    grade: str
+    patient: str | None = None
+    eye: str | None = None
+    gradable: bool = True
+
+
+def _read_rows(table: Path, columns: _Columns) -> tuple[str, list[_Row]]:
+    """The name of a table's layout, and its rows."""
+    if not table.exists():
+        raise DatasetError(f"the table of grades {table} does not exist")
+    if not table.is_file():
+        raise DatasetError(f"the table of grades {table} is not a file", "give a .csv, .tsv, .xlsx or .txt file")
+    match table.suffix.lower():
+        case ".txt":
+            if columns.given:
+                raise DatasetError(f"{table} is a list without columns", "leave the columns out, or save it as .csv")
+            return NAME_LIST, _list_rows(table)
+        case ".csv":
+            cells = _delimited_cells(table)
+        case ".tsv":
+            cells = _delimited_cells(table, "\t")
+        case ".xlsx":
+            cells = _sheet_cells(table)
+        case ending:
+            raise DatasetError(f"tables of grades ending in `{ending}` are not read: {table}", "save it as .csv, .tsv or .xlsx")
+    filled = [(number, row) for number, row in enumerate(cells, start=1) if any(row)]
+    if len(filled) < 2:
+        raise DatasetError(f"the table of grades {table} has no rows", "give a header and one row for each photograph")
+    header = filled[0][1]
+    layout = _choose_layout(table, header, columns)
+    return layout.name, list(_table_rows(table, layout, header, filled[1:]))
+
+
+def _text(table: Path) -> str:
+    content = table.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _list_rows(table: Path) -> list[_Row]:
+    rows = []
+    for number, line in enumerate(io.StringIO(_text(table), newline=None), start=1):
+        if not line.strip():
+            continue
+        parts = line.rsplit(maxsplit=1)
+        if len(parts) < 2:
+            raise DatasetError(
+                f"{table}, line {number}: expected a name, a space and a grade, found `{line.strip()}`",
+                "save a table with columns as .csv or .tsv",
+            )
+        rows.append(_Row(number, *parts))
+    if not rows:
+        raise DatasetError(f"the table of grades {table} has no rows", "give a line for each photograph: name and grade")
+    return rows
+
+
+def _delimited_cells(table: Path, delimiter: str | None = None) -> list[list[str]]:
+    text = _text(table)
+    # Spreadsheets of many countries write semicolons, or tabs, in files named .csv.
+    header = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    delimiter = delimiter or max(",;\t", key=header.count)
+    try:
+        return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
+    except csv.Error as error:
+        raise DatasetError(f"{table} cannot be read as a table: {error}", "save it again as .csv or .xlsx") from error
+
+
+def _sheet_cells(table: Path) -> list[list[str]]:
+    """Cells of the first sheet."""
+    try:
+        with table.open("rb") as stream:
+            sheet = openpyxl.load_workbook(stream, data_only=True).worksheets[0]
+    except (InvalidFileException, BadZipFile, KeyError, ValueError, IndexError) as error:
+        raise DatasetError(f"{table} cannot be read as an .xlsx workbook: {error}", "save it again as .xlsx or .csv") from error
+    return [[_cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+
+
+def _cell_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _key(column: str) -> str:
+    return re.sub(r"[\s_]+", "", column.casefold())
+
+
+def _choose_layout(table: Path, header: Sequence[str], columns: _Columns) -> Layout:
+    """The layout of a table by its header, with the user's columns in place of its own."""
+    standing = {_key(column) for column in header}
+    found = ", ".join(f"`{column}`" for column in header if column)
+    for column in columns.given:
+        if _key(column) not in standing:
+            raise DatasetError(f"{table} has no column `{column}`", f"name one of its columns: {found}")
+
+    def has(*names: str) -> bool:
+        return all(_key(name) in standing for name in names)
+
+    whole = [layout for layout in LAYOUTS if has(layout.image, *layout.grades)]
+    completed = [layout for layout in LAYOUTS if (columns.image or has(layout.image)) and (columns.grade or has(*layout.grades))]
+    if whole:
+        layout = whole[0]
+    elif columns.image and columns.grade:
+        layout = Layout(AS_GIVEN, columns.image, (columns.grade,))
+    elif completed:
+        layout = completed[0]
+    else:
+        known = "; ".join(f"{layout.name} ({', '.join((layout.image, *layout.grades))})" for layout in LAYOUTS)
+        raise DatasetError(
+            f"the columns of {table} are not those of a known layout.\n  Found: {found}\n  Known: {known}",
+            "name its columns with --image-column and --grade-column",
+        )
+    return Layout(
+        AS_GIVEN if columns.image or columns.grade else layout.name,
+        columns.image or layout.image,
+        (columns.grade,) if columns.grade else layout.grades,
+        columns.patient or layout.patient,
+        columns.eye or layout.eye,
+        layout.gradable,
+    )
+
+
+def _table_rows(
+    table: Path, layout: Layout, header: Sequence[str], filled: Iterable[tuple[int, Sequence[str]]]
+) -> Iterator[_Row]:
+    keys = [_key(column) for column in header]
+    used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable)
+    for column in used:
+        if keys.count(_key(column)) > 1:
+            raise DatasetError(f"{table} has two columns named `{column}`", "rename one of them")
+    for number, cells in filled:
+        cell = defaultdict(str, zip(keys, cells, strict=False))
+        name = cell[_key(layout.image)]
+        eye = _EYE_WORDS.get(_key(cell[_key(layout.eye)])) or parse_name(_split_name(name)[1])[1]
+        grades = [cell[_key(column)] for column in layout.grades]
+        if len(grades) == 2:
+            graded = [side for side, grade in zip(EYES, grades, strict=True) if grade]
+            eye = eye or (graded[0] if len(graded) == 1 else None)
+            grades = [grade for side, grade in zip(EYES, grades, strict=True) if side == eye]
+        gradable = cell[_key(layout.gradable)].casefold() not in ("0", "0.0", "false", "no")
+        yield _Row(number, name, grades[0] if grades else "", cell[_key(layout.patient)] or None, eye, gradable)
+
+
+# Grades ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What one row or folder says of one file. Not `usable`: its grade is not on the scale."""
+
+    file: _File
+    where: str
+    grade: int | None
+    usable: bool = True
+    patient: str | None = None
+    eye: str | None = None
+
+
+def _read_grade(text: str, scale: Scale) -> int | None:
+    """A grade from its number or its name; None if it is not on the scale."""
+    if _WHOLE.fullmatch(text):
+        grade = int(text.partition(".")[0])
+        return grade if scale.lowest <= grade <= scale.highest else None
+    return {_key(name): grade for grade, name in zip(scale.grades, scale.names, strict=True)}.get(_key(text))
+
+
+def _claims_of_rows(rows: Iterable[_Row], files: Sequence[_File], scale: Scale, report: _Report) -> Iterator[_Claim]:
+    by_stem: defaultdict[str, list[_File]] = defaultdict(list)
+    for file in files:
+        by_stem[file.stem].append(file)
+    named: set[str] = set()
+    for row in rows:
+        where = f"row {row.number}"
+        found = _locate(row.image, by_stem)
+        named.update(file.name for file in found)
+        if not found:
+            report.add("rows_without_file", f"{where}: " + (f"{row.image}: no such file" if row.image else "no image named"))
+            continue
+        if len(found) > 1:
+            candidates = ", ".join(file.name for file in found)
+            report.add("rows_without_file", f"{where}: {row.image} may be any of {candidates}: name sub-folder and ending")
+            continue
+        grade = _read_grade(row.grade, scale) if row.gradable else None
+        if grade is None:
+            fault = (f"`{row.grade}` is not on the scale" if row.grade else "no grade") if row.gradable else "marked ungradable"
+            report.add("grades_off_scale", f"{where}: {row.image}: {fault}")
+        yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye)
+    for file in files:
+        if file.name not in named:
+            report.add("files_without_row", f"{file.name}: not in the table")
+
+
+def _claims_of_folders(files: Sequence[_File], scale: Scale, report: _Report) -> tuple[str, list[_Claim]]:
+    """Grades from folder names if most files lie in folders named by a grade: patients' folders may be numbers, too."""
+    graded = {}
+    for file in files:
+        grades = [(folder, _read_grade(folder, scale)) for folder in reversed(file.folders)]
+        graded[file.name] = next(((folder, grade) for folder, grade in grades if grade is not None), None)
+    if 2 * sum(found is not None for found in graded.values()) <= len(files):
+        return UNGRADED, [_Claim(file, file.name, None) for file in files]
+    claims = []
+    for file in files:
+        if (found := graded[file.name]) is not None:
+            claims.append(_Claim(file, f"folder {found[0]}", found[1]))
+        elif file.folders:
+            report.add("grades_off_scale", f"{file.name}: folder `{file.folders[-1]}` is not on the scale")
+            claims.append(_Claim(file, f"folder {file.folders[-1]}", None, usable=False))
+        else:
+            report.add("files_without_row", f"{file.name}: in no folder of a grade")
+    return FOLDERS, claims
+
+
+def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> list[GradedImage]:
+    """One photograph for each content, in ascending image_id; what its claims disagree on is reported."""
+    by_name: defaultdict[str, list[_Claim]] = defaultdict(list)
+    for claim in claims:
+        by_name[claim.file.name].append(claim)
+    by_id: defaultdict[str, list[_Claim]] = defaultdict(list)
+    for done, (name, same) in enumerate(sorted(by_name.items()), start=1):
+        try:
+            with same[0].file.path.open("rb") as stream:
+                image_id = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        except OSError as error:
+            report.add("unreadable", f"{name}: {error.strerror}")
+        else:
+            by_id[image_id] += same
+        progress("dataset", done, len(by_name))
+
+    photographs = []
+    for image_id, same in by_id.items():
+        first = same[0].file
+        for copy in sorted({claim.file.name for claim in same} - {first.name}):
+            report.add("identical_files", f"{copy}: the same bytes as {first.name}, which is kept")
+        grades = {claim.grade for claim in same}
+        if len(grades) > 1:
+            said = ", ".join(
+                f"{'no grade' if c.grade is None else f'grade {c.grade}'} in {c.where} ({c.file.name})" for c in same
+            )
+            report.add("conflicting_duplicates", f"{first.name}: {said}; kept without a grade")
+        elif not same[0].usable:
+            continue
+        patient, eye = parse_name(first.stem)
+        photograph = GradedImage(
+            image_id,
+            first.path,
+            grade=same[0].grade if len(grades) == 1 else None,
+            patient=_agreed("patient", [claim.patient for claim in same], first, report) or patient,
+            eye=_agreed("eye", [claim.eye for claim in same], first, report) or eye,
+        )
+        photographs.append(photograph)
+    return sorted(photographs, key=lambda photograph: photograph.image_id)
+
+
+def _agreed(what: str, values: Iterable[str | None], file: _File, report: _Report) -> str | None:
+    """The first value given; others are reported."""
+    given = list(dict.fromkeys(value for value in values if value))
+    if len(given) > 1:
+        report.add("conflicting_duplicates", f"{file.name}: {what} {', '.join(given)}; the first is kept")
+    return given[0] if given else None
+
+
+def _sample(photographs: Sequence[GradedImage], limit: int, seed: int) -> list[GradedImage]:
+    """A random sample in proportion to the grades, each with at least one if the limit allows; order kept."""
+    sizes = Counter(photograph.grade for photograph in photographs)
+    strata = sorted(sizes, key=lambda grade: (grade is None, grade))
+    quota: Counter[int | None] = Counter()
+    for _ in range(min(limit, len(photographs))):
+        open_strata = [grade for grade in strata if quota[grade] < sizes[grade]]
+        # Sainte-Lague's highest averages, with one seat for each stratum first.
+        quota[max(open_strata, key=lambda grade: (quota[grade] == 0, sizes[grade] / (2 * quota[grade] + 1)))] += 1
+    chosen = set()
+    for index in np.random.Generator(np.random.PCG64(seed)).permutation(len(photographs)).tolist():
+        if quota[photographs[index].grade] > 0:
+            quota[photographs[index].grade] -= 1
+            chosen.add(index)
+    return [photographs[index] for index in sorted(chosen)]
