@@ -232,9 +232,12 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     seen = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        visible = {name: os.path.realpath(Path(parent, name)) for name in sorted(folders) if not name.startswith(".")}
-        folders[:] = [name for name, real in visible.items() if real not in seen]
-        seen.update(visible.values())
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders.clear()
+        for name in visible:
+            if (real := os.path.realpath(Path(parent, name))) not in seen:
+                seen.add(real)
+                folders.append(name)
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
@@ -339,7 +342,7 @@ def _list_rows(table: Path) -> list[_Row]:
                 f"{table}, line {number}: expected a name, a space and a grade, found `{line.strip()}`",
                 "save a table with columns as .csv or .tsv",
             )
-        rows.append(_Row(number, *parts))
+        rows.append(_Row(number, parts[0].strip(), parts[1]))
     if not rows:
         raise DatasetError(f"the table of grades {table} has no rows", "give a line for each photograph: name and grade")
     return rows
