@@ -1,7 +1,8 @@
 """Grad-CAM of the logit on a trunk's last maps; only the head is differentiated.
 
-Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, equations 1 and
-2, kept signed: the ReLU is left to the drawing. The logit is explained because the sigmoid's own gradient vanishes for severe eyes.
+Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, equations 1
+and 2, kept signed: the ReLU is left to the drawing. The logit is explained because the sigmoid's own gradient vanishes for severe
+eyes.
 """
 
 from __future__ import annotations
