@@ -1,0 +1,66 @@
+# make demo   from a fresh checkout to an atlas of drawn eyes, ready to open
+# make test   the whole suite
+
+PYTHON ?= python3
+WORKERS ?= 2
+DEMO := output/demo
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format constraints clean
+
+help:
+	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
+	@echo 'make test         install what tests need (once) and run the whole suite (WORKERS=2)'
+	@echo 'make lint         ruff, mypy and import-linter alone'
+	@echo 'make format       let ruff format the sources and mend what it can'
+	@echo 'make constraints  look up the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
+	@echo 'make clean        remove .venv, caches, built wheels and built sites'
+
+demo: .venv/installed
+	$(BIN)/atlas build --out $(DEMO)
+
+test: .venv/installed-test
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Resolved without installing. A local tag (2.1.0+cpu) names one machine's build, so it is cut off.
+constraints: | $(BIN)/python
+	$(PIP) install -qq --dry-run --ignore-installed --report .venv/resolved.json --editable '.[test]' $(HOLD)
+	@$(BIN)/python -c 'import json; \
+	found = [p["metadata"] for p in json.load(open(".venv/resolved.json"))["install"]]; \
+	pins = {p["name"]: p["version"].partition("+")[0] for p in found if p["name"] != "lesion-atlas"}; \
+	print(*(f"{name}=={pins[name]}" for name in sorted(pins, key=str.lower)), sep="\n")' > .venv/constraints.txt
+	@mv .venv/constraints.txt constraints.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build output/*
+	find atlas tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then exec $$python -m venv .venv; fi; \
+	done; \
+	echo 'atlas needs Python 3.11 or newer, and none was found. Install one, or name yours: make demo PYTHON=/path/to/python3' >&2; \
+	exit 1
+
+# Hatchling first and pinned too, so that the editable install builds with the version that constraints.txt names.
+.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing atlas into .venv: a few minutes and about 7 GB the first time, nothing after that.'
+	@$(PIP) install -qq --constraint constraints.txt hatchling
+	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable '.[test]'
+	@touch $@

@@ -1,0 +1,52 @@
+"""The rules of the house that tools can check: style, types, layers, pinned versions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports", "--no-cache")],
+    ids=" ".join,
+)
+def test_tool_has_no_complaint(command: tuple[str, ...]) -> None:
+    done = subprocess.run([SCRIPTS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def pins() -> dict[str, str]:
+    """Return canonical name -> version; a line of any other form fails."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    matches = [re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][0-9a-z.]*)", line) for line in lines]
+    odd = [line for line, match in zip(lines, matches, strict=True) if match is None]
+    assert not odd, "constraints.txt holds plain names and versions only"
+    return {canonicalize_name(match[1]): match[2] for match in matches if match is not None}
+
+
+def requirements() -> list[Requirement]:
+    return [Requirement(line) for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
+def test_each_requirement_is_pinned_to_a_version_that_it_allows(requirement: Requirement) -> None:
+    version = pins().get(canonicalize_name(requirement.name))
+    assert version is not None, f"{requirement.name} is not in constraints.txt: run `make constraints`"
+    assert requirement.specifier.contains(version)
+
+
+def test_the_version_has_its_entry_in_the_changelog() -> None:
+    released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert released[0] == PROJECT["version"]
