@@ -1,0 +1,1 @@
+"""The static site: pictures, pages, and the writing of them."""

@@ -1,0 +1,515 @@
+"""What each page says: an atlas turned into readable views, and the one table of page kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from atlas.records import Atlas, Frame
+from atlas.strip import flagged, neighbours
+
+_RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0x86, 0x3C, 0x9E)], dtype=float)
+"""Sand to violet: lightness falls steadily, so the order survives colour blindness and grey printing."""
+
+_BINS_PER_GRADE = 4
+_NEIGHBOURS = 6
+
+
+def severity_colours(count: int) -> tuple[str, ...]:
+    """Sample the severity ramp at `count` grades, mildest first, as #rrggbb."""
+    places = np.linspace(0, len(_RAMP) - 1, count)
+    channels = [np.interp(places, np.arange(len(_RAMP)), _RAMP[:, k]) for k in range(3)]
+    return tuple("#{:02x}{:02x}{:02x}".format(*(round(float(c)) for c in colour)) for colour in zip(*channels, strict=True))
+
+
+@dataclass(frozen=True)
+class GradeView:
+    """One grade of the scale, and how much of the graded cohort carries it (0..1)."""
+
+    number: int
+    name: str
+    colour: str
+    count: int
+    share: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.number} {self.name}"
+
+
+@dataclass(frozen=True)
+class PlateView:
+    """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent."""
+
+    id: str
+    number: int
+    label: str
+    severity: float
+    position: float
+    grade: GradeView | None
+    disagreement: float | None
+    flagged: bool
+
+    @property
+    def page(self) -> str:
+        return f"images/{self.id}.html"
+
+    @property
+    def photograph(self) -> str:
+        return f"photographs/{self.id}.jpg"
+
+    @property
+    def thumbnail(self) -> str:
+        return f"thumbnails/{self.id}.jpg"
+
+    @property
+    def overlay(self) -> str:
+        return f"overlays/{self.id}.png"
+
+    @property
+    def alt(self) -> str:
+        grade = f"human grade {self.grade.label}" if self.grade else "no human grade"
+        return f"Plate {self.number}: photograph scored {self.severity:.2f}, {grade}"
+
+    @property
+    def verdict(self) -> str:
+        """The score, read as a grade by its place in the cohort, beside the human grade, in words."""
+        if self.disagreement is None:
+            return "There is no human grade to compare the score with."
+        size = abs(self.disagreement)
+        if size < 0.5:
+            return "Its place among the graded photographs agrees with the human grade to within half a grade."
+        direction = "more severe" if self.disagreement > 0 else "milder"
+        unit = "grade" if f"{size:.1f}" == "1.0" else "grades"
+        return f"By its place among the graded photographs, the score reads {size:.1f} {unit} {direction} than the human grade."
+
+
+@dataclass(frozen=True)
+class PatchView:
+    """One salient window. `box` is top, left, height, width in percent of the plate, or None where its frame is unknown."""
+
+    id: str
+    plate: PlateView
+    drop: float
+    cluster: int | None  # 1-based, as readers see it
+    box: tuple[float, float, float, float] | None
+
+    @property
+    def picture(self) -> str:
+        return f"patches/{self.id}.jpg"
+
+    @property
+    def alt(self) -> str:
+        verb = "lowers" if self.drop >= 0 else "raises"
+        return f"Patch of plate {self.plate.number}: leaving it out {verb} the score by {abs(self.drop):.2f} grades"
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """One lesion pattern: its patches, most typical first, and how its photographs spread over the grades (0..1, per grade)."""
+
+    number: int
+    patches: tuple[PatchView, ...]
+    plates: int
+    graded: int
+    shares: tuple[float, ...]
+    median_drop: float
+    summary: str
+
+    @property
+    def page(self) -> str:
+        return cluster_page(self.number)
+
+
+def cluster_page(number: int) -> str:
+    return f"clusters/{number:02d}.html"
+
+
+@dataclass(frozen=True)
+class ScoreBin:
+    """Plates whose score lies from `low` to `high`, in grade units."""
+
+    low: float
+    high: float
+    plates: tuple[PlateView, ...]
+    shares: tuple[tuple[GradeView, float], ...]  # of the tallest bin, for the axis' bars
+    ungraded: float
+
+
+@dataclass(frozen=True)
+class Book:
+    """An atlas as its readers see it. `names` maps image ids to file names, only where the user asked for them."""
+
+    atlas: Atlas
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def grades(self) -> tuple[GradeView, ...]:
+        scale = self.atlas.dataset.scale
+        known = {image.image_id: image.grade for image in self.atlas.dataset.images}
+        given = [known[i] for i in self.atlas.strip.image_ids if known[i] is not None]
+        return tuple(
+            GradeView(g, scale.name(g), colour, given.count(g), given.count(g) / len(given) if given else 0.0)
+            for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
+        )
+
+    @cached_property
+    def plates(self) -> tuple[PlateView, ...]:
+        """All photographs in ascending severity."""
+        strip, scale = self.atlas.strip, self.atlas.dataset.scale
+        known = {image.image_id: image.grade for image in self.atlas.dataset.images}
+        wide = set(flagged(strip))
+        views = []
+        for number, (i, score, gap) in enumerate(
+            zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
+        ):
+            grade = known[i]
+            views.append(
+                PlateView(
+                    id=i,
+                    number=number,
+                    label=self.names.get(i, i),
+                    severity=score,
+                    position=100 * min(1.0, max(0.0, scale.to_unit(score))),
+                    grade=None if grade is None else self.grades[grade - scale.lowest],
+                    disagreement=gap if math.isfinite(gap) else None,
+                    flagged=i in wide,
+                )
+            )
+        return tuple(views)
+
+    @cached_property
+    def plate(self) -> Mapping[str, PlateView]:
+        return {plate.id: plate for plate in self.plates}
+
+    @cached_property
+    def graded(self) -> bool:
+        return any(plate.grade for plate in self.plates)
+
+    @cached_property
+    def flagged(self) -> tuple[PlateView, ...]:
+        """Plates where score and grade differ most, widest first."""
+        return tuple(self.plate[i] for i in flagged(self.atlas.strip))
+
+    @cached_property
+    def patches(self) -> Mapping[str, PatchView]:
+        """Patches by id, of the photographs that are shown."""
+        found = self.atlas.patches
+        if found is None:
+            return {}
+        clusters = self.atlas.clusters
+        label = dict(zip(clusters.patch_ids, (clusters.labels + 1).tolist(), strict=True)) if clusters else {}
+        return {
+            patch: PatchView(patch, self.plate[image], drop, label.get(patch), _place(box, self.atlas.frames.get(image)))
+            for patch, image, drop, box in zip(
+                found.patch_ids, found.image_ids, found.drop.tolist(), found.boxes.tolist(), strict=True
+            )
+            if image in self.plate
+        }
+
+    @cached_property
+    def patches_of(self) -> Mapping[str, tuple[PatchView, ...]]:
+        """Patches by image id, largest drop first."""
+        by_image: dict[str, list[PatchView]] = {}
+        for patch in sorted(self.patches.values(), key=lambda p: (-p.drop, p.id)):
+            by_image.setdefault(patch.plate.id, []).append(patch)
+        return {image: tuple(views) for image, views in by_image.items()}
+
+    @cached_property
+    def clusters(self) -> tuple[ClusterView, ...]:
+        found = self.atlas.clusters
+        if found is None or not self.patches:
+            return ()
+        members: dict[int, list[tuple[float, str]]] = {}
+        for patch, label, distance in zip(found.patch_ids, found.labels.tolist(), found.distances.tolist(), strict=True):
+            if patch in self.patches:
+                members.setdefault(label + 1, []).append((distance, patch))
+        return tuple(self._cluster(n, [self.patches[p] for _, p in sorted(members[n])]) for n in sorted(members))
+
+    def _cluster(self, number: int, patches: Sequence[PatchView]) -> ClusterView:
+        plates = {patch.plate.id: patch.plate for patch in patches}
+        of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
+        graded = sum(of_grade)
+        shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        return ClusterView(
+            number=number,
+            patches=tuple(patches),
+            plates=len(plates),
+            graded=graded,
+            shares=shares,
+            median_drop=float(np.median([patch.drop for patch in patches])),
+            summary=_tendency(self.grades, shares, graded),
+        )
+
+    @cached_property
+    def bins(self) -> tuple[ScoreBin, ...]:
+        """The strip cut into equal steps of score, empty steps left out."""
+        scale = self.atlas.dataset.scale
+        steps = scale.span * _BINS_PER_GRADE
+        held: dict[int, list[PlateView]] = {}
+        for plate in self.plates:
+            held.setdefault(min(steps - 1, int(plate.position / 100 * steps)), []).append(plate)
+        tallest = max((len(plates) for plates in held.values()), default=1)
+        return tuple(
+            ScoreBin(
+                low=scale.lowest + step / _BINS_PER_GRADE,
+                high=scale.lowest + (step + 1) / _BINS_PER_GRADE,
+                plates=tuple(plates),
+                shares=tuple((g, 100 * sum(p.grade == g for p in plates) / tallest) for g in self.grades),
+                ungraded=100 * sum(p.grade is None for p in plates) / tallest,
+            )
+            for step, plates in sorted(held.items())
+        )
+
+    def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
+        """Pick at most `count` different plates, evenly spaced between the lowest and the highest score."""
+        if not self.plates:
+            return ()
+        scores = np.array([plate.severity for plate in self.plates])
+        places = {int(np.argmin(np.abs(scores - target))) for target in np.linspace(scores[0], scores[-1], count)}
+        return tuple(self.plates[place] for place in sorted(places))
+
+    def typical_of(self, grade: GradeView) -> PlateView | None:
+        """The plate whose score is the (lower) median of its human grade, or None where no plate carries it."""
+        plates = [plate for plate in self.plates if plate.grade == grade]
+        return plates[(len(plates) - 1) // 2] if plates else None
+
+    @cached_property
+    def limit(self) -> float:
+        """The drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
+        sizes = np.abs(self.atlas.maps.values[self.atlas.maps.inside])
+        limit = float(np.quantile(sizes, 0.995)) if sizes.size else 0.0
+        return limit if limit > 0 else 1.0
+
+    @cached_property
+    def cells(self) -> Mapping[str, list[list[float | None]]]:
+        """Drops of each photograph's cells by image id, None outside the retina (grade units)."""
+        maps = self.atlas.maps
+        return {
+            i: [
+                [round(v, 3) if seen else None for v, seen in zip(row, mask, strict=True)]
+                for row, mask in zip(values, inside, strict=True)
+            ]
+            for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
+        }
+
+    def cluster_page(self, number: int) -> str:
+        return cluster_page(number)
+
+    @property
+    def mapped(self) -> bool:
+        return self.atlas.embedding is not None and bool(self.patches)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know: the provenance's notes, then one sentence for each thing that is missing."""
+        missing = []
+        if not self.graded:
+            missing.append("These photographs came without human grades, so nothing is compared with a grade.")
+        elif any(plate.grade is None for plate in self.plates):
+            bare = sum(plate.grade is None for plate in self.plates)
+            missing.append(f"Photographs without a human grade: {bare}; comparisons leave them out.")
+        if not self.patches:
+            missing.append("This atlas has no salient patches, so it has no clusters and no patch map.")
+        elif not self.clusters:
+            missing.append("The patches were not clustered, so there are no cluster pages.")
+        if self.patches and not self.mapped:
+            missing.append("The patches were not laid out in the plane, so there is no patch map.")
+        return tuple(dict.fromkeys((*self.atlas.provenance.notes, *missing)))
+
+    def report(self, plate: PlateView) -> dict[str, Any]:
+        """What a report of one photograph shows."""
+        place = plate.number - 1
+        beside = neighbours(self.atlas.strip, plate.id, min(_NEIGHBOURS, len(self.plates) - 1))
+        return {
+            "plate": plate,
+            "patches": self.patches_of.get(plate.id, ()),
+            "cells": self.cells.get(plate.id),
+            "neighbours": sorted((plate, *(self.plate[i] for i in beside)), key=lambda p: p.number),
+            "before": self.plates[place - 1] if place else None,
+            "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
+        }
+
+    def map_columns(self) -> dict[str, Any]:
+        """The patch map's data in columns; `plate` indexes `plates`, clusters are 1-based, missing values are null."""
+        embedding = self.atlas.embedding
+        if embedding is None:
+            return {}
+        laid = [
+            (self.patches[patch], x, y)
+            for patch, (x, y) in zip(embedding.patch_ids, embedding.xy.tolist(), strict=True)
+            if patch in self.patches
+        ]
+        used = sorted({patch.plate.number for patch, _, _ in laid})
+        index = {number: k for k, number in enumerate(used)}
+        plates = [self.plates[number - 1] for number in used]
+        return {
+            "x": [round(x, 3) for _, x, _ in laid],
+            "y": [round(y, 3) for _, _, y in laid],
+            "patch": [patch.id for patch, _, _ in laid],
+            "plate": [index[patch.plate.number] for patch, _, _ in laid],
+            "cluster": [patch.cluster for patch, _, _ in laid],
+            "drop": [round(patch.drop, 3) for patch, _, _ in laid],
+            "plates": {
+                "id": [plate.id for plate in plates],
+                "number": [plate.number for plate in plates],
+                "label": [plate.label for plate in plates],
+                "grade": [plate.grade.number if plate.grade else None for plate in plates],
+                "severity": [round(plate.severity, 2) for plate in plates],
+            },
+            "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in self.grades],
+        }
+
+
+def _place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float, float] | None:
+    """Source pixels (top, left, bottom, right) to percent of the plate (top, left, height, width), cut at its edge."""
+    if frame is None:
+        return None
+    top, left, bottom, right = (
+        min(100.0, max(0.0, 100 * (edge - origin) / frame.side))
+        for edge, origin in zip(box, (frame.top, frame.left, frame.top, frame.left), strict=True)
+    )
+    return top, left, bottom - top, right - left
+
+
+def _tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int) -> str:
+    """Say where a cluster's photographs are over-represented, if anywhere."""
+    lifts = [(share / grade.share, grade) for grade, share in zip(grades, shares, strict=True) if grade.share and share]
+    if not lifts:
+        return "None of its photographs carries a human grade."
+    lift, grade = max(lifts, key=lambda pair: (pair[0], pair[1].number))
+    if lift < 1.25:
+        return "Its photographs spread over the grades much as the whole cohort does."
+    caution = " Few photographs stand behind this." if graded < 10 else ""
+    return f"Photographs graded {grade.label} are {lift:.1f} times as frequent here as in the whole cohort.{caution}"
+
+
+Pages = Iterator[tuple[str, dict[str, Any]]]
+
+
+def _home(book: Book) -> Pages:
+    typical = [(grade, book.typical_of(grade)) for grade in book.grades]
+    yield "index.html", {"journey": book.along_the_scale(9), "typical": [(g, p) for g, p in typical if p]}
+
+
+def _strip(book: Book) -> Pages:
+    yield "strip.html", {"journey": book.along_the_scale(24)}
+
+
+def _map(book: Book) -> Pages:
+    if book.mapped:
+        yield "map.html", {}
+
+
+def _clusters(book: Book) -> Pages:
+    if book.clusters:
+        yield "clusters.html", {}
+
+
+def _cluster(book: Book) -> Pages:
+    for place, cluster in enumerate(book.clusters):
+        yield (
+            cluster.page,
+            {
+                "cluster": cluster,
+                "before": book.clusters[place - 1] if place else None,
+                "after": book.clusters[place + 1] if place + 1 < len(book.clusters) else None,
+            },
+        )
+
+
+def _image(book: Book) -> Pages:
+    for plate in book.plates:
+        yield plate.page, book.report(plate)
+
+
+def _methods(book: Book) -> Pages:
+    provenance, evaluation = book.atlas.provenance, book.atlas.evaluation
+    yield (
+        "methods.html",
+        {
+            "settings": list(flattened(provenance.settings)),
+            "card": card_html(provenance.card),
+            "evaluation": evaluation,
+            "columns": _columns(evaluation.by_grade) if evaluation else (),
+            "spread": _spread(book),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class PageKind:
+    """A kind of page: its template, and what yields each page's path in the site with its context."""
+
+    template: str
+    pages: Callable[[Book], Pages]
+
+
+PAGES: Mapping[str, PageKind] = {
+    "home": PageKind("home.html", _home),
+    "strip": PageKind("strip.html", _strip),
+    "map": PageKind("map.html", _map),
+    "clusters": PageKind("clusters.html", _clusters),
+    "cluster": PageKind("cluster.html", _cluster),
+    "image": PageKind("image.html", _image),
+    "methods": PageKind("methods.html", _methods),
+}
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted names and readable values, in name order. Absolute paths are withheld: they name machines and people."""
+    for name in sorted(settings):
+        value = settings[name]
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _readable(value)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "not set"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_readable(item) for item in value)
+    text = str(value)
+    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
+        return "a path on the builder's machine, withheld"
+    return text
+
+
+def card_html(card: str) -> Markup:
+    """Render a model card. Raw HTML stays text and pictures stay out: a card cannot reach the network or run anything."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tokens = markdown.parse(card)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):  # the card sits below an h2 of its page
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+    return Markup(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def _columns(rows: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
+    """All column names of a table of rows, in order of appearance."""
+    return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:
+    """Per grade with photographs: the score's histogram (percent of its tallest bar), mean in percent of the scale."""
+    rows = []
+    for grade in book.grades:
+        places = [plate.position for plate in book.plates if plate.grade == grade]
+        if places:
+            bars, _ = np.histogram(places, bins=len(book.grades) * 10 - 10, range=(0, 100))
+            rows.append((grade, (100 * bars / bars.max()).tolist(), float(np.mean(places))))
+    return rows

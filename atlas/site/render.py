@@ -1,0 +1,181 @@
+"""Writing the site: pages, pictures, data and assets into one folder that opens by double-click."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from atlas.errors import StoreError
+from atlas.progress import Progress, silent
+from atlas.records import Atlas
+from atlas.resources import templates_folder
+from atlas.site.images import LOWERED, RAISED, overlay_png
+from atlas.site.pages import PAGES, Book
+
+_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+
+
+def render_site(
+    atlas: Atlas, pictures: Path, out: Path, *, names: Mapping[str, str] | None = None, progress: Progress = silent
+) -> None:
+    """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
+
+    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg; copied.
+    names : file names to show, by image id; without it no page carries a file name.
+
+    Raises StoreError where a picture is missing.
+    """
+    book = Book(atlas, names or {})
+    _write_assets(book, out)
+    _copy_pictures(book, pictures, out, progress)
+    for path, png in _overlays(book).items():
+        _write(out / path, png)
+    environment = _environment(book)
+    total = sum(1 for kind in PAGES.values() for _ in kind.pages(book))
+    done = 0
+    for name, kind in PAGES.items():
+        template = environment.get_template(kind.template)
+        for path, context in kind.pages(book):
+            root = "../" * path.count("/")
+            text = template.render(kind=name, page=root.__add__, asset=root.__add__, **context)
+            _write(out / path, text.encode())
+            done += 1
+            progress("pages", done, total)
+
+
+def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], file: Path) -> None:
+    """Write one self-contained HTML file with the report of one or several photographs.
+
+    Raises StoreError where an image id is not in the atlas or a picture is missing.
+    """
+    book = Book(atlas)
+    wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
+    if unknown := [i for i in wanted if i not in book.plate]:
+        raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
+    overlays = _overlays(book, wanted)
+
+    def asset(path: str) -> str:
+        content = overlays[path] if path in overlays else _read(pictures / path)
+        return f"data:{_TYPES[Path(path).suffix]};base64,{base64.b64encode(content).decode()}"
+
+    def page(path: str) -> str:
+        """A report stands alone: only its own photographs can be linked."""
+        image = Path(path).stem
+        return f"#{image}" if path.startswith("images/") and image in wanted else ""
+
+    text = (
+        _environment(book)
+        .get_template("report.html")
+        .render(
+            reports=[book.report(book.plate[i]) for i in wanted],
+            page=page,
+            asset=asset,
+            style=Markup((templates_folder() / "css" / "atlas.css").read_text("utf-8")),
+            script=Markup((templates_folder() / "js" / "report.js").read_text("utf-8")),
+        )
+    )
+    _write(file, text.encode())
+
+
+def _environment(book: Book) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": _number, "signed": _signed, "percent": _percent, "count": _count, "phrase": _phrase}
+    environment.globals |= {
+        "book": book,
+        "atlas": book.atlas,
+        "provenance": book.atlas.provenance,
+        "scale": book.atlas.dataset.scale,
+        "raised": "{} {} {}".format(*RAISED),
+        "lowered": "{} {} {}".format(*LOWERED),
+    }
+    return environment
+
+
+def _write_assets(book: Book, out: Path) -> None:
+    for folder in ("css", "js"):
+        for source in sorted((templates_folder() / folder).iterdir()):
+            _write(out / folder / source.name, source.read_bytes())
+    if book.mapped:
+        columns = json.dumps(book.map_columns(), separators=(",", ":"), allow_nan=False)
+        _write(out / "data" / "map.js", f"window.ATLAS_MAP={columns};\n".encode())
+        _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
+
+
+def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) -> None:
+    paths = [path for plate in book.plates for path in (plate.photograph, plate.thumbnail)]
+    paths += [patch.picture for patch in book.patches.values()]
+    for done, path in enumerate(paths, start=1):
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(pictures / path, out / path)
+        except FileNotFoundError as error:
+            raise _missing(pictures / path) from error
+        progress("pictures", done, len(paths))
+
+
+def _overlays(book: Book, only: Sequence[str] | None = None) -> dict[str, bytes]:
+    maps = book.atlas.maps
+    return {
+        book.plate[i].overlay: overlay_png(values, book.limit, inside)
+        for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True)
+        if i in book.plate and (only is None or i in only)
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+
+
+def _missing(path: Path) -> StoreError:
+    return StoreError(f"picture missing: {path}", "build the atlas again; the store rewrites its pictures")
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    """A number as printed: a true minus sign, never a negative zero, a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    text = _number(value, digits)
+    return text if text.startswith(("−", "–")) or not text.strip("0.") else f"+{text}"
+
+
+def _percent(share: float) -> str:
+    """A share of 1 in percent; a small share keeps one decimal rather than vanish."""
+    percent = 100 * share
+    return f"{percent:.1f} %" if 0 < percent < 9.95 else f"{percent:.0f} %"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
+
+
+def _phrase(name: str) -> str:
+    """An identifier as a phrase."""
+    return name.replace("_", " ").replace(".", " · ")
