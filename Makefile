@@ -22,7 +22,7 @@ demo: .venv/installed
 	$(BIN)/atlas build --out $(DEMO)
 
 test: .venv/installed-test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
