@@ -11,13 +11,13 @@ from PIL import Image
 
 from atlas.records import BoolArray, ByteArray, FloatArray
 
-RAISED = (255, 225, 77)
-"""Yellow: the place made the photograph look more severe (positive drop)."""
-LOWERED = (64, 120, 255)
-"""Blue: the place made it look milder. Yellow and blue stay apart in every common colour blindness, and in lightness."""
+RAISED = (86, 236, 255)
+"""Cyan, lighter than any fundus and far from its hues: the place made the photograph look more severe (positive drop)."""
+LOWERED = (88, 40, 214)
+"""Violet, darker than a fundus: the place made it look milder. Lightness alone tells the two apart."""
 
 OVERLAY_SIDE = 160
-_STRONGEST = 0.85  # the photograph stays visible below the strongest drop
+_STRONGEST = 0.9  # the photograph stays visible below the strongest drop
 
 
 def encode_jpeg(pixels: ByteArray, quality: int = 85) -> bytes:

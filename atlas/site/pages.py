@@ -22,6 +22,19 @@ _RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0
 _BINS_PER_GRADE = 4
 _NEIGHBOURS = 6
 
+FIGURES: Mapping[str, str] = {
+    "spearman": "rank correlation of score and grade; 1 is the same order",
+    "mae": "mean distance of score and grade, in grades",
+    "quadratic_kappa": "agreement beyond chance, the score rounded to the nearest grade; 1 is perfect, 0 is chance",
+    "accuracy": "share of photographs whose rounded score is the human grade",
+    "skipped": "share of photographs whose rounded score is two or more grades off",
+    "quadratic_kappa_ranges": "the same kappa, the score read by each grade's range of scores, fitted on other patients",
+    "accuracy_ranges": "share right when read by ranges",
+    "skipped_ranges": "share two or more grades off when read by ranges",
+    "auc_referable": "how often a photograph that would be referred outscores one that would not; 0.5 is chance",
+}
+"""What the figures of an evaluation mean, for the methods page."""
+
 
 def severity_colours(count: int) -> tuple[str, ...]:
     """Sample the severity ramp at `count` grades, mildest first, as #rrggbb."""
@@ -105,6 +118,10 @@ class PatchView:
     @property
     def picture(self) -> str:
         return f"patches/{self.id}.jpg"
+
+    @property
+    def cluster_page(self) -> str:
+        return cluster_page(self.cluster) if self.cluster else ""
 
     @property
     def alt(self) -> str:
@@ -251,7 +268,7 @@ class Book:
 
     @cached_property
     def bins(self) -> tuple[ScoreBin, ...]:
-        """The strip cut into equal steps of score, empty steps left out."""
+        """The strip cut into equal steps of score."""
         scale = self.atlas.dataset.scale
         steps = scale.span * _BINS_PER_GRADE
         held: dict[int, list[PlateView]] = {}
@@ -266,7 +283,7 @@ class Book:
                 shares=tuple((g, 100 * sum(p.grade == g for p in plates) / tallest) for g in self.grades),
                 ungraded=100 * sum(p.grade is None for p in plates) / tallest,
             )
-            for step, plates in sorted(held.items())
+            for step, plates in ((step, held.get(step, ())) for step in range(steps))
         )
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
@@ -300,9 +317,6 @@ class Book:
             ]
             for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
         }
-
-    def cluster_page(self, number: int) -> str:
-        return cluster_page(number)
 
     @property
     def mapped(self) -> bool:
@@ -439,6 +453,7 @@ def _methods(book: Book) -> Pages:
             "settings": list(flattened(provenance.settings)),
             "card": card_html(provenance.card),
             "evaluation": evaluation,
+            "meanings": FIGURES,
             "columns": _columns(evaluation.by_grade) if evaluation else (),
             "spread": _spread(book),
         },

@@ -73,6 +73,7 @@
       show(event.points[0].customdata);
       if (!touch) location.href = card.link.href; // by touch the first press shows the patch, the card opens it
     });
+    show(data.drop.indexOf(Math.max(...data.drop))); // the strongest patch, until the pointer finds another
     plot.dataset.ready = "yes";
   });
   document.getElementById("colouring")?.addEventListener("change", draw);
