@@ -1,6 +1,6 @@
 """Draws synthetic colour fundus photographs of diabetic retinopathy, graded 0 to 4, with a mask for every kind of lesion.
 
-The grades are those of the international clinical severity scale (Wilkinson et al., Ophthalmology 2003), and of no other scale: 0 no
+The grades are those of the international clinical severity scale (Wilkinson et al., Ophthalmology 2003), and no other: 0 no
 lesion; 1 microaneurysms only; 2 more than that; 3 more than 20 haemorrhages in each quadrant or venous beading in two; 4 new
 vessels or pre-retinal blood. Intraretinal microvascular abnormalities, the third road to grade 3, are not drawn.
 
@@ -44,13 +44,13 @@ ASPECT = 1.25
 """Width of a picture over its height."""
 
 DISC_RADIUS = 0.13
-VENOUS_BLOOD = np.array([0.42, 0.90, 0.62], np.float32)
-ARTERIAL_BLOOD = np.array([0.20, 0.68, 0.55], np.float32)
-SHED_BLOOD = np.array([0.50, 1.25, 0.85], np.float32)
+VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
+ARTERIAL_BLOOD = np.array([0.13, 0.50, 0.42], np.float32)
+SHED_BLOOD = np.array([0.48, 1.10, 0.75], np.float32)
 """What blood takes from red, green and blue light at density 1."""
 
-VISIBLE = 0.10
-"""A lesion's mask holds the pixels where its opacity exceeds this."""
+FAINTEST = 0.06
+"""Lesions fade out at this opacity, so that a mask holds exactly the pixels that were painted."""
 
 Points = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class SyntheticEye:
     """One drawn photograph.
 
     pixels : uint8 (H, W, 3) RGB.   grade : 0 to 4.   eye : "left" or "right".
-    masks : lesion kind -> bool (H, W), only the kinds that were painted.   retina : bool (H, W), true inside the camera's aperture.
+    masks : lesion kind -> bool (H, W), only the kinds that were painted.   retina : bool (H, W), true in the aperture.
     """
 
     pixels: ByteArray
@@ -72,6 +72,8 @@ class SyntheticEye:
 
 def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anatomy_seed: int | None = None) -> SyntheticEye:
     """Draw one eye, the same bytes for the same arguments.
+
+    The grade decides nothing but the lesions: with grade 0, the same seed gives the same photograph without them.
 
     Parameters
     ----------
@@ -128,21 +130,21 @@ class _Person:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> _Person:
         red = rng.uniform(0.46, 0.80)
-        green = red * rng.normal(0.56, 0.065)
-        blue = green * rng.normal(0.60, 0.13)
+        green = red * np.clip(rng.normal(0.70 - 0.18 * red, 0.06), 0.46, 0.74)
+        blue = green * np.clip(rng.normal(0.64, 0.11), 0.35, 0.85)
         cropped = rng.random() < 0.35
         has_notch = not cropped and rng.random() < 0.5
         return cls(
-            fundus=np.clip(np.array([red, green, blue], np.float32), 0.06, 0.9),
+            fundus=np.clip(np.array([red, green, blue], np.float32), 0.06, 0.9).astype(np.float32),
             mottle=rng.uniform(0.025, 0.06),
-            tessellation=rng.uniform(0.08, 0.20) if rng.random() < 0.35 else 0.0,
+            tessellation=rng.uniform(0.06, 0.14) if rng.random() < 0.35 else 0.0,
             sheen=rng.uniform(0.0, 0.10),
             aperture=rng.uniform(0.545, 0.60) if cropped else rng.uniform(0.455, 0.49),
-            notch=(rng.choice([-0.72, -0.78, 0.0]), rng.uniform(0.03, 0.045)) if has_notch else None,
-            zoom=rng.choice([1.0, 0.9]),
+            notch=(float(rng.choice([-0.72, -0.78, 0.0])), rng.uniform(0.03, 0.045)) if has_notch else None,
+            zoom=float(rng.choice([1.0, 0.9])),
             blur=rng.uniform(0.0012, 0.0030),
             noise=rng.uniform(0.006, 0.014),
-            rim=rng.uniform(0.0, 0.35) * (rng.random() < 0.6),
+            rim=rng.uniform(0.05, 0.5) * (rng.random() < 0.6),
             rim_colour=np.array([0.55, 0.66, 0.48], np.float32) * rng.uniform(0.8, 1.1, 3).astype(np.float32),
             vignette=rng.uniform(0.12, 0.45),
         )
@@ -170,24 +172,24 @@ class _Shot:
     def draw(cls, rng: np.random.Generator, person: _Person, size: int, side: float) -> _Shot:
         width = round(size * ASPECT)
         radius = person.aperture * size
-        shift = rng.normal(0.0, 0.006, 2) * size
+        across, down = (size * rng.normal(0.0, 0.006) for _ in range(2))
         return cls(
             height=size,
             width=width,
-            centre=(width / 2 + shift[0], size / 2 + shift[1] * (person.aperture < 0.5)),
+            centre=(width / 2 + across, size / 2 + down * (person.aperture < 0.5)),
             radius=radius,
             unit=radius * person.zoom,
             turn=rng.normal(0.0, 0.05),
             gaze=(rng.normal(0.05, 0.07), rng.normal(0.0, 0.05)),
             side=side,
             notch=person.notch,
-            exposure=rng.normal(1.0, 0.08),
-            slope=(rng.normal(0.0, 0.09), rng.normal(0.0, 0.09)),
+            exposure=rng.normal(0.95, 0.12),
+            slope=(rng.normal(0.0, 0.14), rng.normal(0.0, 0.12)),
             shadow=(
                 rng.normal(-0.1, 0.3),
                 rng.normal(0, 0.3),
                 rng.uniform(0.25, 0.5),
-                rng.uniform(0.1, 0.35) * (rng.random() < 0.3),
+                rng.uniform(0.15, 0.5) * (rng.random() < 0.4),
             ),
             veil=rng.uniform(0.0, 0.05),
         )
@@ -224,7 +226,7 @@ class _Shot:
         if self.notch is not None:
             angle, reach = self.notch
             edge = np.maximum(edge, reach - np.hypot(x - math.cos(angle), y - math.sin(angle)))
-        return np.clip(edge * self.radius / 1.5 + 0.5, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(edge * self.radius / 1.5 + 0.5, 0.0, 1.0), np.float32)
 
     def retina(self) -> BoolArray:
         return np.asarray(self.aperture() > 0.5)
@@ -286,7 +288,7 @@ class _Tip:
     line: int = 0
 
 
-THINNEST = 0.0021
+THINNEST = 0.0015
 STEP = 0.016
 
 
@@ -298,69 +300,61 @@ def _grow_vessels(rng: np.random.Generator, disc: tuple[float, float], fovea: tu
         for up in (-1.0, 1.0):
             # Temporal arcade: leaves the disc steeply and bends round the fovea.
             heading = up * (math.pi / 2 + rng.normal(0.0, 0.14) - (0.10 if vein else -0.06))
-            bend = up * (rng.normal(1.72, 0.09) + (0.10 if vein else -0.06))
-            tips.append(_Tip(disc[0] + 0.02, disc[1] + up * 0.03, heading, girth, bend, rng.uniform(0.36, 0.46)))
+            bend = up * (rng.normal(1.70, 0.08) + (0.10 if vein else -0.06))
+            tips.append(_Tip(disc[0] + 0.02, disc[1] + up * 0.012, heading, girth, bend, rng.uniform(0.42, 0.54)))
             # Nasal branch: runs straight out.
             nasal = up * rng.uniform(0.55, 1.0)
-            tips.append(_Tip(disc[0] + 0.03, disc[1] + up * 0.02, nasal, girth * rng.uniform(0.62, 0.78), -up * 0.25, 0.5))
+            tips.append(_Tip(disc[0] + 0.022, disc[1] + up * 0.012, nasal, girth * rng.uniform(0.62, 0.78), -up * 0.25, 0.5))
             # Twig towards the macula.
             twig = math.pi - up * rng.uniform(0.30, 0.65)
             tips.append(
-                _Tip(disc[0] - 0.03, disc[1] + up * 0.02, twig, girth * rng.uniform(0.28, 0.40), up * rng.uniform(0.1, 0.4), 0.3)
+                _Tip(disc[0] + 0.01, disc[1] + up * 0.012, twig, girth * rng.uniform(0.28, 0.40), up * rng.uniform(0.1, 0.4), 0.3)
             )
         tips.append(_Tip(disc[0] + 0.03, disc[1], rng.normal(0.0, 0.25), girth * 0.36, rng.normal(0, 0.2), 0.4))
         yield from _grow(rng, tips, vein, fovea)
 
 
 def _grow(rng: np.random.Generator, tips: list[_Tip], vein: bool, fovea: tuple[float, float]) -> Iterator[_Vessel]:
-    taken: dict[tuple[int, int], int] = {}
+    """Grow tips and the branches they put out, breadth first, into stretches of constant radius."""
+    taken: dict[tuple[int, int], int] = {}  # the line that runs through each small cell; thin lines of a kind end where they meet
     lines = len(tips)
-    for i, tip in enumerate(tips):
-        tip.line = i
-    while tips:
-        tip = tips.pop(0)
-        x, y, heading, radius, line = tip.x, tip.y, tip.heading, tip.radius, tip.line
+    for tip in tips:
+        x, y, course, radius = tip.x, tip.y, tip.heading, tip.radius
         points = [(x, y)]
         travelled = sway = 0.0
-        to_fork = rng.uniform(0.16, 0.30) if tip.depth == 0 else rng.uniform(0.10, 0.26)
-        jitter = iter(rng.normal(0.0, 1.0, 400))
-        tortuosity = (0.05 if vein else 0.04) * (1.0 + 0.8 * tip.depth)
-        for nudge in jitter:
-            sway = 0.88 * sway + tortuosity * nudge
-            heading += tip.bend / tip.reach * math.exp(-travelled / tip.reach) * STEP + 0.35 * sway
+        to_fork = rng.uniform(0.15, 0.32)
+        restless = 0.13 + 0.07 * min(tip.depth, 2)
+        for nudge, drift in rng.normal(0.0, 1.0, (150, 2)):
+            sway = 0.88 * sway + 0.47 * restless * nudge
+            course += tip.bend / tip.reach * math.exp(-travelled / tip.reach) * STEP + 0.012 * drift
             dx, dy = x - fovea[0], y - fovea[1]
             near = math.hypot(dx, dy)
-            if near < 0.34:
+            if near < 0.32:
                 # Vessels turn round the fovea and leave its centre free.
-                away = math.sin(math.atan2(dy, dx) - heading)
-                heading += 0.10 * away * (0.34 - near) / 0.34
-            x += STEP * math.cos(heading)
-            y += STEP * math.sin(heading)
+                course += 0.12 * math.sin(math.atan2(dy, dx) - course) * (0.32 - near) / 0.32
+            x += STEP * math.cos(course + sway)
+            y += STEP * math.sin(course + sway)
             travelled += STEP
-            cell = (round(x / 0.018), round(y / 0.018))
-            owner = taken.get(cell, line)
-            if near < 0.115 or math.hypot(x, y) > 1.45 or (owner != line and travelled > 0.06 and radius < 0.006):
-                points.append((x, y))
-                break
-            taken[cell] = line
             points.append((x, y))
-            if travelled > to_fork:
-                share = rng.uniform(0.42, 0.72) if radius > 0.005 else rng.uniform(0.6, 0.85)
-                child = radius * share
-                rest = radius * (1.0 - share**3) ** (1 / 3)
-                sign = rng.choice([-1.0, 1.0])
-                angle = sign * rng.uniform(0.55, 1.05)
+            owner = taken.setdefault((round(x / 0.02), round(y / 0.02)), tip.line)
+            meets = owner != tip.line and travelled > 0.06 and radius < 0.007
+            if near < 0.12 or math.hypot(x, y) > 1.4 or meets or radius < THINNEST:
+                break
+            if travelled > to_fork and tip.depth < 4:
+                child = radius * (rng.uniform(0.36, 0.66) if radius > 0.006 else rng.uniform(0.5, 0.8))
+                angle = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.05)
                 if child > THINNEST:
-                    tips.append(_Tip(x, y, heading + angle, child, -0.45 * angle, 0.22, tip.depth + 1, lines))
+                    tips.append(_Tip(x, y, course + angle, child, -0.4 * angle, 0.25, tip.depth + 1, lines))
                     lines += 1
                     yield _Vessel(vein, np.array(points), radius)
-                    points, radius = [(x, y)], rest
-                    heading -= 0.12 * angle
-                to_fork = travelled + rng.uniform(0.09, 0.24)
-            radius *= 0.9985 if radius > 0.004 else 0.994
-            if radius < THINNEST:
-                break
-        if len(points) > 2:
+                    points, radius = [(x, y)], (radius**3 - child**3) ** (1 / 3)
+                    course -= 0.10 * angle
+                to_fork = travelled + rng.uniform(0.13, 0.30)
+            elif len(points) > 8:
+                yield _Vessel(vein, np.array(points), radius)
+                points = [(x, y)]
+            radius *= 0.998 if radius > 0.004 else 0.990
+        if len(points) > 1:
             yield _Vessel(vein, np.array(points), radius)
 
 
@@ -397,7 +391,7 @@ class _Lesions:
 
 
 def _ripple(rng: np.random.Generator, amount: float) -> tuple[tuple[float, float], ...]:
-    return tuple((float(rng.normal(0.0, amount / k)), float(rng.uniform(0, 2 * math.pi))) for k in range(2, 7))
+    return tuple((float(rng.normal(0.0, amount / k**1.4)), float(rng.uniform(0, 2 * math.pi))) for k in range(2, 7))
 
 
 class _Sites:
@@ -456,7 +450,7 @@ def _lesions(rng: np.random.Generator, grade: int, anatomy: _Anatomy, shot: _Sho
         bleeds = [_haemorrhage(rng, sites, None) for _ in range(rng.integers(25, 50) if severe else rng.integers(3, 19))]
     lesions.spots["haemorrhage"] = bleeds
     if rng.random() < (0.75 if grade == 2 else 0.7):
-        lesions.spots["hard exudate"] = _exudates(rng, anatomy, sites, rng.integers(1, 4))
+        lesions.spots["hard exudate"] = _exudates(rng, anatomy, sites)
     if rng.random() < (0.3 if grade == 2 else 0.8):
         lesions.spots["cotton-wool spot"] = [
             _cotton_wool(rng, sites) for _ in range(rng.integers(1, 3) if grade == 2 else rng.integers(2, 8))
@@ -475,27 +469,26 @@ def _microaneurysm(rng: np.random.Generator, place: tuple[float, float]) -> _Spo
 
 def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> _Spot:
     kind = rng.random()
-    if kind < 0.5:  # dot
+    depth = rng.uniform(0.45, 1.0)
+    if kind < 0.55:  # dot
         r = rng.uniform(0.009, 0.015)
         x, y = sites.find(0.45, 0.022, quadrant=quadrant)
-        return _Spot(
-            x, y, r, r * rng.uniform(0.75, 1.0), rng.uniform(0, math.pi), rng.uniform(0.65, 1.0), 0.4, _ripple(rng, 0.15)
-        )
+        return _Spot(x, y, r, r * rng.uniform(0.7, 1.0), rng.uniform(0, math.pi), depth, 0.5, _ripple(rng, 0.2))
     if kind < 0.82:  # blot
-        r = rng.uniform(0.016, 0.034)
+        r = min(0.040, 0.014 * math.exp(rng.exponential(0.40)))
         x, y = sites.find(0.45, 0.036, quadrant=quadrant)
-        return _Spot(x, y, r, r * rng.uniform(0.6, 0.95), rng.uniform(0, math.pi), rng.uniform(0.7, 1.0), 0.4, _ripple(rng, 0.3))
+        return _Spot(x, y, r, r * rng.uniform(0.55, 0.95), rng.uniform(0, math.pi), depth, 0.6, _ripple(rng, 0.34))
     # Flame: blood follows the nerve fibres, which fan out from the disc.
     x, y = sites.find(0.45, 0.040, quadrant=quadrant)
     along = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + rng.normal(0, 0.25)
-    r = rng.uniform(0.022, 0.045)
-    return _Spot(x, y, r, r * rng.uniform(0.22, 0.38), along, rng.uniform(0.6, 0.9), 0.7, _ripple(rng, 0.35))
+    r = rng.uniform(0.022, 0.048)
+    return _Spot(x, y, r, r * rng.uniform(0.2, 0.36), along, depth, 0.9, _ripple(rng, 0.5))
 
 
-def _exudates(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites, groups: int) -> list[_Spot]:
+def _exudates(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites) -> list[_Spot]:
     """Clusters and partial rings of small, well-defined yellow deposits, most of them about the macula."""
     spots = []
-    for _ in range(groups):
+    for _ in range(rng.integers(1, 4)):
         cx, cy = sites.find(0.22, 0.05, about=anatomy.fovea)
         ring = rng.random() < 0.6
         radius, start, arc = rng.uniform(0.07, 0.16), rng.uniform(0, 2 * math.pi), rng.uniform(1.5, 5.0)
@@ -519,8 +512,8 @@ def _exudates(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites, groups
 def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> _Spot:
     x, y = sites.find(0.34, 0.05, about=(sites.anatomy.disc[0] - 0.2, sites.anatomy.disc[1]))
     across = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + math.pi / 2 + rng.normal(0, 0.4)
-    r = rng.uniform(0.026, 0.050)
-    return _Spot(x, y, r, r * rng.uniform(0.55, 0.8), across, rng.uniform(0.35, 0.6), 0.95, _ripple(rng, 0.35))
+    r = rng.uniform(0.034, 0.062)
+    return _Spot(x, y, r, r * rng.uniform(0.5, 0.8), across, rng.uniform(0.5, 0.85), 0.95, _ripple(rng, 0.5))
 
 
 def _beading(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites) -> list[_Strand]:
@@ -531,15 +524,16 @@ def _beading(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites) -> list
     for vein in veins:
         off_disc = np.hypot(*(vein.points - np.array(anatomy.disc)).T) > 1.3 * DISC_RADIUS
         points = vein.points[off_disc & sites.shot.shows(vein.points, 0.08)]
-        if len(points) < 7:
+        if len(points) < 6:
             continue
         quadrant = int(sites.quadrant(*points.mean(axis=0)))
         if quadrant in quadrants and rng.random() < 0.8:
             continue
         quadrants.add(quadrant)
-        spacing = max(2, round(4.2 * vein.radius / STEP))
-        for i in range(1, len(points) - 1, spacing):
-            beads.append(_Strand(points[i - 1 : i + 1], vein.radius * rng.uniform(1.45, 1.9), 1.0))
+        at = 1
+        while at < len(points) - 1:
+            beads.append(_Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.25, 1.75), 1.0))
+            at += int(rng.integers(2, 5))
         if len(quadrants) >= 3:
             break
     return beads
@@ -575,10 +569,19 @@ def _proliferation(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites, l
     if bleeds:
         pools = []
         for _ in range(rng.integers(1, 3)):
-            x, y = sites.find(0.35, 0.12)
-            w = rng.uniform(0.10, 0.24)
+            x, y = sites.find(0.30, 0.14)
+            w = rng.uniform(0.09, 0.24)
             pools.append(
-                _Spot(x, y, w, w * rng.uniform(0.45, 0.8), 0.0, rng.uniform(0.85, 1.0), 0.16, _ripple(rng, 0.12), level_top=True)
+                _Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.22, _ripple(rng, 0.35), level_top=True)
+            )
+        if rng.random() < 0.4:
+            # Blood that broke into the vitreous: a veil without a level.
+            x, y = sites.find(0.35, 0.1)
+            w = rng.uniform(0.15, 0.32)
+            pools.append(
+                _Spot(
+                    x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.35, 0.7), 0.95, _ripple(rng, 0.9)
+                )
             )
         lesions.spots["pre-retinal blood"] = pools
 
@@ -592,28 +595,31 @@ def _on_a_vein(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites) -> tu
 
 
 def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -> list[_Strand]:
-    """A net of fine, looping vessels."""
-    strands = []
-    for _ in range(rng.integers(12, 24)):
-        x = root[0] + rng.normal(0, 0.25) * reach
-        y = root[1] + rng.normal(0, 0.25) * reach
-        heading = rng.uniform(0, 2 * math.pi)
-        curl = rng.normal(0, 0.35)
+    """A fan of fine vessels that sprout from one another and loop back at its border."""
+    strands: list[_Strand] = []
+    for i in range(rng.integers(22, 40)):
+        stem = strands[rng.integers(len(strands))].points if i > 4 else np.array([root])
+        x, y = stem[rng.integers(len(stem))]
+        heading = math.atan2(y - root[1], x - root[0]) + rng.normal(0, 0.9) if i > 4 else rng.uniform(0, 2 * math.pi)
+        curl = rng.normal(0, 0.15)
         points = [(x, y)]
-        for _ in range(rng.integers(12, 34)):
-            curl = 0.85 * curl + rng.normal(0, 0.22)
+        for _ in range(rng.integers(8, 22)):
+            curl = 0.8 * curl + rng.normal(0, 0.13)
             heading += curl
-            back = math.atan2(root[1] - y, root[0] - x)
-            if math.hypot(x - root[0], y - root[1]) > reach:
-                heading += 0.6 * math.sin(back - heading)
-            x += 0.011 * math.cos(heading)
-            y += 0.011 * math.sin(heading)
+            if math.hypot(x - root[0], y - root[1]) > reach * 0.8:
+                heading += 0.7 * math.sin(math.atan2(root[1] - y, root[0] - x) - heading)
+            x += 0.010 * math.cos(heading)
+            y += 0.010 * math.sin(heading)
             points.append((x, y))
-        strands.append(_Strand(np.array(points), rng.uniform(0.0018, 0.0032), rng.uniform(0.5, 0.85)))
+        strands.append(_Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
     return strands
 
 
 # --- Painting ----------------------------------------------------------------------------------------------------------------
+
+
+_NOTHING = np.zeros((1, 1), np.float32)
+"""A layer on which nothing is painted."""
 
 
 def _noise(rng: np.random.Generator, shot: _Shot, cells: int) -> FloatArray:
@@ -630,7 +636,7 @@ def _stroke(canvas: ByteArray, shot: _Shot, points: Points, radius: float, opaci
     """Draw a line of the given radius on a canvas of twice the picture's resolution."""
     line = np.round((shot.to_pixels(points) + 0.25) * 2 * 16).astype(np.int32)
     width = 4.0 * radius * shot.unit
-    shade = int(round(255 * opacity * min(1.0, width / 1.2)))
+    shade = round(255 * opacity * min(1.0, width / 1.2))
     cv2.polylines(canvas, [line], False, shade, max(1, round(width)), cv2.LINE_AA, 4)
 
 
@@ -675,15 +681,15 @@ def _render(
     retina = shot.retina()
     light = np.empty((shot.height, shot.width, 3), np.float32)
     light[:] = person.fundus
-    mottle = sum(_noise(texture, shot, n) * w for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45)))
-    ridge = np.abs(_noise(texture, shot, 22)) - 0.8
+    mottle = sum((_noise(texture, shot, n) * np.float32(w) for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45))), _NOTHING)
+    choroid = sum(np.exp(-((_noise(texture, shot, n) / np.float32(0.45)) ** 2)) for n in (17, 27)) - np.float32(0.8)
     light *= np.exp(person.mottle * mottle[..., None] * np.array([0.5, 1.0, 1.1], np.float32))
     x, y = shot.to_anatomy(np.arange(shot.width, dtype=np.float32)[None, :], np.arange(shot.height, dtype=np.float32)[:, None])
     x, y = x.astype(np.float32), y.astype(np.float32)
     from_fovea = np.hypot(x - np.float32(anatomy.fovea[0]), y - np.float32(anatomy.fovea[1]))
     if person.tessellation:
         outside = np.clip((from_fovea - 0.25) / 0.4, 0, 1)
-        light *= np.exp(person.tessellation * (ridge * outside)[..., None] * np.array([0.5, 1.0, 0.8], np.float32))
+        light *= np.exp(person.tessellation * (choroid * outside)[..., None] * np.array([0.8, 0.9, 0.5], np.float32))
 
     # Fovea.
     dark = anatomy.fovea_depth * (0.65 * np.exp(-((from_fovea / 0.085) ** 2)) + 0.5 * np.exp(-((from_fovea / 0.25) ** 2)))
@@ -696,7 +702,7 @@ def _render(
     veins, arteries, reflexes = np.zeros(big, np.uint8), np.zeros(big, np.uint8), np.zeros(big, np.uint8)
     for vessel in anatomy.vessels:
         canvas = veins if vessel.vein else arteries
-        _stroke(canvas, shot, vessel.points, vessel.radius, min(1.0, 0.55 + vessel.radius * 60))
+        _stroke(canvas, shot, vessel.points, vessel.radius, min(1.0, 0.22 + vessel.radius * 75))
         if vessel.radius > 0.0045:
             _stroke(reflexes, shot, vessel.points, vessel.radius * 0.28, 0.35 if vessel.vein else 0.8)
     soften = 0.0022 * shot.unit
@@ -720,13 +726,14 @@ def _render(
         for strand in strands:
             _stroke(canvas, shot, strand.points, strand.radius, strand.opacity)
         layers[kind] = _blur(_halve(canvas), soften * 0.7)
-    nothing = np.zeros((1, 1), np.float32)
-    fibrous = np.zeros(retina.shape, np.float32) if lesions.fibrous else nothing
+    fibrous = np.zeros(retina.shape, np.float32) if lesions.fibrous else _NOTHING
     for spot in lesions.fibrous:
         _stamp(fibrous, shot, spot)
+    for painted in (*layers.values(), fibrous):
+        np.maximum(painted - np.float32(FAINTEST), 0.0, out=painted)
 
     def layer(kind: str) -> FloatArray:
-        return layers.get(kind, nothing)
+        return layers.get(kind, _NOTHING)
 
     _blend(
         light,
@@ -736,7 +743,7 @@ def _render(
     density = np.maximum(venous, layer("venous beading"))
     fine = layer("new vessels")
     for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, ARTERIAL_BLOOD)):
-        if amount is not nothing:
+        if amount is not _NOTHING:
             light *= np.exp(-amount[..., None] * absorption)
     light += (reflex * 0.16)[..., None] * person.fundus
     shed = np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85)
@@ -745,13 +752,13 @@ def _render(
     pale = person.fundus * np.array([1.15, 1.55, 1.75], np.float32) + np.array([0.08, 0.10, 0.09], np.float32)
     _blend(light, layer("cotton-wool spot"), pale)
     _blend(light, fibrous, pale * np.float32(0.95))
-    _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.62, 0.24, 0.26], np.float32))
+    _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.66, 0.30, 0.32], np.float32))
 
     masks = {}
     for kind in LESIONS:
         if kind in layers:
             painted = layers[kind] if kind != "new vessels" else np.maximum(layers[kind], fibrous)
-            mask = (painted > VISIBLE) & retina
+            mask = (painted > 0) & retina
             if mask.any():
                 masks[kind] = mask
     return _expose(light, person, shot, _stream(seed, 5, side)), masks
@@ -768,19 +775,19 @@ def _paint_disc(light: FloatArray, person: _Person, anatomy: _Anatomy, x: FloatA
         (y - np.float32(anatomy.disc[1])) / np.float32(anatomy.disc_axes[1]),
     )
     r = np.hypot(u, v)
-    inside = np.clip((1.06 - r) / 0.16, 0, 1)
+    inside = np.clip((1.10 - r) / 0.24, 0, 1)
     inside = inside * inside * (3 - 2 * inside)
     glow = np.exp(-np.maximum(r - 1.0, 0) / 0.5) * 0.10
-    rim = person.fundus * np.array([1.22, 1.62, 1.55], np.float32) + np.array([0.08, 0.07, 0.03], np.float32)
-    cup = rim * np.array([1.08, 1.22, 1.35], np.float32)
+    rim = person.fundus * np.array([1.12, 1.30, 1.25], np.float32) + np.array([0.12, 0.09, 0.06], np.float32)
+    cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * np.clip(1.15 * person.fundus[0] + 0.15, 0, 1)
     if anatomy.crescent:
         moon = np.clip((1.28 - np.hypot(u + 0.14, v)) / 0.12, 0, 1) * (1 - inside)
         _blend(light, anatomy.crescent * moon, person.fundus * np.array([1.2, 1.45, 1.3], np.float32))
     _blend(light, glow * (1 - inside), rim)
     # The temporal rim is paler than the nasal one.
-    pallor = np.clip(0.5 - 0.35 * u, 0, 1)
-    depth = np.clip((anatomy.cup + 0.12 - np.hypot(u + 0.10, v)) / 0.25, 0, 1)
-    tone = np.clip(0.35 * pallor + 0.8 * depth, 0, 1)
+    pallor = np.clip(0.55 - 0.45 * u, 0, 1)
+    depth = np.clip((anatomy.cup + 0.18 - np.hypot(u + 0.12, v)) / 0.4, 0, 1)
+    tone = np.clip(0.55 * pallor + 0.75 * depth * depth, 0, 1)
     _blend(light, 0.9 * inside, np.float32(anatomy.disc_tint) * (rim + tone[..., None] * (cup - rim)))
 
 
@@ -826,8 +833,8 @@ def _grades(count: int, rng: np.random.Generator) -> list[int]:
 def draw_cohort(count: int, *, seed: int = 0, size: int = 640) -> Iterator[tuple[str, SyntheticEye]]:
     """Draw `count` photographs one by one as (patient, eye): left and right of one patient, then the next.
 
-    The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades are spread as in GRADE_SHARES; from
-    10 photographs on, every grade occurs.
+    The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades are spread as in
+    GRADE_SHARES; from 10 photographs on, every grade occurs.
     """
     if count < 1:
         raise DatasetError(f"count is {count}, expected at least 1 photograph")
