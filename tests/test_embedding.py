@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import v_measure_score
 from sklearn.neighbors import NearestNeighbors
 from test_clusters import blobs, make
@@ -38,9 +39,19 @@ def test_neighbours_are_kept_and_blobs_stay_apart(layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_gradual_change_runs_from_side_to_side_whatever_the_seed(layout: str) -> None:
+    rng = np.random.default_rng(4)
+    stage = rng.permutation(np.linspace(0, 1, 200))
+    descriptors = 8 * stage[:, None] * rng.normal(size=20) + rng.normal(size=(200, 20))
+    for seed in range(4):
+        xy = embed(make(descriptors), layout=layout, seed=seed).xy
+        assert abs(spearmanr(xy[:, 0], stage).statistic) > 0.9
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("m", [2, 3, 4, 5, 6, 17])
 @pytest.mark.parametrize("d", [1, 3])
-def test_few_patches_are_laid_out(layout: str, m: int, d: int) -> None:
+def test_few_patches_are_laid_out_in_silence(layout: str, m: int, d: int, caplog: pytest.LogCaptureFixture) -> None:
     patches = make(np.random.default_rng(0).normal(size=(m, d)))
     made = embed(patches, layout=layout)
     assert made.patch_ids == patches.patch_ids
@@ -48,6 +59,7 @@ def test_few_patches_are_laid_out(layout: str, m: int, d: int) -> None:
     assert made.xy.dtype == np.float32
     np.testing.assert_allclose(made.xy.mean(axis=0), 0, atol=1e-5)
     assert np.linalg.norm(made.xy, axis=1).max() == pytest.approx(1, abs=1e-5)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
