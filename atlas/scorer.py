@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from atlas.errors import ScorerError
+from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, Head, Scale, Scores
 from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
@@ -211,7 +211,7 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
 
     Raises
     ------
-    ScorerError : `folder` holds something other than a bundle, or cannot be written.
+    ScorerError : `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
     if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScorerError(f"{folder}: stands there and is no scorer bundle", "choose another folder, or remove it first")
@@ -237,7 +237,12 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
         "training": dict(scorer.training),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ScorerError(
+            f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
+        ) from error
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
@@ -269,14 +274,18 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
             raise ScorerError(
                 f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
             )
+    try:
+        trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
+    except ConfigurationError as error:
+        raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     facts = manifest.scale
     return TransferredScorer(
         name=manifest.name,
-        trunk=load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device),
+        trunk=trunk,
         head=_read_head(folder / _HEAD),
         scale=Scale(facts.lowest, tuple(facts.names), facts.referable, facts.disease),
         preparation=manifest.preparation,
-        card=(folder / _CARD).read_text(encoding="utf-8"),
+        card=(folder / _CARD).read_bytes().decode(),
         training=manifest.training,
     )
 
@@ -338,7 +347,7 @@ def _read_head(path: Path) -> Head:
         head = Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"].item()))
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise ScorerError(f"{path}: holds no head ({error})", "fetch or train the scorer again") from error
-    hidden = (head.hidden_weight.shape[0],)
+    hidden = head.hidden_weight.shape[:1]
     if head.hidden_weight.ndim != 4 or head.hidden_bias.shape != hidden or head.output_weight.shape != hidden:
         raise ScorerError(f"{path}: the head's layers do not fit together", "fetch or train the scorer again")
     if not all(np.isfinite(array).all() for array in arrays.values()):

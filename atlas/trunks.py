@@ -7,6 +7,7 @@ or from memory; files are read without running any code they may hold.
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 from collections import OrderedDict
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.records import ByteArray, FloatArray
+
+_log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -107,7 +110,7 @@ class Trunk:
                 f"trunk {self.name} takes pixels of shape (n, {self.size}, {self.size}, 3), not {pixels.shape}",
                 f"prepare the photographs at {self.size} pixels, or load the trunk with another size",
             )
-        return self._forward(pixels, self.shape)
+        return self._forward(pixels)
 
     def describe(self, pixels: ByteArray) -> FloatArray:
         """Map square cut-outs, uint8 (n, S, S, 3) RGB of any S the network takes, to descriptors, float32 (n, C).
@@ -117,8 +120,9 @@ class Trunk:
         Raises
         ------
         ConfigurationError : S is too small for the network.
+        ScorerError : the pixels are not square or not uint8.
         """
-        maps = self._forward(pixels, cells_of(self.name, pixels.shape[1]))
+        maps = self._forward(pixels)
         means = maps.mean(axis=(2, 3), dtype=np.float64)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         descriptors: FloatArray = (means / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
@@ -128,15 +132,15 @@ class Trunk:
         """Return the weights, on the CPU, under torchvision's names."""
         return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
 
-    def _forward(self, pixels: ByteArray, shape: tuple[int, int]) -> FloatArray:
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+    def _forward(self, pixels: ByteArray) -> FloatArray:
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
             raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
         spec = TRUNKS[self.name]
         mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
         # On the CPU a batch saves nothing, and the libraries' kernels, chosen by batch size, round differently.
         step = 1 if self.device.type == "cpu" else max(1, len(pixels))
-        maps = np.empty((len(pixels), self.channels, *shape), np.float32)
+        maps = np.empty((len(pixels), self.channels, *cells_of(self.name, pixels.shape[1])), np.float32)
         # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.inference_mode(), exact:
@@ -232,10 +236,9 @@ def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
     Then each further stride of pixels adds exactly one row and one column, and no strided layer drops a part of a cell that it
     keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet 6 x 6 of 224.
     """
-    smallest = spec.stride
     if size > 0 and size % spec.stride == 0:
         return cells_of(spec.name, size)
-    below = max(smallest, size // spec.stride * spec.stride)
+    below = max(2 * spec.stride, size // spec.stride * spec.stride)
     raise ConfigurationError(
         f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.stride} pixels",
         f"use {below} or {below + spec.stride}",
@@ -248,6 +251,7 @@ def _imagenet_file(spec: TrunkSpec) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if path.is_file():
         return path
+    _log.info("downloading %s", url)
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +278,9 @@ def _read(path: Path) -> object:
             "save the weights alone: torch.save(model.state_dict(), file), or as .safetensors",
         ) from error
     except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        raise ScorerError(f"{path}: cannot be read as weights ({error})", "fetch or save the file again") from error
+        raise ScorerError(
+            f"{path}: cannot be read as weights ({error})", "remove the file, and fetch or save it again"
+        ) from error
 
 
 def _tensors(table: object, origin: str) -> dict[str, Tensor]:

@@ -1,0 +1,362 @@
+"""Scorers: the exact arithmetic of the head, and bundles that come back as they were or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atlas.errors import ScorerError
+from atlas.records import CellSums, FeatureMaps, Head, Scale
+from atlas.scorer import (
+    DEFAULT_SCORER,
+    Scorer,
+    TransferredScorer,
+    cell_sums,
+    load_scorer,
+    save_bundle,
+    severity,
+    shipped_scorers,
+)
+from atlas.trunks import Trunk, load_trunk, new_module
+
+SIZE = 64
+THREE_GRADES = Scale(lowest=1, names=("clear", "hazy", "opaque"), referable=3, disease="cataract")
+
+
+def random_head(hidden: int, channels: int, rows: int, columns: int, seed: int = 0) -> Head:
+    """A head whose logits are of order one."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    weight = normal(hidden, channels, rows, columns) / np.float32(np.sqrt(channels * rows * columns))
+    return Head(weight, normal(hidden), normal(hidden) / np.float32(np.sqrt(hidden)), float(np.float32(rng.normal())))
+
+
+def random_maps(count: int, channels: int, rows: int, columns: int, seed: int = 1) -> FeatureMaps:
+    values = np.random.default_rng(seed).normal(size=(count, channels, rows, columns)).astype(np.float32)
+    return FeatureMaps(tuple(f"image{i}" for i in range(count)), values, 32.0)
+
+
+def first_layer(head: Head) -> torch.nn.Linear:
+    """The head's first layer as torch has it, in double precision."""
+    hidden = len(head.hidden_bias)
+    layer = torch.nn.Linear(head.hidden_weight[0].size, hidden, dtype=torch.float64)
+    layer.load_state_dict(
+        {"weight": torch.from_numpy(head.hidden_weight.reshape(hidden, -1)), "bias": torch.from_numpy(head.hidden_bias)}
+    )
+    return layer.requires_grad_(False)
+
+
+def slow_severity(head: Head, maps: np.ndarray, scale: Scale) -> np.ndarray:
+    """The regressor written out with torch's layers."""
+    z = first_layer(head)(torch.from_numpy(maps).double().flatten(1))
+    logits = torch.relu(z) @ torch.from_numpy(head.output_weight).double() + head.output_bias
+    unit: np.ndarray = torch.sigmoid(logits).numpy()
+    return np.array([scale.from_unit(value) for value in unit])
+
+
+def whole(sums: CellSums) -> np.ndarray:
+    return sums.bias + sums.values.sum(axis=1)
+
+
+@pytest.fixture(scope="module")
+def trunk() -> Trunk:
+    return load_trunk("squeezenet1_1", new_module("squeezenet1_1", 0).state_dict(), size=SIZE)
+
+
+@pytest.fixture
+def scorer(trunk: Trunk) -> TransferredScorer:
+    return TransferredScorer(
+        name="cataract-squeezenet",
+        trunk=trunk,
+        head=random_head(8, trunk.channels, *trunk.shape),
+        scale=THREE_GRADES,
+        preparation="contrast",
+        card="# Kärtchen\r\n\nLearned on nothing.\n",
+        training={"epochs": 3, "loss": 0.25, "seeds": [1, 2]},
+    )
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def scores(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
+    features = scorer.features([f"image{i}" for i in range(len(pixels))], pixels)
+    return scorer.severity(scorer.cell_sums(features)).severity
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    hidden=st.integers(1, 9),
+    channels=st.integers(1, 40),
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_cell_sums_add_up_to_the_first_layer(count: int, hidden: int, channels: int, rows: int, columns: int, seed: int) -> None:
+    head, features = random_head(hidden, channels, rows, columns, seed), random_maps(count, channels, rows, columns, seed + 1)
+    sums = cell_sums(features, head)
+    assert sums.values.shape == (count, rows * columns, hidden)
+    assert sums.values.dtype == sums.bias.dtype == np.float32
+    assert (sums.image_ids, sums.shape) == (features.image_ids, (rows, columns))
+    expected = first_layer(head)(torch.from_numpy(features.values).double().flatten(1)).numpy()
+    np.testing.assert_allclose(whole(sums), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_cell_sums_are_exact_at_the_size_of_alexnet() -> None:
+    head, features = random_head(64, 256, 6, 6), random_maps(2, 256, 6, 6)
+    expected = first_layer(head)(torch.from_numpy(features.values).double().flatten(1)).numpy()
+    np.testing.assert_allclose(whole(cell_sums(features, head)), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@settings(max_examples=30, deadline=None)
+@given(left_out=st.sets(st.integers(0, 11)), seed=st.integers(0, 2**32 - 1))
+def test_leaving_cells_out_is_subtracting_their_sums(left_out: set[int], seed: int) -> None:
+    head, features = random_head(7, 16, 3, 4, seed), random_maps(2, 16, 3, 4, seed + 1)
+    zeroed = features.values.copy()
+    for cell in left_out:
+        zeroed[:, :, cell // 4, cell % 4] = 0
+    sums = cell_sums(features, head)
+    z = whole(sums) - sums.values[:, sorted(left_out)].sum(axis=1)
+    np.testing.assert_allclose(z, whole(cell_sums(replace(features, values=zeroed), head)), atol=1e-5)
+    np.testing.assert_allclose(head.severity(z, THREE_GRADES), slow_severity(head, zeroed, THREE_GRADES), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [Scale(), THREE_GRADES], ids=["five grades", "three grades"])
+def test_severity_is_the_regressors(scale: Scale) -> None:
+    head, features = random_head(16, 32, 3, 3), random_maps(6, 32, 3, 3)
+    result = severity(cell_sums(features, head), head, scale, out_of_fold=True)
+    np.testing.assert_allclose(result.severity, slow_severity(head, features.values, scale), rtol=1e-5)
+    assert result.severity.dtype == np.float32
+    assert (result.image_ids, result.out_of_fold) == (features.image_ids, True)
+    assert not severity(cell_sums(features, head), head, scale).out_of_fold
+
+
+def test_sums_and_severities_do_not_depend_on_the_batch() -> None:
+    head, features = random_head(64, 256, 6, 6), random_maps(9, 256, 6, 6)
+    sums = cell_sums(features, head)
+    together = severity(sums, head, Scale()).severity
+    assert len(set(together.tolist())) == 9
+    for i, image_id in enumerate(features.image_ids):
+        alone = cell_sums(FeatureMaps((image_id,), features.values[i : i + 1], features.stride), head)
+        np.testing.assert_array_equal(alone.values[0], sums.values[i])
+        np.testing.assert_array_equal(severity(alone, head, Scale()).severity, together[i : i + 1])
+    none = cell_sums(FeatureMaps((), features.values[:0], features.stride), head)
+    assert severity(none, head, Scale()).severity.shape == (0,)
+
+
+def test_maps_of_another_shape_are_refused(trunk: Trunk) -> None:
+    with pytest.raises(ScorerError, match=r"\(32, 3, 3\), not \(32, 3, 4\)"):
+        cell_sums(random_maps(1, 32, 3, 4), random_head(4, 32, 3, 3))
+    with pytest.raises(ScorerError, match="odd"):
+        TransferredScorer("odd", trunk, random_head(4, trunk.channels, 6, 6), Scale(), "contrast")
+
+
+def test_a_scorer_answers_for_its_trunk_and_head(scorer: TransferredScorer, pixels: np.ndarray) -> None:
+    features = scorer.features(["a", "b", "c"], pixels)
+    assert (features.image_ids, features.stride) == (("a", "b", "c"), scorer.stride)
+    assert features.values.shape[2:] == scorer.shape
+    assert scorer.size == SIZE == pytest.approx(scorer.stride * scorer.shape[0])
+    np.testing.assert_allclose(scores(scorer, pixels), slow_severity(scorer.head, features.values, scorer.scale), rtol=1e-5)
+
+
+def test_sha256_changes_with_what_changes_scores_and_nothing_else(scorer: TransferredScorer) -> None:
+    head = scorer.head
+    other = load_trunk("squeezenet1_1", new_module("squeezenet1_1", 1).state_dict(), size=SIZE)
+    changed = [
+        scorer,
+        replace(scorer, trunk=other),
+        replace(scorer, scale=replace(THREE_GRADES, lowest=0)),
+        replace(scorer, preparation="clahe"),
+        *(
+            replace(scorer, head=replace(head, **{layer: getattr(head, layer) + np.float32(1)}))
+            for layer in ("hidden_weight", "hidden_bias", "output_weight")
+        ),
+        replace(scorer, head=replace(head, output_bias=head.output_bias + 1)),
+    ]
+    assert len({one.sha256 for one in changed}) == len(changed)
+    assert replace(scorer, card="other", training={}, name="other").sha256 == scorer.sha256
+
+
+def test_a_bundle_gives_back_the_same_scorer(scorer: TransferredScorer, pixels: np.ndarray, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", scorer, half=False)
+    loaded = load_scorer(tmp_path / "bundle")
+    np.testing.assert_array_equal(scores(loaded, pixels), scores(scorer, pixels))
+    assert loaded.sha256 == scorer.sha256
+    for fact in ("name", "scale", "preparation", "card", "training"):
+        assert getattr(loaded, fact) == getattr(scorer, fact)
+
+
+def test_a_halved_bundle_rounds_once(scorer: TransferredScorer, pixels: np.ndarray, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "whole", scorer, half=False)
+    save_bundle(tmp_path / "once", scorer)
+    once = load_scorer(tmp_path / "once")
+    save_bundle(tmp_path / "twice", once)
+    assert contents(tmp_path / "once") == contents(tmp_path / "twice")
+    np.testing.assert_array_equal(scores(load_scorer(tmp_path / "twice"), pixels), scores(once, pixels))
+    np.testing.assert_allclose(scores(once, pixels), scores(scorer, pixels), atol=0.01)
+    size = {kind: (tmp_path / kind / "trunk.safetensors").stat().st_size for kind in ("whole", "once")}
+    assert size["once"] < 0.55 * size["whole"]
+    assert all(array.dtype == np.float32 for array in (once.head.hidden_weight, once.head.output_weight))
+
+
+def test_statistics_beyond_the_range_of_float16_survive(tmp_path: Path) -> None:
+    weights = {name: weight.clone() for name, weight in new_module("resnet18", 0).state_dict().items()}
+    weights["bn1.running_var"].fill_(1e6)
+    trunk = load_trunk("resnet18", weights, size=32)
+    save_bundle(tmp_path / "bundle", TransferredScorer("big", trunk, random_head(2, 512, 1, 1), Scale(), "contrast"))
+    assert (load_scorer(tmp_path / "bundle").trunk.state_dict()["bn1.running_var"] == 1e6).all()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_scorer_gives_the_same_bytes(scorer: TransferredScorer, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "one", scorer)
+    save_bundle(tmp_path / "two" / "deep", replace(scorer, training=dict(reversed(scorer.training.items()))))
+    assert contents(tmp_path / "one") == contents(tmp_path / "two" / "deep")
+    assert set(contents(tmp_path / "one")) == {"scorer.json", "trunk.safetensors", "head.safetensors", "card.md"}
+
+
+def test_a_bundle_replaces_a_bundle_and_nothing_else(scorer: TransferredScorer, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    save_bundle(tmp_path / "bundle", replace(scorer, name="newer"))
+    assert load_scorer(tmp_path / "bundle").name == "newer"
+
+    with pytest.raises(ScorerError, match="JSON"):
+        save_bundle(tmp_path / "bundle", replace(scorer, training={"loss": float("nan")}))
+    assert load_scorer(tmp_path / "bundle").name == "newer"
+
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "file").write_text("a file")
+    for taken in ("thesis", "file"):
+        with pytest.raises(ScorerError, match=taken):
+            save_bundle(tmp_path / taken, scorer)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    assert (tmp_path / "file").read_text() == "a file"
+    with pytest.raises(ScorerError, match="cannot be written"):
+        save_bundle(tmp_path / "file" / "bundle", scorer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "file", "thesis"]
+
+
+@pytest.mark.parametrize("file", ["trunk.safetensors", "head.safetensors", "card.md"])
+def test_a_damaged_or_incomplete_bundle_is_refused_by_file(scorer: TransferredScorer, file: str, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    path = tmp_path / "bundle" / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ScorerError) as caught:
+        load_scorer(tmp_path / "bundle")
+    assert str(path) in caught.value.message
+    assert caught.value.remedy
+    path.unlink()
+    with pytest.raises(ScorerError) as caught:
+        load_scorer(tmp_path / "bundle")
+    assert str(path) in caught.value.message
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "scorer.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    change(facts)
+    path.write_text(json.dumps(facts), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (lambda facts: facts.update(format=2), "format 2"),
+        (lambda facts: facts.pop("format"), "format"),
+        (lambda facts: facts.update(trunk="vgg61"), "trunk"),
+        (lambda facts: facts.update(size=100), "size 100"),
+        (lambda facts: facts.update(size="64"), "size"),
+        (lambda facts: facts.update(extra=1), "extra"),
+        (lambda facts: facts["scale"].update(names=["one"]), "scale.names"),
+        (lambda facts: facts["scale"].update(referable=9), "referable"),
+        (lambda facts: facts["files"].pop("card.md"), "card.md"),
+        (lambda facts: facts["files"].update({"../../x": "0" * 64}), "files"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused(
+    change: Callable[[dict[str, Any]], None], names: str, scorer: TransferredScorer, tmp_path: Path
+) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    rewrite(tmp_path / "bundle", change)
+    with pytest.raises(ScorerError) as caught:
+        load_scorer(tmp_path / "bundle")
+    assert "scorer.json" in caught.value.message
+    assert names in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"{", b"\xff\xfe"])
+def test_a_description_that_is_not_one_is_refused(content: bytes, scorer: TransferredScorer, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    (tmp_path / "bundle" / "scorer.json").write_bytes(content)
+    with pytest.raises(ScorerError, match=r"scorer\.json"):
+        load_scorer(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head.pop("output_weight"),
+        lambda head: head.update(hidden_bias=head["hidden_bias"][1:]),
+        lambda head: head.update(output_bias=np.zeros(2, np.float32)),
+        lambda head: head.update(hidden_bias=head["hidden_bias"] + np.float32(np.nan)),
+        lambda head: head.update(hidden_weight=head["hidden_weight"][0]),
+        lambda head: head.update(hidden_weight=np.ones((), np.float32)),
+    ],
+    ids=["missing", "short", "two outputs", "nan", "flat", "scalar"],
+)
+def test_a_head_that_does_not_fit_is_refused_even_with_a_right_hash(
+    change: Callable[[dict[str, Any]], None], scorer: TransferredScorer, tmp_path: Path
+) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    path = tmp_path / "bundle" / "head.safetensors"
+    head = safetensors.numpy.load_file(path)
+    change(head)
+    safetensors.numpy.save_file(head, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(tmp_path / "bundle", lambda facts: facts["files"].update({path.name: digest}))
+    with pytest.raises(ScorerError, match=r"head\.safetensors"):
+        load_scorer(tmp_path / "bundle")
+
+
+def test_an_unknown_scorer_is_refused_with_the_shipped_ones(tmp_path: Path) -> None:
+    for unknown in ("no-such-scorer", tmp_path, tmp_path / "absent"):
+        with pytest.raises(ScorerError) as caught:
+            load_scorer(unknown)
+        assert str(unknown) in caught.value.message
+        assert all(name in caught.value.remedy for name, _ in shipped_scorers())
+
+
+def test_every_shipped_scorer_loads_and_is_what_its_summary_says() -> None:
+    shipped = shipped_scorers()
+    if not shipped:
+        pytest.skip("no scorer is shipped yet")
+    assert DEFAULT_SCORER in dict(shipped)
+    for name, summary in shipped:
+        scorer = load_scorer(name)
+        assert (scorer.name, scorer.trunk.name, scorer.size) == (name, summary["trunk"], summary["size"])
+        assert (scorer.preparation, list(scorer.scale.names)) == (summary["preparation"], summary["grades"])
+        assert scorer.card.strip()
+        json.dumps(summary)
