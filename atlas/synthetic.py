@@ -85,7 +85,7 @@ def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anat
 
     Raises
     ------
-    DatasetError : for a grade off the scale, an unknown eye or a size below 64.
+    DatasetError : for a grade off the scale, an unknown eye, a size below 64 or a negative seed.
     """
     if grade not in range(5):
         raise DatasetError(f"grade is {grade!r}, expected 0, 1, 2, 3 or 4", "Synthetic eyes have diabetic retinopathy only.")
@@ -104,6 +104,8 @@ def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anat
 
 
 def _stream(*entropy: int) -> np.random.Generator:
+    if min(entropy) < 0:
+        raise DatasetError(f"seed is {min(entropy)}, expected 0 or more")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
@@ -129,15 +131,15 @@ class _Person:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> _Person:
-        red = rng.uniform(0.46, 0.80)
-        green = red * np.clip(rng.normal(0.70 - 0.18 * red, 0.06), 0.46, 0.74)
+        red = rng.uniform(0.46, 0.92)
+        green = red * np.clip(rng.normal(0.72 - 0.18 * red, 0.07), 0.44, 0.76)
         blue = green * np.clip(rng.normal(0.64, 0.11), 0.35, 0.85)
         cropped = rng.random() < 0.35
         has_notch = not cropped and rng.random() < 0.5
         return cls(
             fundus=np.clip(np.array([red, green, blue], np.float32), 0.06, 0.9).astype(np.float32),
             mottle=rng.uniform(0.025, 0.06),
-            tessellation=rng.uniform(0.06, 0.14) if rng.random() < 0.35 else 0.0,
+            tessellation=rng.uniform(0.04, 0.11) if rng.random() < 0.35 else 0.0,
             sheen=rng.uniform(0.0, 0.10),
             aperture=rng.uniform(0.545, 0.60) if cropped else rng.uniform(0.455, 0.49),
             notch=(float(rng.choice([-0.72, -0.78, 0.0])), rng.uniform(0.03, 0.045)) if has_notch else None,
@@ -265,7 +267,7 @@ class _Anatomy:
             disc=disc,
             disc_axes=(radius * rng.uniform(0.90, 0.98), radius * rng.uniform(1.0, 1.07)),
             cup=rng.uniform(0.25, 0.6),
-            disc_tint=rng.uniform(0.75, 1.05),
+            disc_tint=rng.uniform(0.92, 1.08),
             crescent=rng.uniform(0.1, 0.4) * (rng.random() < 0.4),
             fovea=fovea,
             fovea_depth=rng.uniform(0.25, 0.5),
@@ -572,7 +574,7 @@ def _proliferation(rng: np.random.Generator, anatomy: _Anatomy, sites: _Sites, l
             x, y = sites.find(0.30, 0.14)
             w = rng.uniform(0.09, 0.24)
             pools.append(
-                _Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.22, _ripple(rng, 0.35), level_top=True)
+                _Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, _ripple(rng, 0.12), level_top=True)
             )
         if rng.random() < 0.4:
             # Blood that broke into the vitreous: a veil without a level.
@@ -778,8 +780,8 @@ def _paint_disc(light: FloatArray, person: _Person, anatomy: _Anatomy, x: FloatA
     inside = np.clip((1.10 - r) / 0.24, 0, 1)
     inside = inside * inside * (3 - 2 * inside)
     glow = np.exp(-np.maximum(r - 1.0, 0) / 0.5) * 0.10
-    rim = person.fundus * np.array([1.12, 1.30, 1.25], np.float32) + np.array([0.12, 0.09, 0.06], np.float32)
-    cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * np.clip(1.15 * person.fundus[0] + 0.15, 0, 1)
+    rim = person.fundus * np.array([1.22, 1.40, 1.35], np.float32) + np.array([0.16, 0.11, 0.07], np.float32)
+    cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * (1.25 * person.fundus[0] + 0.25)
     if anatomy.crescent:
         moon = np.clip((1.28 - np.hypot(u + 0.14, v)) / 0.12, 0, 1) * (1 - inside)
         _blend(light, anatomy.crescent * moon, person.fundus * np.array([1.2, 1.45, 1.3], np.float32))

@@ -152,7 +152,7 @@ def test_anatomy_seed_keeps_the_eye_and_lets_the_lesions_vary() -> None:
     assert np.abs(hue(first) - hue(second)).sum() < np.abs(hue(first) - hue(other)).sum()
 
 
-@pytest.mark.parametrize(("name", "value"), [("grade", 5), ("grade", -1), ("eye", "middle"), ("size", 16)])
+@pytest.mark.parametrize(("name", "value"), [("grade", 5), ("grade", -1), ("eye", "middle"), ("size", 16), ("seed", -1)])
 def test_draw_eye_names_what_it_cannot_draw(name: str, value: object) -> None:
     arguments = {"seed": 0, "grade": 1, "eye": "left", "size": 128} | {name: value}
     with pytest.raises(DatasetError, match=f"{name} is"):
