@@ -740,7 +740,7 @@ def _render(
     _blend(
         light,
         layer("hard exudate"),
-        person.fundus * np.array([1.30, 1.95, 1.75], np.float32) + np.array([0.10, 0.08, 0.0], np.float32),
+        _tinted(person, 1.30, 0.10, (1.0, 0.86, 0.50)),
     )
     density = np.maximum(venous, layer("venous beading"))
     fine = layer("new vessels")
@@ -751,7 +751,7 @@ def _render(
     shed = np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85)
     if shed.size > 1:
         light *= np.exp(-shed[..., None] * SHED_BLOOD)
-    pale = person.fundus * np.array([1.15, 1.55, 1.75], np.float32) + np.array([0.08, 0.10, 0.09], np.float32)
+    pale = _tinted(person, 1.10, 0.10, (1.0, 0.91, 0.76))
     _blend(light, layer("cotton-wool spot"), pale)
     _blend(light, fibrous, pale * np.float32(0.95))
     _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.66, 0.30, 0.32], np.float32))
@@ -764,6 +764,11 @@ def _render(
             if mask.any():
                 masks[kind] = mask
     return _expose(light, person, shot, _stream(seed, 5, side)), masks
+
+
+def _tinted(person: _Person, gain: float, lift: float, hue: tuple[float, float, float]) -> FloatArray:
+    """Return the colour of something pale of the given hue, as bright as this fundus lets it be."""
+    return np.asarray((gain * person.fundus[0] + lift) * np.array(hue), np.float32)
 
 
 def _blend(light: FloatArray, opacity: FloatArray, colour: FloatArray) -> None:
