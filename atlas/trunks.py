@@ -10,8 +10,10 @@ import hashlib
 import logging
 import pickle
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -27,6 +29,7 @@ from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.records import ByteArray, FloatArray
 
 _log = logging.getLogger(__name__)
+_THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -99,7 +102,8 @@ class Trunk:
     def maps(self, pixels: ByteArray) -> FloatArray:
         """Map prepared images, uint8 (n, size, size, 3) RGB, to the last spatial maps, float32 (n, C, h, w).
 
-        An image's maps do not depend on which images share its batch: to the last bit on the CPU, to float error elsewhere.
+        An image's maps depend neither on which images share its batch nor on the number of threads: to the last bit on the CPU,
+        to float error elsewhere.
 
         Raises
         ------
@@ -135,19 +139,31 @@ class Trunk:
     def _forward(self, pixels: ByteArray) -> FloatArray:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
             raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
-        spec = TRUNKS[self.name]
-        mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
-        # On the CPU a batch saves nothing, and the libraries' kernels, chosen by batch size, round differently.
-        step = 1 if self.device.type == "cpu" else max(1, len(pixels))
         maps = np.empty((len(pixels), self.channels, *cells_of(self.name, pixels.shape[1])), np.float32)
-        # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            for start in range(0, len(pixels), step):
-                batch = torch.from_numpy(pixels[start : start + step].copy()).to(self.device).permute(0, 3, 1, 2)
-                batch = ((batch.float() / 255 - mean) / std).contiguous()
-                maps[start : start + step] = self.module(batch).cpu().numpy()
+        if self.device.type != "cpu":
+            # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                maps[:] = self._run(pixels)
+            return maps
+        # How a kernel rounds depends on its batch and its threads. One image to a thread gives the same bits with any number of
+        # cores, as fast as all cores on one image or faster.
+        with _THREAD_COUNT:
+            threads = torch.get_num_threads()
+            try:
+                with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    for image, one in enumerate(pool.map(self._run, (pixels[i : i + 1] for i in range(len(pixels))))):
+                        maps[image] = one[0]
+            finally:
+                torch.set_num_threads(threads)
+        return maps
+
+    def _run(self, pixels: ByteArray) -> FloatArray:
+        spec = TRUNKS[self.name]
+        with torch.inference_mode():
+            mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
+            std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
+            batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2)
+            maps: FloatArray = self.module(((batch.float() / 255 - mean) / std).contiguous()).cpu().numpy()
         return maps
 
 

@@ -271,6 +271,23 @@ def test_maps_of_an_image_do_not_depend_on_its_batch(name: str) -> None:
     assert len({one.tobytes() for one in maps}) == 5
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "efficientnet_b0"])
+def test_maps_do_not_depend_on_the_number_of_threads(name: str) -> None:
+    trunk = load_trunk(name, new_module(name, 0).state_dict(), size=224)
+    pixels = noise(2, 224)
+    before = torch.get_num_threads()
+    try:
+        maps = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            maps.append(trunk.maps(pixels))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(maps[1], maps[0])
+    np.testing.assert_array_equal(maps[2], maps[0])
+
+
 @pytest.mark.parametrize(
     "pixels",
     [
