@@ -145,8 +145,7 @@ class Trunk:
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                 maps[:] = self._run(pixels)
             return maps
-        # How a kernel rounds depends on its batch and its threads. One image to a thread gives the same bits with any number of
-        # cores, as fast as all cores on one image or faster.
+        # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits on any number of cores.
         with _THREAD_COUNT:
             threads = torch.get_num_threads()
             try:
