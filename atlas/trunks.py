@@ -145,7 +145,7 @@ class Trunk:
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                 maps[:] = self._run(pixels)
             return maps
-        # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits on any number of cores.
+        # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits with any number.
         with _THREAD_COUNT:
             threads = torch.get_num_threads()
             try:
