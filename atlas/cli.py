@@ -222,23 +222,14 @@ def models() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        sys.exit(code or 0)
+        app(args=None if arguments is None else list(arguments))
     except AtlasError as error:
         _err.print(f"[bold]atlas:[/bold] {_plain(error)}", soft_wrap=True)
         sys.exit(1)
-    except typer.Abort:
-        _interrupted()
-    except typer.TyperException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _interrupted()
-
-
-def _interrupted() -> None:
-    _err.print("atlas: interrupted. An earlier atlas still stands; the same command goes on from here.")
-    sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:
+            _err.print("atlas: interrupted. An earlier atlas still stands; the same command goes on from here.")
+        raise
 
 
 def _plain(error: Exception) -> str:

@@ -1,0 +1,170 @@
+"""Where scores come from: a trunk, a preparation, and the head that scores each image.
+
+Either one head of a trained scorer scores every image, or heads fitted on the cohort by patient-wise folds score the images that
+they did not learn from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import atlas.preprocess
+import atlas.records
+import atlas.training
+import atlas.trunks
+from atlas.errors import ConfigurationError
+from atlas.progress import Progress, silent
+from atlas.records import Dataset, FeatureMaps, Head, Scale
+from atlas.scorer import TransferredScorer, load_scorer
+from atlas.store import Store, source_digest
+from atlas.training import Balance, fit_out_of_fold
+from atlas.trunks import Trunk, load_trunk
+
+_HEAD_FIELDS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
+
+
+@dataclass(frozen=True)
+class ScoringSource:
+    """A trunk and a preparation, and a trained scorer unless heads are to be fitted on the cohort."""
+
+    trunk: Trunk
+    preparation: str
+    scorer: TransferredScorer | None
+    name: str
+    card: str
+
+    def input_parts(self, image_id: str) -> list[Any]:
+        """Return all that an image's maps depend on, as plain JSON values."""
+        return [
+            image_id,
+            self.preparation,
+            self.trunk.name,
+            self.trunk.size,
+            self.trunk.sha256,
+            source_digest(atlas.preprocess, atlas.trunks),
+            importlib.metadata.version("torch"),
+        ]
+
+    def features(self, image_id: str, store: Store) -> FeatureMaps:
+        """Return the maps (1, C, h, w) that `views.view` kept of an image."""
+        entry = store.path("maps", self.input_parts(image_id))
+        return FeatureMaps((image_id,), load_file(entry / "arrays.safetensors")["features"][None], self.trunk.stride)
+
+
+def trained_source(scorer: str, scale: Scale) -> ScoringSource:
+    """Use the scorer of this name or folder as it is.
+
+    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another number of grades.
+    """
+    loaded = load_scorer(scorer)
+    if len(loaded.scale.names) != len(scale.names):
+        raise ConfigurationError(
+            f"scorer {loaded.name}: learned {len(loaded.scale.names)} grades of {loaded.scale.disease}; "
+            f"[scale] names {len(scale.names)} of {scale.disease}",
+            "use --fit to fit a head on this cohort, or name a scorer trained on this scale.",
+        )
+    return ScoringSource(loaded.trunk, loaded.preparation, loaded, loaded.name, loaded.card)
+
+
+def fitted_source(
+    scorer: str, *, trunk: str | None, trunk_weights: str | None, size: int | None, preparation: str | None
+) -> ScoringSource:
+    """Use a trunk for heads to be fitted on the cohort: the named one, or else the scorer's own.
+
+    `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
+    """
+    if trunk is not None and trunk_weights is not None:
+        weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights).expanduser()
+        named = load_trunk(trunk, weights, size=size)
+        return ScoringSource(named, preparation or "standardise", None, f"{named.name}, fitted on this cohort", "")
+    loaded = load_scorer(scorer)
+    own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
+    name = f"{own.name} of {loaded.name}, fitted on this cohort"
+    return ScoringSource(own, preparation or loaded.preparation, None, name, "")
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The head that scores each image.   sha256 : of each head.   fitted : the heads learned from this cohort, out of fold."""
+
+    heads: tuple[Head, ...]
+    index: Mapping[str, int]
+    sha256: tuple[str, ...]
+    fitted: bool
+
+    def of(self, image_id: str) -> tuple[Head, str]:
+        """Return an image's head and the head's sha256."""
+        index = self.index[image_id]
+        return self.heads[index], self.sha256[index]
+
+
+def heads_for(
+    dataset: Dataset,
+    source: ScoringSource,
+    store: Store,
+    *,
+    folds: int = 5,
+    balance: Balance = "weight",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Heads:
+    """Return the scorer's one head, or fit heads on the dataset by patient-wise folds (kept in the store).
+
+    Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
+    """
+    if source.scorer is not None:
+        return _heads((source.scorer.head,), dict.fromkeys(dataset.image_ids, 0), fitted=False)
+    if not dataset.graded:
+        raise ConfigurationError("fit: the photographs have no grades to learn from", "give --grades, or leave --fit out.")
+    parts = [
+        [[image.image_id, image.grade, image.patient] for image in dataset.images],
+        dataset.scale.lowest,
+        dataset.scale.span,
+        source.input_parts(""),
+        folds,
+        balance,
+        seed,
+        source_digest(atlas.training, atlas.records),
+    ]
+
+    def fit() -> dict[str, Any]:
+        shape = (len(dataset.images), source.trunk.channels, *source.trunk.shape)
+        # On disk, not in memory: the maps of a large cohort are larger than the machine.
+        with tempfile.TemporaryFile(dir=store.root) as file:
+            features = np.memmap(file, np.float32, "w+", shape=shape)
+            for index, image_id in enumerate(dataset.image_ids):
+                features[index] = source.features(image_id, store).values[0]
+            folded = fit_out_of_fold(
+                dataset.images, features, dataset.scale, folds=folds, seed=seed, balance=balance, progress=progress
+            )
+        arrays: dict[str, Any] = {"index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids])}
+        for fold, head in enumerate(folded.heads):
+            arrays |= {f"{fold}.{name}": np.atleast_1d(np.asarray(getattr(head, name), np.float32)) for name in _HEAD_FIELDS}
+        return arrays
+
+    arrays = store.keep_arrays("heads", parts, fit)
+    heads = []
+    for fold in range(sum(name.endswith(".output_bias") for name in arrays)):
+        hidden_weight, hidden_bias, output_weight, output_bias = (arrays[f"{fold}.{name}"] for name in _HEAD_FIELDS)
+        heads.append(Head(hidden_weight, hidden_bias, output_weight, float(output_bias[0])))
+    return _heads(tuple(heads), dict(zip(dataset.image_ids, arrays["index"].tolist(), strict=True)), fitted=True)
+
+
+def _heads(heads: tuple[Head, ...], index: Mapping[str, int], *, fitted: bool) -> Heads:
+    return Heads(heads, index, tuple(_sha256(head) for head in heads), fitted)
+
+
+def _sha256(head: Head) -> str:
+    total = hashlib.sha256()
+    for name in _HEAD_FIELDS:
+        total.update(np.ascontiguousarray(getattr(head, name), np.float32).tobytes())
+    return total.hexdigest()

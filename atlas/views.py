@@ -1,0 +1,158 @@
+"""The work on one photograph, kept in the store as soon as it is done.
+
+`view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score; `describe`
+cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any order, by any
+number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+import atlas.gradcam
+import atlas.occlusion
+import atlas.preprocess
+import atlas.records
+import atlas.saliency
+import atlas.scorer
+import atlas.site.images
+from atlas.errors import UnreadableImageError
+from atlas.preprocess import cell_coverage, crop, prepare, prepared_at_source, read_photograph
+from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Scale
+from atlas.saliency import inside_cells, saliency_maps
+from atlas.scorer import cell_sums, severity
+from atlas.site.images import encode_jpeg, thumbnail
+from atlas.sources import Heads, ScoringSource
+from atlas.store import Store, source_digest
+
+PLATE_SIDE = 1024
+"""Longest side of a photograph in the site, in pixels."""
+THUMBNAIL_SIDE = 160
+PATCH_SIDE = 128
+
+
+@dataclass(frozen=True)
+class View:
+    """A photograph as the site shows it.
+
+    folder : where its pictures lie in the store.   coverage : float32 (h, w), share of each cell that is retina.
+    fault : why it cannot be read, or None.
+    """
+
+    image_id: str
+    folder: Path
+    frame: Frame = field(default_factory=lambda: Frame(0, 0, 0))
+    coverage: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    fault: str | None = None
+
+
+def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
+    """Decode once; keep the pictures for the site, and the trunk's maps with each cell's share of retina."""
+    decoded = cache(partial(read_photograph, image.path))
+    prepared = cache(lambda: prepare(image.image_id, decoded(), size=source.trunk.size, preparation=source.preparation))
+
+    def draw(folder: Path) -> None:
+        frame = prepared().frame
+        plate = crop(decoded(), frame, side=min(PLATE_SIDE, frame.side))
+        (folder / "photograph.jpg").write_bytes(encode_jpeg(plate))
+        (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(plate, THUMBNAIL_SIDE)))
+        save_file({"frame": np.array([frame.top, frame.left, frame.side])}, folder / "frame.safetensors")
+
+    def run_trunk() -> dict[str, FloatArray]:
+        return {
+            "features": source.trunk.maps(prepared().pixels[None])[0],
+            "coverage": cell_coverage(prepared().retina, source.trunk.shape),
+        }
+
+    drawn_by = source_digest(atlas.preprocess, atlas.site.images)
+    try:
+        folder = store.keep("pictures", [image.image_id, PLATE_SIDE, THUMBNAIL_SIDE, drawn_by], draw)
+        maps = store.keep_arrays("maps", source.input_parts(image.image_id), run_trunk)
+    except UnreadableImageError as error:
+        return View(image.image_id, image.path, fault=error.message)
+    top, left, side = (int(value) for value in load_file(folder / "frame.safetensors")["frame"])
+    return View(image.image_id, folder, Frame(top, left, side), maps["coverage"])
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image's severity, its saliency map (h, w), and the drop of each candidate window, all in grade units."""
+
+    image_id: str
+    severity: float
+    map: FloatArray
+    inside: BoolArray
+    drops: FloatArray
+
+
+def look(
+    image: GradedImage,
+    *,
+    source: ScoringSource,
+    heads: Heads,
+    coverage: Mapping[str, FloatArray],
+    store: Store,
+    scale: Scale,
+    method: str,
+    map_window: int,
+    window: int,
+) -> Look:
+    """Score one image by its own head, map what drives the score, and test every window by occlusion."""
+    head, sha256 = heads.of(image.image_id)
+
+    def make() -> dict[str, NDArray[np.generic]]:
+        features = source.features(image.image_id, store)
+        sums = cell_sums(features, head)
+        inside = inside_cells(coverage[image.image_id][None])
+        maps = saliency_maps(method, features, sums, head, scale, inside=inside, window=map_window)
+        return {
+            "severity": severity(sums, head, scale).severity,
+            "map": maps.values[0],
+            "inside": maps.inside[0],
+            "drops": atlas.occlusion.drops(sums, head, scale, window=window)[0],
+        }
+
+    made_by = source_digest(atlas.scorer, atlas.saliency, atlas.occlusion, atlas.gradcam, atlas.records)
+    parts = [*source.input_parts(image.image_id), sha256, method, map_window, window, scale.lowest, scale.span, made_by]
+    made = store.keep_arrays("looks", parts, make)
+    return Look(image.image_id, float(made["severity"][0]), made["map"], made["inside"], made["drops"])
+
+
+def describe(
+    image: GradedImage,
+    *,
+    patch_ids: Mapping[str, Sequence[str]],
+    boxes: Mapping[str, IntArray],
+    source: ScoringSource,
+    store: Store,
+) -> tuple[FloatArray, Path]:
+    """Cut an image's patches out in detail; return their descriptors (m, d) and the folder of their pictures, `<patch_id>.jpg`.
+
+    patch_ids, boxes : by image_id, in the same order; boxes int64 (m, 4) in source pixels.
+    """
+    own_ids, own_boxes = patch_ids[image.image_id], boxes[image.image_id]
+
+    def cut(folder: Path) -> None:
+        decoded = read_photograph(image.path)
+        pixels, plate, frame = prepared_at_source(decoded, preparation=source.preparation, longest=PLATE_SIDE)
+        ratio = len(pixels) / frame.side  # the plate may be smaller than the source
+        descriptors = []
+        for patch_id, box in zip(own_ids, own_boxes, strict=True):
+            top, left, bottom, right = ((box - [frame.top, frame.left, frame.top, frame.left]) * ratio).tolist()
+            # Rounded edges can leave a box a pixel off the square that a trunk takes.
+            place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
+            descriptors.append(source.trunk.describe(crop(pixels, place, side=source.trunk.size)[None])[0])
+            (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(crop(plate, place, side=PATCH_SIDE)))
+        save_file({"descriptors": np.stack(descriptors)}, folder / "descriptors.safetensors")
+
+    made_by = source_digest(atlas.site.images, atlas.records)
+    parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), PLATE_SIDE, PATCH_SIDE, made_by]
+    folder = store.keep("patches", parts, cut)
+    return load_file(folder / "descriptors.safetensors")["descriptors"], folder
