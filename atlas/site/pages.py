@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from atlas.records import Atlas, Frame
 from atlas.strip import flagged, neighbours
@@ -415,7 +415,7 @@ def _home(book: Book) -> Pages:
 
 
 def _strip(book: Book) -> Pages:
-    yield "strip.html", {"journey": book.along_the_scale(24)}
+    yield "strip.html", {}
 
 
 def _map(book: Book) -> Pages:
@@ -505,8 +505,9 @@ def _readable(value: Any) -> str:
 
 
 def card_html(card: str) -> Markup:
-    """Render a model card. Raw HTML stays text and pictures stay out: a card cannot reach the network or run anything."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    """Render a model card. Raw HTML stays text, a picture becomes its description: a card cannot run or fetch anything."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.add_render_rule("image", lambda self, tokens, place, options, env: str(escape(tokens[place].content)))
     tokens = markdown.parse(card)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):  # the card sits below an h2 of its page

@@ -1,0 +1,128 @@
+"""A small atlas drawn from arrays, for tests of the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from atlas.evaluation import evaluate
+from atlas.records import (
+    DIABETIC_RETINOPATHY,
+    Atlas,
+    Clusters,
+    Dataset,
+    Embedding,
+    Frame,
+    GradedImage,
+    Patches,
+    Provenance,
+    SaliencyMaps,
+    Scale,
+    Scores,
+)
+from atlas.site.images import encode_jpeg, thumbnail
+from atlas.strip import rank
+
+GRID = 6
+SIDE = 96
+CLUSTERS = 3
+CARD = """# Card
+
+A <script>alert(1)</script> card.
+
+![a plate](https://example.org/x.png)
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+def drawn_atlas(
+    pictures: Path,
+    *,
+    scale: Scale = DIABETIC_RETINOPATHY,
+    graded: bool = True,
+    patches: bool = True,
+    clustered: bool = True,
+    synthetic: bool = False,
+    out_of_fold: bool = True,
+    title: str = "A drawn atlas",
+    notes: tuple[str, ...] = (),
+    count: int = 12,
+) -> Atlas:
+    """Draw `count` discs with bright blots, four of each patient, write their pictures, and describe them as an atlas."""
+    random = np.random.default_rng(7)
+    for folder in ("photographs", "thumbnails", "patches"):
+        (pictures / folder).mkdir(parents=True)
+    ids = tuple(sorted(f"{int(n):016x}" for n in random.integers(2**63, size=count, dtype=np.int64)))
+    grades = {i: scale.grades[k % len(scale.grades)] if graded else None for k, i in enumerate(ids)}
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    disc = np.hypot(rows, columns) < SIDE / 2 - 2
+    cells = np.mgrid[:GRID, :GRID] - (GRID - 1) / 2
+    inside = np.hypot(*cells) < GRID / 2
+    maps, windows = [], []
+    for image_id in ids:
+        values = np.where(inside, random.normal(0.1, 0.2, (GRID, GRID)), 0).astype(np.float32)
+        photograph = np.zeros((SIDE, SIDE, 3), np.uint8)
+        photograph[disc] = (170, 80, 40)
+        strongest = np.argsort(-values, axis=None, kind="stable")[: 1 + len(windows) % 3]
+        for row, column in (divmod(int(cell), GRID) for cell in strongest):
+            top, left = row * SIDE // GRID, column * SIDE // GRID
+            photograph[top + 4 : top + 12, left + 4 : left + 12] = (240, 220, 90)
+            windows.append((f"{image_id}-{row:02d}{column:02d}w1", image_id, (row, column, 1), (top, left), values[row, column]))
+            patch = photograph[top : top + SIDE // GRID, left : left + SIDE // GRID]
+            (pictures / "patches" / f"{windows[-1][0]}.jpg").write_bytes(encode_jpeg(patch))
+        (pictures / "photographs" / f"{image_id}.jpg").write_bytes(encode_jpeg(photograph))
+        (pictures / "thumbnails" / f"{image_id}.jpg").write_bytes(encode_jpeg(thumbnail(photograph, 48)))
+        maps.append(values)
+
+    severity = np.array([scale.from_unit(place) for place in random.uniform(0.05, 0.9, count)], np.float32)
+    scores = Scores(ids, severity, out_of_fold)
+    found = laid = grouped = None
+    if patches:
+        boxes = np.array([(t + 10, f + 20, t + 10 + SIDE // GRID, f + 20 + SIDE // GRID) for *_, (t, f), _ in windows])
+        found = Patches(
+            patch_ids=tuple(w[0] for w in windows),
+            image_ids=tuple(w[1] for w in windows),
+            cells=np.array([w[2] for w in windows]),
+            boxes=boxes,
+            drop=np.array([w[4] for w in windows], np.float32),
+            descriptors=np.zeros((len(windows), 2), np.float32),
+            threshold=0.1,
+            quantile=0.9,
+        )
+        laid = Embedding(found.patch_ids, random.normal(0, 9, (len(windows), 2)).astype(np.float32), "t-SNE")
+        if clustered:
+            labels = np.arange(len(windows)) % CLUSTERS
+            distances = random.uniform(0, 1, len(windows)).astype(np.float32)
+            grouped = Clusters(found.patch_ids, labels, np.zeros((CLUSTERS, 2), np.float32), distances)
+    return Atlas(
+        dataset=Dataset(
+            tuple(
+                GradedImage(i, Path(f"/clinic/wards/SecretSurname_{k}.jpeg"), grades[i], f"SecretPatient{k // 4}", "left")
+                for k, i in enumerate(ids)
+            ),
+            scale,
+        ),
+        scores=scores,
+        maps=SaliencyMaps(ids, "occlusion", np.stack(maps), np.stack([inside] * count)),
+        strip=rank(scores, grades, scale),
+        provenance=Provenance(
+            title=title,
+            settings={"seed": 0, "images": "/clinic/wards", "patches": {"quantile": 0.9, "window": 1}},
+            versions={"python": "3.11"},
+            hashes={"dataset": "ab" * 32},
+            counts={"photographs": count},
+            scorer="drawn",
+            card=CARD,
+            notes=notes,
+            synthetic=synthetic,
+        ),
+        patches=found,
+        clusters=grouped,
+        embedding=laid,
+        evaluation=evaluate(severity, [grades[i] for i in ids], scale) if graded else None,
+        frames={i: Frame(10, 20, SIDE) for i in ids},
+    )

@@ -1,0 +1,263 @@
+"""The site in a real browser, from file://, offline: every kind of page, wide and narrow, and everything that moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn_atlas import drawn_atlas
+
+from atlas.records import Atlas
+from atlas.site.pages import PAGES, Book
+from atlas.site.render import render_report, render_site
+
+pytestmark = pytest.mark.browser
+
+WIDE, NARROW = 1440, 390
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Atlas, Path]:
+    folder = tmp_path_factory.mktemp("browser")
+    atlas = drawn_atlas(folder / "pictures", count=40, synthetic=True, title="A drawn atlas with a rather long title of its own")
+    names = {atlas.dataset.image_ids[0]: "a_very_long_file_name_without_any_place_to_break_" * 2 + ".jpeg"}
+    render_site(atlas, folder / "pictures", folder / "out", names=names)
+    render_report(atlas, folder / "pictures", atlas.dataset.image_ids[:2], folder / "out" / "report.html")
+    return atlas, folder / "out"
+
+
+class Visitor:
+    """A tab that notes whatever goes wrong."""
+
+    def __init__(self, browser: Any, folder: Path, **settings: Any) -> None:
+        self.context = browser.new_context(offline=True, reduced_motion="reduce", **settings)
+        self.folder = folder
+        self.faults: list[str] = []
+        self.page = self.context.new_page()
+        self.page.on("console", lambda m: self.faults.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
+        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("request", self._see)
+
+    def _see(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.faults.append(f"left the disk: {request.url}")
+
+    def open(self, path: str) -> Any:
+        self.page.goto((self.folder / path).as_uri())
+        if path == "map.html":
+            self.page.wait_for_selector("#map[data-ready]")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Any, site: tuple[Atlas, Path]) -> Iterator[Any]:
+    visitors: list[Visitor] = []
+
+    def visit(width: int = WIDE, **settings: Any) -> Visitor:
+        visitors.append(Visitor(browser, site[1], viewport={"width": width, "height": 900}, **settings))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+        assert visitor.faults == []
+
+
+def one_of_each_kind(atlas: Atlas) -> dict[str, str]:
+    book = Book(atlas)
+    return {name: next(path for path, _ in kind.pages(book)) for name, kind in PAGES.items()} | {"report": "report.html"}
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_every_kind_of_page_opens_clean(visit: Any, site: tuple[Atlas, Path], width: int) -> None:
+    visitor = visit(width)
+    longest_name = f"images/{site[0].dataset.image_ids[0]}.html"
+    for name, path in {**one_of_each_kind(site[0]), "named image": longest_name}.items():
+        page = visitor.open(path)
+        page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach((image) => { image.loading = 'eager'; })")
+        page.wait_for_function("[...document.images].every((image) => !image.hasAttribute('src') || image.complete)")
+        broken = page.evaluate("[...document.images].filter((i) => i.hasAttribute('src') && !i.naturalWidth).map((i) => i.src)")
+        assert broken == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
+        assert page.locator("h1").count() == (2 if name == "report" else 1), name
+        assert "does not diagnose" in page.locator("footer").inner_text(), name
+        assert page.locator(".synthetic").is_visible(), name
+
+
+def test_every_link_opens_a_page(visit: Any, site: tuple[Atlas, Path]) -> None:
+    visitor = visit()
+    for name, path in one_of_each_kind(site[0]).items():
+        page = visitor.open(path)
+        links = page.evaluate(
+            "[...document.querySelectorAll('a[href]')].map((a) => new URL(a.href.baseVal ?? a.href, location).pathname)"
+        )
+        assert links or name == "report"
+        assert [link for link in links if not Path(link).is_file()] == [], name
+
+
+def test_the_slider_lays_the_heat_map_over_the_photograph(visit: Any, site: tuple[Atlas, Path]) -> None:
+    page = visit().open(one_of_each_kind(site[0])["image"])
+    overlay = page.locator(".overlay")
+
+    def seen() -> float:
+        return float(overlay.evaluate("(image) => getComputedStyle(image).opacity"))
+
+    start = seen()
+    assert 0 < start < 1
+    slider = page.locator(".opacity")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert seen() == 0
+    bare = page.locator(".plate .mat").screenshot()
+    page.keyboard.press("End")
+    assert seen() == 1
+    assert page.locator(".plate .mat").screenshot() != bare
+    assert page.url.endswith(one_of_each_kind(site[0])["image"]), "the slider's keys must not turn the page"
+
+
+def test_pointing_at_the_plate_reads_the_map(visit: Any, site: tuple[Atlas, Path]) -> None:
+    atlas, _ = site
+    image_id = atlas.strip.image_ids[3]
+    page = visit().open(f"images/{image_id}.html")
+    values = atlas.maps.values[atlas.maps.image_ids.index(image_id)]
+    area = page.locator(".plate .mat").bounding_box()
+    cells = values.shape[0]
+    row, column = 2, 3
+    page.mouse.move(area["x"] + area["width"] * (column + 0.5) / cells, area["y"] + area["height"] * (row + 0.5) / cells)
+    assert f"{abs(values[row, column]):.2f} grades" in page.locator(".readout").inner_text()
+    page.mouse.move(area["x"] + 2, area["y"] + 2)
+    assert "Outside" in page.locator(".readout").inner_text()
+
+
+def test_arrow_keys_turn_the_plates(visit: Any, site: tuple[Atlas, Path]) -> None:
+    order = site[0].strip.image_ids
+    page = visit().open(f"images/{order[4]}.html")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{order[5]}.html")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/{order[4]}.html")
+
+
+def test_the_chosen_theme_stays(visit: Any, site: tuple[Atlas, Path]) -> None:
+    page = visit(color_scheme="light").open("index.html")
+
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = ground()
+    page.locator("#theme").click()
+    dark = ground()
+    assert dark != light
+    page.goto((site[1] / "methods.html").as_uri())
+    assert ground() == dark
+    page.locator("#theme").click()
+    assert ground() == light
+
+
+def test_the_system_theme_is_followed(visit: Any) -> None:
+    light, dark = (
+        visit(color_scheme=scheme).open("index.html").evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    )
+    assert light != dark
+
+
+def map_points(page: Any) -> list[dict[str, float]]:
+    """Where the map's points stand in the window, with their row in the data."""
+    page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center' })")
+    found: list[dict[str, float]] = page.evaluate(
+        """() => {
+          const plot = document.getElementById("map"), { xaxis, yaxis } = plot._fullLayout, area = plot.getBoundingClientRect();
+          return plot.data.flatMap((trace) => trace.x.map((x, k) => ({
+            row: trace.customdata[k],
+            x: area.left + xaxis._offset + xaxis.d2p(x), y: area.top + yaxis._offset + yaxis.d2p(trace.y[k]) })));
+        }"""
+    )
+    return found
+
+
+def test_the_map_shows_the_patch_under_the_pointer_and_opens_its_report(visit: Any, site: tuple[Atlas, Path]) -> None:
+    atlas, _ = site
+    page = visit().open("map.html")
+    points = map_points(page)
+    assert atlas.patches is not None
+    assert len(points) == len(atlas.patches.patch_ids)
+    shown = page.locator("#card-picture")
+    # the point farthest from its neighbours, so that the pointer cannot mean another
+    lonely = max(points, key=lambda p: min((p["x"] - q["x"]) ** 2 + (p["y"] - q["y"]) ** 2 for q in points if q is not p))
+    patch = page.evaluate("(row) => window.ATLAS_MAP.patch[row]", lonely["row"])
+    page.mouse.move(lonely["x"] - 60, lonely["y"])
+    page.mouse.move(lonely["x"], lonely["y"], steps=4)
+    page.wait_for_function("(patch) => document.getElementById('card-picture').src.endsWith(`${patch}.jpg`)", arg=patch)
+    assert shown.is_visible()
+    assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    page.mouse.click(lonely["x"], lonely["y"])
+    page.wait_for_url(f"**/images/{patch.split('-')[0]}.html#{patch}")
+    assert page.locator(f"[id='{patch}']").is_visible()
+
+
+def test_the_map_is_coloured_by_cluster_or_grade(visit: Any, site: tuple[Atlas, Path]) -> None:
+    book = Book(site[0])
+    page = visit().open("map.html")
+    names = "document.getElementById('map').data.map((trace) => trace.name)"
+    assert page.evaluate(names) == [f"Cluster {cluster.number}" for cluster in book.clusters]
+    page.get_by_label("human grade").check()
+    page.wait_for_function(f"{names}[0].startsWith('0')")
+    assert page.evaluate(names) == [grade.label for grade in book.grades]
+    assert page.evaluate("document.getElementById('map').data.map((t) => t.marker.color)") == [g.colour for g in book.grades]
+
+
+def test_the_strip_is_filtered_by_grade_flag_and_id(visit: Any, site: tuple[Atlas, Path]) -> None:
+    atlas, _ = site
+    book = Book(atlas)
+    page = visit().open("strip.html")
+
+    def shown() -> set[str]:
+        return set(page.evaluate("[...document.querySelectorAll('.bin:not([hidden]) .thumb:not([hidden])')].map((f) => f.id)"))
+
+    assert len(shown()) == len(book.plates)
+    for grade in book.grades[1:]:
+        page.locator(f"[name=grade][value='{grade.number}']").uncheck()
+    assert shown() == {f"plate-{plate.number}" for plate in book.plates if plate.grade == book.grades[0]}
+    assert page.locator("#shown").inner_text() == f"{book.grades[0].count} shown"
+    for grade in book.grades[1:]:
+        page.locator(f"[name=grade][value='{grade.number}']").check()
+    page.locator("#flagged").check()
+    assert shown() == {f"plate-{plate.number}" for plate in book.flagged}
+    page.locator("#flagged").uncheck()
+    page.locator("#search").fill(book.plates[2].id[:10].upper())
+    assert shown() == {"plate-3"}
+    page.locator("#search").fill("no such plate")
+    assert page.locator(".empty").is_visible()
+
+
+def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> None:
+    book = Book(site[0])
+    plate = next(plate for plate in book.plates if book.patches_of.get(plate.id))
+    patch = book.patches_of[plate.id][0]
+    page = visit().open(plate.page)
+    page.locator(f"rect[data-patch='{patch.id}']").click()
+    assert page.url.endswith(f"#{patch.id}")
+    page.get_by_label("Outlines").uncheck()
+    assert not page.locator(".boxes").is_visible()
+
+
+def test_paper_carries_the_plate_and_the_disclaimer_without_the_controls(visit: Any, site: tuple[Atlas, Path]) -> None:
+    page = visit(color_scheme="dark").open(one_of_each_kind(site[0])["image"])
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for gone in (".controls", ".masthead nav", "#theme"):
+        assert not page.locator(gone).is_visible()
+    for kept in (".photograph", ".legend", ".trust", ".disclaimer"):
+        assert page.locator(kept).is_visible()
+
+
+def test_the_keyboard_reaches_the_content_first(visit: Any) -> None:
+    page = visit().open("index.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
