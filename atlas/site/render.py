@@ -173,7 +173,8 @@ def _percent(share: float) -> str:
 
 
 def _count(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
+    """A whole number, its thousands parted by narrow spaces that do not break."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _phrase(name: str) -> str:

@@ -34,7 +34,7 @@
     const traces = groups(by).map(([key, members]) => {
       const { name, color, symbol } = look(by, key);
       return {
-        type: data.patch.length > 4000 ? "scattergl" : "scatter", mode: "markers", name, customdata: members, hoverinfo: "none",
+        type: "scatter", mode: "markers", name, customdata: members, hoverinfo: "none",
         x: members.map((i) => data.x[i]), y: members.map((i) => data.y[i]),
         marker: { color, symbol, size, opacity: 0.85, line: { width: 0 } },
       };
@@ -44,7 +44,7 @@
       margin: { l: 0, r: 0, t: 0, b: 0 }, hovermode: "closest", hoverdistance: 12, dragmode: "zoom", uirevision: "kept",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink(), family: token("--sans") },
       xaxis: bare, yaxis: { ...bare, scaleanchor: "x" },
-      legend: narrow() ? { orientation: "h", y: 0, yanchor: "top" } : { y: 1 },
+      legend: narrow() ? { orientation: "h", y: 0, yanchor: "top", itemsizing: "constant" } : { y: 1, itemsizing: "constant" },
     };
     return Plotly.react(plot, traces, layout, { responsive: true, displaylogo: false, scrollZoom: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] });
   };
