@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import atlas.preprocess
 import atlas.synthetic
+import atlas.training
 from atlas.clusters import cluster
 from atlas.config import Configuration
 from atlas.dataset import read_dataset, read_files
@@ -41,12 +44,14 @@ from atlas.records import (
     Scores,
 )
 from atlas.saliency import inside_cells
+from atlas.scorer import TransferredScorer, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
 from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, trained_source
-from atlas.store import Publication, Store, source_digest
+from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
+from atlas.training import Augmentation, train_scorer
 from atlas.views import Look, View, describe, look, view
 
 DEMO_COUNT = 240
@@ -126,6 +131,43 @@ def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
     return evaluation, report
+
+
+def train(
+    configuration: Configuration,
+    out: Path,
+    *,
+    from_scratch: bool = False,
+    augmentation: Augmentation = "flips-rotations",
+    hidden: int = 64,
+    epochs: int = 12,
+    source: str = "Not stated.",
+    progress: Progress = silent,
+) -> tuple[TransferredScorer, DatasetReport]:
+    """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
+
+    A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
+    """
+    store = Store(configuration.store)
+    dataset, report = _gather(configuration, store, progress)
+    settings: dict[str, Any] = {
+        "trunk": configuration.trunk or "alexnet",
+        "weights": configuration.trunk_weights,
+        "from_scratch": from_scratch,
+        "size": configuration.size or 224,
+        "preparation": configuration.preparation or "standardise",
+        "balance": configuration.balance,
+        "augmentation": augmentation,
+        "hidden": hidden,
+        "epochs": epochs,
+        "seed": configuration.seed,
+    }
+    labels = [[image.image_id, image.grade, image.patient] for image in dataset.images]
+    work = store.root / "training" / digest([settings, labels, source_digest(atlas.training, atlas.preprocess)])[:16]
+    with single_threaded():
+        scorer = train_scorer(dataset, name=out.name, source=source, work=work, judge=evaluate, progress=progress, **settings)
+    save_bundle(out, scorer)
+    return load_scorer(out), report
 
 
 @dataclass(frozen=True)
@@ -217,7 +259,6 @@ def _gather(configuration: Configuration, store: Store, progress: Progress) -> t
             )
         cohort = demo_cohort(store, progress)
         images, grades = cohort / "images", cohort / "grades.csv"
-    progress("dataset", 0, 0)
     dataset, report = read_dataset(
         images,
         grades,
@@ -228,6 +269,7 @@ def _gather(configuration: Configuration, store: Store, progress: Progress) -> t
         eye_column=configuration.eye_column,
         limit=configuration.limit,
         seed=configuration.seed,
+        progress=progress,
     )
     return dataset, replace(report, layout=_SYNTHETIC) if configuration.images is None else report
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from atlas.build import build_atlas, build_report, evaluate_scorer
+from atlas.build import train as train_scorer
 from atlas.config import Configuration, load_configuration
 from atlas.errors import AtlasError
 from atlas.progress import Progress, silent
@@ -25,6 +26,7 @@ from atlas.records import DatasetReport, Evaluation
 from atlas.scorer import shipped_scorers
 from atlas.store import Store
 from atlas.synthetic import write_cohort
+from atlas.training import Augmentation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,6 +135,57 @@ def build(
 
 
 @app.command()
+def train(
+    images: Annotated[Path, _argument("images")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
+    grades: Grades = None,
+    trunk: Trunk = None,
+    trunk_weights: TrunkWeights = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
+    size: Size = None,
+    preparation: Preparation = None,
+    balance: Balance = None,
+    augmentation: Annotated[
+        str, typer.Option("--augmentation", help="flips-rotations (photographs in all orientations) or none.")
+    ] = "flips-rotations",
+    hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units of the head's first layer.")] = 64,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch.")] = 12,
+    source: Annotated[
+        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
+    ] = "Not stated.",
+    seed: Seed = None,
+    limit: Limit = None,
+    image_column: ImageColumn = None,
+    grade_column: GradeColumn = None,
+    patient_column: PatientColumn = None,
+    eye_column: EyeColumn = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a scorer on graded photographs, split 80/10/10 by patient, and write its bundle with a model card."""
+    own = ("out", "from_scratch", "augmentation", "hidden", "epochs", "source", "config", "verbose")
+    flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
+    configuration = load_configuration(config, **flags, training=True)
+    if augmentation not in get_args(Augmentation):
+        raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
+    with _bars() as progress:
+        scorer, report = train_scorer(
+            configuration,
+            out,
+            from_scratch=from_scratch,
+            augmentation=augmentation,  # type: ignore[arg-type]
+            hidden=hidden,
+            epochs=epochs,
+            source=source,
+            progress=progress,
+        )
+    _print_report(report, verbose)
+    _out.print(scorer.card, markup=False, soft_wrap=True)
+    _out.print(f"Use it with --scorer {out}", soft_wrap=True)
+
+
+@app.command()
 def evaluate(
     images: Annotated[Path, _argument("images")],
     grades: Grades = None,
@@ -213,9 +266,12 @@ def synthesize(
 @app.command()
 def models() -> None:
     """List the shipped scorers."""
-    table = Table("name", "trunk", "input", "preparation", "grades", box=None, header_style="bold")
-    for name, summary in shipped_scorers():
-        table.add_row(name, *(str(value) for value in summary.values()))
+    table = Table("name", "trunk", "input", "preparation", "disease", "grades", "size", box=None, header_style="bold")
+    for name, facts in shipped_scorers():
+        size = f"{facts['bytes'] / 1e6:.1f} MB"
+        table.add_row(
+            name, facts["trunk"], f"{facts['size']} px", facts["preparation"], facts["disease"], ", ".join(facts["grades"]), size
+        )
     _out.print(table)
 
 

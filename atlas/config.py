@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from atlas.embedding import LAYOUTS
 from atlas.errors import ConfigurationError
@@ -94,7 +94,8 @@ class Configuration(BaseModel):
     scale: ScaleTable | None = Field(None, description="Named grades of another disease; only in atlas.toml.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Configuration:
+    def _consistent(self, info: ValidationInfo) -> Configuration:
+        training = bool(info.context and info.context["training"])
         faults: list[str] = []
         for name, table, value in (
             ("preparation", PREPARATIONS, self.preparation),
@@ -106,13 +107,13 @@ class Configuration(BaseModel):
                 _choice(name, table, value)
             except ValueError as error:
                 faults.append(str(error))
-        if not self.fit:
+        if not self.fit and not training:
             faults += [
                 f"{name} needs fit: a scorer that is already trained brings its own"
                 for name in ("trunk", "trunk_weights", "size", "preparation")
                 if getattr(self, name) is not None
             ]
-        if self.trunk is not None and self.trunk_weights is None:
+        if self.trunk is not None and self.trunk_weights is None and not training:
             faults.append("trunk needs trunk_weights: `imagenet`, or the file of a state dict")
         if self.trunk_weights is not None and self.trunk is None:
             faults.append(f"trunk_weights needs trunk: one of {', '.join(TRUNKS)}")
@@ -127,9 +128,10 @@ class Configuration(BaseModel):
         return DIABETIC_RETINOPATHY if self.scale is None else Scale(**self.scale.model_dump())
 
 
-def load_configuration(file: Path | None = None, **flags: Any) -> Configuration:
+def load_configuration(file: Path | None = None, *, training: bool = False, **flags: Any) -> Configuration:
     """Read `file` (TOML) and lay the flags that are not None over it.
 
+    With `training` the trunk's settings speak of a scorer to be trained, and need no `fit`.
     Raises ConfigurationError that lists every fault of both at once.
     """
     values: dict[str, Any] = {}
@@ -137,7 +139,7 @@ def load_configuration(file: Path | None = None, **flags: Any) -> Configuration:
         values = _read_toml(file)
     values |= {name: value for name, value in flags.items() if value is not None}
     try:
-        return Configuration.model_validate(values)
+        return Configuration.model_validate(values, context={"training": training})
     except ValidationError as error:
         faults = [_sentence(fault) for fault in error.errors()]
         source = f"{file} and the flags" if file else "the flags"

@@ -146,8 +146,12 @@ class Trunk:
                 maps[:] = self._run(pixels)
             return maps
         # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits with any number.
+        threads = torch.get_num_threads()
+        if threads == 1:
+            for image in range(len(pixels)):
+                maps[image] = self._run(pixels[image : image + 1])[0]
+            return maps
         with _THREAD_COUNT:
-            threads = torch.get_num_threads()
             try:
                 with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                     for image, one in enumerate(pool.map(self._run, (pixels[i : i + 1] for i in range(len(pixels))))):

@@ -1,0 +1,399 @@
+"""The whole pipeline on small drawn cohorts: same bytes, resumption, privacy, other scales, missing grades, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
+from atlas.build import BuildResult
+from atlas.errors import ConfigurationError, DatasetError, StoreError
+from atlas.records import DIABETIC_RETINOPATHY
+from atlas.trunks import new_module
+
+EYES = 24
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    write_cohort(EYES, folder, seed=5, size=160)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small trunk that learned nothing: what is tested here does not depend on what it sees."""
+    file = tmp_path_factory.mktemp("weights") / "trunk.pth"
+    torch.save(new_module("squeezenet1_1", seed=1).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def settings(weights: Path) -> dict[str, Any]:
+    return {
+        "fit": True,
+        "folds": 3,
+        "trunk": "squeezenet1_1",
+        "trunk_weights": str(weights),
+        "size": 128,
+        "clusters": 4,
+        "drop_quantile": 0.9,
+        "seed": 3,
+    }
+
+
+@pytest.fixture(scope="module")
+def built(cohort: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    folder = tmp_path_factory.mktemp("built")
+    return build_atlas(
+        load_configuration(
+            images=cohort / "images",
+            grades=cohort / "grades.csv",
+            out=folder / "site",
+            store=folder / "store",
+            workers=1,
+            **settings,
+        )
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        check=False,
+    )
+
+
+def test_every_photograph_has_its_page_and_its_row(built: BuildResult) -> None:
+    table = rows(built.out / "tables" / "images.csv")
+    assert len(table) == EYES
+    assert {row["image_id"] for row in table} == set(built.atlas.dataset.image_ids)
+    for row in table:
+        assert (built.out / "images" / f"{row['image_id']}.html").is_file()
+    severities = [float(row["severity"]) for row in table]
+    assert severities == sorted(severities)
+    assert {row["out_of_fold"] for row in table} == {"1"}
+    assert not built.report.unreadable
+
+
+def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -> None:
+    images = {row["image_id"]: row for row in rows(built.out / "tables" / "images.csv")}
+    patches = rows(built.out / "tables" / "patches.csv")
+    clusters = rows(built.out / "tables" / "clusters.csv")
+    assert len(patches) == len(built.atlas.patches.patch_ids) > 0
+    for image_id, row in images.items():
+        assert int(row["patches"]) == sum(patch["image_id"] == image_id for patch in patches)
+    for cluster in clusters:
+        members = [patch for patch in patches if patch["cluster"] == cluster["cluster"]]
+        assert int(cluster["patches"]) == len(members)
+        shares = [int(count) for name, count in cluster.items() if name.startswith("patches_")]
+        assert sum(shares) == len(members)
+    assert min(float(patch["drop"]) for patch in patches) >= built.atlas.patches.threshold - 1e-4
+
+
+def test_a_replaced_threshold_is_said_and_recorded(built: BuildResult) -> None:
+    run = json.loads((built.out / "run.json").read_text())
+    assert run["settings"]["drop_threshold"] == 0.2
+    assert run["settings"]["drop_quantile_used"] == 0.9
+    assert run["settings"]["drop_threshold_used"] < 0.2
+    assert any("quantile 0.9" in note for note in run["notes"])
+    assert run["counts"]["images"] == EYES
+
+
+def test_timings_are_kept_apart_from_the_site(built: BuildResult) -> None:
+    assert "photographs" in built.timings
+    assert not any("timing" in name for name in contents(built.out))
+
+
+def test_the_same_input_gives_the_same_bytes_on_more_workers_and_a_warm_store(
+    built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    first = contents(built.out)
+    # Elsewhere on disk, cold store, two workers: neither path nor order of work may show.
+    shutil.copytree(cohort, tmp_path / "elsewhere")
+    moved = {
+        "images": tmp_path / "elsewhere" / "images",
+        "grades": tmp_path / "elsewhere" / "grades.csv",
+        "store": tmp_path / "store",
+    }
+    again = load_configuration(**moved, out=tmp_path / "again", workers=2, **settings)
+    build_atlas(again)
+    assert contents(tmp_path / "again") == first
+    build_atlas(again)
+    assert contents(tmp_path / "again") == first
+
+
+def test_no_name_or_path_of_a_file_reaches_the_site(built: BuildResult, cohort: Path) -> None:
+    names = [path.stem.encode() for path in (cohort / "images").iterdir()]
+    assert len(names) == EYES
+    for name, content in contents(built.out).items():
+        if name.endswith(".jpg"):
+            with Image.open(built.out / name) as picture:
+                assert not picture.getexif()
+                assert "comment" not in picture.info
+        elif name.endswith((".html", ".js", ".csv", ".json", ".css")) and "plotly" not in name:
+            assert str(cohort).encode() not in content, name
+            for stem in names:
+                assert re.search(rb"(?<![0-9a-f])" + stem + rb"(?![0-9a-f])", content) is None, (name, stem)
+
+
+def test_names_are_kept_where_the_user_asks(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    result = build_atlas(
+        load_configuration(
+            images=cohort / "images",
+            grades=cohort / "grades.csv",
+            out=tmp_path / "site",
+            store=tmp_path / "store",
+            keep_names=True,
+            limit=8,
+            **settings | {"folds": 2},
+        )
+    )
+    names = {row["name"] for row in rows(result.out / "tables" / "images.csv")}
+    assert len(names) == 8
+    assert names <= {path.name for path in (cohort / "images").iterdir()}
+
+
+def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    """A patient's own grades must not move the patient's own scores."""
+    patient = next(image.patient for image in built.atlas.dataset.images if image.grade == 4)
+    table = rows(cohort / "grades.csv")
+    for row in table:
+        if row["patient"] == patient:
+            row["level"] = str(4 - int(row["level"]))
+    changed = tmp_path / "changed.csv"
+    with changed.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, table[0].keys())
+        writer.writeheader()
+        writer.writerows(table)
+    fold_of = {image.image_id: image.patient for image in built.atlas.dataset.images}
+    result = build_atlas(
+        load_configuration(images=cohort / "images", grades=changed, out=tmp_path / "s", store=tmp_path / "t", **settings)
+    )
+    before, after = built.atlas.scores.of(), result.atlas.scores.of()
+    assert any(before[i] != after[i] for i in before if fold_of[i] != patient)
+    # The folds themselves are dealt by grade, so only agreement of the record can be asked for in general.
+    assert result.atlas.scores.out_of_fold
+
+
+def test_without_grades_the_atlas_builds_and_says_what_is_missing(cohort: Path, tmp_path: Path) -> None:
+    result = build_atlas(load_configuration(images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t", limit=6))
+    assert result.atlas.evaluation is None
+    assert any("no human grades" in note for note in result.atlas.provenance.notes)
+    assert {row["grade"] for row in rows(result.out / "tables" / "images.csv")} == {""}
+    assert {row["out_of_fold"] for row in rows(result.out / "tables" / "images.csv")} == {"0"}
+
+
+def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path) -> None:
+    result = build_atlas(
+        load_configuration(
+            images=cohort / "images", grades=cohort / "grades.csv", out=tmp_path / "s", store=tmp_path / "t", limit=5
+        )
+    )
+    scorer = load_scorer(load_configuration().scorer)
+    from atlas import prepare, read_photograph
+
+    for image in result.atlas.dataset.images:
+        pixels = prepare(image.image_id, read_photograph(image.path), size=scorer.size, preparation=scorer.preparation).pixels
+        alone = scorer.severity(scorer.cell_sums(scorer.features((image.image_id,), pixels[None]))).severity[0]
+        assert result.atlas.scores.of()[image.image_id] == pytest.approx(float(alone), abs=1e-5)
+
+
+def test_a_disease_of_four_grades(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    table = rows(cohort / "grades.csv")
+    with (tmp_path / "stages.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("file", "stage", "patient"))
+        writer.writerows((row["image"], 1 + min(int(row["level"]), 3), row["patient"]) for row in table)
+    toml = tmp_path / "atlas.toml"
+    toml.write_text(
+        'grades = "stages.csv"\nimage_column = "file"\ngrade_column = "stage"\n'
+        '[scale]\nlowest = 1\nnames = ["clear", "faint", "plain", "grave"]\ndisease = "test disease"\n'
+    )
+    result = build_atlas(load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t", **settings))
+    severity = result.atlas.scores.severity
+    assert 1 <= severity.min() <= severity.max() <= 4
+    pages = "".join(page.read_text() for page in result.out.rglob("*.html"))
+    assert "test disease" in pages
+    assert "grave" in pages
+    assert "proliferative" not in pages.lower()
+    assert "diabetic" not in pages.lower()
+    header = (result.out / "tables" / "clusters.csv").read_text().splitlines()[0].split(",")
+    assert [name for name in header if name.startswith("patches_grade_")] == [f"patches_grade_{g}" for g in (1, 2, 3, 4)]
+
+
+def test_a_scorer_of_another_scale_is_refused(cohort: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "atlas.toml"
+    toml.write_text('[scale]\nnames = ["a", "b", "c"]\n')
+    with pytest.raises(ConfigurationError, match="--fit"):
+        build_atlas(load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t"))
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_file_that_is_no_photograph_is_named_and_left_out(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(cohort / "images", tmp_path / "images")
+    shutil.copy(cohort / "grades.csv", tmp_path)
+    victim = sorted((tmp_path / "images").iterdir())[3]
+    victim.write_bytes(victim.read_bytes()[:300])
+    result = build_atlas(
+        load_configuration(
+            images=tmp_path / "images",
+            grades=tmp_path / "grades.csv",
+            out=tmp_path / "s",
+            store=tmp_path / "t",
+            **settings,
+        )
+    )
+    assert len(result.atlas.dataset.images) == EYES - 1
+    assert [victim.name in line for line in result.report.unreadable] == [True]
+    assert victim.name not in (result.out / "run.json").read_text()
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "eye.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"eye\.jpg"):
+        build_atlas(load_configuration(images=tmp_path / "images", out=tmp_path / "s", store=tmp_path / "t"))
+
+
+def test_what_is_not_an_atlas_stands(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(StoreError, match="not an atlas"):
+        build_atlas(load_configuration(images=cohort / "images", out=tmp_path / "thesis", store=tmp_path / "t"))
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
+    cohort: Path, settings: dict[str, Any], built: BuildResult, tmp_path: Path, signal_number: int, code: int
+) -> None:
+    out, store = tmp_path / "site", tmp_path / "store"
+    shutil.copytree(built.out, out)
+    before = contents(out)
+    flags = [
+        f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
+        for name, value in settings.items()
+    ]
+    arguments = ["build", cohort / "images", "--grades", cohort / "grades.csv", "--out", out, "--store", store, *flags]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while len(list(store.glob("maps/*/*/arrays.safetensors"))) < 4:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal_number)
+    assert process.wait(60) == code
+    assert contents(out) == before
+    kept = {path for path in store.glob("maps/*/*") if not path.name.startswith(".")}
+    assert 4 <= len(kept) < EYES
+    stamps = {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept}
+    finished = command(*arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert contents(out) == before
+    assert {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept} == stamps
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "store"]
+
+
+def test_exit_codes_and_messages(cohort: Path, tmp_path: Path) -> None:
+    missing = command("build", tmp_path / "nowhere", "--out", tmp_path / "s", "--store", tmp_path / "t")
+    assert missing.returncode == 1
+    assert "nowhere" in missing.stderr
+    assert "What to do" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    assert command("build", "--no-such-flag").returncode == 2
+    assert command("report").returncode == 2
+    assert command("models").returncode == 0
+    help_text = command("build", "--help").stdout
+    for name in ("--fit", "--drop-threshold", "--keep-names", "--layout"):
+        assert name in help_text
+
+
+def test_report_by_file_and_by_id(built: BuildResult, cohort: Path, tmp_path: Path) -> None:
+    photograph = built.atlas.dataset.images[0]
+    store = built.out.parent / "store"
+    by_file = command("report", photograph.path, "--out", tmp_path / "one.html", "--store", store)
+    assert by_file.returncode == 0, by_file.stderr
+    by_id = command("report", "--id", photograph.image_id, "--out", tmp_path / "two.html", "--store", store)
+    assert by_id.returncode == 0, by_id.stderr
+    page = (tmp_path / "one.html").read_text()
+    assert page == (tmp_path / "two.html").read_text()
+    assert photograph.image_id in page
+    assert photograph.path.name not in page
+    assert "does not diagnose" in page
+    unknown = command("report", "--id", "f" * 16, "--out", tmp_path / "three.html", "--store", store)
+    assert (unknown.returncode, (tmp_path / "three.html").exists()) == (1, False)
+
+
+def test_evaluate_prints_the_figures_that_the_atlas_holds(built: BuildResult, cohort: Path, settings: dict[str, Any]) -> None:
+    flags = [
+        f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
+        for name, value in settings.items()
+        if name in ("fit", "folds", "trunk", "trunk_weights", "size", "seed")
+    ]
+    store = built.out.parent / "store"
+    done = command("evaluate", cohort / "images", "--grades", cohort / "grades.csv", "--store", store, *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"{built.atlas.evaluation.figures['spearman']:.3f}" in done.stdout
+
+
+def test_synthesize_and_read_back(tmp_path: Path) -> None:
+    done = command("synthesize", "--count", 10, "--out", tmp_path / "eyes", "--size", 96)
+    assert done.returncode == 0, done.stderr
+    dataset, report = read_dataset(tmp_path / "eyes" / "images", tmp_path / "eyes" / "grades.csv", scale=DIABETIC_RETINOPATHY)
+    assert {image.grade for image in dataset.images} == {0, 1, 2, 3, 4}
+    assert not report.rows_without_file
+
+
+@pytest.mark.photographs
+def test_real_photographs_make_an_atlas(photographs: Path, squeezenet_weights: Path, tmp_path: Path) -> None:
+    folder = photographs / "eyepacs-colour"
+    result = build_atlas(
+        load_configuration(
+            images=folder / "images",
+            grades=folder / "grades.csv",
+            out=tmp_path / "site",
+            store=tmp_path / "store",
+            fit=True,
+            trunk="squeezenet1_1",
+            trunk_weights=str(squeezenet_weights),
+            limit=60,
+            clusters=5,
+        )
+    )
+    assert len(result.atlas.dataset.images) == 60
+    assert {image.grade for image in result.atlas.dataset.images} == {0, 1, 2, 3, 4}
+    assert np.ptp(result.atlas.scores.severity) > 0.1
+    assert result.atlas.patches is not None
+    assert not result.report.unreadable
+    first_page = (result.out / "index.html").read_text()
+    assert "does not diagnose" in first_page
