@@ -38,8 +38,12 @@ class Visitor:
         self.page = self.context.new_page()
         self.page.on("console", lambda m: self.faults.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._fail)
         self.page.on("request", self._see)
+
+    def _fail(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # a lazy picture still under way when the reader turned the page
+            self.faults.append(f"failed ({request.failure}): {request.url}")
 
     def _see(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
