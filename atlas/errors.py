@@ -6,6 +6,7 @@ AtlasError
  |    +-- UnreadableImageError   one file is not a photograph; a build leaves it out and goes on
  +-- ScorerError             a bundle or a trunk's weights that cannot be used
  |    +-- WeightsMissingError    weights are not on this machine and cannot be fetched
+ +-- TrainingError           graded photographs from which nothing can be learned, or a checkpoint of another training
  +-- StoreError              the store or the output folder cannot be read or written
 
 Every message names the file, row or setting, says what was expected, and what to do.
@@ -45,6 +46,10 @@ class ScorerError(AtlasError):
 
 class WeightsMissingError(ScorerError):
     """Weights are not on this machine and cannot be fetched."""
+
+
+class TrainingError(AtlasError):
+    """Graded photographs from which nothing can be learned, or a checkpoint of another training."""
 
 
 class StoreError(AtlasError):
