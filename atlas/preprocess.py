@@ -123,7 +123,9 @@ _TRIALS = 400
 _TOLERANCE = 0.012  # how far the edge of the retina may lie off the circle, in radii
 _WIDEST = 1.5  # largest diameter of a disc that is believed, in longer sides of the picture: a straight edge is no circle
 _RELIABLE = 0.02  # largest standard error of a circle that is believed, in radii
-_GOOD, _LEAST = 0.98, 0.75  # share that disc and bright region have in common: enough to stop looking, too little to believe
+_LEAST_SUPPORT = 0.1  # share of the outline inside the picture that lies on the circle
+_LEAST = 0.75  # share that disc and bright region have in common
+_GOOD = 0.9  # product of both with which the search ends
 
 Circle = tuple[float, float, float]
 """x, y of the centre and radius, in pixels."""
@@ -147,15 +149,16 @@ def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
     for level in _levels(brightness):
         outline, region = _bright_region(brightness, level)
         regions.append(region)
-        circle = _fit_circle(outline, brightness.shape)
-        if circle is None:
+        fitted = _fit_circle(outline, brightness.shape)
+        if fitted is None:
             continue
+        circle, support = fitted
         extent = _extent(region)
         retina = _cut_disc(brightness.shape, circle, extent)
         agreement = np.count_nonzero(retina & region) / np.count_nonzero(retina | region)
-        if agreement >= (found[0] if found else _LEAST):
-            found = agreement, circle, extent
-        if agreement >= _GOOD:
+        if agreement >= _LEAST and (found is None or agreement * support > found[0]):
+            found = agreement * support, circle, extent
+        if agreement * support >= _GOOD:
             break
     if found is None:
         return _bounding_frame(photograph, regions[0])
@@ -191,8 +194,10 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
     return outline.reshape(-1, 2) + np.float64(0.5), hull.astype(bool)
 
 
-def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> Circle | None:
+def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Circle, float] | None:
     """Fit a circle to the outline (n, 2) of a region in a picture of `shape`; None where the outline does not determine one.
+
+    Returns with it the share of the outline inside the picture that lies on the circle.
 
     A point on the circle speaks for it. One inside says nothing: a cut or a shadow. One outside speaks against it, for the disc
     holds the whole retina. Where the picture's border cuts the region is no edge of the retina, so it cannot speak for a circle.
@@ -222,9 +227,11 @@ def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> Circle 
         circle = circle + np.linalg.lstsq(slope, distance[near] - circle[2], rcond=None)[0]
     # Edge points are about a pixel off, and neighbours err alike: one in eight counts as independent.
     error = np.sqrt(8 * np.linalg.pinv(slope.T @ slope).diagonal().max())
-    if error > _RELIABLE * circle[2]:
+    support = len(slope) / len(edge)
+    if error > _RELIABLE * circle[2] or support < _LEAST_SUPPORT:
         return None
-    return float(circle[0]), float(circle[1]), float(circle[2]) + 0.5  # the outline runs through the centres of pixels
+    # The outline runs through the centres of the outermost pixels.
+    return (float(circle[0]), float(circle[1]), float(circle[2]) + 0.5), support
 
 
 def _circles_through(triples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
