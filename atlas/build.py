@@ -188,11 +188,12 @@ class _Study:
         """Give a folder of links to the store's pictures, laid out as the site expects."""
         with tempfile.TemporaryDirectory(dir=store.root) as scratch:
             folder = Path(scratch)
-            for name in ("photographs", "thumbnails", "patches"):
+            for name in ("photographs", "thumbnails", "retinas", "patches"):
                 (folder / name).mkdir()
             for image_id, seen in self.views.items():
                 (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.folder / "photograph.jpg")
                 (folder / "thumbnails" / f"{image_id}.jpg").symlink_to(seen.folder / "thumbnail.jpg")
+                (folder / "retinas" / f"{image_id}.png").symlink_to(seen.folder / "retina.png")
             for patch_id, file in self.patch_pictures.items():
                 (folder / "patches" / f"{patch_id}.jpg").symlink_to(file)
             yield folder

@@ -1,7 +1,7 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
-`view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score; `describe`
-cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any order, by any
+`view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score;
+`describe` cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any order, by any
 number of workers.
 """
 
@@ -28,7 +28,7 @@ from atlas.preprocess import cell_coverage, crop, prepare, prepared_at_source, r
 from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Scale
 from atlas.saliency import inside_cells, saliency_maps
 from atlas.scorer import cell_sums, severity
-from atlas.site.images import encode_jpeg, thumbnail
+from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.sources import Heads, ScoringSource
 from atlas.store import Store, source_digest
 
@@ -63,6 +63,7 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
         plate = crop(decoded(), frame, side=min(PLATE_SIDE, frame.side))
         (folder / "photograph.jpg").write_bytes(encode_jpeg(plate))
         (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(plate, THUMBNAIL_SIDE)))
+        (folder / "retina.png").write_bytes(retina_png(prepared().retina))
         save_file({"frame": np.array([frame.top, frame.left, frame.side])}, folder / "frame.safetensors")
 
     def run_trunk() -> dict[str, FloatArray]:
@@ -73,7 +74,7 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
 
     drawn_by = source_digest(atlas.preprocess, atlas.site.images)
     try:
-        folder = store.keep("pictures", [image.image_id, PLATE_SIDE, THUMBNAIL_SIDE, drawn_by], draw)
+        folder = store.keep("pictures", [image.image_id, PLATE_SIDE, THUMBNAIL_SIDE, source.trunk.size, drawn_by], draw)
         maps = store.keep_arrays("maps", source.input_parts(image.image_id), run_trunk)
     except UnreadableImageError as error:
         return View(image.image_id, image.path, fault=error.message)

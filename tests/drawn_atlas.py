@@ -21,7 +21,7 @@ from atlas.records import (
     Scale,
     Scores,
 )
-from atlas.site.images import encode_jpeg, thumbnail
+from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.strip import rank
 
 GRID = 6
@@ -54,7 +54,7 @@ def drawn_atlas(
 ) -> Atlas:
     """Draw `count` discs with bright blots, four of each patient, write their pictures, and describe them as an atlas."""
     random = np.random.default_rng(7)
-    for folder in ("photographs", "thumbnails", "patches"):
+    for folder in ("photographs", "thumbnails", "retinas", "patches"):
         (pictures / folder).mkdir(parents=True)
     ids = tuple(sorted(f"{int(n):016x}" for n in random.integers(2**63, size=count, dtype=np.int64)))
     grades = {i: scale.grades[k % len(scale.grades)] if graded else None for k, i in enumerate(ids)}
@@ -76,6 +76,7 @@ def drawn_atlas(
             (pictures / "patches" / f"{windows[-1][0]}.jpg").write_bytes(encode_jpeg(patch))
         (pictures / "photographs" / f"{image_id}.jpg").write_bytes(encode_jpeg(photograph))
         (pictures / "thumbnails" / f"{image_id}.jpg").write_bytes(encode_jpeg(thumbnail(photograph, 48)))
+        (pictures / "retinas" / f"{image_id}.png").write_bytes(retina_png(disc))
         maps.append(values)
 
     severity = np.array([scale.from_unit(place) for place in random.uniform(0.05, 0.9, count)], np.float32)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from atlas.errors import StoreError
 from atlas.records import Atlas, Scale
-from atlas.site.images import OVERLAY_SIDE, encode_jpeg, overlay_png, thumbnail
+from atlas.site.images import OVERLAY_SIDE, encode_jpeg, overlay_png, retina_png, thumbnail
 from atlas.site.pages import PAGES, Book, card_html, flattened, severity_colours
 from atlas.site.render import render_report, render_site
 
@@ -318,6 +318,22 @@ def test_overlay_grows_with_the_drop_on_one_scale_and_spares_the_surroundings() 
     assert alpha[1, 2] == pytest.approx(alpha[0, 2], abs=3)  # cut at the limit
     assert (alpha[2] == 0).all()
     assert (drawn[centre[1], centre[0], :3] != drawn[centre[0], centre[2], :3]).any()
+
+
+def test_overlay_ends_where_the_retina_ends() -> None:
+    rows, columns = np.mgrid[:300, :300] - 149.5
+    retina = np.hypot(rows, columns) < 140
+    retina[:60] = False  # a camera that cuts the top off
+    overlay = overlay_png(np.ones((6, 6), np.float32), 1.0, np.ones((6, 6), bool), retina_png(retina))
+    with Image.open(BytesIO(overlay)) as picture:
+        alpha = np.asarray(picture)[..., 3]
+    place = ((np.arange(OVERLAY_SIDE) + 0.5) * 300 / OVERLAY_SIDE).astype(int)
+    away_from_edge = np.hypot(*np.gradient(retina.astype(float)))[np.ix_(place, place)] == 0
+    expected = retina[np.ix_(place, place)]
+    agree = (alpha > 0) == expected
+    assert agree[away_from_edge].mean() > 0.99
+    assert alpha[: OVERLAY_SIDE * 55 // 300].max() == 0
+    assert alpha[OVERLAY_SIDE // 2, OVERLAY_SIDE // 2] > 0
 
 
 def test_overlay_invents_no_sign_between_cells() -> None:

@@ -37,19 +37,34 @@ def thumbnail(pixels: ByteArray, side: int) -> ByteArray:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def overlay_png(values: FloatArray, limit: float, inside: BoolArray) -> bytes:
+def retina_png(retina: BoolArray) -> bytes:
+    """Encode where the retina lies, bool (S, S), as a grey PNG of OVERLAY_SIDE pixels a side: 255 on it, 0 off it."""
+    size = (OVERLAY_SIDE, OVERLAY_SIDE)
+    picture = cv2.resize(retina.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
+    return _png(np.where(picture >= 128, np.uint8(255), np.uint8(0)))
+
+
+def overlay_png(values: FloatArray, limit: float, inside: BoolArray, retina: bytes | None = None) -> bytes:
     """Draw drops as a transparent RGBA PNG of OVERLAY_SIDE pixels a side.
 
     values : float (h, w), signed, in grade units.   limit : the drop drawn strongest, the same for the whole atlas.
     inside : bool (h, w); nothing is drawn over cells outside the retina.
+    retina : of `retina_png`; nothing is drawn off it either, where a cell lies on the retina only in part.
     """
     drop = _smooth(np.where(inside, values, 0.0), OVERLAY_SIDE)
     strength = np.clip(np.abs(drop) / limit, 0.0, 1.0) * _smooth(inside, OVERLAY_SIDE)
     picture = np.empty((OVERLAY_SIDE, OVERLAY_SIDE, 4), np.uint8)
     picture[..., :3] = np.where(drop[..., None] > 0, RAISED, LOWERED)
     picture[..., 3] = np.rint(255 * _STRONGEST * strength)
+    if retina is not None:
+        with Image.open(BytesIO(retina)) as mask:
+            picture[np.asarray(mask) == 0] = 0
+    return _png(picture)
+
+
+def _png(pixels: ByteArray) -> bytes:
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=6)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 

@@ -28,7 +28,8 @@ def render_site(
 ) -> None:
     """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
 
-    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg; copied.
+    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, and
+        retinas/<image_id>.png of `retina_png`, beyond which no overlay is drawn.
     names : file names to show, by image id; without it no page carries a file name.
 
     Raises StoreError where a picture is missing.
@@ -36,7 +37,7 @@ def render_site(
     book = Book(atlas, names or {})
     _write_assets(book, out)
     _copy_pictures(book, pictures, out, progress)
-    for path, png in _overlays(book).items():
+    for path, png in _overlays(book, pictures).items():
         _write(out / path, png)
     environment = _environment(book)
     total = sum(1 for kind in PAGES.values() for _ in kind.pages(book))
@@ -60,7 +61,7 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
     if unknown := [i for i in wanted if i not in book.plate]:
         raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
-    overlays = _overlays(book, wanted)
+    overlays = _overlays(book, pictures, wanted)
 
     def asset(path: str) -> str:
         content = overlays[path] if path in overlays else _read(pictures / path)
@@ -128,10 +129,10 @@ def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) ->
         progress("pictures", done, len(paths))
 
 
-def _overlays(book: Book, only: Sequence[str] | None = None) -> dict[str, bytes]:
+def _overlays(book: Book, pictures: Path, only: Sequence[str] | None = None) -> dict[str, bytes]:
     maps = book.atlas.maps
     return {
-        book.plate[i].overlay: overlay_png(values, book.limit, inside)
+        book.plate[i].overlay: overlay_png(values, book.limit, inside, _read(pictures / "retinas" / f"{i}.png"))
         for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True)
         if i in book.plate and (only is None or i in only)
     }
