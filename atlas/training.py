@@ -666,6 +666,7 @@ def train_scorer(
         "balance": balance,
         "augmentation": augmentation,
         "hidden": hidden,
+        "epochs": epochs,
         "seed": seed,
         "photographs": {split: len(parts[split]) for split in SPLITS},
     }
@@ -687,7 +688,6 @@ def train_scorer(
                 progress=progress,
             )
             frozen, head, history = load_trunk(trunk, fit.module.state_dict(), size=size), fit.head, fit.history
-            recipe |= {"epochs": epochs, "best_epoch": fit.best_epoch + 1}
         else:
             frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
             head, history = _head_on_frozen(
@@ -704,10 +704,10 @@ def train_scorer(
                 folder=folder,
                 progress=progress,
             )
-            recipe |= {"epochs": len(history)}
         scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation, training=recipe)
         severity = np.array([_severity(scorer, pixels[row]) for row in test], np.float32)
-    recipe["validation_loss"] = round(min(row["validation_loss"] for row in history), 5)
+    losses = [row["validation_loss"] for row in history]
+    recipe |= {"best_epoch": 1 + int(np.argmin(losses)), "validation_loss": round(min(losses), 5)}
     figures: Mapping[str, float] = {}
     if judge is not None and test.size:
         of_test = [images[row] for row in test]
@@ -844,7 +844,10 @@ def _card(
             "",
             *steps,
             "",
-            "Grades are scaled to 0..1, the loss is the squared error, and the weights of the smallest validation loss are kept.",
+            "Grades are scaled to 0..1, the loss is the squared error, and the weights of the smallest validation loss are kept. "
+            "The command, with the photographs and grades of above for IMAGES and GRADES:",
+            "",
+            f"    {_command(name, recipe)}",
             "",
             "## Figures on the test split",
             "",
@@ -860,3 +863,10 @@ def _card(
             "",
         ]
     )
+
+
+def _command(name: str, recipe: Mapping[str, Any]) -> str:
+    trunk = "--from-scratch" if recipe["trunk_weights"] == "from scratch" else f"--trunk-weights {recipe['trunk_weights']}"
+    flags = {key: recipe[key] for key in ("trunk", "size", "preparation", "balance", "augmentation", "hidden", "epochs", "seed")}
+    given = " ".join(f"--{key} {value}" for key, value in flags.items())
+    return f"atlas train IMAGES --grades GRADES --out {name} {trunk} {given}"

@@ -1,0 +1,362 @@
+"""Training: no patient on two sides, heads that learn what is there and nothing where nothing is, trunks that resume and fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from atlas import training
+from atlas.dataset import read_dataset
+from atlas.errors import TrainingError
+from atlas.evaluation import evaluate, spearman
+from atlas.records import FloatArray, GradedImage, Head, Scale, severity_of_logit
+from atlas.scorer import load_scorer, save_bundle
+from atlas.synthetic import write_cohort
+from atlas.training import (
+    balance,
+    fit_head,
+    fit_out_of_fold,
+    fold_normalisation,
+    folds_by_patient,
+    split_by_patient,
+    train_scorer,
+    train_trunk,
+    with_normalisation,
+)
+from atlas.trunks import TRUNKS, load_trunk, new_module
+
+FIVE = Scale()
+
+
+def _images(grades: Sequence[int | None], patients: Sequence[str | None]) -> list[GradedImage]:
+    return [
+        GradedImage(f"{row:016x}", Path(f"{row}.png"), grade, patient)
+        for row, (grade, patient) in enumerate(zip(grades, patients, strict=True))
+    ]
+
+
+def _pairs(count: int, seed: int = 0) -> list[GradedImage]:
+    """Two eyes to a patient, unequal grades."""
+    grades = np.random.default_rng(seed).choice(5, count, p=[0.5, 0.2, 0.15, 0.1, 0.05])
+    return _images([int(g) for g in grades], [f"p{row // 2}" for row in range(count)])
+
+
+def _severity(head: Head, maps: FloatArray, scale: Scale) -> FloatArray:
+    return head.severity(np.tensordot(maps, head.hidden_weight, axes=([1, 2, 3], [1, 2, 3])) + head.hidden_bias, scale)
+
+
+# --- Splits ------------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 4), st.none() | st.sampled_from("abcdefgh")), max_size=40), st.integers(0, 9)
+)
+def test_a_split_takes_each_photograph_once_and_no_patient_twice(rows: list[tuple[int | None, str | None]], seed: int) -> None:
+    images = _images([grade for grade, _ in rows], [patient for _, patient in rows])
+    for parts in (tuple(split_by_patient(images, seed=seed).values()), folds_by_patient(images, folds=4, seed=seed)):
+        assert sorted(i for part in parts for i in part) == [image.image_id for image in images]
+        part_of = {image_id: k for k, part in enumerate(parts) for image_id in part}
+        sides: dict[str, set[int]] = {}
+        for image in images:
+            if image.patient is not None:
+                sides.setdefault(image.patient, set()).add(part_of[image.image_id])
+        assert all(len(found) == 1 for found in sides.values())
+
+
+def test_a_split_keeps_its_shares_in_every_grade() -> None:
+    images = _pairs(1000)
+    parts = split_by_patient(images, seed=3)
+    assert [len(parts[name]) for name in training.SPLITS] == pytest.approx([800, 100, 100], abs=4)
+    worst: dict[str, int] = {}
+    for image in images:
+        worst[image.patient or ""] = max(worst.get(image.patient or "", 0), image.grade or 0)
+    for grade in range(5):
+        total = sum(worst[image.patient or ""] == grade for image in images)
+        inside = sum(worst[image.patient or ""] == grade for image in images if image.image_id in set(parts["training"]))
+        assert inside / total == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_split_depends_on_the_seed_and_not_on_the_order() -> None:
+    images = _pairs(100)
+    first, again = split_by_patient(images, seed=1), split_by_patient(images[::-1], seed=1)
+    assert {name: set(ids) for name, ids in first.items()} == {name: set(ids) for name, ids in again.items()}
+    assert first != split_by_patient(images, seed=2)
+
+
+# --- Balance -----------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_soften_the_counts_and_average_one() -> None:
+    weights = balance([0] * 90 + [4] * 10, how="weight")
+    assert weights.mean() == pytest.approx(1)
+    assert weights[-1] / weights[0] == pytest.approx(9**0.7)
+
+
+def test_discarding_leaves_at_most_four_times_the_rarest() -> None:
+    grades = np.array([0] * 100 + [1] * 30 + [2] * 5)
+    weights = balance(grades, how="discard", seed=7)
+    assert set(weights.tolist()) == {0.0, 1.0}
+    assert [int(weights[grades == g].sum()) for g in range(3)] == [20, 20, 5]
+    assert (weights != balance(grades, how="discard", seed=8)).any()
+
+
+def test_no_balance_weighs_all_alike() -> None:
+    assert balance([0, 0, 3], how="none").tolist() == [1, 1, 1]
+
+
+# --- Heads -------------------------------------------------------------------------------------------------------------------
+
+
+def _signal(count: int, seed: int) -> tuple[FloatArray, np.ndarray]:
+    """Maps (n, 12, 3, 3) on unlike scales, where two cells of two channels tell the grade."""
+    rng = np.random.default_rng(seed)
+    grades = rng.integers(0, 5, count)
+    maps = rng.normal(0, 1, (count, 12, 3, 3))
+    maps[:, 3, 1, 1] += 1.5 * grades
+    maps[:, 7, 0, 2] -= 1.5 * grades
+    scales = np.geomspace(0.01, 100, 12)[:, None, None]
+    return (maps * scales + 5 * scales).astype(np.float32), grades
+
+
+def test_a_head_learns_what_its_maps_tell_and_acts_on_raw_maps() -> None:
+    maps, grades = _signal(500, 0)
+    rows = np.arange(500)
+    head, history = fit_head(
+        maps, (grades / 4).astype(np.float32), np.ones(500, np.float32), training=rows[:300], validation=rows[300:400]
+    )
+    assert head.hidden_weight.shape == (64, 12, 3, 3)
+    severity = _severity(head, maps[400:], FIVE)
+    assert spearman(severity, grades[400:]) > 0.85
+    # The validation loss that was kept is the head's own: standardisation and components were folded in without a remainder.
+    kept = np.mean((_severity(head, maps[300:400], FIVE) / 4 - grades[300:400] / 4) ** 2)
+    assert kept == pytest.approx(min(row["validation_loss"] for row in history), rel=1e-3)
+
+
+def test_a_head_reads_a_memory_map_and_repeats_itself(tmp_path: Path) -> None:
+    maps, grades = _signal(120, 1)
+    np.save(tmp_path / "maps.npy", maps)
+    labels, weights, rows = (grades / 4).astype(np.float32), np.ones(120, np.float32), np.arange(120)
+    heads = [
+        fit_head(source, labels, weights, training=rows[:80], validation=rows[80:], seed=5, max_epochs=10)[0]
+        for source in (maps, np.load(tmp_path / "maps.npy", mmap_mode="r"))
+    ]
+    assert np.array_equal(heads[0].hidden_weight, heads[1].hidden_weight)
+    assert heads[0].output_bias == heads[1].output_bias
+
+
+def test_rows_of_weight_zero_teach_nothing() -> None:
+    maps, grades = _signal(150, 2)
+    labels, weights = (grades / 4).astype(np.float32), np.ones(150, np.float32)
+    weights[50:100] = 0
+    ruined_maps, ruined_labels = maps.copy(), labels.copy()
+    ruined_maps[50:100], ruined_labels[50:100] = 1e6, 0.5
+    rows = np.arange(150)
+    clean, ruined = (
+        fit_head(m, y, weights, training=rows[:100], validation=rows[100:], max_epochs=5)[0]
+        for m, y in ((maps, labels), (ruined_maps, ruined_labels))
+    )
+    assert np.array_equal(clean.hidden_weight, ruined.hidden_weight)
+
+
+def test_out_of_fold_scores_know_nothing_of_labels_that_follow_the_patient() -> None:
+    """Each patient has maps and a grade of its own, unrelated: a head that saw the patient knows it, one that did not cannot."""
+    rng = np.random.default_rng(4)
+    patients = np.repeat(np.arange(100), 2)
+    grades = rng.integers(0, 5, 100)[patients]
+    maps = (rng.normal(0, 1, (100, 6, 3, 3))[patients] + rng.normal(0, 0.05, (200, 6, 3, 3))).astype(np.float32)
+    images = _images([int(g) for g in grades], [f"p{p}" for p in patients])
+    folded = fit_out_of_fold(images, maps, FIVE, folds=4, seed=1)
+    assert len(folded.heads) == 4
+    own = [_severity(folded.heads[folded.fold_of[i.image_id]], maps[r : r + 1], FIVE)[0] for r, i in enumerate(images)]
+    other = [
+        _severity(folded.heads[(folded.fold_of[i.image_id] + 1) % 4], maps[r : r + 1], FIVE)[0] for r, i in enumerate(images)
+    ]
+    assert abs(spearman(own, grades)) < 0.25
+    assert spearman(other, grades) > 0.4
+
+
+def test_out_of_fold_learns_a_real_signal_on_a_scale_of_three_and_places_ungraded_photographs() -> None:
+    scale = Scale(lowest=1, names=("low", "middle", "high"), referable=None)
+    maps, five = _signal(240, 6)
+    grades: list[int | None] = [1 + int(g) // 2 for g in five]
+    grades[:40] = [None] * 40
+    images = _images(grades, [f"p{row // 2}" for row in range(240)])
+    folded = fit_out_of_fold(images, maps, scale, folds=3, seed=0)
+    assert set(folded.fold_of) == {image.image_id for image in images}
+    assert all(folded.fold_of[images[row].image_id] == folded.fold_of[images[row + 1].image_id] for row in range(0, 240, 2))
+    severity = [_severity(folded.heads[folded.fold_of[i.image_id]], maps[r : r + 1], scale)[0] for r, i in enumerate(images)]
+    assert spearman(severity[40:], grades[40:]) > 0.7
+    assert min(severity) >= 1
+    assert max(severity) <= 3
+
+
+@pytest.mark.parametrize(
+    ("grades", "patients", "said"),
+    [
+        ([None] * 30, [None] * 30, "no grade"),
+        ([2] * 30, [None] * 30, "one grade only"),
+        ([0, 1] * 15, ["a", "b"] * 15, "2 patients"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused_with_a_remedy(
+    grades: list[int | None], patients: list[str | None], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said) as caught:
+        fit_out_of_fold(_images(grades, patients), np.zeros((30, 2, 3, 3), np.float32), FIVE, folds=5, seed=0)
+    assert caught.value.remedy
+
+
+def test_a_fold_left_with_one_grade_is_named() -> None:
+    images = _images([0] * 9 + [1], [None] * 10)
+    with pytest.raises(TrainingError, match=r"fold \d of 5"):
+        fit_out_of_fold(images, np.random.default_rng(0).normal(size=(10, 2, 3, 3)).astype(np.float32), FIVE, folds=5, seed=0)
+
+
+# --- Trunks from scratch -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "resnet18"])
+def test_folding_leaves_the_plain_network_with_the_same_maps(name: str) -> None:
+    plain = set(new_module(name, 0).state_dict())
+    module = with_normalisation(new_module(name, 0))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.uniform_(-0.5, 0.5, generator=generator)  # type: ignore[union-attr]
+                part.running_var.uniform_(0.5, 2, generator=generator)  # type: ignore[union-attr]
+                part.weight.uniform_(0.5, 2, generator=generator)
+                part.bias.uniform_(-0.5, 0.5, generator=generator)
+        module.eval()
+        images = torch.randn(2, 3, 96, 96, generator=generator)
+        before = module(images)
+        folded = fold_normalisation(module)
+        after = folded(images)
+    assert set(folded.state_dict()) == plain
+    assert torch.isfinite(before).all()
+    assert float((before - after).abs().max()) <= 1e-4 * max(1.0, float(before.abs().max()))
+    assert load_trunk(name, folded.state_dict(), size=96).channels == TRUNKS[name].channels
+
+
+def _spots(count: int, size: int, seed: int) -> tuple[np.ndarray, FloatArray]:
+    """Grey squares; half of them hold bright spots."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    pixels = rng.integers(80, 120, (count, size, size, 3)).astype(np.uint8)
+    for row in np.flatnonzero(labels):
+        for _ in range(6):
+            top, left = rng.integers(0, size - 8, 2)
+            pixels[row, top : top + 8, left : left + 8] = 250
+    return pixels, labels.astype(np.float32)
+
+
+def _train(checkpoint: Path | None = None, *, stop: int | None = None, epochs: int = 4, seed: int = 0) -> training.EndToEnd:
+    pixels, labels = _spots(64, 64, 0)
+    rows = np.arange(64)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    return train_trunk(
+        "squeezenet1_1",
+        pixels,
+        labels,
+        np.ones(64, np.float32),
+        training=rows[:48],
+        validation=rows[48:],
+        epochs=epochs,
+        batch=16,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        _train(checkpoint, stop=8)  # in the middle of the third epoch
+    resumed, whole = _train(checkpoint), _train()
+    assert resumed.history == whole.history
+    assert len(whole.history) == 4
+    for key, tensor in whole.module.state_dict().items():
+        assert torch.equal(tensor, resumed.module.state_dict()[key]), key
+    assert np.array_equal(whole.head.hidden_weight, resumed.head.hidden_weight)
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    _train(checkpoint, epochs=1)
+    with pytest.raises(TrainingError, match="another training"):
+        _train(checkpoint, epochs=1, seed=1)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt"):
+        _train(checkpoint, epochs=1)
+
+
+def test_training_from_scratch_lowers_the_loss_and_the_folded_scorer_has_it_too() -> None:
+    fit = _train(epochs=12)
+    losses = [row["validation_loss"] for row in fit.history]
+    assert min(losses) < 0.6 * 0.25  # 0.25: the loss of the constant 0.5
+    assert fit.best_epoch == int(np.argmin(losses))
+    pixels, labels = _spots(64, 64, 0)
+    maps = load_trunk("squeezenet1_1", fit.module.state_dict(), size=64).maps(pixels[48:])
+    z = np.tensordot(maps, fit.head.hidden_weight, axes=([1, 2, 3], [1, 2, 3])) + fit.head.hidden_bias
+    unit = severity_of_logit(fit.head.logit(z.astype(np.float32)), Scale(0, ("absent", "present"), None))
+    assert float(np.mean((unit - labels[48:]) ** 2)) == pytest.approx(min(losses), abs=1e-4)
+
+
+# --- Whole scorers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort") / "eyes"
+    write_cohort(48, folder, seed=3, size=96)
+    return folder
+
+
+@pytest.mark.parametrize("from_scratch", [True, False])
+def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: Path, tmp_path: Path, from_scratch: bool) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    weights = None
+    if not from_scratch:
+        weights = tmp_path / "weights.pth"
+        torch.save(new_module("squeezenet1_1", 0).state_dict(), weights)
+    scorer = train_scorer(
+        dataset,
+        name="small",
+        trunk="squeezenet1_1",
+        weights=weights,
+        from_scratch=from_scratch,
+        size=64,
+        epochs=1,
+        source="Drawn for a test.",
+        judge=evaluate,
+    )
+    for section in ("Intended use", "Data and terms", "Recipe", "Figures on the test split", "Limits"):
+        assert f"## {section}" in scorer.card
+    assert "Drawn for a test." in scorer.card
+    assert "does not diagnose" in scorer.card
+    assert not any(image.path.stem in scorer.card or str(image.path.parent) in scorer.card for image in dataset.images)
+    assert sum(scorer.training["photographs"].values()) == 48
+    save_bundle(tmp_path / "small", scorer)
+    loaded = load_scorer(tmp_path / "small")
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
+    severity = loaded.severity(loaded.cell_sums(loaded.features(["a", "b"], pixels))).severity
+    assert all(0 <= value <= 4 and math.isfinite(value) for value in severity)
+
+
+def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    with pytest.raises(TrainingError, match="from scratch"):
+        train_scorer(dataset, name="x", weights="imagenet", from_scratch=True)
