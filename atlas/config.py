@@ -76,7 +76,7 @@ class Configuration(BaseModel):
         0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal."
     )
     drop_quantile: float = Field(
-        0.97, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."
+        0.95, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."
     )
     clusters: int = Field(20, ge=1, le=200, description="Number of k-means clusters.")
     layout: str = Field("tsne", description="Layout of the patch map: tsne or umap.")

@@ -215,7 +215,7 @@ class _File:
 def _find_photographs(images: Path) -> list[_File]:
     """All photographs under a folder, in order of their names."""
     if not images.exists():
-        raise DatasetError(f"the folder of photographs {images} does not exist")
+        raise DatasetError(f"the folder of photographs {images} does not exist", "check the path's spelling")
     if not images.is_dir():
         raise DatasetError(f"{images} is not a folder", "give the folder that holds the photographs")
     files = [file for path in _walk(images) if (file := _File.of(path, path.relative_to(images).as_posix())).ending]
@@ -299,7 +299,7 @@ class _Row:
 def _read_rows(table: Path, columns: _Columns) -> tuple[str, list[_Row]]:
     """The name of a table's layout, and its rows."""
     if not table.exists():
-        raise DatasetError(f"the table of grades {table} does not exist")
+        raise DatasetError(f"the table of grades {table} does not exist", "check the path's spelling")
     if not table.is_file():
         raise DatasetError(f"the table of grades {table} is not a file", "give a .csv, .tsv, .xlsx or .txt file")
     match table.suffix.lower():

@@ -1,8 +1,8 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
 `view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score;
-`describe` cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any order, by any
-number of workers.
+`describe` cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any
+order, by any number of workers.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+from atlas.embedding import LAYOUTS
 from atlas.records import Atlas, Frame
 from atlas.strip import flagged, neighbours
 
@@ -317,6 +318,12 @@ class Book:
             ]
             for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
         }
+
+    @property
+    def layout(self) -> str:
+        """The patch map's layout as the field writes it."""
+        method = self.atlas.embedding.method if self.atlas.embedding else ""
+        return LAYOUTS[method].title if method in LAYOUTS else method
 
     @property
     def mapped(self) -> bool:
