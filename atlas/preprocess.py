@@ -32,7 +32,7 @@ normalised preparation, which also makes the rim of the retina the weakest edge 
 
 # ---- decoding ------------------------------------------------------------------------------------------------------------------
 
-_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _EXIF_ORIENTATION = 0x0112
 _SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"  # JPEG markers
 _EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take it out of the folder."
@@ -58,10 +58,11 @@ def read_photograph(path: Path) -> ByteArray:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
-            orientation = _orientation(image)
             # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
             plain = image.format == "JPEG" and image.mode in ("L", "RGB")
             pixels = _decode_jpeg(data) if plain else _decode(image)
+            # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
+            orientation = _orientation(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
@@ -212,26 +213,26 @@ def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[C
     with np.errstate(divide="ignore", invalid="ignore"):  # three points on a line give no circle, and no votes
         x, y, radius = _circles_through(edge[random.integers(len(edge), size=(_TRIALS, 3))])
         excess = np.hypot(points[:, 0, None] - x, points[:, 1, None] - y) / radius - 1
-        plausible = (np.abs(x - width / 2) < width / 2) & (np.abs(y - height / 2) < height / 2)
-        plausible &= radius < _WIDEST / 2 * max(height, width)
     votes = (np.abs(excess[free]) < _TOLERANCE).sum(axis=0) - (excess > _TOLERANCE).sum(axis=0)
-    chosen = int(np.where(plausible, votes, -len(points)).argmax())
-    if not plausible[chosen]:
+    believed = radius < _WIDEST / 2 * max(height, width)
+    if not believed.any():
         return None
+    chosen = int(np.where(believed, votes, -len(points)).argmax())
     circle = np.array([x[chosen], y[chosen], radius[chosen]])
     for _ in range(5):  # Gauss-Newton
         offset = edge - circle[:2]
         distance = np.hypot(*offset.T)
         near = np.abs(distance - circle[2]) < _TOLERANCE * circle[2]
+        if np.count_nonzero(near) < max(12, _LEAST_SUPPORT * len(edge)):
+            return None
         slope = np.column_stack([offset[near] / distance[near, None], np.ones(np.count_nonzero(near))])
         circle = circle + np.linalg.lstsq(slope, distance[near] - circle[2], rcond=None)[0]
     # Edge points are about a pixel off, and neighbours err alike: one in eight counts as independent.
     error = np.sqrt(8 * np.linalg.pinv(slope.T @ slope).diagonal().max())
-    support = len(slope) / len(edge)
-    if error > _RELIABLE * circle[2] or support < _LEAST_SUPPORT:
+    if error > _RELIABLE * circle[2]:
         return None
     # The outline runs through the centres of the outermost pixels.
-    return (float(circle[0]), float(circle[1]), float(circle[2]) + 0.5), support
+    return (float(circle[0]), float(circle[1]), float(circle[2]) + 0.5), len(slope) / len(edge)
 
 
 def _circles_through(triples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
