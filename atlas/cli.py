@@ -266,13 +266,11 @@ def synthesize(
 @app.command()
 def models() -> None:
     """List the shipped scorers."""
-    table = Table("name", "trunk", "input", "preparation", "disease", "grades", "size", box=None, header_style="bold")
     for name, facts in shipped_scorers():
-        size = f"{facts['bytes'] / 1e6:.1f} MB"
-        table.add_row(
-            name, facts["trunk"], f"{facts['size']} px", facts["preparation"], facts["disease"], ", ".join(facts["grades"]), size
-        )
-    _out.print(table)
+        grades = ", ".join(facts["grades"])
+        _out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB)", soft_wrap=True)
+        _out.print(f"  {facts['disease']}: {grades}", soft_wrap=True)
+        _out.print(f"  {facts['trunk']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
