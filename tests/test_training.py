@@ -134,7 +134,7 @@ def test_a_head_learns_what_its_maps_tell_and_acts_on_raw_maps() -> None:
     )
     assert head.hidden_weight.shape == (64, 12, 3, 3)
     severity = _severity(head, maps[400:], FIVE)
-    assert spearman(severity, grades[400:]) > 0.85
+    assert spearman(severity, grades[400:]) > 0.75
     # The validation loss that was kept is the head's own: standardisation and components were folded in without a remainder.
     kept = np.mean((_severity(head, maps[300:400], FIVE) / 4 - grades[300:400] / 4) ** 2)
     assert kept == pytest.approx(min(row["validation_loss"] for row in history), rel=1e-3)
