@@ -163,8 +163,8 @@ def fit_head(
     """Fit the two-layer regressor on a trunk's maps: weighted squared error on the sigmoid, smallest validation loss kept.
 
     Maps are standardised per channel, and the first layer learns in the span of the training maps' leading principal components:
-    of few photographs with many features a gradient never leaves the span of all, and the leading ones keep the layer from reading
-    noise. Components are those of the maps together with their means over all cells, since a lesion means the same wherever it
+    of few photographs with many features a gradient never leaves the span of all, and the leading ones keep the layer from
+    reading noise. Components are those of the maps together with their means over all cells, since a lesion means the same wherever it
     lies. All of this is linear and folded into the first layer: the head acts on raw maps.
 
     Parameters
@@ -265,7 +265,11 @@ class _Basis:
         gram = (1 - _SHARED) * (flat @ flat.T) + shared * (pooled @ pooled.T)
         values, vectors = np.linalg.eigh(gram.astype(np.float64))
         leading = np.argsort(values)[::-1][:rank]
-        leading = leading[values[leading] > 1e-6 * values.max()]
+        leading = leading[values[leading] > 1e-6 * max(float(values.max()), 1e-6)]
+        if not leading.size:
+            raise TrainingError(
+                "the trunk's maps are the same for every photograph", "check the photographs and the trunk's weights"
+            )
         turn = (vectors[:, leading] / np.sqrt(values[leading])).T.astype(np.float32)
         components = (1 - _SHARED) * (turn @ flat) + np.repeat(turn @ pooled * np.float32(shared / cells), cells, axis=1)
         # Unit mean square over all coordinates of the training rows.

@@ -214,6 +214,13 @@ def test_too_little_to_learn_from_is_refused_with_a_remedy(
     assert caught.value.remedy
 
 
+def test_maps_that_do_not_differ_are_refused() -> None:
+    rows = np.arange(20)
+    labels = (rows % 2).astype(np.float32)
+    with pytest.raises(TrainingError, match="the same for every photograph"):
+        fit_head(np.ones((20, 2, 3, 3), np.float32), labels, np.ones(20, np.float32), training=rows[:10], validation=rows[10:])
+
+
 def test_a_fold_left_with_one_grade_is_named() -> None:
     images = _images([0] * 9 + [1], [None] * 10)
     with pytest.raises(TrainingError, match=r"fold \d of 5"):
