@@ -164,8 +164,8 @@ def fit_head(
 
     Maps are standardised per channel, and the first layer learns in the span of the training maps' leading principal components:
     of few photographs with many features a gradient never leaves the span of all, and the leading ones keep the layer from
-    reading noise. Components are those of the maps together with their means over all cells, since a lesion means the same wherever it
-    lies. All of this is linear and folded into the first layer: the head acts on raw maps.
+    reading noise. Components are those of the maps together with their means over all cells, since a lesion means the same
+    wherever it lies. All of this is linear and folded into the first layer: the head acts on raw maps.
 
     Parameters
     ----------
