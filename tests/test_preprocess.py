@@ -262,6 +262,31 @@ def test_a_flat_cut_that_fades_outweighs_no_corners(radius: int, seed: int) -> N
     assert not mask[380:].any()
 
 
+def test_uneven_light_does_not_move_the_disc() -> None:
+    retina = disc(400, 500, 250, 200, 170)
+    retina[:80] = retina[320:] = False  # long straight edges, so that the search goes on to where only the bright side is left
+    picture = draw(retina).astype(float)
+    picture[:, 270:] *= 0.3
+    frame, mask = find_retina(np.rint(picture).astype(np.uint8))
+    assert agrees(frame, 250, 200, 170)
+    assert (mask & retina).sum() / (mask | retina).sum() > 0.96
+
+
+def test_stray_light_in_the_surround_does_not_move_the_disc() -> None:
+    retina = disc(400, 500, 250, 200, 150)
+    glow = np.where(retina, 0, 60 * np.exp(-np.arange(500) / 200))[..., None]
+    picture = np.rint(draw(retina) + glow).astype(np.uint8)
+    assert agrees(find_retina(picture)[0], 250, 200, 150)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_surround_full_of_noise_does_not_hide_the_disc(seed: int) -> None:
+    retina = disc(400, 500, 250, 200, 150)
+    noise = random(seed).integers(0, 90, (400, 500, 1))
+    picture = np.where(retina[..., None], draw(retina), noise).astype(np.uint8)
+    assert agrees(find_retina(picture)[0], 250, 200, 150)
+
+
 def test_a_shadow_inside_the_disc_is_retina() -> None:
     retina = disc(400, 500, 250, 200, 170)
     shadow = disc(400, 500, 330, 140, 80) & retina
