@@ -17,9 +17,10 @@ from atlas import training
 from atlas.dataset import read_dataset
 from atlas.errors import TrainingError
 from atlas.evaluation import evaluate, spearman
+from atlas.preprocess import prepare
 from atlas.records import FloatArray, GradedImage, Head, Scale, severity_of_logit
 from atlas.scorer import load_scorer, save_bundle
-from atlas.synthetic import write_cohort
+from atlas.synthetic import draw_cohort, write_cohort
 from atlas.training import (
     balance,
     fit_head,
@@ -367,3 +368,13 @@ def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
     with pytest.raises(TrainingError, match="from scratch"):
         train_scorer(dataset, name="x", weights="imagenet", from_scratch=True)
+
+
+def test_the_shipped_scorer_ranks_synthetic_eyes_that_it_never_saw() -> None:
+    scorer = load_scorer("synthetic-alexnet")
+    severity, grades = [], []
+    for index, (_, eye) in enumerate(draw_cohort(40, seed=2026, size=448)):
+        pixels = prepare(str(index), eye.pixels, size=scorer.size, preparation=scorer.preparation).pixels
+        severity.append(scorer.severity(scorer.cell_sums(scorer.features([str(index)], pixels[None]))).severity[0])
+        grades.append(eye.grade)
+    assert spearman(severity, grades) > 0.7
