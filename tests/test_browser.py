@@ -244,7 +244,7 @@ def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> N
     patch = book.patches_of[plate.id][0]
     page = visit().open(plate.page)
     page.locator(f"rect[data-patch='{patch.id}']").click()
-    assert page.url.endswith(f"#{patch.id}")
+    page.wait_for_url(f"**#{patch.id}")
     page.get_by_label("Outlines").uncheck()
     assert not page.locator(".boxes").is_visible()
 
@@ -264,4 +264,4 @@ def test_the_keyboard_reaches_the_content_first(visit: Any) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#main")
+    page.wait_for_url("**/index.html#main")
