@@ -185,12 +185,49 @@ def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
+
+    hidden_weight : float32 (H, C, h, w).   hidden_bias : float32 (H,).   output_weight : float32 (K, H).   output_bias : (K,),
+    with one row for each of the scale's K grades.
+    """
+
+    hidden_weight: FloatArray
+    hidden_bias: FloatArray
+    output_weight: FloatArray
+    output_bias: FloatArray
+
+    def probabilities(self, z: NDArray[np.floating]) -> FloatArray:
+        """Map first-layer sums (..., H) to the grades' probabilities (..., K)."""
+        logits = (np.maximum(z, 0.0) @ self.output_weight.T + self.output_bias).astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        shares: FloatArray = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return shares
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How severities are read, fitted on the scores of training photographs.
+
+    cuts : float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.   threshold : severities from here on are called
+    referable, grade units; None where the scale knows no referable grade.
+    """
+
+    cuts: FloatArray
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class Scores:
-    """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient."""
+    """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
+
+    probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
+    """
 
     image_ids: tuple[str, ...]
     severity: FloatArray
     out_of_fold: bool
+    probabilities: FloatArray | None = None
 
     def of(self) -> dict[str, float]:
         return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}
