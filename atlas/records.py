@@ -210,11 +210,14 @@ class Reading:
     """How severities are read, fitted on the scores of training photographs.
 
     cuts : float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.   threshold : severities from here on are called
-    referable, grade units; None where the scale knows no referable grade.
+    referable, grade units; None where the scale knows no referable grade.   peaks, deviations : float32 (grades,), of each
+    grade's severities, from which the cuts came; None where they were not kept.
     """
 
     cuts: FloatArray
     threshold: float | None = None
+    peaks: FloatArray | None = None
+    deviations: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,20 @@ class Scores:
 
     def of(self) -> dict[str, float]:
         return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a scorer gave photographs of patients that it never met, its own test split.
+
+    severity : float32 (n,), grade units.   grades : int64 (n,).   patients : int64 (n,), numbers that name nobody.
+    probabilities : float32 (n, K) by the classifier on the same features, or None.
+    """
+
+    severity: FloatArray
+    grades: IntArray
+    patients: IntArray
+    probabilities: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -299,13 +316,94 @@ class Strip:
     disagreement: FloatArray
 
 
+Interval = tuple[float, float]
+"""Ends of a 95 % interval; NaN where none can be given."""
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """A grade among the training labels: `count` photographs, their share before and the share they had in the fit, 0..1."""
+
+    grade: int
+    count: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How photographs were read. counts : int64 (grades, grades), human grade by grade read."""
+
+    counts: IntArray
+
+    @property
+    def skipped(self) -> int:
+        """Photographs read two or more grades off."""
+        human, read = np.indices(self.counts.shape)
+        return int(self.counts[np.abs(human - read) >= 2].sum())
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Kernel density of the severity, grade by grade.
+
+    axis : float32 (m,) in grade units.   values : float32 (grades, m), each row's area 1; NaN for a grade with too few
+    photographs, or with one severity only.
+    """
+
+    axis: FloatArray
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A receiver operating characteristic: `grade` against all others or, where it is None, referable against not.
+
+    method : "score" or "classifier".   false_positive, true_positive : float32 (m,), ascending shares.
+    """
+
+    method: str
+    grade: int | None
+    false_positive: FloatArray
+    true_positive: FloatArray
+    auc: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Photographs scored from `low` to `high`: how their mean grade, with its interval, compares with their mean score."""
+
+    low: float
+    high: float
+    count: int
+    mean_score: float
+    mean_grade: float
+    interval: Interval
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """Agreement of scores with human grades: `figures` name -> value; `by_grade` one row of figures per grade."""
+    """Agreement of scores with human grades, see `evaluation.evaluate`.
+
+    figures : name to value.   by_grade : one row of figures per grade.   count, patients : how many were compared.
+    intervals : of the figures, by resampling patients.   confusions : by method, "nearest", "ranges" and "classifier".
+    reading : cuts and threshold that are drawn; where `cross_fitted`, each half of the patients was read by those of the other.
+    labels : the training labels before and after balancing, where known.
+    """
 
     figures: Mapping[str, float]
     by_grade: tuple[Mapping[str, float], ...]
     count: int
+    patients: int = 0
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    confusions: Mapping[str, Confusion] = field(default_factory=dict)
+    densities: Densities | None = None
+    rocs: tuple[Roc, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    reading: Reading | None = None
+    cross_fitted: bool = False
+    labels: tuple[LabelShare, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -341,3 +439,4 @@ class Atlas:
     embedding: Embedding | None = None
     evaluation: Evaluation | None = None
     frames: Mapping[str, Frame] = field(default_factory=dict)
+    scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training
