@@ -18,7 +18,18 @@ import safetensors.numpy
 import torch
 
 from atlas.errors import ConfigurationError, ScorerError
-from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, Head, Scale, Scores
+from atlas.records import (
+    ByteArray,
+    CellSums,
+    Classifier,
+    FeatureMaps,
+    FloatArray,
+    Head,
+    Judged,
+    Reading,
+    Scale,
+    Scores,
+)
 from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
 
@@ -29,6 +40,11 @@ _MANIFEST = "scorer.json"
 _TRUNK = "trunk.safetensors"
 _HEAD = "head.safetensors"
 _CARD = "card.md"
+_CLASSIFIER = "classifier.safetensors"
+_JUDGED = "test.safetensors"
+_TRUST = "trust.json"
+_REQUIRED = (_TRUNK, _HEAD, _CARD)
+_LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 
 class Scorer(Protocol):
@@ -69,7 +85,12 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TransferredScorer:
-    """A frozen trunk and a head that learned on its maps. `training` holds the recipe's facts, plain JSON values."""
+    """A frozen trunk and a head that learned on its maps.
+
+    training : the recipe's facts, plain JSON values.   classifier : a softmax classifier on the same maps, for comparison.
+    reading : how its severities are read as grades.   judged : what it gave the photographs of its own test split.
+    trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `atlas.trust`.
+    """
 
     name: str
     trunk: Trunk
@@ -78,6 +99,10 @@ class TransferredScorer:
     preparation: str
     card: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    reading: Reading | None = None
+    judged: Judged | None = None
+    trust: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         expected = (self.trunk.channels, *self.trunk.shape)
@@ -105,7 +130,7 @@ class TransferredScorer:
         """Hash of all that a score depends on: weights, size, scale and preparation."""
         facts = [self.trunk.name, self.trunk.sha256, self.size, _scale_facts(self.scale), self.preparation]
         digest = hashlib.sha256(json.dumps(facts).encode())
-        for array in _head_arrays(self.head).values():
+        for array in _layer_arrays(self.head).values():
             digest.update(f"{array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
@@ -147,6 +172,14 @@ def cell_sums(features: FeatureMaps, head: Head) -> CellSums:
     return CellSums(features.image_ids, sums, head.hidden_bias.astype(np.float32), head.shape)
 
 
+def classify(features: FeatureMaps, classifier: Classifier) -> FloatArray:
+    """Return the grades' probabilities, float32 (n, K), of each image's maps. Raises ScorerError as `cell_sums` does."""
+    as_head = Head(classifier.hidden_weight, classifier.hidden_bias, classifier.output_weight[0], 0.0)
+    sums = cell_sums(features, as_head)
+    z = [sums.bias + cells.sum(axis=0, dtype=np.float32) for cells in sums.values]
+    return np.stack([classifier.probabilities(one) for one in z])
+
+
 def severity(sums: CellSums, head: Head, scale: Scale, *, out_of_fold: bool = False) -> Scores:
     """Return the severities, in grade units, of whole images from their cell sums."""
     z = [sums.bias + cells.sum(axis=0, dtype=np.float32) for cells in sums.values]
@@ -169,6 +202,13 @@ class _ScaleFacts(pydantic.BaseModel):
         return self
 
 
+class _ReadingFacts(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    cuts: list[float]
+    threshold: float | None
+
+
 class _Manifest(pydantic.BaseModel):
     """scorer.json. `files` gives the sha256 of each of the bundle's other files."""
 
@@ -182,8 +222,10 @@ class _Manifest(pydantic.BaseModel):
     scale: _ScaleFacts
     storage: Literal["float16", "float32"]
     training: dict[str, Any]
+    reading: _ReadingFacts | None = None
     files: dict[
-        Literal["trunk.safetensors", "head.safetensors", "card.md"], Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
+        Literal["trunk.safetensors", "head.safetensors", "card.md", "classifier.safetensors", "test.safetensors", "trust.json"],
+        Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
     ]
 
     @pydantic.field_validator("trunk")
@@ -196,13 +238,16 @@ class _Manifest(pydantic.BaseModel):
     @pydantic.field_validator("files")
     @classmethod
     def _files_are_complete(cls, files: dict[str, str]) -> dict[str, str]:
-        if len(files) != 3:
+        if not files.keys() >= set(_REQUIRED):
             raise ValueError(f"must give the sha256 of {_TRUNK}, {_HEAD} and {_CARD}")
         return files
 
 
 def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> None:
     """Write a scorer as a folder of scorer.json, trunk.safetensors, head.safetensors and card.md.
+
+    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`) and trust.json. A first layer that
+    weighs all cells alike is stored once, not per cell.
 
     With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
     one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
@@ -216,16 +261,19 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
     if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScorerError(f"{folder}: stands there and is no scorer bundle", "choose another folder, or remove it first")
 
-    def stored(array: FloatArray) -> Any:
-        return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
-
-    trunk = {name: stored(tensor.numpy()) for name, tensor in scorer.trunk.state_dict().items()}
-    head = {name: stored(array) for name, array in _head_arrays(scorer.head).items()}
+    trunk = {name: _stored(tensor.numpy(), half) for name, tensor in scorer.trunk.state_dict().items()}
     contents = {
         _TRUNK: safetensors.numpy.save(trunk),
-        _HEAD: safetensors.numpy.save(head),
+        _HEAD: safetensors.numpy.save(_packed(scorer.head, half)),
         _CARD: scorer.card.encode(),
     }
+    if scorer.classifier is not None:
+        contents[_CLASSIFIER] = safetensors.numpy.save(_packed(scorer.classifier, half))
+    if scorer.judged is not None:
+        arrays = {name: array for name, array in vars(scorer.judged).items() if array is not None}
+        contents[_JUDGED] = safetensors.numpy.save(arrays)
+    if scorer.trust:
+        contents[_TRUST] = _json(folder, list(scorer.trust)).encode()
     manifest = {
         "format": FORMAT,
         "name": scorer.name,
@@ -235,14 +283,14 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
         "scale": _scale_facts(scorer.scale),
         "storage": "float16" if half else "float32",
         "training": dict(scorer.training),
+        "reading": scorer.reading
+        and {
+            "cuts": [float(cut) for cut in scorer.reading.cuts],
+            "threshold": scorer.reading.threshold,
+        },
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    try:
-        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ScorerError(
-            f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
-        ) from error
+    text = _json(folder, manifest)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
@@ -255,6 +303,15 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
             new.rename(folder)
     except OSError as error:
         raise ScorerError(f"{folder}: the bundle cannot be written ({error})", "choose a folder that can be written") from error
+
+
+def _json(folder: Path, facts: Any) -> str:
+    try:
+        return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ScorerError(
+            f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
+        ) from error
 
 
 def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> TransferredScorer:
@@ -278,15 +335,19 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
     except ConfigurationError as error:
         raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
-    facts = manifest.scale
+    facts, reading = manifest.scale, manifest.reading
     return TransferredScorer(
         name=manifest.name,
         trunk=trunk,
-        head=_read_head(folder / _HEAD),
+        head=_read_head(folder / _HEAD, trunk.shape),
         scale=Scale(facts.lowest, tuple(facts.names), facts.referable, facts.disease),
         preparation=manifest.preparation,
         card=(folder / _CARD).read_bytes().decode(),
         training=manifest.training,
+        classifier=_read_classifier(folder / _CLASSIFIER, trunk.shape) if _CLASSIFIER in manifest.files else None,
+        reading=None if reading is None else Reading(np.array(reading.cuts, np.float32), reading.threshold),
+        judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
+        trust=tuple(json.loads((folder / _TRUST).read_text(encoding="utf-8"))) if _TRUST in manifest.files else (),
     )
 
 
@@ -341,28 +402,59 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
 
 
-def _read_head(path: Path) -> Head:
+def _read_head(path: Path, shape: tuple[int, int]) -> Head:
+    arrays = _read_layers(path, shape)
+    return Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"][0]))
+
+
+def _read_classifier(path: Path, shape: tuple[int, int]) -> Classifier:
+    return Classifier(**_read_layers(path, shape))
+
+
+def _read_layers(path: Path, shape: tuple[int, int]) -> dict[str, FloatArray]:
+    """Read the two layers of a head or a classifier; a first layer that was stored once is laid over all cells of `shape`."""
     try:
         arrays = {name: array.astype(np.float32) for name, array in safetensors.numpy.load_file(path).items()}
-        head = Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"].item()))
+        weight, bias, output_weight, output_bias = (arrays[name] for name in _LAYERS)
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise ScorerError(f"{path}: holds no head ({error})", "fetch or train the scorer again") from error
-    hidden = head.hidden_weight.shape[:1]
-    if head.hidden_weight.ndim != 4 or head.hidden_bias.shape != hidden or head.output_weight.shape != hidden:
+    hidden = weight.shape[:1]
+    if (
+        weight.ndim != 4
+        or bias.shape != hidden
+        or output_weight.shape[-1:] != hidden
+        or output_bias.shape != (output_weight.shape[:-1] or (1,))
+    ):
         raise ScorerError(f"{path}: the head's layers do not fit together", "fetch or train the scorer again")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ScorerError(f"{path}: the head holds values that are not finite", "train the scorer again")
-    return head
+    if weight.shape[2:] == (1, 1):
+        weight = np.ascontiguousarray(np.broadcast_to(weight, (*weight.shape[:2], *shape)))
+    return dict(zip(_LAYERS, (weight, bias, output_weight, output_bias), strict=True))
 
 
-def _head_arrays(head: Head) -> dict[str, FloatArray]:
-    arrays = {
-        "hidden_weight": head.hidden_weight,
-        "hidden_bias": head.hidden_bias,
-        "output_weight": head.output_weight,
-        "output_bias": np.array([head.output_bias]),
-    }
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+def _read_judged(path: Path) -> Judged:
+    try:
+        return Judged(**safetensors.numpy.load_file(path))
+    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        raise ScorerError(f"{path}: holds no scores of a test split ({error})", "fetch or train the scorer again") from error
+
+
+def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:
+    """Return the arrays to store; the first layer is one cell's where all cells weigh alike."""
+    arrays = _layer_arrays(layers)
+    weight = arrays["hidden_weight"]
+    if (weight == weight[:, :, :1, :1]).all():
+        arrays["hidden_weight"] = np.ascontiguousarray(weight[:, :, :1, :1])
+    return {name: _stored(array, half) for name, array in arrays.items()}
+
+
+def _stored(array: np.ndarray, half: bool) -> np.ndarray:
+    return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
+
+
+def _layer_arrays(layers: Head | Classifier) -> dict[str, FloatArray]:
+    return {name: np.ascontiguousarray(np.atleast_1d(getattr(layers, name)), np.float32) for name in _LAYERS}
 
 
 def _scale_facts(scale: Scale) -> dict[str, Any]:
