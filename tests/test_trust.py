@@ -1,0 +1,397 @@
+"""What is said of the maps follows from small cases counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from atlas import occlusion, trust
+from atlas.errors import DatasetError
+from atlas.records import DIABETIC_RETINOPATHY, CellSums, Frame, Head, Scale
+from atlas.trunks import load_trunk, new_module
+
+SHAPE = (3, 3)
+EVERYWHERE = np.ones(SHAPE, np.bool_)
+FULL = np.ones(SHAPE, np.float32)
+
+
+def linear(cells: list[float], bias: float = -2.0) -> tuple[CellSums, Head]:
+    """A head whose logit is `bias` plus what each of nine cells adds."""
+    sums = CellSums(("0" * 16,), np.array(cells, np.float32).reshape(1, 9, 1), np.full(1, 50.0, np.float32), SHAPE)
+    return sums, Head(np.ones((1, 1, *SHAPE), np.float32), sums.bias, np.ones(1, np.float32), bias - 50.0)
+
+
+def grid(*places: tuple[int, int], value: float = 1.0) -> np.ndarray:
+    cells = np.zeros(SHAPE, np.float32)
+    for place in places:
+        cells[place] = value
+    return cells
+
+
+# ---- lesions on the grid -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lesion_takes_the_share_of_its_cell_that_it_covers_in_the_crop() -> None:
+    lesions = np.zeros((40, 80), np.bool_)
+    lesions[5:10, 20:30] = True
+    coverage = trust.lesion_coverage(lesions, Frame(-5, 15, 45), SHAPE)  # cells of 15 pixels, from row -5 and column 15
+    assert coverage == pytest.approx(np.array([[50 / 225, 0, 0], [0, 0, 0], [0, 0, 0]]))
+
+
+def test_a_lesion_over_an_edge_touches_both_cells() -> None:
+    lesions = np.zeros((30, 30), np.bool_)
+    lesions[4, 9:12] = True
+    assert (trust.lesion_coverage(lesions, Frame(0, 0, 30), SHAPE) * 100).round().tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def write_mask(file: Path, mask: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((mask * 255).astype(np.uint8)).save(file)
+
+
+@pytest.mark.parametrize("name", ["eye.png", "eye.gif", "eye.tif"])
+def test_a_mask_is_found_beside_the_photographs_name_and_read(tmp_path: Path, name: str) -> None:
+    mask = np.eye(6, 8, dtype=np.bool_)
+    write_mask(tmp_path / name, mask)
+    files = trust.find_masks(tmp_path, "eye")
+    assert [file.name for file in files] == [name]
+    assert (trust.read_lesions(files, (6, 8)) == mask).all()
+
+
+def test_masks_of_several_kinds_are_joined(tmp_path: Path) -> None:
+    one, other = np.eye(6, dtype=np.bool_), np.eye(6, k=2, dtype=np.bool_)
+    write_mask(tmp_path / "eye" / "exudates.png", one)
+    write_mask(tmp_path / "eye" / "haemorrhages.png", other)
+    (tmp_path / "eye" / "notes.txt").write_text("by hand")
+    assert (trust.read_lesions(trust.find_masks(tmp_path, "eye"), (6, 6)) == (one | other)).all()
+
+
+def test_a_photograph_without_mask_has_none(tmp_path: Path) -> None:
+    assert trust.find_masks(tmp_path, "eye") == ()
+    assert not trust.read_lesions((), (4, 4)).any()
+
+
+def test_a_mask_of_another_size_or_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+    write_mask(tmp_path / "small.png", np.ones((4, 6)))
+    with pytest.raises(DatasetError, match=r"small\.png.*6 x 4 pixels.*8 x 5"):
+        trust.read_lesions([tmp_path / "small.png"], (5, 8))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"broken\.png"):
+        trust.read_lesions([tmp_path / "broken.png"], (5, 8))
+
+
+def test_windows_average_their_cells_and_cells_their_windows() -> None:
+    cells = np.arange(9, dtype=np.float32).reshape(SHAPE)
+    windows = trust.over_windows(cells, 2)
+    assert windows.tolist() == [[2, 3], [5, 6]]
+    inside = np.array([[True, True], [True, False]])
+    spread = trust.over_cells(windows, inside, 2)
+    assert spread[0].tolist() == [2, 2.5, 3]
+    assert spread[1].tolist() == pytest.approx([3.5, 10 / 3, 3])
+    assert spread[2].tolist() == [5, 5, -np.inf]
+
+
+def test_windows_of_one_cell_are_the_cells() -> None:
+    cells = np.arange(9, dtype=np.float32).reshape(SHAPE)
+    assert (trust.over_windows(cells, 1) == cells).all()
+    assert (trust.over_cells(cells, EVERYWHERE, 1) == cells).all()
+
+
+# ---- maps against lesions ------------------------------------------------------------------------------------------------------
+
+
+def test_the_strongest_cell_on_the_retina_decides_the_pointing_game() -> None:
+    values = np.array([[9, 1, 0], [0, 5, 0], [0, 0, 2]], np.float32)
+    inside = EVERYWHERE.copy()
+    inside[0, 0] = False
+    assert trust.hit(values, inside, grid((1, 1)) > 0) == 1
+    assert trust.hit(values, inside, grid((0, 0), (2, 2)) > 0) == 0
+
+
+def test_equally_strong_cells_hit_by_their_share() -> None:
+    assert trust.hit(grid((0, 0), (0, 2), (2, 0), (2, 2)), EVERYWHERE, grid((0, 2), (1, 1)) > 0) == 0.25
+
+
+def test_a_constant_map_hits_as_often_as_a_random_cell() -> None:
+    inside = EVERYWHERE.copy()
+    inside[2] = False
+    assert trust.hit(FULL, inside, grid((0, 0), (0, 1), (2, 2)) > 0) == pytest.approx(2 / 6)
+
+
+def test_a_map_without_a_positive_drop_points_nowhere() -> None:
+    assert trust.hit(-FULL, EVERYWHERE, EVERYWHERE) == 0
+    assert trust.hit(FULL, ~EVERYWHERE, EVERYWHERE) == 0
+
+
+def test_positive_drops_count_by_the_part_of_their_cell_that_is_lesion() -> None:
+    values = np.array([[3, -8, 0], [0, 1, 0], [0, 0, 0]], np.float32)
+    lesions = np.array([[0.5, 1, 0], [0, 0, 0], [0, 0, 0]], np.float32)
+    assert trust.share_inside(values, EVERYWHERE, lesions, FULL) == pytest.approx(3 * 0.5 / 4)
+
+
+def test_a_cell_half_off_the_retina_counts_by_its_retina() -> None:
+    lesions, coverage = grid((0, 0), value=0.25), FULL.copy()
+    coverage[0, 0] = 0.5
+    assert trust.share_inside(grid((0, 0)), EVERYWHERE, lesions, coverage) == pytest.approx(0.5)
+    assert trust.area_share(EVERYWHERE, lesions, coverage) == pytest.approx(0.25 / 8.5)
+
+
+@given(st.integers(0, 2**16))
+@settings(max_examples=30, deadline=None)
+def test_drops_spread_over_the_retina_lie_in_lesions_by_area(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    coverage = rng.uniform(0.1, 1, SHAPE).astype(np.float32)
+    lesions = (coverage * rng.uniform(0, 1, SHAPE)).astype(np.float32)
+    inside = rng.random(SHAPE) < 0.8
+    inside[1, 1] = True
+    share = trust.share_inside(coverage, inside, lesions, coverage)
+    assert share == pytest.approx(trust.area_share(inside, lesions, coverage), rel=1e-5)
+
+
+def test_a_map_that_lowers_the_score_everywhere_has_no_share() -> None:
+    assert np.isnan(trust.share_inside(-FULL, EVERYWHERE, FULL, FULL))
+
+
+@pytest.mark.parametrize(("shape", "strongest"), [((3, 5), [(1, 2)]), ((4, 4), [(1, 1), (1, 2), (2, 1), (2, 2)])])
+def test_the_centre_map_is_strongest_in_the_middle(shape: tuple[int, int], strongest: list[tuple[int, int]]) -> None:
+    values = trust.centre_map(shape)
+    assert [tuple(place) for place in np.argwhere(values == values.max()).tolist()] == strongest
+    assert values.min() > 0
+    assert (values == values[::-1, ::-1]).all()
+
+
+# ---- curves --------------------------------------------------------------------------------------------------------------------
+
+
+def test_cells_are_ordered_by_the_map_and_stay_on_the_retina() -> None:
+    values = np.array([[1, 7, 1], [0, -3, 9], [1, 0, 0]], np.float32)
+    inside = EVERYWHERE.copy()
+    inside[1, 2] = False
+    assert trust.strongest_first(values, inside).tolist() == [1, 0, 2, 6, 3, 7, 8, 4]
+
+
+def test_leaving_cells_out_one_by_one_equals_leaving_out_masks() -> None:
+    rng = np.random.default_rng(3)
+    sums = CellSums(("0" * 16,), rng.normal(size=(1, 9, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32), SHAPE)
+    head = Head(np.ones((4, 1, *SHAPE), np.float32), sums.bias, rng.normal(size=4).astype(np.float32), 0.2)
+    order = rng.permutation(9)[:7]
+    masks = np.array([np.isin(np.arange(9), order[:gone]).reshape(SHAPE) for gone in range(8)])
+    along = trust.severities_without(sums, head, DIABETIC_RETINOPATHY, order[None])
+    np.testing.assert_allclose(along, occlusion.severity_without(sums, head, DIABETIC_RETINOPATHY, masks), atol=1e-6)
+
+
+def test_only_one_image_has_one_order() -> None:
+    sums, head = linear([1.0] * 9)
+    two = CellSums(("a", "b"), np.repeat(sums.values, 2, axis=0), sums.bias, SHAPE)
+    with pytest.raises(ValueError, match="2 images"):
+        trust.severities_without(two, head, DIABETIC_RETINOPATHY, np.arange(9)[None])
+
+
+def test_deletion_by_the_true_order_falls_fastest_and_insertion_rises_fastest() -> None:
+    added = [0.5, 0, 0, 0, 3, 0, 0, -0.5, 0]
+    sums, head = linear(added)
+    true = np.array(added, np.float32).reshape(SHAPE)
+    own = trust.curves(true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    worst = trust.curves(-true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    assert trust.area(own.deletion) < trust.area(own.random) < trust.area(worst.deletion)
+    assert trust.area(own.insertion) > trust.area(own.random) > trust.area(worst.insertion)
+
+
+def test_curves_begin_and_end_where_they_must() -> None:
+    sums, head = linear([0.3] * 9)
+    inside = EVERYWHERE.copy()
+    inside[0, 0] = False  # a cell off the retina is never left out
+    own = trust.curves(FULL, inside, sums, head, DIABETIC_RETINOPATHY)
+    whole, none = (4 / (1 + np.exp(-(-2 + 0.3 * cells))) for cells in (9, 1))
+    assert [curve.shape for curve in own] == [(trust.STEPS,)] * 3
+    for curve, ends in zip(own, ((whole, none), (none, whole), (whole, none)), strict=True):
+        assert (curve[0], curve[-1]) == pytest.approx(ends, abs=1e-5)
+
+
+def test_where_all_cells_add_alike_no_order_is_better() -> None:
+    sums, head = linear([0.3] * 9)
+    own = trust.curves(grid((1, 1)), EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    np.testing.assert_allclose(own.deletion, own.random, atol=1e-5)
+
+
+def test_random_orders_depend_on_the_seed_alone() -> None:
+    sums, head = linear([1, 2, 0, 0, 1, 0, 0, 0, 1])
+    first, again, other = (
+        trust.curves(FULL, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY, seed=seed).random for seed in (0, 0, 1)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
+    np.testing.assert_allclose(first, other, atol=0.6)
+
+
+def test_no_cell_on_the_retina_leaves_the_score_as_it_is() -> None:
+    sums, head = linear([1.0] * 9)
+    own = trust.curves(FULL, ~EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    assert np.ptp(np.concatenate(own)) == 0
+
+
+def test_the_area_of_a_straight_fall_is_its_middle() -> None:
+    assert trust.area(np.linspace(3, 1, trust.STEPS).astype(np.float32)) == pytest.approx(2)
+
+
+# ---- badges --------------------------------------------------------------------------------------------------------------------
+
+
+def curve(start: float, fall: float) -> np.ndarray:
+    """A curve that has fallen by `fall` once a fifth is left out."""
+    values = np.full(trust.STEPS, start - fall, np.float32)
+    values[: trust.FIFTH] = start
+    return values
+
+
+@pytest.mark.parametrize(
+    ("start", "marked", "chance", "badge"),
+    [
+        (3.0, 0.9, 0.2, trust.CLEAR),
+        (3.0, 0.9, 0.5, trust.WEAK),
+        (3.0, 0.3, 0.1, trust.PARTIAL),
+        (3.0, 0.3, -0.4, trust.PARTIAL),
+        (3.0, 0.05, -0.4, trust.WEAK),
+        (3.0, -0.2, -0.4, trust.WEAK),
+        (0.4, 0.3, 0.0, trust.LITTLE),
+        (0.6, 0.55, 0.1, trust.CLEAR),
+    ],
+)
+def test_each_badge_follows_its_rule(start: float, marked: float, chance: float, badge: trust.Badge) -> None:
+    assert trust.judge(curve(start, marked), curve(start, chance), DIABETIC_RETINOPATHY) is badge
+
+
+def test_limits_follow_the_scale() -> None:
+    scale = Scale(1, ("none", "some", "much"), None, "another")  # two grades wide: half the limits, from 1
+    assert trust.judge(curve(1.2, 0.1), curve(1.2, 0.0), scale) is trust.LITTLE
+    assert trust.judge(curve(2.0, 0.3), curve(2.0, 0.1), scale) is trust.CLEAR
+    assert trust.judge(curve(2.0, 0.1), curve(2.0, 0.0), scale) is trust.PARTIAL
+    assert "0.25 grades" in trust.CLEAR.rule_on(scale)
+    assert "0.5 grades" in trust.CLEAR.rule_on(DIABETIC_RETINOPATHY)
+
+
+# ---- scrambled scorers ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    head = Head(rng.normal(size=(4, 5, 2, 3)).astype(np.float32), rng.normal(size=4), rng.normal(size=4), 0.7)
+    scrambled, again = trust.scrambled_head(head, 1), trust.scrambled_head(head, 1)
+    assert (scrambled.hidden_weight == again.hidden_weight).all()
+    assert (scrambled.hidden_weight != head.hidden_weight).any()
+    for name in ("hidden_bias", "output_weight"):
+        assert sorted(getattr(scrambled, name)) == sorted(getattr(head, name))
+    grids = {tuple(cells.ravel()) for cells in head.hidden_weight.reshape(-1, 2, 3)}
+    assert {tuple(cells.ravel()) for cells in scrambled.hidden_weight.reshape(-1, 2, 3)} == grids
+
+
+def test_a_scrambled_trunk_sees_otherwise_and_leaves_the_trunk_as_it_was() -> None:
+    trunk = load_trunk("squeezenet1_1", new_module("squeezenet1_1", 0).state_dict(), size=64)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    before = trunk.maps(pixels)
+    scrambled = trust.scrambled_trunk(trunk, 5)
+    assert (trunk.maps(pixels) == before).all()
+    assert (scrambled.maps(pixels) != before).any()
+    assert (scrambled.maps(pixels) == trust.scrambled_trunk(trunk, 5).maps(pixels)).all()
+    assert scrambled.sha256 != trunk.sha256
+    own, other = trunk.state_dict(), scrambled.state_dict()
+    assert all(other[name].flatten().sort().values.equal(own[name].flatten().sort().values) for name in own)
+
+
+def test_likeness_is_of_ranks_inside() -> None:
+    values = np.array([[1, 2, 3], [4, -5, 6], [7, 8, 100]], np.float32)
+    inside = EVERYWHERE.copy()
+    inside[2, 2] = False
+    other = np.where(inside, values**3, -1e9).astype(np.float32)
+    assert trust.likeness(values, other, inside) == pytest.approx((1, 1))
+    assert trust.likeness(values, -other, inside) == pytest.approx((-1, 1))
+    assert np.isnan(trust.likeness(values, FULL, inside)).all()
+
+
+# ---- a cohort ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
+    sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
+    rows = trust.measure(
+        {"occlusion": grid((0, 0))},
+        inside=EVERYWHERE,
+        lesions=grid((0, 0), value=0.5),
+        coverage=FULL,
+        sums=sums,
+        head=head,
+        scale=DIABETIC_RETINOPATHY,
+    )
+    assert list(rows) == ["occlusion", "centre", "random"]
+    assert [rows[name]["hit"] for name in rows] == pytest.approx([1, 0, 1 / 9])
+    assert [rows[name]["random"] for name in rows] == pytest.approx([1 / 9] * 3)
+    assert (rows["occlusion"]["share"], rows["random"]["share"]) == pytest.approx((0.5, 0.5 / 9))
+    assert rows["occlusion"]["deletion"] < rows["random"]["deletion"] < rows["random"]["height"]
+    assert rows["occlusion"]["insertion"] > rows["random"]["insertion"] == rows["random"]["deletion"]
+    assert rows["occlusion"]["height"] == pytest.approx(4 / (1 + np.exp(-1.0)), abs=1e-5)
+
+
+def test_windows_are_measured_as_windows() -> None:
+    sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
+    rows = trust.measure(
+        {"occlusion": np.array([[2, 1], [1, 0]], np.float32)},
+        inside=EVERYWHERE,
+        lesions=grid((1, 0)),
+        coverage=FULL,
+        sums=sums,
+        head=head,
+        scale=DIABETIC_RETINOPATHY,
+        window=2,
+    )
+    assert rows["occlusion"]["hit"] == 1  # the window at (0, 0) holds cell (1, 0)
+    assert rows["random"]["hit"] == 0.5
+    assert rows["occlusion"]["share"] == pytest.approx((2 / 4 + 1 / 4) / 4)
+
+
+def summary(hits: list[float], patients: list[str], **others: float) -> dict[str, list[float] | None]:
+    common = {"random": 0.25, "area": 0.1, "share": 0.2, "deletion": 1.0, "insertion": 2.0, "height": 4.0}
+    photographs = [{"occlusion": {**common, "hit": value, **others}, "random": {**common, "hit": 0.25}} for value in hits]
+    entry = trust.summarise(photographs, patients, name="hand", without_lesion=3)
+    assert (entry["name"], entry["photographs"], entry["without_lesion"]) == ("hand", len(hits), 3)
+    assert entry["area"] == pytest.approx(0.1)
+    assert [row["map"] for row in entry["maps"]] == ["occlusion", "random"]
+    figures: dict[str, list[float] | None] = entry["maps"][0]
+    return figures
+
+
+def test_figures_of_a_cohort_are_means_and_ratios_of_sums() -> None:
+    figures = summary([1, 0, 1, 1], ["a", "b", "c", "d"])
+    assert {name: figures[name][0] for name in ("hit", "times_random", "share", "times_area", "deletion", "insertion")} == {
+        "hit": 0.75,
+        "times_random": 3.0,
+        "share": 0.2,
+        "times_area": 2.0,
+        "deletion": 0.25,
+        "insertion": 0.5,
+    }
+    low, high = figures["hit"][1:]
+    assert 0 <= low < 0.75 < high <= 1
+    assert figures["all_scrambled"] is None
+    assert figures["share"] == [0.2, 0.2, 0.2]  # all photographs agree: no doubt is left
+
+
+def test_undefined_figures_are_left_out_of_the_mean() -> None:
+    rows = {"random": 0.5, "area": 0.1, "height": 1.0, "hit": 0.0}
+    photographs = [{"occlusion": {**rows, "share": share}, "random": rows} for share in (0.4, np.nan)]
+    entry = trust.summarise(photographs, ["a", "b"], name="hand", without_lesion=0)
+    assert entry["maps"][0]["share"] == [0.4, 0.4, 0.4]
+
+
+def test_patients_not_photographs_are_drawn() -> None:
+    """Four photographs of one patient know no more than one."""
+    many = summary([1, 1, 1, 1, 0, 0, 0, 0], [*"abcdefgh"])["hit"]
+    few = summary([1, 1, 1, 1, 0, 0, 0, 0], [*"aaaabbbb"])["hit"]
+    assert many is not None
+    assert few is not None
+    assert few[2] - few[1] > many[2] - many[1]
+    assert few[1:] == [0, 1]
