@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import numpy as np
 
 import atlas.preprocess
 import atlas.synthetic
-import atlas.training
 from atlas.clusters import cluster
 from atlas.config import Configuration
 from atlas.dataset import read_dataset, read_files
@@ -41,7 +40,9 @@ from atlas.records import (
     GradedImage,
     Patches,
     SaliencyMaps,
+    Scale,
     Scores,
+    Trust,
 )
 from atlas.saliency import inside_cells
 from atlas.scorer import TransferredScorer, load_scorer, save_bundle
@@ -52,6 +53,7 @@ from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation, train_scorer
+from atlas.trust import judge
 from atlas.views import Look, View, describe, look, view
 
 DEMO_COUNT = 240
@@ -127,7 +129,7 @@ def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent
         views, dataset, report = _view_all(dataset, report, source, configuration, store, progress)
         heads = _heads(dataset, source, configuration, store, progress)
         scores = _scores(_look_all(dataset, source, heads, views, configuration, store, progress), heads)
-        evaluation = _evaluate(scores, dataset, configuration)
+        evaluation = _evaluate(scores, heads, dataset, configuration)
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
     return evaluation, report
@@ -137,23 +139,33 @@ def train(
     configuration: Configuration,
     out: Path,
     *,
+    also: Sequence[tuple[Path, Path | None]] = (),
     from_scratch: bool = False,
+    fine_tune: bool = False,
+    teacher: str | None = None,
     augmentation: Augmentation = "flips-rotations",
     hidden: int = 64,
     epochs: int = 12,
     source: str = "Not stated.",
+    command: str = "",
     progress: Progress = silent,
 ) -> tuple[TransferredScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
+    teacher : a scorer's name or folder.   also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
+
     A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
     store = Store(configuration.store)
-    dataset, report = _gather(configuration, store, progress)
+    gathered = [_gather(configuration, store, progress)]
+    for images, grades in also:
+        gathered.append(_gather(configuration.model_copy(update={"images": images, "grades": grades}), store, progress))
+    dataset, report = _joined(gathered)
     settings: dict[str, Any] = {
         "trunk": configuration.trunk or "alexnet",
         "weights": configuration.trunk_weights,
         "from_scratch": from_scratch,
+        "fine_tune": fine_tune,
         "size": configuration.size or 224,
         "preparation": configuration.preparation or "standardise",
         "balance": configuration.balance,
@@ -162,12 +174,26 @@ def train(
         "epochs": epochs,
         "seed": configuration.seed,
     }
-    labels = [[image.image_id, image.grade, image.patient] for image in dataset.images]
-    work = store.root / "training" / digest([settings, labels, source_digest(atlas.training, atlas.preprocess)])[:16]
-    with single_threaded():
-        scorer = train_scorer(dataset, name=out.name, source=source, work=work, judge=evaluate, progress=progress, **settings)
+    labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
+    master = None if teacher is None else load_scorer(teacher)
+    work = store.root / "training" / digest([settings, labels, master and master.sha256])[:16]
+    scorer = train_scorer(
+        dataset, name=out.name, teacher=master, source=source, command=command, work=work, progress=progress, **settings
+    )
     save_bundle(out, scorer)
     return load_scorer(out), report
+
+
+def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
+    """Join datasets and reports. Photographs that are in several have what the first says of them."""
+    images = {image.image_id: image for dataset, _ in reversed(gathered) for image in dataset.images}
+    lines = {
+        field.name: sum((getattr(report, field.name) for _, report in gathered), ())
+        for field in fields(DatasetReport)
+        if field.name != "layout"
+    }
+    layout = ", ".join(dict.fromkeys(report.layout for _, report in gathered))
+    return Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale), DatasetReport(layout, **lines)
 
 
 @dataclass(frozen=True)
@@ -242,8 +268,10 @@ def _study(
         patches=patches if patches.patch_ids else None,
         clusters=clusters,
         embedding=embedding,
-        evaluation=_evaluate(scores, dataset, configuration),
+        evaluation=_evaluate(scores, heads, dataset, configuration),
+        scorer_evaluation=_evaluate_scorer(source),
         frames={image_id: seen.frame for image_id, seen in views.items()},
+        trust=_trust(looks, dataset.scale),
     )
     return _Study(made, report, views, pictures)
 
@@ -268,6 +296,8 @@ def _gather(configuration: Configuration, store: Store, progress: Progress) -> t
         grade_column=configuration.grade_column,
         patient_column=configuration.patient_column,
         eye_column=configuration.eye_column,
+        split_column=configuration.split_column,
+        split=configuration.split,
         limit=configuration.limit,
         seed=configuration.seed,
         progress=progress,
@@ -359,12 +389,19 @@ def _look_all(
 
 def _scores(looks: Sequence[Look], heads: Heads) -> Scores:
     severity = np.array([one.severity for one in looks], np.float32)
-    return Scores(tuple(one.image_id for one in looks), severity, out_of_fold=heads.fitted)
+    probabilities = np.stack([one.probabilities for one in looks])
+    return Scores(tuple(one.image_id for one in looks), severity, heads.fitted, probabilities if probabilities.size else None)
 
 
 def _maps(looks: Sequence[Look], configuration: Configuration) -> SaliencyMaps:
     values, inside = np.stack([one.map for one in looks]), np.stack([one.inside for one in looks])
-    return SaliencyMaps(tuple(one.image_id for one in looks), configuration.saliency, values, inside)
+    return SaliencyMaps(tuple(one.image_id for one in looks), configuration.saliency, values, inside, configuration.map_window)
+
+
+def _trust(looks: Sequence[Look], scale: Scale) -> Trust:
+    deletion, insertion, random = np.stack([one.curves for one in looks], axis=1)
+    badges = tuple(judge(*pair, scale).word for pair in zip(deletion, random, strict=True))
+    return Trust(tuple(one.image_id for one in looks), deletion, insertion, random, badges)
 
 
 def _select(
@@ -417,17 +454,37 @@ def _describe_all(
     return with_descriptors(patches, descriptors), pictures
 
 
-def _evaluate(scores: Scores, dataset: Dataset, configuration: Configuration) -> Evaluation | None:
-    severity = scores.of()
-    graded = [(image, image.grade) for image in dataset.images if image.grade is not None]
-    if not graded:
+def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Configuration) -> Evaluation | None:
+    rows = [row for row, image in enumerate(dataset.images) if image.grade is not None]
+    if not rows:
         return None
+    graded = [dataset.images[row] for row in rows]
     return evaluate(
-        np.array([severity[image.image_id] for image, _ in graded], np.float32),
-        np.array([grade for _, grade in graded], np.int64),
+        scores.severity[rows],
+        np.array([image.grade for image in graded], np.int64),
         dataset.scale,
-        patients=[image.patient or image.image_id for image, _ in graded],
+        patients=[image.patient or image.image_id for image in graded],
         seed=configuration.seed,
+        probabilities=None if scores.probabilities is None else scores.probabilities[rows],
+        reading=heads.reading,
+        labels=heads.labels,
+    )
+
+
+def _evaluate_scorer(source: ScoringSource) -> Evaluation | None:
+    """Judge the scorer by its own test split, whatever cohort it is used on."""
+    scorer = source.scorer
+    if scorer is None or scorer.judged is None:
+        return None
+    judged = scorer.judged
+    return evaluate(
+        judged.severity,
+        judged.grades,
+        scorer.scale,
+        judged.patients,
+        probabilities=judged.probabilities,
+        reading=scorer.reading,
+        labels={int(grade): (int(count), float(share)) for grade, count, share in scorer.training["labels"]},
     )
 
 

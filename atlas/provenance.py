@@ -72,6 +72,7 @@ def describe_build(
         card=source.card,
         notes=_notes(dataset, heads, patches, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
+        trust=() if source.scorer is None else source.scorer.trust,
     )
 
 

@@ -70,6 +70,7 @@ class GradedImage:
     grade: int | None = None
     patient: str | None = None
     eye: str | None = None  # "left" or "right"
+    split: str | None = None  # "training", "validation" or "test", where a table publishes it
 
 
 @dataclass(frozen=True)
@@ -255,12 +256,30 @@ class SaliencyMaps:
     """What drives each score, cell by cell.
 
     values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false.   inside : bool (n, h, w), cell on the retina.
+    window : cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
     """
 
     image_ids: tuple[str, ...]
     method: str
     values: FloatArray
     inside: BoolArray
+    window: int = 1
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How true each photograph's map is to the scorer, see `atlas.trust`.
+
+    deletion, insertion, random : float32 (n, k), severities in grade units in k equal steps from none to all of the retinal
+        cells: left out strongest first, put in strongest first, and left out at random (mean over many orders).
+    badges : a word for each photograph.
+    """
+
+    image_ids: tuple[str, ...]
+    deletion: FloatArray
+    insertion: FloatArray
+    random: FloatArray
+    badges: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -411,7 +430,8 @@ class Provenance:
     """How an atlas was made.
 
     `settings`, `versions`, `hashes`, `counts` hold plain JSON values; `card` is the scorer's card in Markdown. `notes` are
-    sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn.
+    sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn. `trust`
+    holds what `atlas trust` measured of the scorer's maps, one entry of plain JSON per set of outlined lesions.
     """
 
     title: str
@@ -423,6 +443,7 @@ class Provenance:
     card: str
     notes: tuple[str, ...] = ()
     synthetic: bool = False
+    trust: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -439,4 +460,5 @@ class Atlas:
     embedding: Embedding | None = None
     evaluation: Evaluation | None = None
     frames: Mapping[str, Frame] = field(default_factory=dict)
+    trust: Trust | None = None
     scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training

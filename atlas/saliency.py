@@ -71,4 +71,4 @@ def saliency_maps(
         raise ValueError("features and sums are not of the same images in the same order")
     drops = METHODS[method].drops(features, sums, head, scale, window)
     whole = windows_inside(inside, window)
-    return SaliencyMaps(sums.image_ids, method, np.where(whole, drops, np.float32(0)), whole)
+    return SaliencyMaps(sums.image_ids, method, np.where(whole, drops, np.float32(0)), whole, window)

@@ -23,14 +23,16 @@ import atlas.records
 import atlas.saliency
 import atlas.scorer
 import atlas.site.images
+import atlas.trust
 from atlas.errors import UnreadableImageError
 from atlas.preprocess import cell_coverage, crop, prepare, prepared_at_source, read_photograph
 from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Scale
 from atlas.saliency import inside_cells, saliency_maps
-from atlas.scorer import cell_sums, severity
+from atlas.scorer import cell_sums, classify, severity
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.sources import Heads, ScoringSource
 from atlas.store import Store, source_digest
+from atlas.trust import curves, over_cells
 
 PLATE_SIDE = 1024
 """Longest side of a photograph in the site, in pixels."""
@@ -84,13 +86,19 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
 
 @dataclass(frozen=True)
 class Look:
-    """One image's severity, its saliency map (h, w), and the drop of each candidate window, all in grade units."""
+    """One image's severity, its saliency map (h, w), and the drop of each candidate window, all in grade units.
+
+    probabilities : float32 (K,) of the grades by the classifier, empty where there is none.
+    curves : float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.Curves`.
+    """
 
     image_id: str
     severity: float
     map: FloatArray
     inside: BoolArray
     drops: FloatArray
+    curves: FloatArray
+    probabilities: FloatArray
 
 
 def look(
@@ -106,24 +114,28 @@ def look(
     window: int,
 ) -> Look:
     """Score one image by its own head, map what drives the score, and test every window by occlusion."""
-    head, sha256 = heads.of(image.image_id)
+    head, classifier, sha256 = heads.of(image.image_id)
 
     def make() -> dict[str, NDArray[np.generic]]:
         features = source.features(image.image_id, store)
         sums = cell_sums(features, head)
         inside = inside_cells(coverage[image.image_id][None])
         maps = saliency_maps(method, features, sums, head, scale, inside=inside, window=map_window)
+        by_cell = over_cells(maps.values[0], maps.inside[0], map_window)
         return {
             "severity": severity(sums, head, scale).severity,
             "map": maps.values[0],
             "inside": maps.inside[0],
             "drops": atlas.occlusion.drops(sums, head, scale, window=window)[0],
+            "curves": np.stack(curves(by_cell, inside[0], sums, head, scale)),
+            "probabilities": np.zeros(0, np.float32) if classifier is None else classify(features, classifier)[0],
         }
 
-    made_by = source_digest(atlas.scorer, atlas.saliency, atlas.occlusion, atlas.gradcam, atlas.records)
+    made_by = source_digest(atlas.scorer, atlas.saliency, atlas.occlusion, atlas.gradcam, atlas.trust, atlas.records)
     parts = [*source.input_parts(image.image_id), sha256, method, map_window, window, scale.lowest, scale.span, made_by]
     made = store.keep_arrays("looks", parts, make)
-    return Look(image.image_id, float(made["severity"][0]), made["map"], made["inside"], made["drops"])
+    names = ("map", "inside", "drops", "curves", "probabilities")
+    return Look(image.image_id, float(made["severity"][0]), **{name: made[name] for name in names})
 
 
 def describe(
