@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
@@ -14,8 +14,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from atlas.embedding import LAYOUTS
-from atlas.records import Atlas, Frame
+from atlas.records import Atlas, Evaluation, Frame
+from atlas.site.figures import figures, measures
+from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.strip import flagged, neighbours
+from atlas.trust import Badge
 
 _RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0x86, 0x3C, 0x9E)], dtype=float)
 """Sand to violet: lightness falls steadily, so the order survives colour blindness and grey printing."""
@@ -24,17 +27,16 @@ _BINS_PER_GRADE = 4
 _NEIGHBOURS = 6
 
 FIGURES: Mapping[str, str] = {
-    "spearman": "rank correlation of score and grade; 1 is the same order",
-    "mae": "mean distance of score and grade, in grades",
-    "quadratic_kappa": "agreement beyond chance, the score rounded to the nearest grade; 1 is perfect, 0 is chance",
-    "accuracy": "share of photographs whose rounded score is the human grade",
-    "skipped": "share of photographs whose rounded score is two or more grades off",
-    "quadratic_kappa_ranges": "the same kappa, the score read by each grade's range of scores, fitted on other patients",
-    "accuracy_ranges": "share right when read by ranges",
-    "skipped_ranges": "share two or more grades off when read by ranges",
-    "auc_referable": "how often a photograph that would be referred outscores one that would not; 0.5 is chance",
+    "spearman": "rank correlation with the human grade; 1 is the same order",
+    "mae": "mean distance from the human grade, in grades",
+    "quadratic_kappa": "agreement with the human grade beyond chance, wide misses weighing more; 1 is perfect, 0 is chance",
+    "accuracy": "share of photographs read as the human grade",
+    "skipped": "share of photographs read two or more grades off",
+    "auc_referable": "how often a photograph that would be referred outranks one that would not; 0.5 is chance",
+    "sensitivity_referable": "share called referable among those that would be referred",
+    "specificity_referable": "share called not referable among those that would not be referred",
 }
-"""What the figures of an evaluation mean, for the methods page."""
+"""What the figures of an evaluation mean, whatever the method, for the methods page."""
 
 
 def severity_colours(count: int) -> tuple[str, ...]:
@@ -319,6 +321,16 @@ class Book:
             for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
         }
 
+    @cached_property
+    def trust(self) -> Mapping[str, TrustView]:
+        """Badge and deletion figure of each photograph by image id; empty where the atlas holds none."""
+        return trust_views(self.atlas)
+
+    @property
+    def badges(self) -> list[tuple[Badge, int]]:
+        """How many photographs carry each badge."""
+        return badge_counts(self.trust)
+
     @property
     def layout(self) -> str:
         """The patch map's layout as the field writes it."""
@@ -328,6 +340,11 @@ class Book:
     @property
     def mapped(self) -> bool:
         return self.atlas.embedding is not None and bool(self.patches)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the methods page has figures of agreement to draw."""
+        return self.atlas.evaluation is not None or self.atlas.scorer_evaluation is not None
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -453,15 +470,15 @@ def _image(book: Book) -> Pages:
 
 
 def _methods(book: Book) -> Pages:
-    provenance, evaluation = book.atlas.provenance, book.atlas.evaluation
+    provenance = book.atlas.provenance
     yield (
         "methods.html",
         {
             "settings": list(flattened(provenance.settings)),
             "card": card_html(provenance.card),
-            "evaluation": evaluation,
+            "agreement": _agreement(book, book.atlas.evaluation),
+            "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
             "meanings": FIGURES,
-            "columns": _columns(evaluation.by_grade) if evaluation else (),
             "spread": _spread(book),
         },
     )
@@ -522,9 +539,13 @@ def card_html(card: str) -> Markup:
     return Markup(markdown.renderer.render(tokens, markdown.options, {}))
 
 
-def _columns(rows: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
-    """All column names of a table of rows, in order of appearance."""
-    return tuple(dict.fromkeys(name for row in rows for name in row))
+def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """What the page shows of an evaluation: its measures by method, and its figures."""
+    if evaluation is None:
+        return None
+    methods, rows = measures(evaluation)
+    drawn = figures(evaluation, book.atlas.dataset.scale, [grade.colour for grade in book.grades])
+    return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn}
 
 
 def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:

@@ -114,6 +114,7 @@ def _write_assets(book: Book, out: Path) -> None:
     if book.mapped:
         columns = json.dumps(book.map_columns(), separators=(",", ":"), allow_nan=False)
         _write(out / "data" / "map.js", f"window.ATLAS_MAP={columns};\n".encode())
+    if book.mapped or book.measured:
         _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
 
 
@@ -132,7 +133,9 @@ def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) ->
 def _overlays(book: Book, pictures: Path, only: Sequence[str] | None = None) -> dict[str, bytes]:
     maps = book.atlas.maps
     return {
-        book.plate[i].overlay: overlay_png(values, book.limit, inside, _read(pictures / "retinas" / f"{i}.png"))
+        book.plate[i].overlay: overlay_png(
+            values, book.limit, inside, _read(pictures / "retinas" / f"{i}.png"), window=maps.window
+        )
         for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True)
         if i in book.plate and (only is None or i in only)
     }
