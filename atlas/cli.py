@@ -5,9 +5,12 @@ Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 int
 
 from __future__ import annotations
 
+import logging
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -76,6 +79,8 @@ ImageColumn = Annotated[str | None, _option("image_column")]
 GradeColumn = Annotated[str | None, _option("grade_column")]
 PatientColumn = Annotated[str | None, _option("patient_column")]
 EyeColumn = Annotated[str | None, _option("eye_column")]
+SplitColumn = Annotated[str | None, _option("split_column")]
+Split = Annotated[str | None, _option("split")]
 KeepNames = Annotated[bool | None, _option("keep_names")]
 Workers = Annotated[int | None, _option("workers")]
 StoreFolder = Annotated[Path | None, _option("store")]
@@ -110,6 +115,8 @@ def build(
     grade_column: GradeColumn = None,
     patient_column: PatientColumn = None,
     eye_column: EyeColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = None,
     keep_names: KeepNames = None,
     workers: Workers = None,
     store: StoreFolder = None,
@@ -139,17 +146,32 @@ def train(
     images: Annotated[Path, _argument("images")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
     grades: Grades = None,
+    also_images: Annotated[
+        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
+    ] = None,
+    also_grades: Annotated[
+        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
+    ] = None,
     trunk: Trunk = None,
     trunk_weights: TrunkWeights = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Train the trunk, too, from --trunk-weights.")] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", help="A fine-tuned scorer's name or bundle, to learn from as well; with --from-scratch."),
+    ] = None,
     size: Size = None,
     preparation: Preparation = None,
     balance: Balance = None,
     augmentation: Annotated[
-        str, typer.Option("--augmentation", help="flips-rotations (photographs in all orientations) or none.")
+        str,
+        typer.Option(
+            "--augmentation",
+            help="flips-rotations (photographs in all orientations), moved (also shifted, scaled, lit anew) or none.",
+        ),
     ] = "flips-rotations",
     hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units of the head's first layer.")] = 64,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch.")] = 12,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch or --fine-tune.")] = 12,
     source: Annotated[
         str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
     ] = "Not stated.",
@@ -159,30 +181,51 @@ def train(
     grade_column: GradeColumn = None,
     patient_column: PatientColumn = None,
     eye_column: EyeColumn = None,
+    split_column: SplitColumn = None,
     store: StoreFolder = None,
     config: ConfigFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a scorer on graded photographs, split 80/10/10 by patient, and write its bundle with a model card."""
-    own = ("out", "from_scratch", "augmentation", "hidden", "epochs", "source", "config", "verbose")
+    """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
+    own = (
+        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher"),
+        *("augmentation", "hidden", "epochs", "source", "config", "verbose"),
+    )
     flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
     configuration = load_configuration(config, **flags, training=True)
     if augmentation not in get_args(Augmentation):
         raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
+    if len(also_grades or ()) not in (0, len(also_images or ())):
+        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    _narrate()
     with _bars() as progress:
         scorer, report = train_scorer(
             configuration,
             out,
+            also=list(zip_longest(also_images or (), also_grades or ())),
             from_scratch=from_scratch,
+            fine_tune=fine_tune,
+            teacher=teacher,
             augmentation=augmentation,  # type: ignore[arg-type]
             hidden=hidden,
             epochs=epochs,
             source=source,
+            command=shlex.join(["atlas", *sys.argv[1:]]),
             progress=progress,
         )
     _print_report(report, verbose)
     _out.print(scorer.card, markup=False, soft_wrap=True)
     _out.print(f"Use it with --scorer {out}", soft_wrap=True)
+
+
+def _narrate() -> None:
+    """Print each epoch's losses: a training is long, and its log should survive it."""
+    log = logging.getLogger("atlas.training")
+    if not log.handlers:
+        handler = logging.StreamHandler(_err.file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
 
 
 @app.command()
@@ -203,6 +246,8 @@ def evaluate(
     grade_column: GradeColumn = None,
     patient_column: PatientColumn = None,
     eye_column: EyeColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = None,
     workers: Workers = None,
     store: StoreFolder = None,
     config: ConfigFile = None,

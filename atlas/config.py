@@ -86,6 +86,12 @@ class Configuration(BaseModel):
     grade_column: str | None = Field(None, description="Column of the table that holds the grade.")
     patient_column: str | None = Field(None, description="Column of the table that names the patient.")
     eye_column: str | None = Field(None, description="Column of the table that says left or right.")
+    split_column: str | None = Field(
+        None, description="Column of the table that says training, validation or test (default: `split`, where it stands)."
+    )
+    split: Literal["training", "validation", "test"] | None = Field(
+        None, description="Use only the photographs that the table puts into this split."
+    )
     keep_names: bool = Field(False, description="Write file names into the site and its tables; names can identify patients.")
     workers: int | None = Field(
         None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result."

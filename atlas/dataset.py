@@ -14,7 +14,8 @@ Tables are recognised by their columns; case, spaces and underscores do not matt
 | a folder per grade      | the files     | folder named by a grade's number or name  |              |            |        |
 | no grades               | the files     |                                           |              |            |        |
 
-Patient and eye columns are used where they stand. A row whose `adjudicated_gradable` is 0 is left out, whatever the layout.
+Patient, eye and `split` columns are used where they stand; a split is `train`, `validation` or `test`.
+A row whose `adjudicated_gradable` is 0 is left out, whatever the layout.
 Any other table is read by naming its columns.
 
 [1] Kaggle, Diabetic Retinopathy Detection, 2015: `trainLabels.csv`.
@@ -67,6 +68,7 @@ class Layout:
     patient: str = "patient"
     eye: str = "eye"
     gradable: str = "adjudicated_gradable"
+    split: str = "split"
 
 
 LAYOUTS = (
@@ -94,6 +96,8 @@ def read_dataset(
     grade_column: str | None = None,
     patient_column: str | None = None,
     eye_column: str | None = None,
+    split_column: str | None = None,
+    split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -109,7 +113,8 @@ def read_dataset(
         ending and sub-folder. With a table, only photographs that it names belong to the dataset. Without one, grades come from
         folder names if most photographs lie in folders named by a grade; else the dataset is ungraded.
     scale : grades off this scale leave their photograph out. The scale's names are accepted as grades.
-    image_column, grade_column, patient_column, eye_column : columns of a table of another layout.
+    image_column, grade_column, patient_column, eye_column, split_column : columns of a table of another layout.
+    split : keep only the photographs that the table puts into this split.
     limit : keep at most so many photographs: a random sample, in proportion to the grades, at least one of each where it can be.
     seed : of that sample.
 
@@ -124,7 +129,7 @@ def read_dataset(
     """
     if limit is not None and limit < 1:
         raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
-    columns = _Columns(image_column, grade_column, patient_column, eye_column)
+    columns = _Columns(image_column, grade_column, patient_column, eye_column, split_column)
     report = _Report()
     files = _find_photographs(images)
     if grades is not None:
@@ -135,6 +140,12 @@ def read_dataset(
     else:
         layout, claims = _claims_of_folders(files, scale, report)
     photographs = _merge(claims, report, progress)
+    if split is not None:
+        photographs = [photograph for photograph in photographs if photograph.split == split]
+        if not photographs:
+            raise DatasetError(
+                f"no photograph belongs to the split `{split}`", "give a table with a split column, or leave --split out"
+            )
     if not photographs:
         raise DatasetError(
             f"no usable photograph in {images}" + (f" with {grades}" if grades else "") + report.summary(),
@@ -174,6 +185,15 @@ def parse_name(stem: str) -> tuple[str | None, str | None]:
     return (patient if any(c.isdecimal() for c in patient) else None), _EYE_WORDS[match["eye"].lower()]
 
 
+_SPLIT_WORDS = {
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _EYE_WORDS = {"left": "left", "l": "left", "os": "left", "lefteye": "left"}
 _EYE_WORDS |= {"right": "right", "r": "right", "od": "right", "righteye": "right"}
 _NAME = re.compile(r"(?P<patient>.+)[_-](?P<eye>left|right|os|od|l|r)[0-9]?", re.IGNORECASE | re.ASCII)
@@ -280,10 +300,12 @@ class _Columns:
     grade: str | None
     patient: str | None
     eye: str | None
+    split: str | None = None
 
     @property
     def given(self) -> list[str]:
-        return [column for column in (self.image, self.grade, self.patient, self.eye) if column is not None]
+        columns = (self.image, self.grade, self.patient, self.eye, self.split)
+        return [column for column in columns if column is not None]
 
 
 @dataclass(frozen=True)
@@ -294,6 +316,7 @@ class _Row:
     patient: str | None = None
     eye: str | None = None
     gradable: bool = True
+    split: str | None = None
 
 
 def _read_rows(table: Path, columns: _Columns) -> tuple[str, list[_Row]]:
@@ -413,6 +436,7 @@ def _choose_layout(table: Path, header: Sequence[str], columns: _Columns) -> Lay
         columns.patient or layout.patient,
         columns.eye or layout.eye,
         layout.gradable,
+        columns.split or layout.split,
     )
 
 
@@ -420,7 +444,7 @@ def _table_rows(
     table: Path, layout: Layout, header: Sequence[str], filled: Iterable[tuple[int, Sequence[str]]]
 ) -> Iterator[_Row]:
     keys = [_key(column) for column in header]
-    used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable)
+    used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable, layout.split)
     for column in used:
         if keys.count(_key(column)) > 1:
             raise DatasetError(f"{table} has two columns named `{column}`", "rename one of them")
@@ -434,7 +458,8 @@ def _table_rows(
             eye = eye or (graded[0] if len(graded) == 1 else None)
             grades = [grade for side, grade in zip(EYES, grades, strict=True) if side == eye]
         gradable = cell[_key(layout.gradable)].casefold() not in ("0", "0.0", "false", "no")
-        yield _Row(number, name, grades[0] if grades else "", cell[_key(layout.patient)] or None, eye, gradable)
+        split = _SPLIT_WORDS.get(_key(cell[_key(layout.split)]))
+        yield _Row(number, name, grades[0] if grades else "", cell[_key(layout.patient)] or None, eye, gradable, split)
 
 
 # Grades ------------------------------------------------------------------------------------------------------------------------
@@ -450,6 +475,7 @@ class _Claim:
     usable: bool = True
     patient: str | None = None
     eye: str | None = None
+    split: str | None = None
 
 
 def _read_grade(text: str, scale: Scale) -> int | None:
@@ -480,7 +506,7 @@ def _claims_of_rows(rows: Iterable[_Row], files: Sequence[_File], scale: Scale, 
         if grade is None:
             fault = (f"`{row.grade}` is not on the scale" if row.grade else "no grade") if row.gradable else "marked ungradable"
             report.add("grades_off_scale", f"{where}: {row.image}: {fault}")
-        yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye)
+        yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye, row.split)
     for file in files:
         if file.name not in named:
             report.add("files_without_row", f"{file.name}: not in the table")
@@ -542,6 +568,7 @@ def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> lis
             grade=same[0].grade if len(grades) == 1 else None,
             patient=_agreed("patient", [claim.patient for claim in same], first, report) or patient,
             eye=_agreed("eye", [claim.eye for claim in same], first, report) or eye,
+            split=_agreed("split", [claim.split for claim in same], first, report),
         )
         photographs.append(photograph)
     return sorted(photographs, key=lambda photograph: photograph.image_id)

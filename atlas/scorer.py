@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -312,6 +312,23 @@ def _json(folder: Path, facts: Any) -> str:
         raise ScorerError(
             f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
         ) from error
+
+
+def half_precision(scorer: TransferredScorer) -> TransferredScorer:
+    """Return the scorer as its bundle will give it back, with its larger weights rounded to float16."""
+    trunk, head, classifier = scorer.trunk, scorer.head, scorer.classifier
+    weights = {name: torch.from_numpy(_rounded(tensor.numpy())) for name, tensor in trunk.state_dict().items()}
+    layers = {name: _rounded(array) for name, array in _layer_arrays(head).items()}
+    return replace(
+        scorer,
+        trunk=load_trunk(trunk.name, weights, size=trunk.size, device=trunk.device),
+        head=Head(layers["hidden_weight"], layers["hidden_bias"], layers["output_weight"], float(layers["output_bias"][0])),
+        classifier=classifier and Classifier(**{name: _rounded(array) for name, array in _layer_arrays(classifier).items()}),
+    )
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    return _stored(array, half=True).astype(array.dtype)
 
 
 def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> TransferredScorer:

@@ -22,14 +22,15 @@ import atlas.records
 import atlas.training
 import atlas.trunks
 from atlas.errors import ConfigurationError
+from atlas.evaluation import label_distribution
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, FeatureMaps, Head, Scale
+from atlas.records import Classifier, Dataset, FeatureMaps, Head, Reading, Scale
 from atlas.scorer import TransferredScorer, load_scorer
 from atlas.store import Store, source_digest
 from atlas.training import Balance, fit_out_of_fold
 from atlas.trunks import Trunk, load_trunk
 
-_HEAD_FIELDS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
+_LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,24 @@ def fitted_source(
 
 @dataclass(frozen=True)
 class Heads:
-    """The head that scores each image.   sha256 : of each head.   fitted : the heads learned from this cohort, out of fold."""
+    """The head that scores each image, and the classifier that it is compared with, where there is one.
+
+    sha256 : of each pair.   fitted : they learned from this cohort, out of fold.   labels : what `label_distribution` tells of
+    the grades that they learned from, where known.   reading : how the scores are read, where that was fitted on other photographs.
+    """
 
     heads: tuple[Head, ...]
+    classifiers: tuple[Classifier | None, ...]
     index: Mapping[str, int]
     sha256: tuple[str, ...]
     fitted: bool
+    labels: Mapping[int, tuple[int, float]] | None = None
+    reading: Reading | None = None
 
-    def of(self, image_id: str) -> tuple[Head, str]:
-        """Return an image's head and the head's sha256."""
+    def of(self, image_id: str) -> tuple[Head, Classifier | None, str]:
+        """Return an image's head, its classifier, and the sha256 of both."""
         index = self.index[image_id]
-        return self.heads[index], self.sha256[index]
+        return self.heads[index], self.classifiers[index], self.sha256[index]
 
 
 def heads_for(
@@ -122,7 +130,11 @@ def heads_for(
     Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
     """
     if source.scorer is not None:
-        return _heads((source.scorer.head,), dict.fromkeys(dataset.image_ids, 0), fitted=False)
+        scorer = source.scorer
+        known = {int(grade): (int(count), float(share)) for grade, count, share in scorer.training.get("labels", ())}
+        index = dict.fromkeys(dataset.image_ids, 0)
+        digest = (_sha256(scorer.head, scorer.classifier),)
+        return Heads((scorer.head,), (scorer.classifier,), index, digest, False, known or None, scorer.reading)
     if not dataset.graded:
         raise ConfigurationError("fit: the photographs have no grades to learn from", "give --grades, or leave --fit out.")
     parts = [
@@ -146,25 +158,39 @@ def heads_for(
             folded = fit_out_of_fold(
                 dataset.images, features, dataset.scale, folds=folds, seed=seed, balance=balance, progress=progress
             )
-        arrays: dict[str, Any] = {"index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids])}
-        for fold, head in enumerate(folded.heads):
-            arrays |= {f"{fold}.{name}": np.atleast_1d(np.asarray(getattr(head, name), np.float32)) for name in _HEAD_FIELDS}
+        arrays: dict[str, Any] = {
+            "index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids]),
+            "balancing": np.array([folded.balancing.get(image_id, 0.0) for image_id in dataset.image_ids], np.float32),
+        }
+        for kind, all_layers in (("head", folded.heads), ("classifier", folded.classifiers)):
+            for fold, layers in enumerate(all_layers):
+                arrays |= {
+                    f"{kind}.{fold}.{name}": np.atleast_1d(np.asarray(getattr(layers, name), np.float32)) for name in _LAYERS
+                }
         return arrays
 
     arrays = store.keep_arrays("heads", parts, fit)
-    heads = []
-    for fold in range(sum(name.endswith(".output_bias") for name in arrays)):
-        hidden_weight, hidden_bias, output_weight, output_bias = (arrays[f"{fold}.{name}"] for name in _HEAD_FIELDS)
-        heads.append(Head(hidden_weight, hidden_bias, output_weight, float(output_bias[0])))
-    return _heads(tuple(heads), dict(zip(dataset.image_ids, arrays["index"].tolist(), strict=True)), fitted=True)
+    count = sum(name.startswith("head.") and name.endswith(".output_bias") for name in arrays)
+    heads, classifiers = [], []
+    for fold in range(count):
+        weight, bias, output_weight, output_bias = (arrays[f"head.{fold}.{name}"] for name in _LAYERS)
+        heads.append(Head(weight, bias, output_weight, float(output_bias[0])))
+        classifiers.append(Classifier(*(arrays[f"classifier.{fold}.{name}"] for name in _LAYERS)))
+    graded = np.array([image.grade is not None for image in dataset.images])
+    grades = np.array([image.grade for image in dataset.images if image.grade is not None])
+    return Heads(
+        tuple(heads),
+        tuple(classifiers),
+        dict(zip(dataset.image_ids, arrays["index"].tolist(), strict=True)),
+        tuple(_sha256(head, classifier) for head, classifier in zip(heads, classifiers, strict=True)),
+        fitted=True,
+        labels=label_distribution(grades, arrays["balancing"][graded], dataset.scale),
+    )
 
 
-def _heads(heads: tuple[Head, ...], index: Mapping[str, int], *, fitted: bool) -> Heads:
-    return Heads(heads, index, tuple(_sha256(head) for head in heads), fitted)
-
-
-def _sha256(head: Head) -> str:
+def _sha256(head: Head, classifier: Classifier | None) -> str:
     total = hashlib.sha256()
-    for name in _HEAD_FIELDS:
-        total.update(np.ascontiguousarray(getattr(head, name), np.float32).tobytes())
+    for layers in (head, classifier):
+        for name in _LAYERS if layers is not None else ():
+            total.update(np.ascontiguousarray(getattr(layers, name), np.float32).tobytes())
     return total.hexdigest()

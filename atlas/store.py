@@ -39,10 +39,12 @@ def digest(value: Any) -> str:
 
 
 def source_digest(*modules: ModuleType) -> str:
-    """Return the sha256 (hex) of the modules' source, so that a changed stage never finds an older stage's results."""
+    """Return the sha256 (hex) of the modules' and packages' source, so that a changed stage never finds older results."""
     total = hashlib.sha256()
     for module in modules:
-        total.update(Path(str(module.__file__)).read_bytes())
+        file = Path(str(module.__file__))
+        for source in sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]:
+            total.update(source.read_bytes())
     return total.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +17,27 @@ from torch import nn
 from atlas import training
 from atlas.dataset import read_dataset
 from atlas.errors import TrainingError
-from atlas.evaluation import evaluate, spearman
+from atlas.evaluation import nearest_grade, quadratic_kappa, spearman
 from atlas.preprocess import prepare
 from atlas.records import FloatArray, GradedImage, Head, Scale, severity_of_logit
 from atlas.scorer import load_scorer, save_bundle
 from atlas.synthetic import draw_cohort, write_cohort
 from atlas.training import (
     balance,
+    fit_classifier,
     fit_head,
     fit_out_of_fold,
     fold_normalisation,
     folds_by_patient,
+    published_split,
     split_by_patient,
     train_scorer,
     train_trunk,
     with_normalisation,
 )
+from atlas.training.heads import for_all_cells
+from atlas.training.networks import moved
+from atlas.training.scorers import calibrate
 from atlas.trunks import TRUNKS, load_trunk, new_module
 
 FIVE = Scale()
@@ -90,6 +96,35 @@ def test_a_split_depends_on_the_seed_and_not_on_the_order() -> None:
     first, again = split_by_patient(images, seed=1), split_by_patient(images[::-1], seed=1)
     assert {name: set(ids) for name, ids in first.items()} == {name: set(ids) for name, ids in again.items()}
     assert first != split_by_patient(images, seed=2)
+
+
+def _with_splits(splits: Sequence[str | None], patients: Sequence[str | None]) -> list[GradedImage]:
+    return [
+        GradedImage(f"{row:016x}", Path(f"{row}.png"), row % 2, patient, None, split)
+        for row, (split, patient) in enumerate(zip(splits, patients, strict=True))
+    ]
+
+
+def test_a_published_split_is_kept_and_a_patient_follows_it() -> None:
+    images = _with_splits(["training", None, "validation", "test", None, None], ["a", "a", "b", "c", "c", None])
+    parts = published_split(images)
+    number = {image.image_id: row for row, image in enumerate(images)}
+    assert {split: [number[i] for i in ids] for split, ids in parts.items()} == {
+        "training": [0, 1, 5],
+        "validation": [2],
+        "test": [3, 4],
+    }
+
+
+@pytest.mark.parametrize(
+    ("splits", "patients", "said"),
+    [(["training", "test", "validation"], ["a", "a", "b"], "two sides"), (["training", "test"], ["a", "b"], "validate")],
+)
+def test_a_published_split_that_cannot_be_used_is_refused(
+    splits: list[str | None], patients: list[str | None], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        published_split(_with_splits(splits, patients))
 
 
 # --- Balance -----------------------------------------------------------------------------------------------------------------
@@ -228,6 +263,47 @@ def test_a_fold_left_with_one_grade_is_named() -> None:
         fit_out_of_fold(images, np.random.default_rng(0).normal(size=(10, 2, 3, 3)).astype(np.float32), FIVE, folds=5, seed=0)
 
 
+def test_a_classifier_finds_the_classes_that_the_maps_tell_apart() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.arange(240) % 3
+    maps = rng.normal(size=(240, 6, 2, 2)).astype(np.float32)
+    maps[np.arange(240), classes] += 2
+    rows = np.arange(240)
+    classifier, history = fit_classifier(
+        maps, classes, np.ones(240, np.float32), count=3, training=rows[:160], validation=rows[160:200]
+    )
+    z = np.tensordot(maps[200:], classifier.hidden_weight, axes=([1, 2, 3], [1, 2, 3])) + classifier.hidden_bias
+    shares = classifier.probabilities(z)
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert (shares.argmax(axis=1) == classes[200:]).mean() > 0.9
+    assert history[-1]["training_loss"] < math.log(3)
+
+
+def test_a_classifier_of_means_says_the_same_of_the_maps_themselves() -> None:
+    rng = np.random.default_rng(1)
+    maps = rng.normal(size=(40, 5, 3, 4)).astype(np.float32)
+    means = maps.mean(axis=(2, 3), keepdims=True)
+    rows, classes = np.arange(40), np.arange(40) % 2
+    small, _ = fit_classifier(means, classes, np.ones(40, np.float32), count=2, training=rows[:30], validation=rows[30:])
+    large = for_all_cells(small, (3, 4))
+    of_means = small.probabilities(means[:, :, 0, 0] @ small.hidden_weight[:, :, 0, 0].T + small.hidden_bias)
+    z = np.tensordot(maps, large.hidden_weight, axes=([1, 2, 3], [1, 2, 3])) + large.hidden_bias
+    assert np.allclose(large.probabilities(z), of_means, atol=1e-5)
+
+
+def test_calibration_agrees_better_and_keeps_the_order() -> None:
+    rng = np.random.default_rng(2)
+    grades = np.sort(rng.choice(5, 300, p=[0.6, 0.1, 0.2, 0.05, 0.05]))
+    logits = (0.4 * grades + 0.5 + rng.normal(0, 0.2, 300)).astype(np.float32)  # far too severe
+    head = Head(np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32), 0.0)
+    better = calibrate(head, logits, grades, FIVE)
+    stretched = better.output_weight[0] * logits + np.float32(better.output_bias)
+    before, after = (quadratic_kappa(nearest_grade(severity_of_logit(z, FIVE), FIVE), grades, FIVE) for z in (logits, stretched))
+    assert after > before + 0.1
+    assert better.output_weight[0] > 0
+    assert spearman(stretched, grades) == pytest.approx(spearman(logits, grades))
+
+
 # --- Trunks from scratch -----------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +399,47 @@ def test_training_from_scratch_lowers_the_loss_and_the_folded_scorer_has_it_too(
     assert float(np.mean((unit - labels[48:]) ** 2)) == pytest.approx(min(losses), abs=1e-4)
 
 
+def test_a_fine_tuned_trunk_starts_where_its_weights_stood() -> None:
+    pixels, labels = _spots(64, 64, 0)
+    rows, start = np.arange(64), new_module("squeezenet1_1", 5).state_dict()
+    fit = train_trunk(
+        "squeezenet1_1",
+        pixels,
+        labels,
+        np.ones(64, np.float32),
+        training=rows[:48],
+        validation=rows[48:],
+        start=start,
+        pooled=True,
+        epochs=1,
+        learning_rate=1e-9,
+        weight_decay=0.0,
+    )
+    for key, tensor in fit.module.state_dict().items():
+        assert torch.allclose(tensor, start[key], atol=1e-6), key
+    weight = fit.head.hidden_weight
+    assert (weight == weight[:, :, :1, :1]).all(), "a pooled head weighs all cells alike"
+
+
+def test_pictures_that_are_moved_keep_their_size_and_mean_and_differ_each_time() -> None:
+    pixels, _ = _spots(16, 64, 0)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    first = moved(images, 48, torch.Generator().manual_seed(0))
+    assert tuple(first.shape) == (16, 3, 48, 48)
+    assert torch.equal(first, moved(images, 48, torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, moved(images, 48, torch.Generator().manual_seed(1)))
+    assert abs(float(first.mean()) - float(images.float().mean())) < 25
+
+
+def test_growing_pictures_need_a_pooled_head() -> None:
+    pixels, labels = _spots(8, 64, 0)
+    rows = np.arange(8)
+    with pytest.raises(TrainingError, match="pooled"):
+        train_trunk(
+            "alexnet", pixels, labels, np.ones(8, np.float32), training=rows[:6], validation=rows[6:], growing=True, epochs=1
+        )
+
+
 # --- Whole scorers -----------------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +466,6 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
         size=64,
         epochs=1,
         source="Drawn for a test.",
-        judge=evaluate,
     )
     for section in ("Intended use", "Data and terms", "Recipe", "Figures on the test split", "Limits"):
         assert f"## {section}" in scorer.card
@@ -362,6 +478,30 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
     severity = loaded.severity(loaded.cell_sums(loaded.features(["a", "b"], pixels))).severity
     assert all(0 <= value <= 4 and math.isfinite(value) for value in severity)
+
+
+def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    weights = tmp_path / "weights.pth"
+    torch.save(new_module("squeezenet1_1", 0).state_dict(), weights)
+    common: dict[str, Any] = {"trunk": "squeezenet1_1", "size": 96, "epochs": 2, "augmentation": "moved"}
+    teacher = train_scorer(dataset, name="teacher", weights=weights, fine_tune=True, **common)
+    pupil = train_scorer(dataset, name="pupil", from_scratch=True, teacher=teacher, **{**common, "trunk": "alexnet"})
+    assert pupil.training["teacher"] == "teacher"
+    assert teacher.classifier is not None
+    assert teacher.judged is not None
+    assert teacher.reading is not None
+    assert len(teacher.judged.severity) == teacher.training["photographs"]["test"]
+    save_bundle(tmp_path / "pupil", pupil)
+    loaded = load_scorer(tmp_path / "pupil")
+    # What was measured is what is shipped: the weights were rounded before.
+    assert loaded.sha256 == pupil.sha256
+    assert loaded.judged is not None
+    assert pupil.judged is not None
+    assert np.array_equal(loaded.judged.severity, pupil.judged.severity)
+    own_cells = load_scorer("synthetic-alexnet")
+    with pytest.raises(TrainingError, match="pooled"):
+        train_scorer(dataset, name="x", from_scratch=True, teacher=own_cells, **common)
 
 
 def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:

@@ -1,0 +1,134 @@
+"""The model card: what a scorer learned from, how well it does, and what it is not for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atlas.evaluation import evaluate
+from atlas.records import Reading, Scale
+from atlas.scorer import TransferredScorer
+from atlas.training.splits import SPLITS
+
+FIGURES = {
+    "auc_referable": "AUC of referable disease",
+    "sensitivity_referable": "sensitivity to referable disease",
+    "specificity_referable": "specificity to referable disease",
+    "spearman": "Spearman's rank correlation",
+    "mae": "mean absolute error, grades",
+    "quadratic_kappa": "quadratic weighted kappa, nearest grade",
+    "accuracy": "accuracy, nearest grade",
+    "skipped": "share two or more grades off, nearest grade",
+    "quadratic_kappa_ranges": "quadratic weighted kappa, stage ranges",
+    "accuracy_ranges": "accuracy, stage ranges",
+    "skipped_ranges": "share two or more grades off, stage ranges",
+    "auc_referable_classifier": "AUC of referable disease, softmax classifier",
+    "quadratic_kappa_classifier": "quadratic weighted kappa, softmax classifier",
+    "accuracy_classifier": "accuracy, softmax classifier",
+    "skipped_classifier": "share two or more grades off, softmax classifier",
+}
+"""Figures of `evaluate`, in words for the card."""
+
+_APART = ("photographs", "labels", "counts", "sources", "command")
+
+
+def write_card(scorer: TransferredScorer) -> str:
+    """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
+
+    No file name or patient enters it.
+    """
+    scale, recipe = scorer.scale, scorer.training
+    parts = [
+        f"# {scorer.name}",
+        f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
+        f"({scale.names[-1]}): a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.",
+        "## Intended use",
+        "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
+        "must not guide the care of anyone.",
+        "## Data and terms",
+        str(recipe.get("sources", "Not stated.")),
+        f"Split {recipe.get('split', 'by patient')}: all photographs of a patient are on one side.",
+        _table(
+            ("grade", *SPLITS, "share of the loss"),
+            [
+                (scale.name(grade), *(recipe["counts"][split][place] for split in SPLITS), f"{100 * share:.0f} %")
+                for place, (grade, _, share) in enumerate(recipe["labels"])
+            ],
+        ),
+        "## Recipe",
+        "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in recipe.items() if key not in _APART),
+        "Grades are scaled to 0..1, the loss is the squared error, and the weights of the smallest validation loss are kept. "
+        "The command:",
+        f"    {recipe.get('command') or 'not stated'}",
+        "## Figures on the test split",
+        *_figures(scorer),
+        "## How far its maps can be trusted",
+        *_trust(scorer.trust),
+        "## Limits",
+        "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
+        "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
+        "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
+        *([str(recipe["further"])] if recipe.get("further") else []),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(scorer: TransferredScorer) -> list[str]:
+    judged = scorer.judged
+    if judged is None:
+        return ["Not measured."]
+    found = evaluate(
+        judged.severity,
+        judged.grades,
+        scorer.scale,
+        judged.patients,
+        probabilities=judged.probabilities,
+        reading=scorer.reading,
+    )
+    rows = [
+        (name, f"{found.figures[key]:.3f}", _interval(found.intervals.get(key)))
+        for key, name in FIGURES.items()
+        if math.isfinite(found.figures.get(key, math.nan))
+    ]
+    about = (
+        f"{found.count:,} photographs of {found.patients:,} patients that it never met; 95 % intervals by resampling patients. "
+        + _how_read(scorer.reading, scorer.scale)
+    )
+    return [about, _table(("figure", "value", "95 % interval"), rows)]
+
+
+def _how_read(reading: Reading | None, scale: Scale) -> str:
+    if reading is None:
+        return ""
+    cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
+    referable = "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on"
+    return f"Stage ranges, fitted on training scores, part the grades at {cuts}{referable}."
+
+
+def _trust(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not entries:
+        return ["Not measured."]
+    return [part for entry in entries for part in (f"### {entry['name']}", _trust_table(entry))]
+
+
+def _trust_table(entry: Mapping[str, Any]) -> str:
+    """One row per map and baseline, one column per figure with its 95 % interval."""
+    names = [name for name in entry["maps"][0] if name != "map"]
+    header = ("map", *(name.replace("_", " ") for name in names))
+    rows = [(one["map"], *(_with_interval(one[name]) for name in names)) for one in entry["maps"]]
+    about = f"{entry['photographs']} photographs with outlined lesions, which take {100 * entry['area']:.1f} % of the retina."
+    return f"{about}\n\n{_table(header, rows)}"
+
+
+def _with_interval(figure: Sequence[float] | None) -> str:
+    return "–" if figure is None else "{:.2f} ({:.2f} to {:.2f})".format(*figure)
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None or not all(map(math.isfinite, ends)) else f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

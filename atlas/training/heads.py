@@ -1,0 +1,337 @@
+"""Heads on a frozen trunk: the two-layer regressor, and the softmax classifier it is compared with.
+
+The trunk's output never changes, so it is computed once and a head is a matter of seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from atlas.errors import TrainingError
+from atlas.progress import Progress, silent
+from atlas.records import Classifier, FloatArray, GradedImage, Head, IntArray, Scale
+from atlas.training.splits import Balance, balanced_weights, deal, folds_by_patient, require_variety, unit_labels
+
+History = tuple[Mapping[str, float], ...]
+"""One row per epoch: `training_loss` and `validation_loss`, mean squared errors on the sigmoid's scale."""
+
+_BASIS_ROWS = 1536
+_SHARED = 0.9  # share of a head's view that lies in means over all cells; measured against 0, 0.5 and 0.99 on real photographs
+_CHUNK_BYTES = 64 << 20
+
+
+def fit_head(
+    features: FloatArray,
+    unit_labels: FloatArray,
+    weights: FloatArray,
+    *,
+    training: IntArray,
+    validation: IntArray,
+    hidden: int = 64,
+    seed: int = 0,
+    rank: int = 256,
+    max_epochs: int = 200,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.1,
+    dropout: float = 0.3,
+    patience: int = 25,
+    progress: Progress = silent,
+) -> tuple[Head, History]:
+    """Fit the two-layer regressor on a trunk's maps: weighted squared error on the sigmoid, smallest validation loss kept.
+
+    Maps are standardised per channel, and the first layer learns in the span of the training maps' leading principal components:
+    of few photographs with many features a gradient never leaves the span of all, and the leading ones keep the layer from
+    reading noise. Components are those of the maps together with their means over all cells, since a lesion means the same
+    wherever it lies. All of this is linear and folded into the first layer: the head acts on raw maps.
+
+    Parameters
+    ----------
+    features : float32 (n, C, h, w), may be a memory map: it is read in pieces.
+    unit_labels : (n,) in 0..1, see `Scale.to_unit`.   weights : (n,); rows of weight 0 are left out.
+    training, validation : row numbers into `features`.
+    rank : at most so many components.   dropout : share of components hidden at each step.
+    patience : epochs without a smaller validation loss after which the fit ends.
+
+    Raises
+    ------
+    TrainingError : no validation row, or training rows of one label only.
+    """
+    rows, held_out = _chosen(unit_labels, weights, training, validation)
+    mean = float(np.average(unit_labels[rows], weights=weights[rows]))
+
+    def squared_error(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return (w * (torch.sigmoid(logits[:, 0]) - y) ** 2).sum() / w.sum()
+
+    layers, history = _fit(
+        features,
+        torch.from_numpy(np.asarray(unit_labels, np.float32)),
+        weights,
+        rows,
+        held_out,
+        squared_error,
+        np.array([math.log((mean + 1e-3) / (1 - mean + 1e-3))]),
+        _Pace(hidden, seed, rank, max_epochs, learning_rate, weight_decay, dropout, patience),
+        progress,
+    )
+    return Head(layers.hidden_weight, layers.hidden_bias, layers.output_weight[0], float(layers.output_bias[0])), history
+
+
+def fit_classifier(
+    features: FloatArray,
+    classes: IntArray,
+    weights: FloatArray,
+    *,
+    count: int,
+    training: IntArray,
+    validation: IntArray,
+    hidden: int = 64,
+    seed: int = 0,
+    rank: int = 256,
+    max_epochs: int = 200,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.1,
+    dropout: float = 0.3,
+    patience: int = 25,
+    progress: Progress = silent,
+) -> tuple[Classifier, History]:
+    """Fit a softmax classifier as `fit_head` fits the regressor, but on weighted cross entropy: the study's comparison.
+
+    classes : int64 (n,), from 0 to `count` - 1: the grade less the lowest grade. Everything else as in `fit_head`. Losses of
+    the history are cross entropies. Raises TrainingError as `fit_head` does.
+    """
+    rows, held_out = _chosen(classes.astype(np.float32), weights, training, validation)
+    shares = np.bincount(classes[rows], weights[rows], minlength=count) / weights[rows].sum()
+
+    def cross_entropy(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return (w * functional.cross_entropy(logits, y, reduction="none")).sum() / w.sum()
+
+    return _fit(
+        features,
+        torch.from_numpy(np.asarray(classes, np.int64)),
+        weights,
+        rows,
+        held_out,
+        cross_entropy,
+        np.log(shares + 1e-3),
+        _Pace(hidden, seed, rank, max_epochs, learning_rate, weight_decay, dropout, patience),
+        progress,
+    )
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How long and how cautiously two layers learn; see `fit_head`."""
+
+    hidden: int
+    seed: int
+    rank: int
+    max_epochs: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    patience: int
+
+
+def _chosen(labels: FloatArray, weights: FloatArray, training: IntArray, validation: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the rows that weigh anything, in ascending order, or say why there is nothing to learn."""
+    rows = np.sort(training[weights[training] > 0])
+    held_out = np.sort(validation[weights[validation] > 0])
+    if rows.size < 2 or np.ptp(labels[rows]) == 0:
+        raise TrainingError(
+            f"{rows.size} photographs to learn from, all of one grade", "add photographs of other grades and other patients"
+        )
+    if held_out.size == 0:
+        raise TrainingError("no graded photograph is left to validate on", "add graded photographs of other patients")
+    return rows, held_out
+
+
+def _fit(
+    features: FloatArray,
+    labels: Tensor,
+    weights: FloatArray,
+    rows: IntArray,
+    held_out: IntArray,
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
+    prior: NDArray[np.float64],
+    pace: _Pace,
+    progress: Progress,
+) -> tuple[Classifier, History]:
+    """Fit two layers with one output for each entry of `prior`, the output's first biases."""
+    basis = _Basis.of(features, rows, pace.rank, np.random.default_rng(pace.seed))
+    x, x_held = (torch.from_numpy(basis.coordinates(features, part)) for part in (rows, held_out))
+    y, y_held = labels[rows], labels[held_out]
+    w, w_held = (torch.from_numpy(np.asarray(weights[part], np.float32)) for part in (rows, held_out))
+
+    generator = torch.Generator().manual_seed(pace.seed)
+    outputs, width = len(prior), x.shape[1]
+    parameters = [
+        nn.Parameter(torch.randn(pace.hidden, width, generator=generator) * width**-0.5),
+        nn.Parameter(torch.zeros(pace.hidden)),
+        nn.Parameter(torch.randn(outputs, pace.hidden, generator=generator) * pace.hidden**-0.5),
+        nn.Parameter(torch.from_numpy(prior.astype(np.float32))),
+    ]
+    first, first_bias, second, second_bias = parameters
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [first, second], "weight_decay": pace.weight_decay},
+            {"params": [first_bias, second_bias], "weight_decay": 0.0},
+        ],
+        lr=pace.learning_rate,
+    )
+
+    def logits(x: Tensor) -> Tensor:
+        return torch.relu(x @ first.T + first_bias) @ second.T + second_bias
+
+    history: list[dict[str, float]] = []
+    best, best_loss, best_epoch = [p.detach().clone() for p in parameters], math.inf, 0
+    batch = min(64, len(y))
+    for epoch in range(pace.max_epochs):
+        total = 0.0
+        order = torch.randperm(len(y), generator=generator)
+        for chosen in torch.split(order[: len(y) // batch * batch], batch):
+            kept = (torch.rand(len(chosen), width, generator=generator) >= pace.dropout) / (1 - pace.dropout)
+            loss = objective(logits(x[chosen] * kept), y[chosen], w[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(loss.detach()) * len(chosen)
+        with torch.no_grad():
+            held_loss = float(objective(logits(x_held), y_held, w_held))
+        history.append({"training_loss": total / (len(y) // batch * batch), "validation_loss": held_loss})
+        progress("fit", epoch + 1, pace.max_epochs)
+        if held_loss < best_loss:
+            best_loss, best_epoch = held_loss, epoch
+            best = [p.detach().clone() for p in parameters]
+        elif epoch - best_epoch >= pace.patience:
+            break
+    first_best, bias_best, second_best, second_bias_best = (p.numpy() for p in best)
+    weight, shift = basis.on_raw_maps(first_best)
+    layers = Classifier(
+        weight.reshape(pace.hidden, *features.shape[1:]),
+        (bias_best - shift).astype(np.float32),
+        second_best,
+        second_bias_best,
+    )
+    return layers, tuple(history)
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """Leading principal components of standardised maps. components : (r, D).   mean, spread : (D,) of raw maps."""
+
+    components: FloatArray
+    mean: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def of(cls, features: FloatArray, rows: IntArray, rank: int, rng: np.random.Generator) -> _Basis:
+        chosen = rows if rows.size <= _BASIS_ROWS else np.sort(rng.choice(rows, _BASIS_ROWS, replace=False))
+        maps = np.asarray(features[chosen], np.float32)
+        spread = maps.std(axis=(0, 2, 3), dtype=np.float64)
+        spread = np.where(spread > 1e-6, spread, 1.0)  # a channel that never speaks stays silent
+        cells = maps.shape[2] * maps.shape[3]
+        spread = np.repeat(spread.astype(np.float32), cells)
+        flat = maps.reshape(len(maps), -1)
+        mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+        flat = (flat - mean) / spread
+        pooled = flat.reshape(len(flat), -1, cells).mean(axis=2)
+        shared = _SHARED * float((flat**2).sum()) / max(float((pooled**2).sum()), 1e-12)
+        # The small Gram matrix has the same leading components as the large covariance.
+        gram = (1 - _SHARED) * (flat @ flat.T) + shared * (pooled @ pooled.T)
+        values, vectors = np.linalg.eigh(gram.astype(np.float64))
+        leading = np.argsort(values)[::-1][:rank]
+        leading = leading[values[leading] > 1e-6 * max(float(values.max()), 1e-6)]
+        if not leading.size:
+            raise TrainingError(
+                "the trunk's maps are the same for every photograph", "check the photographs and the trunk's weights"
+            )
+        turn = (vectors[:, leading] / np.sqrt(values[leading])).T.astype(np.float32)
+        components = (1 - _SHARED) * (turn @ flat) + np.repeat(turn @ pooled * np.float32(shared / cells), cells, axis=1)
+        # Unit mean square over all coordinates of the training rows.
+        components *= np.float32(math.sqrt(len(flat) * leading.size / max(values[leading].sum(), 1e-12)))
+        return cls(components, mean, spread)
+
+    def coordinates(self, features: FloatArray, rows: IntArray) -> FloatArray:
+        """Return (len(rows), r)."""
+        step = max(1, _CHUNK_BYTES // (4 * self.mean.size))
+        found = np.empty((rows.size, len(self.components)), np.float32)
+        for start in range(0, rows.size, step):
+            maps = np.asarray(features[rows[start : start + step]], np.float32)
+            found[start : start + step] = (maps.reshape(len(maps), -1) - self.mean) / self.spread @ self.components.T
+        return found
+
+    def on_raw_maps(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Turn a layer's weight on coordinates (H, r) into one on raw flat maps (H, D), and the bias to take off (H,)."""
+        raw = (weight @ self.components) / self.spread
+        return raw, (raw.astype(np.float64) @ self.mean.astype(np.float64)).astype(np.float32)
+
+
+def for_all_cells(layers: Classifier, shape: tuple[int, int]) -> Classifier:
+    """Turn a classifier of means over all cells, (H, C, 1, 1), into the same one on maps of `shape` cells."""
+    spread = np.broadcast_to(layers.hidden_weight / (shape[0] * shape[1]), (*layers.hidden_weight.shape[:2], *shape))
+    return replace(layers, hidden_weight=np.ascontiguousarray(spread, np.float32))
+
+
+@dataclass(frozen=True)
+class FoldedHeads:
+    """heads, classifiers : one per fold. fold_of : image_id to the index of those that never saw its patient, nor were chosen
+    by it. balancing : of each photograph that was learned from, image_id to its mean weight over the folds."""
+
+    heads: tuple[Head, ...]
+    classifiers: tuple[Classifier, ...]
+    fold_of: Mapping[str, int]
+    balancing: Mapping[str, float]
+
+
+def fit_out_of_fold(
+    images: Sequence[GradedImage],
+    features: FloatArray,
+    scale: Scale,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    balance: Balance = "weight",
+    progress: Progress = silent,
+) -> FoldedHeads:
+    """Fit a head and a classifier per fold of patients, so that every photograph has two that know nothing of its patient.
+
+    Parameters
+    ----------
+    images : (n,), graded or not.   features : float32 (n, C, h, w) in the same order, may be a memory map.
+
+    Raises
+    ------
+    TrainingError : one grade only, or fewer graded patients than needed.
+    """
+    require_variety(images, patients=max(folds, 3), setting=f"folds = {folds}")
+    labels = unit_labels(images, scale)
+    classes = np.array([0 if image.grade is None else image.grade - scale.lowest for image in images], np.int64)
+    fold_of = {image_id: k for k, part in enumerate(folds_by_patient(images, folds=folds, seed=seed)) for image_id in part}
+    row_of = {image.image_id: row for row, image in enumerate(images)}
+    heads, classifiers, total = [], [], np.zeros(len(images))
+    for k in range(folds):
+        rest = [image for image in images if fold_of[image.image_id] != k and image.grade is not None]
+        kept, held_out = deal(rest, (0.85, 0.15), seed + k)
+        training, validation = (np.array([row_of[i] for i in part], np.int64) for part in (kept, held_out))
+        weights = balanced_weights(images, training, validation, balance, seed)
+        total[training] += weights[training]
+        parts: dict[str, Any] = {"training": training, "validation": validation, "seed": seed + k}
+        try:
+            head, _ = fit_head(features, labels, weights, **parts)
+            classifier, _ = fit_classifier(features, classes, weights, count=len(scale.grades), **parts)
+        except TrainingError as error:
+            raise TrainingError(f"fold {k + 1} of {folds}: {error.message}", error.remedy) from error
+        heads.append(head)
+        classifiers.append(classifier)
+        progress("fit", k + 1, folds)
+    balancing = {i.image_id: float(w) / folds for i, w in zip(images, total, strict=True) if i.grade is not None}
+    return FoldedHeads(tuple(heads), tuple(classifiers), fold_of, balancing)

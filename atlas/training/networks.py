@@ -1,0 +1,437 @@
+"""Whole networks: a trunk and its head trained together, from random weights or from given ones, with a teacher or without.
+
+A teacher is a network that knows generic images. It shows a trunk that starts from random weights what to look for: the trunk
+learns to explain the teacher's last maps and to give the teacher's scores, beside the human grades (Hinton, Vinyals and Dean,
+"Distilling the Knowledge in a Neural Network", 2015; Romero et al., "FitNets", ICLR 2015).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from atlas.errors import TrainingError
+from atlas.progress import Progress, silent
+from atlas.records import ByteArray, FloatArray, Head, IntArray
+from atlas.scorer import TransferredScorer
+from atlas.training.heads import History
+from atlas.trunks import TRUNKS, new_module
+
+Augmentation = Literal["none", "flips-rotations", "moved"]
+
+_log = logging.getLogger(__name__)
+
+# What "moved" photographs undergo, each drawn evenly: turn in radians, scale and contrast as powers of e, shift as a share of
+# half the side, and brightness in grey levels of 255, by channel.
+_TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
+_GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
+_FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 along the training
+_DROPOUT = 0.3  # share of a pooled head's inputs hidden at each step
+_AVERAGED = 0.005  # pace of the running average of weights: about the last 200 steps count
+
+
+@dataclass(frozen=True, eq=False)
+class EndToEnd:
+    """What a training made. module : a plain spatial module, as in `TRUNKS`. best_epoch counts from 0."""
+
+    module: nn.Module
+    head: Head
+    history: History
+    best_epoch: int
+
+
+def train_trunk(
+    name: str,
+    pixels: ByteArray,
+    unit_labels: FloatArray,
+    weights: FloatArray,
+    *,
+    training: IntArray,
+    validation: IntArray,
+    start: Mapping[str, Tensor] | None = None,
+    teacher: TransferredScorer | None = None,
+    pooled: bool = False,
+    growing: bool = False,
+    epochs: int = 12,
+    batch: int = 32,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    cell_dropout: float = 0.1,
+    hidden: int = 64,
+    augmentation: Augmentation = "flips-rotations",
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+) -> EndToEnd:
+    """Train a trunk and a head together on squared error; the epoch of smallest validation loss is kept.
+
+    Judged and kept is a running average of the weights. A network that starts from random weights and has no batch normalisation
+    of its own gets one after each convolution while it learns; it is folded into the convolution at the end, so that the weights
+    fit the plain network. Whole cells of the last maps are dropped at random: the scorer meets in training what the occlusion
+    test will do to it. Convolutions run in bfloat16, sums and weights in float32.
+
+    Parameters
+    ----------
+    name : an entry of `TRUNKS`.
+    pixels : uint8 (n, S, S, 3) prepared photographs, may be a memory map.
+    unit_labels : (n,) in 0..1.   weights : (n,).   training, validation : row numbers.
+    start : weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
+    teacher : a scorer with a pooled head; its scores, and at first its maps, are learned beside the grades.
+    pooled : the head's first layer weighs all cells alike: far fewer weights, for few photographs.
+    growing : begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the
+        full side are validated; the loss of the others is NaN.
+    learning_rate : the highest; it warms up over the first tenth of all steps and then falls to 0 along a cosine.
+    augmentation : "flips-rotations" shows each photograph in one of its eight orientations, drawn anew each time; "moved" turns,
+        shifts and scales it a little as well, and varies its contrast and brightness.
+    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+
+    Raises
+    ------
+    TrainingError : nothing to learn from or to validate on, a growing network or a teacher without a pooled head, or the
+        checkpoint belongs to another training.
+    """
+    rows, held_out = training[weights[training] > 0], validation[weights[validation] > 0]
+    if rows.size < 2 or np.ptp(unit_labels[rows]) == 0 or held_out.size == 0:
+        raise TrainingError(
+            f"{rows.size} photographs to learn from and {held_out.size} to validate on, or one grade only",
+            "add graded photographs of other grades and other patients",
+        )
+    if growing and not pooled:
+        raise TrainingError("a head with weights for each cell cannot learn from pictures that grow", "ask for a pooled head")
+    side = pixels.shape[1]
+    recipe = [name, epochs, batch, learning_rate, weight_decay, cell_dropout, hidden, augmentation, seed, list(pixels.shape)]
+    recipe += [pooled, growing, None if start is None else _digest(start), teacher and teacher.sha256]
+    fingerprint = _fingerprint(recipe, rows, held_out, unit_labels, weights)
+    module = new_module(name, seed)
+    if start is None:
+        module = with_normalisation(module)
+    else:
+        module.load_state_dict(start)
+    network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
+    lesson = None if teacher is None else _Lesson(teacher, network.cells[0], side, seed)
+    learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.explain})
+    decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
+    free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
+    state = _Progressed(0, [], {}, math.inf, 0, _snapshot(network))
+    if checkpoint is not None and checkpoint.exists():
+        state = _resume(checkpoint, fingerprint, learners, optimizer)
+
+    steps = math.ceil(rows.size / batch)
+    for epoch in range(state.epochs_done, epochs):
+        # Each epoch draws from its own generator, so that a resumed training draws what an unbroken one would.
+        generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+        order = rows[torch.randperm(rows.size, generator=generator).numpy()]
+        network.train()
+        size = _grown(side, TRUNKS[name].stride, epoch / epochs) if growing else side
+        total = 0.0
+        for step in range(steps):
+            chosen = np.sort(order[step * batch : (step + 1) * batch])
+            done = (epoch * steps + step) / (epochs * steps)
+            for group in optimizer.param_groups:
+                group["lr"] = _learning_rate(learning_rate, epoch * steps + step, epochs * steps)
+            images = _augmented(_batch(pixels, chosen), augmentation, size, generator)
+            maps = network.maps(images)
+            severity = network.severity(maps, cell_dropout, generator)
+            loss = _weighted_loss(severity, unit_labels[chosen], weights[chosen])
+            graded_loss = float(loss.detach())
+            if lesson is not None:
+                loss = loss + lesson.loss(images, maps, severity, _FEATURE_SHARE * (1 - done))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
+            optimizer.step()
+            _move_average(state.average, network, max(_AVERAGED, 10 / (epoch * steps + step + 10)))
+            total += graded_loss * len(chosen)
+            progress("train", epoch * steps + step + 1, epochs * steps)
+        held_loss = math.nan
+        if size == side:
+            learned = _snapshot(network)
+            network.load_state_dict(state.average)
+            held_loss = _validation_loss(network, pixels, unit_labels, weights, held_out)
+            network.load_state_dict(learned)
+        state.history.append({"training_loss": total / rows.size, "validation_loss": held_loss})
+        _log.info("epoch %d of %d: training %.4f, validation %.4f", epoch + 1, epochs, total / rows.size, held_loss)
+        if held_loss < state.best_loss:
+            state.best_loss, state.best_epoch = held_loss, epoch
+            state.best = {key: tensor.clone() for key, tensor in state.average.items()}
+        state.epochs_done = epoch + 1
+        if checkpoint is not None:
+            _save(checkpoint, fingerprint, state, learners, optimizer)
+    if not state.best:
+        raise TrainingError("training diverged: no epoch had a finite validation loss", "lower the learning rate")
+    network.load_state_dict(state.best)
+    return EndToEnd(fold_normalisation(network.trunk), network.head(), tuple(state.history), state.best_epoch)
+
+
+def with_normalisation(module: nn.Module) -> nn.Module:
+    """Follow each convolution with batch normalisation, in place; a network that has its own is left as it is."""
+    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()):
+        return module
+    for parent in list(module.modules()):
+        for name, part in list(parent.named_children()):
+            if isinstance(part, nn.Conv2d):
+                setattr(parent, name, _Normalised(part))
+    return module
+
+
+def fold_normalisation(module: nn.Module) -> nn.Module:
+    """Undo `with_normalisation`, in place: fold each temporary normalisation's statistics into its convolution."""
+    module.eval()
+    for parent in list(module.modules()):
+        for name, part in list(parent.named_children()):
+            if isinstance(part, _Normalised):
+                setattr(parent, name, fuse_conv_bn_eval(part.convolution, part.normalisation))
+    return module
+
+
+class _Normalised(nn.Module):
+    """A convolution and its temporary batch normalisation."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.normalisation = nn.BatchNorm2d(convolution.out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        normalised: Tensor = self.normalisation(self.convolution(maps))
+        return normalised
+
+
+class Network(nn.Module):
+    """Trunk and head as one module: pixels (n, 3, S, S), 0..255, to last maps, and those to the sigmoid's scale (n,)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, name: str, trunk: nn.Module, size: int, hidden: int, *, seed: int, pooled: bool, rough: bool = False
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.pooled = pooled
+        self.rough = rough  # bfloat16 also outside training
+        with torch.no_grad():
+            self.cells = tuple(self.trunk.eval()(torch.zeros(1, 3, size, size)).shape[1:])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.first = nn.Linear(self.cells[0] if pooled else math.prod(self.cells), hidden)
+            self.second = nn.Linear(hidden, 1)
+        self.register_buffer("mean", torch.tensor(TRUNKS[name].mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(TRUNKS[name].std).view(3, 1, 1), persistent=False)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the trunk's last maps (n, C, h, w), float32."""
+        normal = ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training or self.rough):
+            maps: Tensor = self.trunk(normal)
+        return maps.float()
+
+    def severity(self, maps: Tensor, cell_dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """Return the severities (n,) of maps, in 0..1."""
+        if cell_dropout and self.training:
+            kept = torch.rand(len(maps), 1, *maps.shape[2:], generator=generator) >= cell_dropout
+            maps = maps * kept / (1 - cell_dropout)
+        seen = maps.mean((2, 3)) if self.pooled else maps.flatten(1)
+        if self.pooled and self.training:
+            seen = seen * (torch.rand(seen.shape, generator=generator) >= _DROPOUT) / (1 - _DROPOUT)
+        logit: Tensor = self.second(torch.relu(self.first(seen)))[:, 0]
+        return torch.sigmoid(logit)
+
+    def head(self) -> Head:
+        """Return the head as it acts on the maps; that of a pooled network weighs all cells alike."""
+        first, second = self.first, self.second
+        weight, bias, output = (t.detach().numpy().copy() for t in (first.weight, first.bias, second.weight[0]))
+        rows, columns = self.cells[1:]
+        if self.pooled:
+            one = (weight / (rows * columns))[:, :, None, None]
+            whole = np.ascontiguousarray(np.broadcast_to(one, (*weight.shape, rows, columns)))
+        else:
+            whole = weight.reshape(-1, *self.cells)
+        return Head(whole, bias, output, float(second.bias.detach()))
+
+    @torch.no_grad()
+    def set_head(self, head: Head) -> None:
+        """Take over a pooled head that `head` gave."""
+        rows, columns = head.shape
+        self.first.weight.copy_(torch.from_numpy(head.hidden_weight[:, :, 0, 0] * (rows * columns)))
+        self.first.bias.copy_(torch.from_numpy(head.hidden_bias))
+        self.second.weight.copy_(torch.from_numpy(head.output_weight)[None])
+        self.second.bias.fill_(head.output_bias)
+
+
+class _Lesson:
+    """What a teacher makes of the same pictures, as a loss of the learner."""
+
+    def __init__(self, teacher: TransferredScorer, channels: int, size: int, seed: int) -> None:
+        trunk, head = teacher.trunk, teacher.head
+        if (head.hidden_weight != head.hidden_weight[:, :, :1, :1]).any():
+            raise TrainingError(
+                f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures of another size",
+                "choose a teacher that was fine-tuned, with a pooled head",
+            )
+        module = new_module(trunk.name, seed)
+        module.load_state_dict(trunk.state_dict())
+        self.network = Network(trunk.name, module, size, len(head.hidden_bias), seed=seed, pooled=True, rough=True)
+        self.network.set_head(head)
+        self.network = self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            self.explain = nn.Conv2d(channels, self.network.cells[0], 1)
+
+    def loss(self, images: Tensor, maps: Tensor, severity: Tensor, share: float) -> Tensor:
+        """Squared error to the teacher's severities, plus `share` of the variance of its maps that the learner leaves open."""
+        with torch.no_grad():
+            taught = self.network.maps(images)
+            score = self.network.severity(taught)
+            taught = functional.adaptive_avg_pool2d(taught, (maps.shape[2], maps.shape[3]))
+            variance, mean = torch.var_mean(taught, dim=(0, 2, 3), keepdim=True)
+            taught = (taught - mean) / (variance + 1e-3 * variance.mean() + 1e-12).sqrt()
+        loss: Tensor = ((severity - score) ** 2).mean() + share * ((self.explain(maps) - taught) ** 2).mean()
+        return loss
+
+
+@dataclass
+class _Progressed:
+    epochs_done: int
+    history: list[dict[str, float]]
+    best: dict[str, Tensor]
+    best_loss: float
+    best_epoch: int
+    average: dict[str, Tensor]
+
+
+def _snapshot(network: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+
+
+@torch.no_grad()
+def _move_average(average: dict[str, Tensor], network: nn.Module, pace: float) -> None:
+    for key, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            average[key].lerp_(tensor, pace)
+        else:
+            average[key].copy_(tensor)
+
+
+def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
+
+
+def _augmented(images: Tensor, how: Augmentation, size: int, generator: torch.Generator) -> Tensor:
+    """Show uint8 (n, 3, S, S) anew, at `size` pixels, as float32 0..255."""
+    if how == "moved":
+        return moved(images, size, generator)
+    if how == "flips-rotations":
+        images = turned(images, torch.randint(8, (len(images),), generator=generator).tolist())
+    if size != images.shape[-1]:
+        return functional.interpolate(images.float(), (size, size), mode="bilinear", align_corners=False)
+    return images.float()
+
+
+def turned(images: Tensor, orientations: Sequence[int]) -> Tensor:
+    """Show each of (n, 3, S, S) in one of the square's eight orientations."""
+    return torch.stack(
+        [torch.rot90(one.flip(2) if k >= 4 else one, k % 4, (1, 2)) for one, k in zip(images, orientations, strict=True)]
+    )
+
+
+def moved(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Turn, mirror, scale and shift each of (n, 3, S, S), and vary its contrast and brightness; float32 (n, 3, size, size)."""
+    count = len(images)
+
+    def even(reach: float, *shape: int) -> Tensor:
+        return (2 * torch.rand(count, *shape, generator=generator) - 1) * reach
+
+    angle, scale = even(_TURN), torch.exp(even(_SCALE))
+    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
+    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    turn = turn * (2.0 * torch.randint(2, (count, 2, 1), generator=generator) - 1)
+    swapped = torch.randint(2, (count,), generator=generator).bool()
+    turn[swapped] = turn[swapped].flip(1)
+    placed = torch.cat([turn, even(_SHIFT, 2, 1)], 2)
+    grid = functional.affine_grid(placed, [count, 3, size, size], align_corners=False)
+    shown = functional.grid_sample(images.float(), grid, align_corners=False)
+    contrast, brightness = torch.exp(even(_CONTRAST, 1, 1, 1)), even(_BRIGHTNESS, 3, 1, 1)
+    return (shown - 128) * contrast + 128 + brightness
+
+
+def _grown(side: int, stride: int, done: float) -> int:
+    share = next(share for until, share in _GROWTH if done < until)
+    return min(side, max(3 * stride, round(side * share / stride) * stride))  # smaller ones leave some trunks no cell
+
+
+def _weighted_loss(severity: Tensor, labels: FloatArray, weights: FloatArray) -> Tensor:
+    y, w = torch.from_numpy(labels), torch.from_numpy(weights)
+    # The weights average 1 over all photographs: divided by the batch's size, a batch of rare grades counts for more.
+    loss: Tensor = (w * (severity - y) ** 2).mean()
+    return loss
+
+
+@torch.no_grad()
+def _validation_loss(
+    network: Network, pixels: ByteArray, unit_labels: FloatArray, weights: FloatArray, rows: IntArray, batch: int = 32
+) -> float:
+    network.eval()
+    total = 0.0
+    for start in range(0, rows.size, batch):
+        chosen = rows[start : start + batch]
+        severity = network.severity(network.maps(_batch(pixels, chosen)))
+        total += float(_weighted_loss(severity, unit_labels[chosen], weights[chosen])) * len(chosen)
+    return total / rows.size
+
+
+def _learning_rate(highest: float, step: int, steps: int) -> float:
+    return highest * min(1.0, (step + 1) / (0.1 * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _epoch_seed(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _fingerprint(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
+    found = hashlib.sha256(json.dumps(recipe).encode())
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _save(path: Path, fingerprint: str, state: _Progressed, learners: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    whole = {"fingerprint": fingerprint, **vars(state), "learners": learners.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(whole, aside)
+    aside.replace(path)
+
+
+def _resume(path: Path, fingerprint: str, learners: nn.Module, optimizer: torch.optim.Optimizer) -> _Progressed:
+    remedy = "remove the file to begin anew, or name another"
+    try:
+        whole = torch.load(path, weights_only=True)
+        if whole["fingerprint"] != fingerprint:
+            raise TrainingError(f"{path}: a checkpoint of another training (other photographs, grades or settings)", remedy)
+        learners.load_state_dict(whole["learners"])
+        optimizer.load_state_dict(whole["optimizer"])
+        return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_loss", "best_epoch", "average")))
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: cannot be read as a checkpoint ({type(error).__name__})", remedy) from error

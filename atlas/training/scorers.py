@@ -1,0 +1,371 @@
+"""Whole scorers: photographs prepared, split and learned from, and the result measured on patients that it never met."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.errors import TrainingError
+from atlas.evaluation import fit_reading, label_distribution, nearest_grade, quadratic_kappa
+from atlas.preprocess import prepare, read_photograph
+from atlas.progress import Progress, silent
+from atlas.records import (
+    ByteArray,
+    Classifier,
+    Dataset,
+    FeatureMaps,
+    FloatArray,
+    GradedImage,
+    Head,
+    IntArray,
+    Judged,
+    Scale,
+    severity_of_logit,
+)
+from atlas.scorer import TransferredScorer, classify, half_precision
+from atlas.training.card import write_card
+from atlas.training.heads import History, fit_classifier, fit_head, for_all_cells
+from atlas.training.networks import Augmentation, train_trunk, turned
+from atlas.training.splits import (
+    SPLITS,
+    Balance,
+    balanced_weights,
+    patient_of,
+    published_split,
+    require_variety,
+    split_by_patient,
+    unit_labels,
+)
+from atlas.trunks import Trunk, load_trunk
+
+_FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a faster pace would wash out what given weights know
+
+
+def train_scorer(
+    dataset: Dataset,
+    *,
+    name: str,
+    trunk: str = "alexnet",
+    weights: str | Path | None = None,
+    from_scratch: bool = False,
+    fine_tune: bool = False,
+    teacher: TransferredScorer | None = None,
+    size: int = 224,
+    preparation: str = "standardise",
+    balance: Balance = "weight",
+    augmentation: Augmentation = "flips-rotations",
+    hidden: int = 64,
+    epochs: int = 12,
+    seed: int = 0,
+    source: str = "Not stated.",
+    command: str = "",
+    work: Path | None = None,
+    progress: Progress = silent,
+) -> TransferredScorer:
+    """Train a scorer on the graded photographs of a dataset, split as its tables say, or else 80/10/10 by patient.
+
+    The scorer that is returned carries weights of half precision, as its bundle will, and was measured with them.
+
+    Parameters
+    ----------
+    name : of the scorer.   trunk : an entry of `TRUNKS`.
+    weights : of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk stays frozen unless asked otherwise.
+    from_scratch : train the trunk too, from random weights, for `epochs` epochs.
+    fine_tune : train the trunk too, from `weights`, for `epochs` epochs, under a head that weighs all cells alike.
+    teacher : a scorer that was fine-tuned; a trunk from scratch learns from it beside the grades, see `train_trunk`.
+    augmentation : see `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare
+        grade in more orientations than those of a frequent one, which evens out the counts.
+    source : sentences for the card on the photographs: where they come from and on what terms.
+    command : that trains this scorer again, for the card.
+    work : folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
+        stopped. A temporary folder if not given.
+
+    Raises
+    ------
+    TrainingError : one grade only, too few patients, or settings that do not go together.
+    UnreadableImageError : a photograph cannot be decoded.   ScorerError, ConfigurationError : weights cannot be used.
+    """
+    if from_scratch and weights is not None:
+        raise TrainingError("weights are given for a trunk that is to be trained from scratch", "give one or the other")
+    if from_scratch and fine_tune:
+        raise TrainingError("a trunk cannot start from scratch and from given weights", "ask for one of the two")
+    if teacher is not None and not from_scratch:
+        raise TrainingError("a teacher is given for a trunk that is not trained from scratch", "leave the teacher out")
+    whole = from_scratch or fine_tune
+    if augmentation == "moved" and not whole:
+        raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
+    images = [image for image in dataset.images if image.grade is not None]
+    require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
+    published = any(image.split is not None for image in images)
+    parts = published_split(images) if published else split_by_patient(images, seed=seed)
+    row_of = {image.image_id: row for row, image in enumerate(images)}
+    training, validation, test = (np.array([row_of[i] for i in parts[split]], np.int64) for split in SPLITS)
+    scale, labels = dataset.scale, unit_labels(images, dataset.scale)
+    grades = np.array([image.grade for image in images], np.int64)
+    photo_weights = balanced_weights(images, training, validation, balance, seed)
+    recipe: dict[str, Any] = {
+        "trunk": trunk,
+        "trunk_weights": "from scratch" if from_scratch else Path(weights or "imagenet").name,
+        "trunk_learns": whole,
+        "size": size,
+        "preparation": preparation,
+        "balance": balance,
+        "augmentation": augmentation,
+        "hidden": hidden,
+        "epochs": epochs,
+        "seed": seed,
+        **({} if teacher is None else {"teacher": teacher.name}),
+        "split": "as published" if published else "80/10/10 by patient",
+        "photographs": {split: len(parts[split]) for split in SPLITS},
+        "labels": [
+            [grade, count, round(share, 6)]
+            for grade, (count, share) in label_distribution(grades[training], photo_weights[training], scale).items()
+        ],
+    }
+    with _folder(work) as folder:
+        pixels = _prepared(images, size, preparation, folder, progress)
+        if whole:
+            start = (
+                None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
+            )
+            fit = train_trunk(
+                trunk,
+                pixels,
+                labels,
+                photo_weights,
+                training=training,
+                validation=validation,
+                start=start,
+                teacher=teacher,
+                pooled=fine_tune or teacher is not None,
+                growing=teacher is not None,
+                epochs=epochs,
+                learning_rate=_FINE_TUNING if fine_tune else _FROM_SCRATCH,
+                hidden=hidden,
+                augmentation=augmentation,
+                seed=seed,
+                checkpoint=folder / "checkpoint.pt",
+                progress=progress,
+            )
+            frozen, head, history = load_trunk(trunk, fit.module.state_dict(), size=size), fit.head, fit.history
+        else:
+            frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
+            shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
+            with _maps(frozen, pixels, shown, folder, progress) as features:
+                head, history = _head_on(features, shown, labels, photo_weights, validation.size, hidden, seed, progress)
+        scorer = half_precision(TransferredScorer(name, frozen, head, scale, preparation))
+        upright = [(int(row), 0) for row in np.concatenate([validation, training, test])]
+        with _maps(scorer.trunk, pixels, upright, folder, progress) as features:
+            order = np.array([row for row, _ in upright])
+            scorer = _read_and_compared(
+                scorer,
+                features,
+                order,
+                grades,
+                photo_weights,
+                training,
+                validation,
+                hidden,
+                seed,
+                progress,
+                calibrated=whole,
+            )
+            scorer = replace(scorer, judged=_judged(scorer, features, order, images, test)) if test.size else scorer
+    losses = [row["validation_loss"] for row in history]
+    recipe |= {
+        "best_epoch": 1 + int(np.nanargmin(losses)),
+        "validation_loss": round(float(np.nanmin(losses)), 5),
+        "command": command,
+    }
+    recipe["sources"] = source
+    recipe["counts"] = {
+        split: [Counter(grades[row_of[i]] for i in parts[split])[grade] for grade in scale.grades] for split in SPLITS
+    }
+    scorer = replace(scorer, training=recipe)
+    return replace(scorer, card=write_card(scorer))
+
+
+def _head_on(
+    features: FloatArray,
+    shown: Sequence[tuple[int, int]],
+    labels: FloatArray,
+    weights: FloatArray,
+    held_out: int,
+    hidden: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Head, History]:
+    """Fit a head on the maps of the photographs as shown: the first `held_out` are for validation."""
+    rows = np.array([row for row, _ in shown])
+    copies = np.bincount(rows, minlength=len(labels))
+    return fit_head(
+        features,
+        labels[rows],
+        (weights / np.maximum(copies, 1))[rows].astype(np.float32),
+        training=np.arange(held_out, len(shown)),
+        validation=np.arange(held_out),
+        hidden=hidden,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _read_and_compared(
+    scorer: TransferredScorer,
+    features: FloatArray,
+    order: IntArray,
+    grades: IntArray,
+    weights: FloatArray,
+    training: IntArray,
+    validation: IntArray,
+    hidden: int,
+    seed: int,
+    progress: Progress,
+    *,
+    calibrated: bool,
+) -> TransferredScorer:
+    """Calibrate the score on the validation photographs, fit how it is read, and train the classifier it is compared with."""
+    scale, place = scorer.scale, {int(row): at for at, row in enumerate(order)}
+    held, learned = (np.array([place[int(row)] for row in part]) for part in (validation, training))
+    if calibrated:
+        scorer = replace(scorer, head=calibrate(scorer.head, _logits(scorer, features, held), grades[validation], scale))
+    severity = severity_of_logit(_logits(scorer, features, learned), scale)
+    pooled = features.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
+    classifier, _ = fit_classifier(
+        pooled,
+        grades[order] - scale.lowest,
+        weights[order],
+        count=len(scale.grades),
+        training=learned,
+        validation=held,
+        hidden=hidden,
+        seed=seed,
+        progress=progress,
+    )
+    classifier = for_all_cells(classifier, scorer.shape)
+    return half_precision(replace(scorer, classifier=classifier, reading=fit_reading(severity, grades[training], scale)))
+
+
+def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) -> Head:
+    """Stretch and shift a head's logit so that the severity, rounded to the nearest grade, agrees best with human grades.
+
+    Balanced weights make a scorer call mild eyes too severe. Both numbers are chosen on a grid for the largest quadratic kappa on
+    photographs that the head did not learn from; the order of scores, and with it every ROC curve, stays as it was.
+
+    logits : (n,).   grades : (n,). Returns the head with output layer a w, a b + c. Without two grades the head stays.
+    """
+    best, chosen = quadratic_kappa(nearest_grade(severity_of_logit(logits, scale), scale), grades, scale), (1.0, 0.0)
+    for stretch in np.geomspace(0.5, 3.0, 19):
+        for shift in np.linspace(-2.0, 2.0, 33):
+            read = nearest_grade(severity_of_logit((stretch * logits + shift).astype(np.float32), scale), scale)
+            kappa = quadratic_kappa(read, grades, scale)
+            if kappa > best:
+                best, chosen = kappa, (float(stretch), float(shift))
+    stretch, shift = chosen
+    return replace(
+        head,
+        output_weight=(head.output_weight * np.float32(stretch)).astype(np.float32),
+        output_bias=head.output_bias * stretch + shift,
+    )
+
+
+def _logits(scorer: TransferredScorer, features: FloatArray, at: IntArray) -> FloatArray:
+    logits = np.empty(at.size, np.float32)
+    for index, place in enumerate(at):
+        sums = scorer.cell_sums(FeatureMaps(("",), np.asarray(features[place : place + 1]), scorer.stride))
+        logits[index] = scorer.head.logit(sums.bias + sums.values[0].sum(axis=0, dtype=np.float32))
+    return logits
+
+
+def _judged(
+    scorer: TransferredScorer, features: FloatArray, order: IntArray, images: Sequence[GradedImage], test: IntArray
+) -> Judged:
+    place = {int(row): at for at, row in enumerate(order)}
+    at = np.array([place[int(row)] for row in test])
+    classifier = scorer.classifier
+    assert isinstance(classifier, Classifier)
+    names = [patient_of(images[row]) for row in test]
+    probabilities = [
+        classify(FeatureMaps(("",), np.asarray(features[one : one + 1]), scorer.stride), classifier)[0] for one in at
+    ]
+    return Judged(
+        severity_of_logit(_logits(scorer, features, at), scorer.scale),
+        np.array([images[row].grade for row in test], np.int64),
+        np.unique(names, return_inverse=True)[1].astype(np.int64),
+        np.stack(probabilities),
+    )
+
+
+@contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+
+
+def _prepared(images: Sequence[GradedImage], size: int, preparation: str, folder: Path, progress: Progress) -> ByteArray:
+    """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file of the same is used again."""
+    recipe = json.dumps([size, preparation, [image.image_id for image in images]])
+    path = folder / f"pixels-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npy"
+    if not path.exists():
+        aside = path.with_suffix(".part")
+        pixels = np.lib.format.open_memmap(aside, "w+", np.uint8, (len(images), size, size, 3))
+
+        def fill(row: int) -> None:
+            image = images[row]
+            pixels[row] = prepare(image.image_id, read_photograph(image.path), size=size, preparation=preparation).pixels
+
+        with ThreadPoolExecutor() as pool:
+            for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):
+                progress("prepare", done, len(images))
+        pixels.flush()
+        del pixels
+        aside.replace(path)
+    mapped: ByteArray = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def _shown(
+    training: IntArray, validation: IntArray, grades: IntArray, weights: FloatArray, augmentation: Augmentation, seed: int
+) -> list[tuple[int, int]]:
+    """List row and orientation of each picture a frozen trunk is shown: validation upright, training in several orientations."""
+    shown = [(int(row), 0) for row in validation]
+    counts = np.bincount(grades[training] - grades.min())
+    rng = np.random.default_rng(seed)
+    for row in training[weights[training] > 0]:
+        copies = 1
+        if augmentation == "flips-rotations":
+            copies = int(np.clip(round(2 * counts.max() / counts[grades[row] - grades.min()]), 2, 8))
+        shown += [(int(row), int(turn)) for turn in (0, *(1 + rng.permutation(7)[: copies - 1]))]
+    return shown
+
+
+@contextmanager
+def _maps(
+    trunk: Trunk, pixels: ByteArray, shown: Sequence[tuple[int, int]], folder: Path, progress: Progress
+) -> Iterator[FloatArray]:
+    """Give the trunk's maps (n, C, h, w) of pictures, on disk: those of a large cohort outgrow the memory."""
+    file = folder / "features.npy"
+    features = np.lib.format.open_memmap(file, "w+", np.float32, (len(shown), trunk.channels, *trunk.shape))
+    for index, (row, turn) in enumerate(shown):
+        image = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)[None]
+        features[index] = trunk.maps(turned(image, [turn]).permute(0, 2, 3, 1).numpy())[0]
+        progress("features", index + 1, len(shown))
+    try:
+        yield features
+    finally:
+        file.unlink()

@@ -1,0 +1,144 @@
+"""Who learns from which photographs: splits by patient, and balance between unequal grades."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from atlas.errors import TrainingError
+from atlas.records import FloatArray, GradedImage, IntArray, Scale
+
+Balance = Literal["none", "discard", "weight"]
+
+SPLITS = ("training", "validation", "test")
+
+_TEMPERING = 0.7  # exponent of the class weights: 1 would let a handful of the rarest photographs rule the fit
+_DISCARD_RATIO = 4  # the study kept 3000 / 2443 / 2000 / 873 / 708: its most frequent grade 4.2 times the rarest
+
+
+def split_by_patient(
+    images: Sequence[GradedImage], *, seed: int, shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+) -> dict[str, tuple[str, ...]]:
+    """Split photographs into "training", "validation" and "test", patient by patient.
+
+    Patients are dealt grade by grade (each at the worst grade of its photographs), so that every grade is spread by `shares` as
+    evenly as whole patients allow. A photograph without patient is a patient of its own.
+
+    Returns
+    -------
+    The name of each split to its image_ids, in the order of `images`.
+    """
+    return dict(zip(SPLITS, deal(images, shares, seed), strict=True))
+
+
+def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]:
+    """Take the splits that the tables give, as `split_by_patient` returns them.
+
+    A photograph without a split follows the other photographs of its patient; one whose patient has no split at all is learned
+    from.
+
+    Raises
+    ------
+    TrainingError : a patient is on two sides, or no photograph is left to validate on.
+    """
+    side_of: dict[str, str] = {}
+    for image in images:
+        if image.split is not None and side_of.setdefault(patient_of(image), image.split) != image.split:
+            raise TrainingError(
+                f"one patient is on two sides of the published split: {side_of[patient_of(image)]} and {image.split}",
+                "correct the table's split column, or let the patients be dealt anew",
+            )
+    sides = {image.image_id: side_of.get(patient_of(image), "training") for image in images}
+    if "validation" not in sides.values():
+        raise TrainingError("the published split has no photograph to validate on", 'name some rows "validation"')
+    return {split: tuple(i for i, side in sides.items() if side == split) for split in SPLITS}
+
+
+def folds_by_patient(images: Sequence[GradedImage], *, folds: int = 5, seed: int) -> tuple[tuple[str, ...], ...]:
+    """Deal photographs into `folds` parts of about one size, as `split_by_patient` does."""
+    return deal(images, (1 / folds,) * folds, seed)
+
+
+def deal(images: Sequence[GradedImage], shares: Sequence[float], seed: int) -> tuple[tuple[str, ...], ...]:
+    patients: dict[str, list[GradedImage]] = {}
+    for image in images:
+        patients.setdefault(patient_of(image), []).append(image)
+    worst = {key: max((i.grade for i in own if i.grade is not None), default=None) for key, own in patients.items()}
+    rng = np.random.default_rng(seed)
+    keys = [sorted(patients)[i] for i in rng.permutation(len(patients))] if patients else []
+    # Worst grades first: the rarest, usually; ungraded photographs last, where they can unbalance nothing.
+    keys.sort(key=lambda key: -math.inf if (grade := worst[key]) is None else grade, reverse=True)
+    part_of: dict[str, int] = {}
+    dealt, held = 0, np.zeros(len(shares))
+    for key in keys:
+        dealt += len(patients[key])
+        part = int(np.argmax(np.asarray(shares) * dealt - held))
+        held[part] += len(patients[key])
+        part_of[key] = part
+    return tuple(tuple(image.image_id for image in images if part_of[patient_of(image)] == part) for part in range(len(shares)))
+
+
+def patient_of(image: GradedImage) -> str:
+    """Name whose photograph this is; a photograph without patient is a patient of its own."""
+    return f"image {image.image_id}" if image.patient is None else f"patient {image.patient}"
+
+
+def balance(grades: Sequence[int] | IntArray, *, how: Balance = "weight", seed: int = 0) -> FloatArray:
+    """Weigh photographs against unequal grade counts.
+
+    Parameters
+    ----------
+    grades : (n,).
+    how : "none" weighs all alike. "discard" drops photographs at random until no grade has more than four times as many as the
+        rarest, the proportions of the original study. "weight" weighs a photograph by its grade's count to the power -0.7.
+    seed : decides which photographs are dropped.
+
+    Returns
+    -------
+    float32 (n,), of mean 1 over the photographs that are kept; 0 for those dropped.
+    """
+    given = np.asarray(grades, dtype=np.int64)
+    weights: np.ndarray = np.ones(given.size)
+    _, grade_of, counts = np.unique(given, return_inverse=True, return_counts=True)
+    if how == "discard" and given.size:
+        rng = np.random.default_rng(seed)
+        for grade in range(counts.size):
+            own = np.flatnonzero(grade_of == grade)
+            weights[rng.permutation(own)[_DISCARD_RATIO * int(counts.min()) :]] = 0
+    elif how == "weight" and given.size:
+        weights = counts[grade_of] ** -_TEMPERING
+        weights /= weights.mean()
+    return weights.astype(np.float32)
+
+
+def unit_labels(images: Sequence[GradedImage], scale: Scale) -> FloatArray:
+    return np.array([np.nan if i.grade is None else scale.to_unit(i.grade) for i in images], np.float32)
+
+
+def balanced_weights(
+    images: Sequence[GradedImage], training: IntArray, validation: IntArray, how: Balance, seed: int
+) -> FloatArray:
+    """Balance both parts, each by itself. Nothing is dropped from validation: discarding there would only add noise."""
+    weights = np.zeros(len(images), np.float32)
+    for rows, chosen in ((training, how), (validation, "weight" if how == "discard" else how)):
+        weights[rows] = _balance([images[row].grade or 0 for row in rows], how=chosen, seed=seed)
+    return weights
+
+
+def require_variety(images: Sequence[GradedImage], *, patients: int, setting: str) -> None:
+    graded = [image for image in images if image.grade is not None]
+    if len({image.grade for image in graded}) < 2:
+        grades = "no grade" if not graded else f"one grade only ({graded[0].grade})"
+        raise TrainingError(f"{len(graded)} graded photographs hold {grades}", "add photographs of at least two grades")
+    count = len({patient_of(image) for image in graded})
+    if count < patients:
+        raise TrainingError(
+            f"{count} patients with graded photographs are too few for {setting}: at least {patients} are needed",
+            "add photographs of other patients, ask for fewer folds, or score with a trained scorer instead of fitting",
+        )
+
+
+_balance = balance  # `balance` is also a setting's name
