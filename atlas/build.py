@@ -45,7 +45,7 @@ from atlas.records import (
     Trust,
 )
 from atlas.saliency import inside_cells
-from atlas.scorer import TransferredScorer, load_scorer, save_bundle
+from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
 from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, trained_source
@@ -53,14 +53,15 @@ from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation, train_scorer
-from atlas.trust import judge
-from atlas.views import Look, View, describe, look, view
+from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
+from atlas.views import Look, View, describe, look, measure, view
 
 DEMO_COUNT = 240
 """Eyes in the embedded synthetic cohort: enough for every grade and lesion to be seen, few enough to build in minutes."""
 
 _DEMO_SIZE = 640
 _DEMO_SEED = 20
+_SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
 # Settings that name files, or that do not change the result: they stay out of the site.
@@ -135,6 +136,54 @@ def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent
     return evaluation, report
 
 
+def measure_trust(
+    configuration: Configuration, masks: Path, *, record: str | None = None, progress: Progress = silent
+) -> tuple[dict[str, Any], DatasetReport]:
+    """Measure how far the scorer's maps can be trusted, on the photographs of `configuration` that have lesions outlined in `masks`.
+
+    Returns the entry of `trust.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
+    place of an older one. Raises DatasetError where no photograph has lesions, and what `build_atlas` raises.
+    """
+    store = Store(configuration.store)
+    with single_threaded():
+        dataset, report = _gather(configuration, store, progress)
+        source = _source(configuration)
+        outlined = tuple(image for image in dataset.images if find_masks(masks, image.path.stem))
+        if not outlined:
+            raise DatasetError(
+                f"{masks}: no mask of any of the {len(dataset.images)} photographs",
+                "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
+            )
+        views, kept, report = _view_all(replace(dataset, images=outlined), report, source, configuration, store, progress)
+        task = partial(
+            measure,
+            views=views,
+            source=source,
+            heads=_heads(kept, source, configuration, store, progress),
+            store=store,
+            scale=kept.scale,
+            masks=masks,
+            window=configuration.map_window,
+            scrambled=[scrambled_trunk(source.trunk, configuration.seed + turn) for turn in range(_SCRAMBLES)],
+            seed=configuration.seed,
+        )
+        rows = list(run(task, kept.images, stage="trust", workers=configuration.workers, progress=progress))
+    found = [(image, one) for image, one in zip(kept.images, rows, strict=True) if one is not None]
+    if not found:
+        raise DatasetError(f"{masks}: all masks are black on the retina", "give masks that are not black where a lesion is.")
+    entry = summarise(
+        [one for _, one in found],
+        [image.patient or image.image_id for image, _ in found],
+        name=record or masks.resolve().name,
+        without_lesion=len(dataset.images) - len(found),
+        seed=configuration.seed,
+    )
+    if record is not None and source.scorer is not None:
+        entries = (*(old for old in source.scorer.trust if old["name"] != record), entry)
+        amend_bundle(configuration.scorer, trust=entries, card=on_card(source.scorer.card, entries))
+    return entry, report
+
+
 def train(
     configuration: Configuration,
     out: Path,
@@ -152,7 +201,8 @@ def train(
 ) -> tuple[TransferredScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    teacher : a scorer's name or folder.   also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
+    teacher : a scorer's name or folder.
+    also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
     A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
@@ -316,9 +366,9 @@ def demo_cohort(store: Store, progress: Progress = silent) -> Path:
 
 def _source(configuration: Configuration) -> ScoringSource:
     if not configuration.fit:
-        return trained_source(configuration.scorer, configuration.grade_scale())
+        return trained_source(configuration.scorer_name(), configuration.grade_scale())
     return fitted_source(
-        configuration.scorer,
+        configuration.scorer_name(),
         trunk=configuration.trunk,
         trunk_weights=configuration.trunk_weights,
         size=configuration.size,

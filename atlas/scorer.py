@@ -34,6 +34,9 @@ from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
 
 DEFAULT_SCORER = "synthetic-alexnet"
+"""Scores photographs."""
+SYNTHETIC_SCORER = "synthetic-alexnet"
+"""Scores drawn eyes, which it learned from."""
 FORMAT = 1
 
 _MANIFEST = "scorer.json"
@@ -329,6 +332,15 @@ def half_precision(scorer: TransferredScorer) -> TransferredScorer:
 
 def _rounded(array: np.ndarray) -> np.ndarray:
     return _stored(array, half=True).astype(array.dtype)
+
+
+def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
+    """Write a bundle anew with some of its scorer's fields changed, as precisely as it was kept.
+
+    Raises ScorerError as `load_scorer` and `save_bundle` do.
+    """
+    folder = _find(name_or_path)
+    save_bundle(folder, replace(load_scorer(folder), **changes), half=_read_manifest(folder).storage == "float16")
 
 
 def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> TransferredScorer:

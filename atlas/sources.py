@@ -98,7 +98,7 @@ class Heads:
     """The head that scores each image, and the classifier that it is compared with, where there is one.
 
     sha256 : of each pair.   fitted : they learned from this cohort, out of fold.   labels : what `label_distribution` tells of
-    the grades that they learned from, where known.   reading : how the scores are read, where that was fitted on other photographs.
+    the grades that they learned from, where known.   reading : how scores are read, where fitted on other photographs.
     """
 
     heads: tuple[Head, ...]
