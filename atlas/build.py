@@ -180,7 +180,7 @@ def measure_trust(
     )
     if record is not None and source.scorer is not None:
         entries = (*(old for old in source.scorer.trust if old["name"] != record), entry)
-        amend_bundle(configuration.scorer, trust=entries, card=on_card(source.scorer.card, entries))
+        amend_bundle(configuration.scorer_name(), trust=entries, card=on_card(source.scorer.card, entries))
     return entry, report
 
 
