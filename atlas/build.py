@@ -139,7 +139,7 @@ def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent
 def measure_trust(
     configuration: Configuration, masks: Path, *, record: str | None = None, progress: Progress = silent
 ) -> tuple[dict[str, Any], DatasetReport]:
-    """Measure how far the scorer's maps can be trusted, on the photographs of `configuration` that have lesions outlined in `masks`.
+    """Measure how far the scorer's maps can be trusted, on those photographs whose lesions are outlined in the folder `masks`.
 
     Returns the entry of `trust.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
     place of an older one. Raises DatasetError where no photograph has lesions, and what `build_atlas` raises.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from atlas.build import build_atlas, build_report, evaluate_scorer
+from atlas.build import build_atlas, build_report, evaluate_scorer, measure_trust
 from atlas.build import train as train_scorer
 from atlas.config import Configuration, load_configuration
 from atlas.errors import AtlasError
@@ -296,6 +296,37 @@ def report(
 
 
 @app.command()
+def trust(
+    images: Annotated[Path, _argument("images")],
+    masks: Annotated[
+        Path,
+        typer.Option("--masks", help="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME."),
+    ],
+    grades: Grades = None,
+    scorer: Scorer = None,
+    map_window: MapWindow = None,
+    record: Annotated[
+        str | None, typer.Option("--record", help="Keep the figures under this name in the scorer's bundle and on its card.")
+    ] = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how far a scorer's saliency maps can be trusted, on photographs whose lesions were outlined."""
+    outside = ("masks", "record", "config", "verbose")
+    configuration = load_configuration(
+        config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
+    )
+    with _bars() as progress:
+        entry, report = measure_trust(configuration, masks, record=record, progress=progress)
+    _print_report(report, verbose)
+    _print_trust(entry)
+
+
+@app.command()
 def synthesize(
     count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write images/, masks/ and grades.csv to.")],
@@ -381,6 +412,21 @@ def _print_report(found: DatasetReport, verbose: bool) -> None:
             _out.print(f"  {line}", markup=False, soft_wrap=True)
         if len(shown) < len(lines):
             _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
+
+
+def _print_trust(entry: Mapping[str, Any]) -> None:
+    _out.print(
+        f"{entry['name']}: {entry['photographs']:,} photographs with lesions of {entry['patients']:,} patients; "
+        f"lesions take {100 * entry['area']:.2g} % of the retina. Without lesions, left out: {entry['without_lesion']:,}."
+    )
+    maps = entry["maps"]
+    table = Table("figure", box=None, header_style="bold")
+    for row in maps:
+        table.add_column(row["map"], justify="right")
+    for name in (name for name in maps[0] if name != "map"):
+        figures = ("–" if row[name] is None else "{:.3f} ({:.3f} to {:.3f})".format(*row[name]) for row in maps)
+        table.add_row(name.replace("_", " "), *figures)
+    _out.print(table)
 
 
 def _print_evaluation(evaluation: Evaluation) -> None:

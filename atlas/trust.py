@@ -406,3 +406,43 @@ def summarise(
             {"map": of, **{key: figure(of, above, below) for key, (above, below) in FIGURES.items()}} for of in photographs[0]
         ],
     }
+
+
+# ---- the card ------------------------------------------------------------------------------------------------------------------
+
+_HEADING = "## How far the maps can be trusted"
+_COLUMNS = {
+    "hit": "hits a lesion",
+    "times_random": "times a random place",
+    "share": "drops inside lesions",
+    "times_area": "times their area",
+    "deletion": "score left, leaving out",
+    "insertion": "score back, putting in",
+    "head_scrambled": "likeness, head scrambled",
+    "all_scrambled": "likeness, all scrambled",
+}
+
+
+def on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a model card, Markdown, with a section of `summarise`'s entries, in place of an older one or before its limits."""
+    section = "\n".join([_HEADING, "", *(line for entry in entries for line in (*_card_lines(entry), "")), ""])
+    if _HEADING in card:
+        start = card.index(_HEADING)
+        end = card.find("\n## ", start) + 1 or len(card)
+    else:
+        start = end = card.find("\n## Limits") + 1 or len(card)
+    return card[:start] + section + card[end:]
+
+
+def _card_lines(entry: Mapping[str, Any]) -> list[str]:
+    def figure(values: Sequence[float] | None) -> str:
+        return "–" if values is None else "{:.2f} ({:.2f} to {:.2f})".format(*values)
+
+    return [
+        f"On {entry['name']}: {entry['photographs']} photographs with outlined lesions, which take {100 * entry['area']:.2g} % "
+        "of the retina. In brackets, 95 % intervals by patient.",
+        "",
+        f"| map | {' | '.join(_COLUMNS.values())} |",
+        "|---" * (len(_COLUMNS) + 1) + "|",
+        *(f"| {row['map']} | {' | '.join(figure(row[key]) for key in _COLUMNS)} |" for row in entry["maps"]),
+    ]

@@ -1,8 +1,8 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
 `view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score;
-`describe` cuts out its salient patches in detail. Each depends on nothing but its arguments, so images may be worked on in any
-order, by any number of workers.
+`describe` cuts out its salient patches in detail; `measure` tells how its maps fare against outlined lesions. Each
+depends on nothing but its arguments, so images may be worked on in any order, by any number of workers.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ import atlas.scorer
 import atlas.site.images
 import atlas.trust
 from atlas.errors import UnreadableImageError
+from atlas.patches import windows_inside
 from atlas.preprocess import cell_coverage, crop, prepare, prepared_at_source, read_photograph
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Scale
-from atlas.saliency import inside_cells, saliency_maps
+from atlas.records import BoolArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Scale
+from atlas.saliency import METHODS, inside_cells, saliency_maps
 from atlas.scorer import cell_sums, classify, severity
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.sources import Heads, ScoringSource
 from atlas.store import Store, source_digest
-from atlas.trust import curves, over_cells
+from atlas.trunks import Trunk
+from atlas.trust import Row, curves, over_cells, scrambled_head
 
 PLATE_SIDE = 1024
 """Longest side of a photograph in the site, in pixels."""
@@ -169,3 +171,64 @@ def describe(
     parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), PLATE_SIDE, PATCH_SIDE, made_by]
     folder = store.keep("patches", parts, cut)
     return load_file(folder / "descriptors.safetensors")["descriptors"], folder
+
+
+def measure(
+    image: GradedImage,
+    *,
+    views: Mapping[str, View],
+    source: ScoringSource,
+    heads: Heads,
+    store: Store,
+    scale: Scale,
+    masks: Path,
+    window: int,
+    scrambled: Sequence[Trunk],
+    seed: int,
+) -> dict[str, Row] | None:
+    """Measure one image's map of each method against the lesions outlined in its masks, see `trust.measure`.
+
+    Added is the likeness to maps of scrambled scorers, the mean over `scrambled`, each with a head scrambled as well. Returns
+    None where no lesion touches a cell on the retina.
+    """
+    seen, photograph = views[image.image_id], read_photograph(image.path)
+    lesions = atlas.trust.read_lesions(atlas.trust.find_masks(masks, image.path.stem), photograph.shape[:2])
+    covered = atlas.trust.lesion_coverage(lesions, seen.frame, source.trunk.shape)
+    inside = inside_cells(seen.coverage[None])
+    if not covered[inside[0]].any():
+        return None
+
+    def maps(features: FeatureMaps, head: Head) -> dict[str, FloatArray]:
+        sums = cell_sums(features, head)
+        of = partial(saliency_maps, features=features, sums=sums, head=head, scale=scale, inside=inside, window=window)
+        return {method: of(method).values[0] for method in METHODS}
+
+    head, features = heads.of(image.image_id)[0], source.features(image.image_id, store)
+    own = maps(features, head)
+    rows = atlas.trust.measure(
+        own,
+        inside=inside[0],
+        lesions=covered,
+        coverage=seen.coverage,
+        sums=cell_sums(features, head),
+        head=head,
+        scale=scale,
+        window=window,
+        seed=seed,
+    )
+    pixels = prepare(image.image_id, photograph, size=source.trunk.size, preparation=source.preparation).pixels[None]
+    whole = windows_inside(inside, window)[0]
+    found: dict[str, list[list[tuple[float, float]]]] = {method: [] for method in METHODS}
+    for turn, trunk in enumerate(scrambled):
+        other_head = scrambled_head(head, seed + turn)
+        others = (
+            maps(features, other_head),
+            maps(FeatureMaps(features.image_ids, trunk.maps(pixels), features.stride), other_head),
+        )
+        for method in METHODS:
+            found[method].append([atlas.trust.likeness(own[method], other[method], whole) for other in others])
+    for method, likeness in found.items():
+        values = np.ma.masked_invalid(np.array(likeness)).mean(axis=0).filled(np.nan)
+        names = (f"{what}_scrambled{how}" for what in ("head", "all") for how in ("", "_absolute"))
+        rows[method] = {**rows[method], **dict(zip(names, values.ravel().tolist(), strict=True))}
+    return rows

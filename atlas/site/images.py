@@ -44,15 +44,16 @@ def retina_png(retina: BoolArray) -> bytes:
     return _png(np.where(picture >= 128, np.uint8(255), np.uint8(0)))
 
 
-def overlay_png(values: FloatArray, limit: float, inside: BoolArray, retina: bytes | None = None) -> bytes:
+def overlay_png(values: FloatArray, limit: float, inside: BoolArray, retina: bytes | None = None, *, window: int = 1) -> bytes:
     """Draw drops as a transparent RGBA PNG of OVERLAY_SIDE pixels a side.
 
     values : float (h, w), signed, in grade units.   limit : the drop drawn strongest, the same for the whole atlas.
     inside : bool (h, w); nothing is drawn over cells outside the retina.
     retina : of `retina_png`; nothing is drawn off it either, where a cell lies on the retina only in part.
+    window : cells a side of what each value stands for; it is drawn in the middle of these cells.
     """
-    drop = _smooth(np.where(inside, values, 0.0), OVERLAY_SIDE)
-    strength = np.clip(np.abs(drop) / limit, 0.0, 1.0) * _smooth(inside, OVERLAY_SIDE)
+    drop = _smooth(np.where(inside, values, 0.0), OVERLAY_SIDE, window)
+    strength = np.clip(np.abs(drop) / limit, 0.0, 1.0) * _smooth(inside, OVERLAY_SIDE, window)
     picture = np.empty((OVERLAY_SIDE, OVERLAY_SIDE, 4), np.uint8)
     picture[..., :3] = np.where(drop[..., None] > 0, RAISED, LOWERED)
     picture[..., 3] = np.rint(255 * _STRONGEST * strength)
@@ -68,15 +69,15 @@ def _png(pixels: ByteArray) -> bytes:
     return buffer.getvalue()
 
 
-def _smooth(values: NDArray[np.generic], side: int) -> NDArray[np.float64]:
-    """Enlarge (h, w) to (side, side). Cell centres keep their value and nothing overshoots, so no sign appears from nowhere."""
+def _smooth(values: NDArray[np.generic], side: int, window: int) -> NDArray[np.float64]:
+    """Enlarge (h, w) to (side, side). Windows keep their value at their centre; nothing overshoots, so no sign is made up."""
     rows, columns = values.shape
-    enlarged: NDArray[np.float64] = _weights(rows, side) @ values.astype(np.float64) @ _weights(columns, side).T
+    enlarged: NDArray[np.float64] = _weights(rows, side, window) @ values.astype(np.float64) @ _weights(columns, side, window).T
     return enlarged
 
 
-def _weights(cells: int, side: int) -> NDArray[np.float64]:
-    position = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
+def _weights(cells: int, side: int, window: int) -> NDArray[np.float64]:
+    position = np.clip((np.arange(side) + 0.5) * (cells + window - 1) / side - window / 2, 0, cells - 1)
     below = np.minimum(position.astype(int), max(cells - 2, 0))
     along = position - below
     eased = along * along * (3 - 2 * along)  # smoothstep: flat at cell centres, monotone between them

@@ -1,5 +1,8 @@
 """Results as data beside the pages: `tables/images.csv`, `patches.csv` and `clusters.csv`.
 
+`trust` is the badge of a photograph's map, see `atlas.trust`; `deletion_gain`, in grade units, how much further the score falls
+without the fifth of the retina that the map marks strongest than without a random fifth.
+
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and disagreement are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
 """
@@ -14,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from atlas.records import Atlas
+from atlas.records import Atlas, Trust
+from atlas.trust import fifth
 
 
 def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None = None) -> None:
@@ -39,9 +43,11 @@ def _number(value: float) -> str:
 
 
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "eye", "patches"]
+    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "eye", "patches", "trust", "deletion_gain"]
     images = {image.image_id: image for image in atlas.dataset.images}
     patches = Counter(atlas.patches.image_ids if atlas.patches else ())
+    trust = atlas.trust
+    found = {} if trust is None else dict(zip(trust.image_ids, zip(trust.badges, _gains(trust), strict=True), strict=True))
     rows = []
     strip = atlas.strip
     for rank, (image_id, severity, disagreement) in enumerate(
@@ -58,11 +64,17 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 int(atlas.scores.out_of_fold),
                 image.eye or "",
                 patches[image_id],
+                *(found.get(image_id) or ("", "")),
             ]
         )
         if names is not None:
             rows[-1].append(names[image_id])
     return header + (["name"] if names is not None else []), rows
+
+
+def _gains(trust: Trust) -> list[str]:
+    """How much further than without a random fifth of the retina the score falls without the marked fifth."""
+    return [_number(fifth(own) - fifth(random)) for own, random in zip(trust.deletion, trust.random, strict=True)]
 
 
 def _patches(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:

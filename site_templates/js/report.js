@@ -16,13 +16,17 @@ for (const plate of document.querySelectorAll(".plate")) {
   outlines?.addEventListener("change", () => boxes.classList.toggle("off", !outlines.checked));
 
   const cells = JSON.parse(plate.dataset.cells);
+  // A value may stand for a window of cells: then there are fewer values than cells, and the nearest window speaks.
+  const span = Number(plate.dataset.window);
+  const place = (share, values) =>
+    Math.min(values - 1, Math.max(0, Math.floor(share * (values + span - 1) - (span - 1) / 2)));
   const readout = plate.querySelector(".readout");
   const resting = readout.value;
   const mat = plate.querySelector(".mat");
   mat.addEventListener("pointermove", (event) => {
     const area = mat.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - area.top) / area.height) * cells.length);
-    const column = Math.floor(((event.clientX - area.left) / area.width) * cells[0].length);
+    const row = place((event.clientY - area.top) / area.height, cells.length);
+    const column = place((event.clientX - area.left) / area.width, cells[0].length);
     const drop = cells[row]?.[column];
     if (drop == null) readout.value = "Outside the retina.";
     else readout.value = `This place ${drop < 0 ? "lowered" : "raised"} the score by ${Math.abs(drop).toFixed(2)} grades.`;
