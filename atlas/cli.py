@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 int
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from atlas.errors import AtlasError
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, Evaluation
 from atlas.scorer import shipped_scorers
+from atlas.site.figures import measures
 from atlas.store import Store
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation
@@ -430,14 +432,33 @@ def _print_trust(entry: Mapping[str, Any]) -> None:
 
 
 def _print_evaluation(evaluation: Evaluation) -> None:
-    table = Table(box=None, header_style="bold", title=f"Agreement with {evaluation.count:,} human grades", title_justify="left")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for name, value in evaluation.figures.items():
-        table.add_row(name.replace("_", " "), f"{value:.3f}")
+    methods, rows = measures(evaluation)
+    title = f"Agreement with {evaluation.count:,} human grades of {evaluation.patients:,} patients, with 95 % intervals"
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    for method in methods:
+        table.add_column(method, justify="right")
+    for row in rows:
+        table.add_row(row.name.replace("_", " "), *("" if cell is None else _with_interval(*cell) for cell in row.cells))
     _out.print(table)
+    for method, confusion in evaluation.confusions.items():
+        _out.print(f"\n{_READ[method]}: {confusion.skipped:,} of {evaluation.count:,} two or more grades off")
+        grades = [row["grade"] for row in evaluation.by_grade]
+        counts = Table("human grade", *(f"read {grade:g}" for grade in grades), box=None, header_style="bold")
+        for grade, cells in zip(grades, confusion.counts.tolist(), strict=True):
+            counts.add_row(f"{grade:g}", *(f"{cell:,}" for cell in cells))
+        _out.print(counts)
     if evaluation.by_grade:
-        rows = Table(*evaluation.by_grade[0], box=None, header_style="bold")
-        for row in evaluation.by_grade:
-            rows.add_row(*(f"{value:g}" if float(value).is_integer() else f"{value:.2f}" for value in row.values()))
-        _out.print(rows)
+        _out.print("\nScores by human grade")
+        by_grade = Table(*evaluation.by_grade[0], box=None, header_style="bold")
+        for own in evaluation.by_grade:
+            by_grade.add_row(*(f"{value:g}" if float(value).is_integer() else f"{value:.2f}" for value in own.values()))
+        _out.print(by_grade)
+
+
+_READ = {"nearest": "Score rounded", "ranges": "Score by stage ranges", "classifier": "Classifier"}
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} ({low:.2f}, {high:.2f})"

@@ -206,7 +206,8 @@ def test_a_scale_of_four_grades_is_taken_from_the_dataset(make: Callable[..., Ma
     ("drawing", "gone", "sentence"),
     [
         ({"graded": False}, [], "without human grades"),
-        ({"patches": False}, ["map.html", "clusters.html", "js/plotly.min.js", "data/map.js"], "no salient patches"),
+        ({"patches": False}, ["map.html", "clusters.html", "data/map.js"], "no salient patches"),
+        ({"patches": False, "graded": False}, ["map.html", "js/plotly.min.js", "tables/evaluation.csv"], "without human grades"),
         ({"clustered": False}, ["clusters.html"], "not clustered"),
     ],
 )

@@ -439,7 +439,7 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
         )
     ticks = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1]}
     layout = _layout(
-        height=250, xaxis=_axis("false alarms", **ticks), yaxis=_axis("found", **ticks), annotations=notes, hovermode="closest"
+        height=230, xaxis=_axis("false alarms", **ticks), yaxis=_axis("found", **ticks), annotations=notes, hovermode="closest"
     )
     areas = ", ".join(f"{roc.method} {roc.auc:.2f}" for roc in rocs)
     return Panel(title, f"ROC curves of {title} against all others; areas: {areas}", {"data": data, "layout": layout})
@@ -472,6 +472,7 @@ def _calibration(evaluation: Evaluation, scale: Scale) -> Figure | None:
             "line": {"color": "--accent", "width": 1},
             "marker": {
                 "color": "--accent",
+                "opacity": 1,
                 "size": [round(7 + 11 * math.sqrt(one.count / most), 2) for one in bins],
                 "line": {"color": "--paper", "width": 1},
             },

@@ -1,23 +1,27 @@
-"""Results as data beside the pages: `tables/images.csv`, `patches.csv` and `clusters.csv`.
+"""Results as data beside the pages: `tables/images.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
 
 `trust` is the badge of a photograph's map, see `atlas.trust`; `deletion_gain`, in grade units, how much further the score falls
 without the fifth of the retina that the map marks strongest than without a random fifth.
 
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and disagreement are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
+
+`evaluation.csv` has one number a row: `cohort` is `atlas` or, for the scorer's own test split, `scorer`; `low` and `high` end the
+95 % interval; `count` is how many photographs stand behind it. A confusion cell's value is its share of the human grade's row.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from atlas.records import Atlas, Trust
+from atlas.records import Atlas, Evaluation, Interval, Trust
+from atlas.site.figures import base_name
 from atlas.trust import fifth
 
 
@@ -29,6 +33,10 @@ def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None 
         _write(folder / "patches.csv", *_patches(atlas))
     if atlas.clusters is not None:
         _write(folder / "clusters.csv", *_clusters(atlas))
+    cohorts = {"atlas": atlas.evaluation, "scorer": atlas.scorer_evaluation}
+    if found := {cohort: evaluation for cohort, evaluation in cohorts.items() if evaluation is not None}:
+        header = ["cohort", "figure", "method", "grade", "value", "low", "high", "count"]
+        _write(folder / "evaluation.csv", header, ([cohort, *row] for cohort, one in found.items() for row in _evaluation(one)))
 
 
 def _write(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -116,3 +124,43 @@ def _clusters(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         images = len({image_of[patch_id] for patch_id in members})
         rows.append([label + 1, len(members), images, _number(drop), *(grades[grade] for grade in scale.grades), grades[None]])
     return header, rows
+
+
+def _evaluation(evaluation: Evaluation) -> Iterator[list[Any]]:
+    """Yield figure, method, grade, value, low, high and count."""
+
+    def row(figure: str, method: str, grade: float | None, value: float, interval: Interval | None, count: int) -> list[Any]:
+        ends = ["", ""] if interval is None else [_number(end) for end in interval]
+        return [figure, method, "" if grade is None else f"{grade:g}", _number(value), *ends, count]
+
+    total = evaluation.count
+    for name, value in evaluation.figures.items():
+        figure, ending = base_name(name)
+        rounded = figure in ("quadratic_kappa", "accuracy", "skipped")
+        method = ending.lstrip("_") or ("nearest" if rounded else "score")
+        yield row(figure, method, None, value, evaluation.intervals.get(name), total)
+    grades = [int(one["grade"]) for one in evaluation.by_grade]
+    for method, confusion in evaluation.confusions.items():
+        yield row("skipped_photographs", method, None, confusion.skipped, None, total)
+        for grade, counts in zip(grades, confusion.counts, strict=True):
+            for read, count in zip(grades, counts.tolist(), strict=True):
+                share = count / counts.sum() if counts.sum() else float("nan")
+                yield row(f"read_as_{read}", method, grade, share, None, count)
+    for roc in evaluation.rocs:
+        if roc.grade is not None:
+            yield row("auc_one_vs_all", roc.method, roc.grade, roc.auc, roc.interval, total)
+    for one in evaluation.by_grade:
+        for name in (name for name in one if name not in ("grade", "count")):
+            yield row(name, "score", one["grade"], one[name], None, int(one["count"]))
+    for step in evaluation.calibration:
+        place = f"{step.low:g}_to_{step.high:g}"
+        yield row(f"calibration_mean_score_{place}", "score", None, step.mean_score, None, step.count)
+        yield row(f"calibration_mean_grade_{place}", "score", None, step.mean_grade, step.interval, step.count)
+    for label in evaluation.labels:
+        yield row("label_share_before", "training", label.grade, label.before, None, label.count)
+        yield row("label_share_after", "training", label.grade, label.after, None, label.count)
+    if evaluation.reading is not None:
+        for grade, cut in zip(grades[1:], evaluation.reading.cuts, strict=True):
+            yield row("stage_from", "ranges", grade, cut, None, total)
+        if evaluation.reading.threshold is not None:
+            yield row("referable_from", "score", None, evaluation.reading.threshold, None, total)

@@ -1,0 +1,185 @@
+"""Figures of an evaluation: what Plotly is told to draw, what stands beside it, and the table of all its numbers."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from drawn_atlas import drawn_atlas
+
+from atlas.evaluation import evaluate, fit_reading, label_distribution
+from atlas.records import Evaluation, Scale
+from atlas.site.figures import Figure, base_name, figures, measures
+from atlas.site.pages import FIGURES, severity_colours
+from atlas.site.render import render_site
+from atlas.site.tables import write_tables
+
+FIVE = Scale()
+FOUR = Scale(1, ("clear", "<b>hazy</b>", "cloudy & dim", "opaque</script>"), None, "cataract")
+
+
+def measured(scale: Scale = FIVE, *, whole: bool = True, count: int = 300) -> Evaluation:
+    """Scores that follow the grades with some noise; with a classifier, a reading and labels where `whole`."""
+    rng = np.random.default_rng(3)
+    grades = rng.integers(scale.lowest, scale.highest + 1, count)
+    severity = np.clip(grades + rng.normal(0, 0.7, count), scale.lowest, scale.highest)
+    if not whole:
+        return evaluate(severity, grades, scale)
+    probabilities = rng.dirichlet(np.ones(len(scale.grades)), count) / 2 + np.eye(len(scale.grades))[grades - scale.lowest] / 2
+    return evaluate(
+        severity,
+        grades,
+        scale,
+        [f"p{k // 2}" for k in range(count)],
+        probabilities=probabilities,
+        reading=fit_reading(severity, grades, scale),
+        labels=label_distribution(grades, rng.uniform(0, 1, count), scale),
+    )
+
+
+def drawn(evaluation: Evaluation, scale: Scale = FIVE) -> dict[str, Figure]:
+    return {figure.name: figure for figure in figures(evaluation, scale, severity_colours(len(scale.grades)))}
+
+
+def spec(panel: Any, colour: str = "#123456") -> dict[str, Any]:
+    """Read a panel's JSON as the page's script does, each theme colour replaced."""
+    found: dict[str, Any] = json.loads(
+        str(panel.json),
+        object_hook=lambda node: {k: colour if isinstance(v, str) and v.startswith("--") else v for k, v in node.items()},
+    )
+    for trace in found["data"]:
+        if "colorscale" in trace:
+            trace["colorscale"] = [[0, "#ffffff"], [1, colour]]
+    return found
+
+
+@pytest.mark.parametrize("scale", [FIVE, FOUR], ids=["five", "four"])
+def test_plotly_knows_every_property(scale: Scale) -> None:
+    """`graph_objects` refuses unknown properties and values, which plotly.js would pass over in silence."""
+    found = drawn(measured(scale), scale)
+    assert list(found) == ["labels", "results", "ranges", "roc", "calibration"]
+    for figure in found.values():
+        for panel in figure.panels:
+            assert go.Figure(spec(panel)).data
+
+
+@pytest.mark.parametrize("scale", [FIVE, FOUR], ids=["five", "four"])
+def test_each_figure_has_one_sentence_to_read_it_by_and_its_numbers(scale: Scale) -> None:
+    for figure in drawn(measured(scale), scale).values():
+        assert figure.caption.endswith(".")
+        assert ". " not in figure.caption
+        assert figure.tables
+        for table in figure.tables:
+            assert table.rows
+            assert {len(row) for row in table.rows} == {len(table.columns)}
+        for panel in figure.panels:
+            assert panel.label
+
+
+def test_what_was_not_measured_is_not_drawn() -> None:
+    bare = drawn(measured(whole=False))
+    assert list(bare) == ["results", "ranges", "roc", "calibration"]
+    assert len(bare["results"].panels) == 1
+    assert "classifier" not in " ".join(figure.caption for figure in bare.values())
+    assert list(drawn(evaluate([1.0], [1], FIVE))) == ["calibration"]
+    assert drawn(evaluate([], [], FIVE)) == {}
+    old = Evaluation({"spearman": 0.5}, ({"grade": 0.0, "count": 1.0},), 1)
+    assert drawn(old) == {}
+
+
+def test_a_confusion_matrix_shows_the_counts_and_frames_skipped_stages() -> None:
+    # One grade 0 read 0, one grade 0 read 2, two grade 3 read 2: of the three cells one is two grades off.
+    evaluation = evaluate([0.1, 2.0, 2.2, 1.9], [0, 0, 3, 3], FIVE, probabilities=np.eye(5)[[0, 2, 2, 2]])
+    (panel, *_) = drawn(evaluation)["results"].panels
+    heat, layout = spec(panel)["data"][0], spec(panel)["layout"]
+    assert heat["text"][0] == ["1", "", "1", "", ""]
+    assert heat["text"][3] == ["", "", "2", "", ""]
+    assert heat["z"][3] == [0, 0, 100, 0, 0]
+    assert heat["z"][1] == [0] * 5
+    (frame,) = layout["shapes"]
+    assert (frame["x0"] + frame["x1"], frame["y0"] + frame["y1"]) == (4, 0)
+    assert "1 of them two or more grades off" in panel.label
+
+
+def test_names_cannot_leave_the_script_or_become_markup() -> None:
+    for figure in drawn(measured(FOUR), FOUR).values():
+        for panel in figure.panels:
+            assert "<" not in panel.json
+            labels = json.dumps(spec(panel), ensure_ascii=False)
+            assert "<b>" not in labels
+            assert "</script>" not in labels
+    rows = drawn(measured(FOUR), FOUR)["calibration"].tables[0].rows
+    assert rows
+    names = [row[0] for row in drawn(measured(FOUR), FOUR)["labels"].tables[0].rows]
+    assert names[1] == "2 <b>hazy</b>"  # escaped by the template, where it stands as text
+
+
+def test_the_same_evaluation_gives_the_same_drawing() -> None:
+    first, again = ([str(panel.json) for figure in drawn(measured()).values() for panel in figure.panels] for _ in range(2))
+    assert first == again
+
+
+def test_each_figure_of_an_evaluation_has_its_meaning_and_its_cell() -> None:
+    evaluation = measured()
+    methods, rows = measures(evaluation)
+    assert methods == ("score", "score by stage ranges", "classifier")
+    assert {row.name for row in rows} == set(FIGURES)
+    cells = {cell for row in rows for cell in row.cells if cell is not None}
+    assert {value for value, _ in cells} == set(evaluation.figures.values())
+    assert measures(measured(whole=False))[0] == ("score", "score by stage ranges")
+    assert base_name("quadratic_kappa_ranges") == ("quadratic_kappa", "_ranges")
+    assert base_name("auc_referable") == ("auc_referable", "")
+
+
+def test_the_methods_page_shows_the_cohort_and_the_scorers_own_test(tmp_path: Path) -> None:
+    atlas = dataclasses.replace(drawn_atlas(tmp_path / "pictures", count=40), scorer_evaluation=measured())
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = (tmp_path / "out" / "methods.html").read_text("utf-8")
+    assert (tmp_path / "out" / "js" / "plotly.min.js").is_file()
+    for prefix, names in (("agreement", ("results", "calibration")), ("scorer-test", ("labels", "results", "roc"))):
+        for name in names:
+            assert f'id="{prefix}-{name}"' in page
+    assert 'id="agreement-labels"' not in page
+    assert "of 150 patients it never learned from" in page
+    assert "fitted on one half of the patients and judged on the other" in page
+    assert "fitted on training scores" in page
+    value = measured().figures["quadratic_kappa_classifier"]
+    assert f"{value:.3f}" in page
+
+
+def test_the_table_holds_every_number(tmp_path: Path) -> None:
+    evaluation = measured()
+    atlas = dataclasses.replace(drawn_atlas(tmp_path / "pictures"), scorer_evaluation=evaluation)
+    write_tables(atlas, tmp_path / "tables")
+    with (tmp_path / "tables" / "evaluation.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["cohort"] for row in rows} == {"atlas", "scorer"}
+    assert len({(row["cohort"], row["figure"], row["method"], row["grade"]) for row in rows}) == len(rows)
+    found = {(row["figure"], row["method"], row["grade"]): row for row in rows if row["cohort"] == "scorer"}
+    kappa = found["quadratic_kappa", "ranges", ""]
+    assert float(kappa["value"]) == pytest.approx(evaluation.figures["quadratic_kappa_ranges"], abs=1e-4)
+    ends = tuple(float(kappa[end]) for end in ("low", "high"))
+    assert ends == pytest.approx(evaluation.intervals["quadratic_kappa_ranges"], abs=1e-4)
+    for method, confusion in evaluation.confusions.items():
+        cells = [[int(found[f"read_as_{j}", method, str(i)]["count"]) for j in FIVE.grades] for i in FIVE.grades]
+        assert cells == confusion.counts.tolist()
+        assert float(found["skipped_photographs", method, ""]["value"]) == confusion.skipped
+    for roc in evaluation.rocs:
+        if roc.grade is not None:
+            assert float(found["auc_one_vs_all", roc.method, str(roc.grade)]["value"]) == pytest.approx(roc.auc, abs=1e-4)
+    for step in evaluation.calibration:
+        row = found[f"calibration_mean_grade_{step.low:g}_to_{step.high:g}", "score", ""]
+        assert (int(row["count"]), float(row["value"])) == (step.count, pytest.approx(step.mean_grade, abs=1e-4))
+    for label in evaluation.labels:
+        assert float(found["label_share_after", "training", str(label.grade)]["value"]) == pytest.approx(label.after, abs=1e-4)
+    assert float(found["sd", "score", "2"]["value"]) == pytest.approx(evaluation.by_grade[2]["sd"], abs=1e-4)
+    bare = [row for row in rows if row["cohort"] == "atlas" and row["method"] == "classifier"]
+    assert bare == []
+    assert all(row["value"] == "" or math.isfinite(float(row["value"])) for row in rows)
