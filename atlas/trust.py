@@ -269,30 +269,37 @@ def fifth(curve: FloatArray) -> float:
 
 
 def scrambled_head(head: Head, seed: int) -> Head:
-    """Return the head with its weights permuted among channels and hidden units: the same values, nothing learned.
+    """Return the head with its weights permuted among channels and hidden units, and their signs drawn: nothing learned is left.
 
     A weight moves with its whole grid of cells, so that a head that weighs all cells alike still does: noise from cell to cell
-    would tell two maps apart too easily.
+    would tell two maps apart too easily. Without new signs a mean below zero would put all hidden units to rest for good.
     """
     rng = np.random.default_rng(seed)
-    grids = head.hidden_weight.reshape(-1, *head.shape)
+    grids = rng.permutation(head.hidden_weight.reshape(-1, *head.shape)) * _signs(rng, (head.hidden_weight[..., 0, 0].size, 1, 1))
     return Head(
-        rng.permutation(grids).reshape(head.hidden_weight.shape),
+        grids.reshape(head.hidden_weight.shape),
         rng.permutation(head.hidden_bias),
-        rng.permutation(head.output_weight),
+        rng.permutation(head.output_weight) * _signs(rng, head.output_weight.shape),
         head.output_bias,
     )
 
 
 def scrambled_trunk(trunk: Trunk, seed: int) -> Trunk:
-    """Return the trunk with the entries of each of its weights permuted; the trunk itself stays as it is."""
+    """Return the trunk with the entries of each of its weights permuted, and signs drawn for all but biases and normalisation.
+
+    The trunk that is given stays as it is.
+    """
     rng = np.random.default_rng(seed)
     module = copy.deepcopy(trunk.module)
     with torch.no_grad():
         for tensor in module.state_dict().values():
-            order = torch.from_numpy(rng.permutation(tensor.numel())).to(tensor.device)
-            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+            entries = rng.permutation(tensor.cpu().numpy().ravel()).reshape(tensor.shape)
+            tensor.copy_(torch.from_numpy(entries * _signs(rng, entries.shape) if entries.ndim >= 2 else entries))
     return replace(trunk, module=module, sha256=hashlib.sha256(f"{trunk.sha256} scrambled by {seed}".encode()).hexdigest())
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    return rng.choice(np.array([-1, 1], np.float32), shape)
 
 
 def likeness(values: FloatArray, other: FloatArray, inside: BoolArray) -> tuple[float, float]:

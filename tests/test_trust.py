@@ -284,10 +284,20 @@ def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
     scrambled, again = trust.scrambled_head(head, 1), trust.scrambled_head(head, 1)
     assert (scrambled.hidden_weight == again.hidden_weight).all()
     assert (scrambled.hidden_weight != head.hidden_weight).any()
-    for name in ("hidden_bias", "output_weight"):
-        assert sorted(getattr(scrambled, name)) == sorted(getattr(head, name))
-    grids = {tuple(cells.ravel()) for cells in head.hidden_weight.reshape(-1, 2, 3)}
-    assert {tuple(cells.ravel()) for cells in scrambled.hidden_weight.reshape(-1, 2, 3)} == grids
+    assert sorted(scrambled.hidden_bias) == sorted(head.hidden_bias)
+    assert sorted(abs(scrambled.output_weight)) == sorted(abs(head.output_weight))
+    grids = {tuple(sign * cells.ravel()) for cells in head.hidden_weight.reshape(-1, 2, 3) for sign in (-1, 1)}
+    moved = {tuple(cells.ravel()) for cells in scrambled.hidden_weight.reshape(-1, 2, 3)}
+    assert len(moved) == 20
+    assert moved < grids
+
+
+def test_a_scrambled_head_of_negative_weights_is_not_put_to_rest() -> None:
+    head = Head(np.full((8, 5, 2, 3), -0.1, np.float32), np.zeros(8, np.float32), np.ones(8, np.float32), 0.0)
+    maps = np.random.default_rng(0).random((5, 2, 3)).astype(np.float32)
+    z = np.einsum("kchw,chw->k", trust.scrambled_head(head, 0).hidden_weight, maps)
+    assert (np.einsum("kchw,chw->k", head.hidden_weight, maps) < 0).all()
+    assert (z > 0).any()
 
 
 def test_a_scrambled_trunk_sees_otherwise_and_leaves_the_trunk_as_it_was() -> None:
@@ -300,7 +310,8 @@ def test_a_scrambled_trunk_sees_otherwise_and_leaves_the_trunk_as_it_was() -> No
     assert (scrambled.maps(pixels) == trust.scrambled_trunk(trunk, 5).maps(pixels)).all()
     assert scrambled.sha256 != trunk.sha256
     own, other = trunk.state_dict(), scrambled.state_dict()
-    assert all(other[name].flatten().sort().values.equal(own[name].flatten().sort().values) for name in own)
+    assert all(other[name].abs().flatten().sort().values.equal(own[name].abs().flatten().sort().values) for name in own)
+    assert 0.1 < (scrambled.maps(pixels) > 0).mean() < 0.9
 
 
 def test_likeness_is_of_ranks_inside() -> None:
@@ -395,3 +406,15 @@ def test_patients_not_photographs_are_drawn() -> None:
     assert few is not None
     assert few[2] - few[1] > many[2] - many[1]
     assert few[1:] == [0, 1]
+
+
+def test_the_card_gains_a_section_before_its_limits_and_replaces_it() -> None:
+    rows = {"random": 0.25, "area": 0.1, "height": 4.0, "deletion": 1.0, "insertion": 2.0, "hit": 0.25, "share": 0.2}
+    entry = trust.summarise([{"occlusion": rows, "random": rows}], ["a"], name="drawn eyes", without_lesion=0)
+    card = "# S\n\n## Recipe\n\n- seed: 0\n\n## Limits\n\n- none known\n"
+    once = trust.on_card(card, [entry])
+    assert once.index("seed: 0") < once.index("On drawn eyes: 1 photographs") < once.index("## Limits")
+    assert "| occlusion | 0.25 (0.25 to 0.25) | 1.00" in once
+    assert trust.on_card(once, [entry]) == once
+    assert trust.on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
+    assert trust.on_card("# S\n", [entry]).startswith("# S\n## How far")
