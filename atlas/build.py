@@ -19,14 +19,15 @@ import numpy as np
 
 import atlas.preprocess
 import atlas.synthetic
-from atlas.clusters import cluster
+from atlas.alarms import with_alarms
+from atlas.clusters import cluster, normalised
 from atlas.config import Configuration
 from atlas.dataset import read_dataset, read_files
 from atlas.embedding import embed
 from atlas.engine import run, single_threaded
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.evaluation import evaluate
-from atlas.patches import choose_threshold, salient_windows, windows_inside, with_descriptors
+from atlas.patches import choose_threshold, off_retina, salient_windows, windows_inside, with_descriptors
 from atlas.preprocess import cell_box
 from atlas.progress import Progress, silent
 from atlas.provenance import describe_build, write_run
@@ -288,17 +289,25 @@ def _study(
         looks = _look_all(dataset, source, heads, views, configuration, store, progress)
     scores, maps = _scores(looks, heads), _maps(looks, configuration)
     with clock("patches"):
-        patches, pictures = _describe_all(
+        patches, dark, pictures = _describe_all(
             _select(looks, views, dataset, source, configuration), dataset, source, configuration, store, progress
         )
     clusters = embedding = None
     if len(patches.patch_ids) >= 2:
         with clock("clusters"):
             progress("clusters", 0, 0)
-            clusters = cluster(patches, k=configuration.clusters, seed=configuration.seed)
+            compared = normalised(patches)
+            clusters = with_alarms(
+                cluster(compared, k=configuration.clusters, seed=configuration.seed),
+                patches,
+                off_retina=off_retina(patches, {image_id: seen.coverage for image_id, seen in views.items()}),
+                dark=dark,
+                cameras={image_id: seen.camera for image_id, seen in views.items()},
+                patients={image.image_id: image.patient or image.image_id for image in dataset.images},
+            )
         with clock("layout"):
             progress("layout", 0, 0)
-            embedding = embed(patches, layout=configuration.layout, seed=configuration.seed)
+            embedding = embed(compared, layout=configuration.layout, seed=configuration.seed)
     made = Atlas(
         dataset=dataset,
         scores=scores,
@@ -486,8 +495,8 @@ def _describe_all(
     configuration: Configuration,
     store: Store,
     progress: Progress,
-) -> tuple[Patches, dict[str, Path]]:
-    """Describe the patches image by image; return them with their descriptors, and each one's picture."""
+) -> tuple[Patches, FloatArray, dict[str, Path]]:
+    """Describe the patches image by image; return them with their descriptors, their dark shares, and each one's picture."""
     rows: dict[str, list[int]] = {}
     for row, image_id in enumerate(patches.image_ids):
         rows.setdefault(image_id, []).append(row)
@@ -497,11 +506,13 @@ def _describe_all(
     task = partial(describe, patch_ids=patch_ids, boxes=boxes, source=source, store=store)
     results = run(task, images, stage="patches", workers=configuration.workers, progress=progress)
     descriptors: FloatArray = np.zeros((len(patches.patch_ids), source.trunk.channels), np.float32)
+    dark: FloatArray = np.zeros(len(patches.patch_ids), np.float32)
     pictures: dict[str, Path] = {}
-    for image, (values, folder) in zip(images, results, strict=True):
-        descriptors[rows[image.image_id]] = values
-        pictures |= {patch_id: folder / f"{patch_id}.jpg" for patch_id in patch_ids[image.image_id]}
-    return with_descriptors(patches, descriptors), pictures
+    for image, detail in zip(images, results, strict=True):
+        own = rows[image.image_id]
+        descriptors[own], dark[own] = detail.descriptors, detail.dark
+        pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in patch_ids[image.image_id]}
+    return with_descriptors(patches, descriptors), dark, pictures
 
 
 def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Configuration) -> Evaluation | None:

@@ -77,6 +77,15 @@ def salient_windows(
     )
 
 
+def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArray:
+    """Tell what share of each patch lies off the retina, float32 (m,).   coverage : image_id -> (h, w), share that is retina."""
+    shares = [
+        1 - coverage[image_id][row : row + window, column : column + window].mean()
+        for image_id, (row, column, window) in zip(patches.image_ids, patches.cells.tolist(), strict=True)
+    ]
+    return np.array(shares, np.float32)
+
+
 def with_descriptors(patches: Patches, descriptors: FloatArray) -> Patches:
     """Return the same patches with their deep features, (m, d) in the order of patch_ids."""
     if descriptors.ndim != 2 or len(descriptors) != len(patches.patch_ids):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atlas.alarms import summary
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance
 from atlas.sources import Heads, ScoringSource
 from atlas.store import digest
@@ -70,7 +71,7 @@ def describe_build(
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,
         card=source.card,
-        notes=_notes(dataset, heads, patches, settings["drop_threshold"], synthetic),
+        notes=_notes(dataset, heads, patches, clusters, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
         trust=() if source.scorer is None else source.scorer.trust,
     )
@@ -90,6 +91,7 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     counts["ungraded"] = sum(image.grade is None for image in dataset.images)
     counts["patches"] = len(patches.patch_ids)
     counts["clusters"] = 0 if clusters is None else len(clusters.centroids)
+    counts["clusters with alarms"] = 0 if clusters is None else sum(bool(alarms) for alarms in clusters.alarms)
     counts["rows without file"] = len(report.rows_without_file)
     counts["files without row"] = len(report.files_without_row)
     counts["grades off the scale"] = len(report.grades_off_scale)
@@ -99,7 +101,9 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     return counts
 
 
-def _notes(dataset: Dataset, heads: Heads, patches: Patches, wished: float, synthetic: bool) -> tuple[str, ...]:
+def _notes(
+    dataset: Dataset, heads: Heads, patches: Patches, clusters: Clusters | None, wished: float, synthetic: bool
+) -> tuple[str, ...]:
     notes = []
     if not dataset.graded:
         notes.append("The photographs have no human grades: agreement, grade shares and disagreement are left out.")
@@ -120,4 +124,6 @@ def _notes(dataset: Dataset, heads: Heads, patches: Patches, wished: float, synt
         )
     if len(patches.patch_ids) < 2:
         notes.append("Fewer than two salient windows were found: the patch map and the clusters are left out.")
+    if clusters is not None:
+        notes += summary(clusters)
     return tuple(notes)

@@ -304,14 +304,28 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A cluster may tell of something other than the disease.
+
+    kind : a key of `alarms.ALARMS`.   share : the part of the cluster that it rests on, 0..1.   usual : the same of the cohort.
+    """
+
+    kind: str
+    share: float
+    usual: float
+
+
+@dataclass(frozen=True)
 class Clusters:
     """labels : int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
-    distances : float32 (m,), each patch to its own centroid (small = typical)."""
+    distances : float32 (m,), each patch to its own centroid (small = typical), both in the space of `clusters.normalised`.
+    alarms : of each cluster; empty where none were looked for."""
 
     patch_ids: tuple[str, ...]
     labels: IntArray
     centroids: FloatArray
     distances: FloatArray
+    alarms: tuple[tuple[Alarm, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+import atlas.alarms
 import atlas.gradcam
 import atlas.occlusion
 import atlas.preprocess
@@ -24,9 +25,10 @@ import atlas.saliency
 import atlas.scorer
 import atlas.site.images
 import atlas.trust
+from atlas.alarms import Camera, camera_of, dark_share
 from atlas.errors import UnreadableImageError
 from atlas.patches import windows_inside
-from atlas.preprocess import cell_coverage, crop, prepare, prepared_at_source, read_photograph
+from atlas.preprocess import SURROUND, cell_coverage, crop, prepare, prepared_at_source, read_photograph
 from atlas.records import BoolArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Scale
 from atlas.saliency import METHODS, inside_cells, saliency_maps
 from atlas.scorer import cell_sums, classify, severity
@@ -40,6 +42,9 @@ PLATE_SIDE = 1024
 """Longest side of a photograph in the site, in pixels."""
 THUMBNAIL_SIDE = 160
 PATCH_SIDE = 128
+PATCH_MARGIN = 0.25
+"""How much of the surroundings a patch is described with, on each side, in widths of the patch: a lesion that its edge cuts is
+seen whole, at a scale nearer to that of the photographs the trunk learned from (measured by benchmarks/clusters.py)."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,14 @@ class View:
     """A photograph as the site shows it.
 
     folder : where its pictures lie in the store.   coverage : float32 (h, w), share of each cell that is retina.
-    fault : why it cannot be read, or None.
+    camera : what its format says of its camera.   fault : why it cannot be read, or None.
     """
 
     image_id: str
     folder: Path
     frame: Frame = field(default_factory=lambda: Frame(0, 0, 0))
     coverage: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    camera: Camera | None = None
     fault: str | None = None
 
 
@@ -68,7 +74,12 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
         (folder / "photograph.jpg").write_bytes(encode_jpeg(plate))
         (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(plate, THUMBNAIL_SIDE)))
         (folder / "retina.png").write_bytes(retina_png(prepared().retina))
-        save_file({"frame": np.array([frame.top, frame.left, frame.side])}, folder / "frame.safetensors")
+        camera = camera_of(decoded(), frame, prepared().retina)
+        facts = {
+            "frame": np.array([frame.top, frame.left, frame.side]),
+            "camera": np.array([camera.height, camera.width, *camera.cut, camera.surround]),
+        }
+        save_file(facts, folder / "frame.safetensors")
 
     def run_trunk() -> dict[str, FloatArray]:
         return {
@@ -76,14 +87,17 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
             "coverage": cell_coverage(prepared().retina, source.trunk.shape),
         }
 
-    drawn_by = source_digest(atlas.preprocess, atlas.site.images)
+    drawn_by = source_digest(atlas.preprocess, atlas.site.images, atlas.alarms)
     try:
         folder = store.keep("pictures", [image.image_id, PLATE_SIDE, THUMBNAIL_SIDE, source.trunk.size, drawn_by], draw)
         maps = store.keep_arrays("maps", source.input_parts(image.image_id), run_trunk)
     except UnreadableImageError as error:
         return View(image.image_id, image.path, fault=error.message)
-    top, left, side = (int(value) for value in load_file(folder / "frame.safetensors")["frame"])
-    return View(image.image_id, folder, Frame(top, left, side), maps["coverage"])
+    facts = load_file(folder / "frame.safetensors")
+    top, left, side = (int(value) for value in facts["frame"])
+    height, width, *cut, surround = facts["camera"].tolist()
+    camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
+    return View(image.image_id, folder, Frame(top, left, side), maps["coverage"], camera)
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,18 @@ def look(
     return Look(image.image_id, float(made["severity"][0]), **{name: made[name] for name in names})
 
 
+@dataclass(frozen=True)
+class Detail:
+    """An image's patches in detail, in the order asked for.
+
+    descriptors : float32 (m, d).   dark : float32 (m,), see `alarms.dark_share`.   folder : of their pictures, `<patch_id>.jpg`.
+    """
+
+    descriptors: FloatArray
+    dark: FloatArray
+    folder: Path
+
+
 def describe(
     image: GradedImage,
     *,
@@ -147,8 +173,8 @@ def describe(
     boxes: Mapping[str, IntArray],
     source: ScoringSource,
     store: Store,
-) -> tuple[FloatArray, Path]:
-    """Cut an image's patches out in detail; return their descriptors (m, d) and the folder of their pictures, `<patch_id>.jpg`.
+) -> Detail:
+    """Cut an image's patches out in detail, draw them, and describe each by the trunk's mean maps of it and its surroundings.
 
     patch_ids, boxes : by image_id, in the same order; boxes int64 (m, 4) in source pixels.
     """
@@ -158,19 +184,27 @@ def describe(
         decoded = read_photograph(image.path)
         pixels, plate, frame = prepared_at_source(decoded, preparation=source.preparation, longest=PLATE_SIDE)
         ratio = len(pixels) / frame.side  # the plate may be smaller than the source
-        descriptors = []
+        reach = len(pixels)  # as far as any margin goes
+        pixels = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), constant_values=SURROUND)
+        descriptors, dark = [], []
         for patch_id, box in zip(own_ids, own_boxes, strict=True):
             top, left, bottom, right = ((box - [frame.top, frame.left, frame.top, frame.left]) * ratio).tolist()
             # Rounded edges can leave a box a pixel off the square that a trunk takes.
             place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
-            descriptors.append(source.trunk.describe(crop(pixels, place, side=source.trunk.size)[None])[0])
-            (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(crop(plate, place, side=PATCH_SIDE)))
-        save_file({"descriptors": np.stack(descriptors)}, folder / "descriptors.safetensors")
+            margin = round(PATCH_MARGIN * place.side)
+            wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)
+            descriptors.append(source.trunk.describe(crop(pixels, wide, side=source.trunk.size)[None])[0])
+            picture = crop(plate, place, side=PATCH_SIDE)
+            dark.append(dark_share(picture))
+            (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
+        save_file({"descriptors": np.stack(descriptors), "dark": np.array(dark, np.float32)}, folder / "descriptors.safetensors")
 
-    made_by = source_digest(atlas.site.images, atlas.records)
-    parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), PLATE_SIDE, PATCH_SIDE, made_by]
+    made_by = source_digest(atlas.site.images, atlas.records, atlas.alarms)
+    sizes = [PLATE_SIDE, PATCH_SIDE, PATCH_MARGIN]
+    parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), *sizes, made_by]
     folder = store.keep("patches", parts, cut)
-    return load_file(folder / "descriptors.safetensors")["descriptors"], folder
+    made = load_file(folder / "descriptors.safetensors")
+    return Detail(made["descriptors"], made["dark"], folder)
 
 
 def measure(

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import v_measure_score
 from threadpoolctl import threadpool_limits
 
-from atlas.clusters import cluster, grade_shares, typical
+from atlas.clusters import cluster, grade_shares, normalised, typical
 from atlas.records import DIABETIC_RETINOPATHY, Patches, Scale
 
 
@@ -144,3 +144,36 @@ def test_typical_patches_are_the_closest_members() -> None:
         assert near == sorted(near)
         assert near[-1] <= min(distance[p] for p in found.patch_ids if label[p] == wanted and p not in chosen)
         assert set(typical(found, wanted, 999)) == {p for p in found.patch_ids if label[p] == wanted}
+
+
+def test_normalised_channels_have_mean_zero_and_deviation_one() -> None:
+    descriptors = np.abs(blobs((30, 20))[0]) * np.logspace(-3, 3, 16)
+    made = normalised(make(descriptors))
+    np.testing.assert_allclose(made.descriptors.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(made.descriptors.std(axis=0), 1, atol=1e-5)
+
+
+def test_normalisation_takes_a_signed_root_and_keeps_the_order() -> None:
+    made = normalised(make(np.array([[-4.0], [-1], [0], [1], [9]]))).descriptors[:, 0]
+    steps = np.diff(made)
+    np.testing.assert_allclose(steps / steps[0], [1, 1, 1, 2], rtol=1e-5)  # roots -2, -1, 0, 1, 3
+
+
+def test_what_never_changes_is_nothing_to_compare() -> None:
+    made = normalised(make(np.array([[0.3, 1.0, 0], [0.3, 2, 0], [0.3, 4, 0]]))).descriptors
+    assert not made[:, [0, 2]].any()
+    assert made[:, 1].any()
+
+
+@pytest.mark.parametrize("m", [0, 1])
+def test_patches_too_few_to_standardise_stay_finite(m: int) -> None:
+    made = normalised(make(np.ones((m, 4))))
+    assert made.descriptors.shape == (m, 4)
+    assert not made.descriptors.any()
+
+
+def test_a_loud_channel_does_not_hide_what_the_others_tell() -> None:
+    descriptors, truth = blobs((60, 60))
+    loud = np.column_stack([descriptors, np.random.default_rng(0).permutation(np.linspace(0, 1000, 120))])
+    assert v_measure_score(truth, cluster(make(loud), k=2).labels) < 0.2
+    assert v_measure_score(truth, cluster(normalised(make(loud)), k=2).labels) > 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlas.patches import choose_threshold, salient_windows, windows_inside, with_descriptors
+from atlas.patches import choose_threshold, off_retina, salient_windows, windows_inside, with_descriptors
 from atlas.records import Frame, Patches
 
 IDS = ("c" * 16, "a" * 16, "b" * 16)
@@ -133,3 +133,13 @@ def test_a_low_quantile_stops_above_zero() -> None:
 def test_without_a_retina_the_wish_stands() -> None:
     drops, inside = retinal_drops()
     assert choose_threshold(drops, np.zeros_like(inside), threshold=0.4, fewest=1, quantile=0.9) == (0.4, None)
+
+
+def test_the_share_off_the_retina_is_that_of_a_patchs_cells() -> None:
+    _, _, patches = draw()
+    coverage = {image_id: np.random.default_rng(i).random((6, 6)).astype(np.float32) for i, image_id in enumerate(IDS)}
+    shares = off_retina(patches, coverage)
+    assert shares.dtype == np.float32
+    for share, image_id, (row, column, _) in zip(shares, patches.image_ids, patches.cells.tolist(), strict=True):
+        cells = [coverage[image_id][row + i, column + j] for i in (0, 1) for j in (0, 1)]
+        assert share == pytest.approx(1 - sum(cells) / 4, abs=1e-6)

@@ -13,8 +13,9 @@ import numpy as np
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+from atlas.alarms import ALARMS, sentence
 from atlas.embedding import LAYOUTS
-from atlas.records import Atlas, Evaluation, Frame
+from atlas.records import Alarm, Atlas, Evaluation, Frame
 from atlas.site.figures import figures, measures
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.strip import flagged, neighbours
@@ -143,6 +144,7 @@ class ClusterView:
     shares: tuple[float, ...]
     median_drop: float
     summary: str
+    alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
 
     @property
     def page(self) -> str:
@@ -252,9 +254,12 @@ class Book:
         for patch, label, distance in zip(found.patch_ids, found.labels.tolist(), found.distances.tolist(), strict=True):
             if patch in self.patches:
                 members.setdefault(label + 1, []).append((distance, patch))
-        return tuple(self._cluster(n, [self.patches[p] for _, p in sorted(members[n])]) for n in sorted(members))
+        return tuple(
+            self._cluster(n, [self.patches[p] for _, p in sorted(members[n])], found.alarms[n - 1] if found.alarms else ())
+            for n in sorted(members)
+        )
 
-    def _cluster(self, number: int, patches: Sequence[PatchView]) -> ClusterView:
+    def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
         of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
         graded = sum(of_grade)
@@ -267,6 +272,7 @@ class Book:
             shares=shares,
             median_drop=float(np.median([patch.drop for patch in patches])),
             summary=_tendency(self.grades, shares, graded),
+            alarms=tuple((ALARMS[alarm.kind].title, sentence(alarm)) for alarm in alarms),
         )
 
     @cached_property

@@ -115,6 +115,7 @@ def _clusters(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         "mean_drop",
         *(f"patches_grade_{grade}" for grade in scale.grades),
         "patches_ungraded",
+        "alarms",
     ]
     rows = []
     for label in range(len(clusters.centroids)):
@@ -123,6 +124,7 @@ def _clusters(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         drop = float(np.mean([drop_of[patch_id] for patch_id in members])) if members else float("nan")
         images = len({image_of[patch_id] for patch_id in members})
         rows.append([label + 1, len(members), images, _number(drop), *(grades[grade] for grade in scale.grades), grades[None]])
+        rows[-1].append("; ".join(alarm.kind for alarm in clusters.alarms[label]) if clusters.alarms else "")
     return header, rows
 
 
