@@ -214,6 +214,24 @@ def test_the_map_is_coloured_by_cluster_or_grade(visit: Any, site: tuple[Atlas, 
     assert page.evaluate("document.getElementById('map').data.map((t) => t.marker.color)") == [g.colour for g in book.grades]
 
 
+def test_the_figures_of_agreement_are_drawn_and_follow_theme_and_paper(visit: Any) -> None:
+    page = visit(color_scheme="light").open("methods.html")
+    page.wait_for_selector("html[data-drawn]")
+    panels = page.locator(".panel").count()
+    assert panels >= 5
+    assert page.locator(".plot .xaxislayer-above").count() == panels
+
+    def ink() -> str:
+        return str(page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill"))
+
+    light = ink()
+    page.locator("#theme").click()
+    page.wait_for_function("(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill !== old", arg=light)
+    page.emulate_media(media="print")
+    page.wait_for_function("(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill === old", arg=light)
+    assert not page.locator(".modebar").is_visible()
+
+
 def test_the_strip_is_filtered_by_grade_flag_and_id(visit: Any, site: tuple[Atlas, Path]) -> None:
     atlas, _ = site
     book = Book(atlas)

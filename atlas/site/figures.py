@@ -129,7 +129,7 @@ def _labels(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Fig
     widest = max(max(row.before, row.after) for row in rows)
     layout = _layout(
         height=_FRAME + 30 + _ROW * len(rows),
-        xaxis=_axis("share of the training photographs, %", range=[0, 118 * widest]),
+        xaxis=_axis("share of training labels, %", range=[0, 125 * widest]),
         yaxis=_axis("", type="category", autorange="reversed", showgrid=False),
         bargap=0.25,
         showlegend=True,
@@ -159,15 +159,14 @@ def _results(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Fi
         panels.append(_confusion("Classifier: confusion matrix", found, scale))
         tables.append(_confusion_table("Grades read by the classifier", found, scale))
         caption.append(
-            "On the left each row is a human grade and its cells say how many of its photographs the classifier called what, "
+            "In the matrix each row is a human grade and its cells say how many of its photographs the classifier called what, "
             "with dotted frames where it skipped a stage"
         )
     if evaluation.densities is not None and np.isfinite(evaluation.densities.values).any():
         panels.append(_densities(evaluation, scale, colours))
-        place = "on the right each" if caption else "Each"
         caption.append(
-            f"{place} hill shows which scores the photographs of one human grade got, drawn to its own height, with dashed lines "
-            "where one stage's range ends and the next begins"
+            f"{'each' if caption else 'Each'} hill shows which scores the photographs of one human grade got, drawn to its own "
+            "height, with dashed lines where one stage's range ends and the next begins"
         )
     if not panels:
         return None
@@ -401,7 +400,7 @@ _LINES = {"score": {"color": "--accent", "width": 2.5}, "classifier": {"color": 
 
 
 def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, scale: Scale) -> Panel:
-    title = f"referable ({scale.referable} and above)" if grade is None else _grade(scale, grade)
+    title = f"referable (≥ {scale.referable})" if grade is None else _grade(scale, grade)
     data: list[dict[str, Any]] = [
         {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "line": _CHANCE, "hoverinfo": "skip"}
     ]
