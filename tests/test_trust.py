@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_atlas import drawn_atlas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from atlas import occlusion, trust
+from atlas.build import measure_trust
+from atlas.config import load_configuration
 from atlas.errors import DatasetError
-from atlas.records import DIABETIC_RETINOPATHY, CellSums, Frame, Head, Scale
+from atlas.records import DIABETIC_RETINOPATHY, Atlas, CellSums, Frame, Head, Scale, Trust
+from atlas.resources import models_folder
+from atlas.scorer import load_scorer
+from atlas.site.images import OVERLAY_SIDE, overlay_png
+from atlas.site.render import render_report
+from atlas.site.trust import badge_counts, trust_views
+from atlas.synthetic import write_cohort
 from atlas.trunks import load_trunk, new_module
 
 SHAPE = (3, 3)
@@ -418,3 +430,77 @@ def test_the_card_gains_a_section_before_its_limits_and_replaces_it() -> None:
     assert trust.on_card(once, [entry]) == once
     assert trust.on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
     assert trust.on_card("# S\n", [entry]).startswith("# S\n## How far")
+
+
+# ---- on pages, and from the command -------------------------------------------------------------------------------------------
+
+
+def with_curves(atlas: Atlas, marked: float) -> Atlas:
+    """Give every photograph a score of 3 that loses `marked` without the marked fifth, and a tenth without a random one."""
+    count = len(atlas.scores.image_ids)
+    deletion, random = (np.tile(curve(3.0, fall), (count, 1)) for fall in (marked, 0.1))
+    badge = trust.judge(deletion[0], random[0], atlas.dataset.scale)
+    return replace(atlas, trust=Trust(atlas.scores.image_ids, deletion, deletion, random, (badge.word,) * count))
+
+
+def test_a_report_carries_its_badge_and_figure(tmp_path: Path) -> None:
+    atlas = with_curves(drawn_atlas(tmp_path / "pictures"), 0.75)
+    render_report(atlas, tmp_path / "pictures", atlas.scores.image_ids[0], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "Trust in this map: <strong>clear</strong>" in text
+    assert "the score falls by 0.75 grades, without a random fifth it falls by 0.10 grades." in text
+    assert text.count("<polyline") == 2
+
+
+def test_without_curves_a_report_claims_no_trust(tmp_path: Path) -> None:
+    atlas = drawn_atlas(tmp_path / "pictures")
+    render_report(atlas, tmp_path / "pictures", atlas.scores.image_ids[0], tmp_path / "report.html")
+    assert "Trust in this map" not in (tmp_path / "report.html").read_text()
+    assert trust_views(atlas) == {}
+
+
+def test_the_figure_shows_the_whole_scale(tmp_path: Path) -> None:
+    views = trust_views(with_curves(drawn_atlas(tmp_path), 1.0))
+    view = next(iter(views.values()))
+    points = [tuple(map(float, point.split(","))) for point in view.deletion.split()]
+    assert points[0] == (0, 150 * 1 / 4)  # a score of 3 lies a quarter below the top
+    assert points[-1] == (320, 150 * 2 / 4)
+    assert view.fifth == (64, pytest.approx(150 * 1.1 / 4, abs=0.1), 75)
+    assert [(badge.word, number) for badge, number in badge_counts(views)] == [
+        ("clear", len(views)),
+        ("partial", 0),
+        ("weak", 0),
+        ("little to explain", 0),
+    ]
+
+
+def test_a_window_is_drawn_in_the_middle_of_its_cells() -> None:
+    values = np.zeros((2, 2), np.float32)
+    values[0, 0] = 1  # of cells 0 and 1 of three: its centre lies at a third of the picture
+    with Image.open(BytesIO(overlay_png(values, 1.0, np.ones((2, 2), np.bool_), window=2))) as picture:
+        strength = np.asarray(picture)[..., 3]
+    third = OVERLAY_SIDE // 3
+    assert strength[third, third] >= strength.max() - 2
+    assert strength[third, OVERLAY_SIDE - third] == 0
+    assert 0 < strength[third, OVERLAY_SIDE // 2] < strength.max() - 2
+
+
+def test_the_command_keeps_what_it_measured_in_the_bundle(tmp_path: Path) -> None:
+    table = write_cohort(5, tmp_path / "eyes", seed=3, size=160)
+    scorer = shutil.copytree(models_folder() / "synthetic-alexnet", tmp_path / "scorer")
+    before = load_scorer(scorer)
+    settings = {"images": tmp_path / "eyes" / "images", "grades": table, "scorer": str(scorer), "store": tmp_path / "store"}
+    configuration = load_configuration(None, **settings, workers=1)
+    masks = tmp_path / "eyes" / "masks"
+    entry, _ = measure_trust(configuration, masks, record="drawn eyes")
+    after = load_scorer(scorer)
+    assert after.trust == (entry,)
+    assert after.sha256 == before.sha256
+    assert "On drawn eyes" in after.card
+    assert [row["map"] for row in entry["maps"]] == ["occlusion", "gradcam", "centre", "random"]
+    assert entry["photographs"] + entry["without_lesion"] == 5
+    assert entry["maps"][0]["all_scrambled"] is not None
+    again, _ = measure_trust(configuration, masks, record="drawn eyes")
+    assert (again, load_scorer(scorer).trust) == (entry, (entry,))
+    with pytest.raises(DatasetError, match="no mask"):
+        measure_trust(configuration, tmp_path / "eyes" / "images")
