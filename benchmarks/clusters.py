@@ -1,0 +1,218 @@
+"""Measures how well clusters of patches tell the kinds of lesion apart, on drawn eyes whose lesions are known to the pixel.
+
+    .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--trunk NAME --weights FILE] [--keep FOLDER]
+
+The shipped scorer chooses the patches: the windows with the largest drops, of eyes of grades 1 to 4. The kind of a patch is the
+lesion that fills it most for its kind: each lesion's share of the patch, over the median of the patches that hold any of it;
+where none reaches a quarter of that median, the patch holds no lesion to speak of.
+
+The columns: V-measure (Rosenberg and Hirschberg, EMNLP 2007), homogeneity, completeness, and mutual information adjusted for
+chance, means over three seeds of k-means. "shuffled" is chance; "true lesions" clusters the lesions' true shares and is about the
+best to be hoped for. V-measure grows as patches per cluster get fewer, so windows of another size compare with their own chance
+only; adjusted information compares across.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_mutual_info_score, homogeneity_completeness_v_measure
+
+from atlas.clusters import cluster, normalised
+from atlas.occlusion import drops
+from atlas.patches import salient_windows, windows_inside, with_descriptors
+from atlas.preprocess import SURROUND, cell_box, cell_coverage, crop, prepare, prepared_at_source
+from atlas.records import DIABETIC_RETINOPATHY, BoolArray, ByteArray, FeatureMaps, FloatArray, Frame, IntArray, Patches
+from atlas.saliency import inside_cells
+from atlas.scorer import cell_sums, load_scorer
+from atlas.synthetic import LESIONS, draw_eye
+from atlas.trunks import Trunk, load_trunk
+
+QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
+WINDOWS = (1, 2, 3)
+NONE = 0.25
+
+Eye = tuple[ByteArray, Mapping[str, BoolArray]]
+
+
+def eyes(count: int, folder: Path) -> dict[str, Eye]:
+    """Draw eyes of grades 1 to 4 in turn, each of another person, or take them from `folder`, where they are kept."""
+    found = {}
+    for number in range(count):
+        file = folder / f"{number}.npz"
+        if not file.is_file():
+            drawn = draw_eye(1000 + number, 1 + number % 4, eye=("left", "right")[number % 2])
+            np.savez_compressed(file, pixels=drawn.pixels, **drawn.masks)
+        with np.load(file) as arrays:
+            held = dict(arrays)
+        found[f"{number:016x}"] = (held.pop("pixels"), held)
+    return found
+
+
+def patch_kinds(shares: FloatArray) -> IntArray:
+    """Name each patch's kind of lesion, 1-based, from the lesions' shares of it (m, kinds); 0 where there is none to speak of."""
+    typical = np.array([np.median(column[column > 0]) if column.any() else np.inf for column in shares.T])
+    relative = shares / typical
+    return np.where(relative.max(axis=1) >= NONE, relative.argmax(axis=1) + 1, 0)
+
+
+def lesion_shares(patches: Patches, cohort: Mapping[str, Eye]) -> FloatArray:
+    """Measure what share of each patch each kind of lesion covers, (m, kinds)."""
+    return np.array(
+        [
+            [crop(masks[kind].astype(np.float32), tuple(box)).mean() if kind in masks else 0.0 for kind in LESIONS]
+            for masks, box in ((cohort[i][1], box) for i, box in zip(patches.image_ids, patches.boxes.tolist(), strict=True))
+        ],
+        np.float32,
+    )
+
+
+def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
+    """Run the trunk on one square; return its last maps and those half-way, (C, h, w) each."""
+    layers = [*trunk.module.features] if hasattr(trunk.module, "features") else [*trunk.module]
+    half: list[FloatArray] = []
+    hook = layers[len(layers) // 2].register_forward_hook(lambda _, __, maps: half.append(maps[0].numpy().copy()))
+    with torch.inference_mode():
+        last = trunk.maps(pixels[None])[0]
+    hook.remove()
+    return last, half[0]
+
+
+def descriptors(
+    patches: Patches, cohort: Mapping[str, Eye], trunk: Trunk, preparation: str, margin: float
+) -> dict[str, FloatArray]:
+    """Describe every patch with `margin` of its width around it, in several ways."""
+    found: dict[str, list[FloatArray]] = {}
+    plates = {i: prepared_at_source(cohort[i][0], preparation=preparation) for i in dict.fromkeys(patches.image_ids)}
+    for image_id, box in zip(patches.image_ids, patches.boxes, strict=True):
+        pixels, plate, frame = plates[image_id]
+        top, left, bottom, _ = (box - [frame.top, frame.left, frame.top, frame.left]).tolist()
+        side = bottom - top
+        around = round(margin * side)
+        padded = np.pad(pixels, ((around, around), (around, around), (0, 0)), constant_values=SURROUND)
+        last, half = maps_of(trunk, crop(padded, Frame(top, left, side + 2 * around), side=trunk.size))
+        away = np.hypot(*(np.indices(last.shape[1:]) - (last.shape[1] - 1) / 2)) / last.shape[1]
+        weight = np.exp(-8 * away**2)
+        colours = crop(plate, Frame(top, left, side)).reshape(-1, 3)
+        ways = {
+            "mean of last maps": last.mean(axis=(1, 2)),
+            "maximum of last maps": last.max(axis=(1, 2)),
+            "weighted to the centre": (last * weight).sum(axis=(1, 2)) / weight.sum(),
+            "mean of maps half-way": half.mean(axis=(1, 2)),
+            "colour quantiles alone": np.quantile(colours, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], axis=0).ravel(),
+        }
+        for name, values in ways.items():
+            found.setdefault(name, []).append(values)
+    made = {name: np.array(values, np.float32) for name, values in found.items()}
+    mean = made["mean of last maps"]
+    made["mean and maximum"] = np.hstack([unit(mean), unit(made["maximum of last maps"])])
+    return made
+
+
+def unit(values: FloatArray) -> FloatArray:
+    """Scale each row to length 1."""
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+
+
+def standardised(values: FloatArray) -> FloatArray:
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 1e-6 * np.abs(values).max(axis=0), spread, np.inf)
+
+
+def whitened(values: FloatArray) -> FloatArray:
+    components = min(32, *values.shape)
+    return PCA(components, whiten=True, svd_solver="full").fit_transform(values.astype(np.float64))
+
+
+NORMALISATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "none": lambda values: values,
+    "length 1": unit,
+    "cosine to the mean": lambda values: unit(unit(values) - unit(values).mean(axis=0)),
+    "standardised": lambda values: standardised(unit(values)),
+    "PCA-whitened": lambda values: whitened(unit(values)),
+}
+
+
+def figures(patches: Patches, kinds: IntArray, clusters: int) -> list[float]:
+    """Return V-measure, homogeneity, completeness and adjusted mutual information, means over three seeds."""
+    found = []
+    for seed in range(3):
+        labels = cluster(patches, k=clusters, seed=seed).labels
+        homogeneity, completeness, v_measure = homogeneity_completeness_v_measure(kinds, labels)
+        found.append([v_measure, homogeneity, completeness, adjusted_mutual_info_score(kinds, labels)])
+    return np.mean(found, axis=0).tolist()
+
+
+def measure(count: int, clusters: int, folder: Path, trunk_name: str | None, weights: Path | None, scorer_name: str) -> None:
+    """Print the table."""
+    scorer = load_scorer(scorer_name)
+    trunk = load_trunk(trunk_name, weights) if trunk_name and weights else scorer.trunk
+    cohort = eyes(count, folder)
+    ids = tuple(cohort)
+    prepared = [prepare(i, cohort[i][0], size=scorer.size, preparation=scorer.preparation) for i in ids]
+    sums = cell_sums(
+        FeatureMaps(ids, np.stack([scorer.trunk.maps(p.pixels[None])[0] for p in prepared]), scorer.stride), scorer.head
+    )
+    inside = inside_cells(np.stack([cell_coverage(p.retina, scorer.shape) for p in prepared]))
+    frames = {p.image_id: p.frame for p in prepared}
+    print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name}; k = {clusters}")
+    print(f"{'window':<8}{'described by':<26}{'margin':<8}{'normalised':<20}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
+    for window in WINDOWS:
+        fallen, whole = drops(sums, scorer.head, DIABETIC_RETINOPATHY, window=window), windows_inside(inside, window)
+        threshold = float(np.quantile(fallen[whole], QUANTILE))
+        patches = salient_windows(ids, fallen, whole, frames, scorer.shape, cell_box, window=window, threshold=threshold)
+        shares = lesion_shares(patches, cohort)
+        kinds = patch_kinds(shares)
+
+        def row(what: str, margin: str, how: str, values: FloatArray, own: bool, kinds: IntArray = kinds) -> None:
+            described = with_descriptors(patches, values)  # noqa: B023 (called within its turn of the loop)
+            found = figures(normalised(described) if own else described, kinds, clusters)
+            print(f"{window:<8}{what:<26}{margin:<8}{how:<20}" + "{:7.3f}{:8.3f}{:8.3f}{:9.3f}".format(*found), flush=True)  # noqa: B023
+
+        for margin in (0.0, 0.25, 0.5) if window == 2 else (0.0, 0.25):
+            ways = descriptors(patches, cohort, trunk, scorer.preparation, margin)
+            mean = unit(ways["mean of last maps"])
+            if not margin:
+                row("shuffled", "", "", mean, True, np.random.default_rng(0).permutation(kinds))
+                row("true lesions", "", "", shares / np.maximum(shares.mean(axis=0), 1e-9), False)
+            names = ways if window == 2 and margin == 0.25 else ["mean of last maps"]
+            for name in names:
+                row(name, f"{margin:g}", "root, standardised", unit(ways[name]), True)
+            for how, normalise in NORMALISATIONS.items():
+                values = ways["mean of last maps"]
+                if (window, margin) == (2, 0.25) or how == "length 1":
+                    row("mean of last maps", f"{margin:g}", how, normalise(values).astype(np.float32), False)
+            if "colour quantiles alone" in names:
+                both = np.hstack(
+                    [
+                        normalised(with_descriptors(patches, block)).descriptors / block.shape[1] ** 0.5
+                        for block in (mean, ways["colour quantiles alone"])
+                    ]
+                )
+                row("mean and colour", f"{margin:g}", "root, standardised", both, False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--eyes", type=int, default=160)
+    parser.add_argument("--clusters", type=int, default=20)
+    parser.add_argument("--scorer", default="synthetic-alexnet", help="chooses the patches and, without --trunk, describes them")
+    parser.add_argument("--trunk", help="describes the patches instead of the scorer's trunk")
+    parser.add_argument("--weights", type=Path, help="of --trunk")
+    parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that it holds")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        measure(arguments.eyes, arguments.clusters, folder, arguments.trunk, arguments.weights, arguments.scorer)
+
+
+if __name__ == "__main__":
+    main()

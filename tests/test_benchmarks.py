@@ -1,0 +1,59 @@
+"""What the benchmarks take for true is true."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy.ndimage import uniform_filter
+
+from atlas.records import Patches
+from atlas.synthetic import LESIONS, draw_eye
+
+SIDE = 40
+
+
+@pytest.fixture(scope="module")
+def clusters() -> ModuleType:
+    file = Path(__file__).resolve().parents[1] / "benchmarks" / "clusters.py"
+    spec = importlib.util.spec_from_file_location("clusters_benchmark", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_patch_that_holds_one_kind_of_lesion_is_of_that_kind(clusters: ModuleType) -> None:
+    eye = draw_eye(5, 4, size=480)
+    covered = {kind: uniform_filter(mask.astype(float), SIDE, mode="constant") for kind, mask in eye.masks.items()}
+    boxes, expected = [], []
+    for kind in (*eye.masks, None):
+        others = sum((share for other, share in covered.items() if other != kind), np.zeros(eye.retina.shape))
+        own = covered[kind] if kind else np.ones(eye.retina.shape)
+        alone = np.where((others < 1e-9) & (own > 1e-9), own, 0)
+        alone[:SIDE] = alone[-SIDE:] = alone[:, :SIDE] = alone[:, -SIDE:] = 0
+        if alone.any():
+            row, column = np.unravel_index(alone.argmax(), alone.shape)
+            top, left = int(row) - SIDE // 2, int(column) - SIDE // 2
+            boxes.append((top, left, top + SIDE, left + SIDE))
+            expected.append(LESIONS.index(kind) + 1 if kind else 0)
+    assert len(set(expected) - {0}) >= 3
+    m = len(boxes)
+    none = np.zeros((m, 0), np.float32)
+    patches = Patches(("p",) * m, ("e",) * m, np.zeros((m, 3), np.int64), np.array(boxes), np.ones(m, np.float32), none, 0.2)
+    shares = clusters.lesion_shares(patches, {"e": (eye.pixels, eye.masks)})
+    assert clusters.patch_kinds(shares).tolist() == expected
+
+
+def test_a_small_lesion_counts_against_its_own_kinds_size(clusters: ModuleType) -> None:
+    # Medians 0.002 and 0.2: twice the usual of the small kind outweighs the usual of the large one.
+    shares = np.array([[0.004, 0.2], [0.002, 0.4], [0.002, 0.0], [0.0, 0.04], [0.0, 0.2]])
+    assert clusters.patch_kinds(shares).tolist() == [1, 2, 1, 0, 2]
+
+
+def test_without_any_lesion_all_patches_are_of_no_kind(clusters: ModuleType) -> None:
+    assert clusters.patch_kinds(np.zeros((3, 2))).tolist() == [0, 0, 0]
