@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_atlas import drawn_atlas
 
 from atlas.alarms import ALARMS, DARK, RIM, Camera, camera_of, dark_share, sentence, summary, with_alarms
 from atlas.preprocess import prepare
 from atlas.records import Alarm, Clusters, Frame, Patches
+from atlas.site.render import render_site
+from atlas.site.tables import write_tables
 
 
 def cohort(sizes: tuple[int, ...], per_image: int = 1) -> tuple[Clusters, Patches]:
@@ -159,3 +164,18 @@ def test_dark_pixels_are_dark_in_every_channel() -> None:
     assert dark_share(pixels) == 1
     pixels[:2, :, 0] = 200
     assert dark_share(pixels) == 0.5
+
+
+def test_alarms_stand_on_their_clusters_pages_and_in_the_table(tmp_path: Path) -> None:
+    plain = drawn_atlas(tmp_path / "pictures")
+    assert plain.clusters is not None
+    alarm = Alarm("camera", 0.9, 0.3)
+    atlas = replace(plain, clusters=replace(plain.clusters, alarms=((), (alarm,), ())))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "site")
+    write_tables(atlas, tmp_path / "site" / "tables")
+    pages = {name: (tmp_path / "site" / name).read_text() for name in ("clusters.html", "clusters/01.html", "clusters/02.html")}
+    assert pages["clusters.html"].count("Mostly one camera") == 1
+    assert sentence(alarm) in pages["clusters/02.html"]
+    assert "one camera" not in pages["clusters/01.html"]
+    with (tmp_path / "site" / "tables" / "clusters.csv").open(newline="") as file:
+        assert [row["alarms"] for row in csv.DictReader(file)] == ["", "camera", ""]
