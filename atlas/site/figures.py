@@ -378,7 +378,7 @@ def _rocs(evaluation: Evaluation, scale: Scale) -> Figure | None:
             row += [roc.auc if roc else math.nan, roc.interval if roc else (math.nan, math.nan)]
         rows.append(tuple(row))
     columns = [kind for method in methods for kind in ((f"area, {method}", "number3"), ("95 % interval", "interval"))]
-    marks = ", with a dot where the threshold for referral stands" if None in order else ""
+    marks = ", with a dot where the threshold for referral stands" if None in order and not evaluation.cross_fitted else ""
     return Figure(
         "roc",
         "Each grade against all others",
@@ -420,7 +420,8 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
         )
         ending = "" if roc.method == "score" else f"_{roc.method}"
         found, cleared = (evaluation.figures.get(f"{n}_referable{ending}", math.nan) for n in ("sensitivity", "specificity"))
-        if grade is None and math.isfinite(found) and math.isfinite(cleared):
+        one_threshold = grade is None and not evaluation.cross_fitted  # the mean of two need not lie on the curve
+        if one_threshold and math.isfinite(found) and math.isfinite(cleared):
             marker = {"size": 9, "color": line["color"], "line": {"color": "--paper", "width": 1}}
             data.append(
                 {"type": "scatter", "mode": "markers", "x": [1 - cleared], "y": [found], "marker": marker, "hoverinfo": "skip"}
