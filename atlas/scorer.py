@@ -210,6 +210,8 @@ class _ReadingFacts(pydantic.BaseModel):
 
     cuts: list[float]
     threshold: float | None
+    peaks: list[float] | None = None
+    deviations: list[float] | None = None
 
 
 class _Manifest(pydantic.BaseModel):
@@ -288,8 +290,8 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
         "training": dict(scorer.training),
         "reading": scorer.reading
         and {
-            "cuts": [float(cut) for cut in scorer.reading.cuts],
-            "threshold": scorer.reading.threshold,
+            name: value if value is None or isinstance(value, float) else [float(one) for one in value]
+            for name, value in vars(scorer.reading).items()
         },
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
@@ -315,6 +317,14 @@ def _json(folder: Path, facts: Any) -> str:
         raise ScorerError(
             f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
         ) from error
+
+
+def _reading(facts: _ReadingFacts) -> Reading:
+    cuts, peaks, deviations = (
+        None if values is None else np.array(values, np.float32) for values in (facts.cuts, facts.peaks, facts.deviations)
+    )
+    assert cuts is not None
+    return Reading(cuts, facts.threshold, peaks, deviations)
 
 
 def half_precision(scorer: TransferredScorer) -> TransferredScorer:
@@ -374,7 +384,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         card=(folder / _CARD).read_bytes().decode(),
         training=manifest.training,
         classifier=_read_classifier(folder / _CLASSIFIER, trunk.shape) if _CLASSIFIER in manifest.files else None,
-        reading=None if reading is None else Reading(np.array(reading.cuts, np.float32), reading.threshold),
+        reading=None if reading is None else _reading(reading),
         judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
         trust=tuple(json.loads((folder / _TRUST).read_text(encoding="utf-8"))) if _TRUST in manifest.files else (),
     )

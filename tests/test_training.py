@@ -499,6 +499,8 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
     assert loaded.judged is not None
     assert pupil.judged is not None
     assert np.array_equal(loaded.judged.severity, pupil.judged.severity)
+    for name, value in vars(pupil.reading).items():
+        assert np.array_equal(getattr(loaded.reading, name), value), name
     own_cells = load_scorer("synthetic-alexnet")
     with pytest.raises(TrainingError, match="pooled"):
         train_scorer(dataset, name="x", from_scratch=True, teacher=own_cells, **common)
