@@ -22,9 +22,7 @@ from atlas.preprocess import prepare, read_photograph
 from atlas.progress import Progress, silent
 from atlas.records import (
     ByteArray,
-    Classifier,
     Dataset,
-    FeatureMaps,
     FloatArray,
     GradedImage,
     Head,
@@ -33,7 +31,7 @@ from atlas.records import (
     Scale,
     severity_of_logit,
 )
-from atlas.scorer import TransferredScorer, classify, half_precision
+from atlas.scorer import TransferredScorer, half_precision
 from atlas.training.card import write_card
 from atlas.training.heads import History, fit_classifier, fit_head, for_all_cells
 from atlas.training.networks import Augmentation, train_trunk, turned
@@ -165,23 +163,26 @@ def train_scorer(
             with _maps(frozen, pixels, shown, folder, progress) as features:
                 head, history = _head_on(features, shown, labels, photo_weights, validation.size, hidden, seed, progress)
         scorer = half_precision(TransferredScorer(name, frozen, head, scale, preparation))
-        upright = [(int(row), 0) for row in np.concatenate([validation, training, test])]
-        with _maps(scorer.trunk, pixels, upright, folder, progress) as features:
-            order = np.array([row for row, _ in upright])
-            scorer = _read_and_compared(
-                scorer,
-                features,
-                order,
-                grades,
-                photo_weights,
-                training,
-                validation,
-                hidden,
-                seed,
-                progress,
-                calibrated=whole,
-            )
-            scorer = replace(scorer, judged=_judged(scorer, features, order, images, test)) if test.size else scorer
+        z, means = _seen(scorer, pixels, progress)
+    if whole:
+        held = scorer.head.logit(z[validation])
+        scorer = half_precision(replace(scorer, head=calibrate(scorer.head, held, grades[validation], scale)))
+    severity = scorer.head.severity(z, scale)
+    classifier, _ = fit_classifier(
+        means[:, :, None, None],
+        grades - scale.lowest,
+        photo_weights,
+        count=len(scale.grades),
+        training=training,
+        validation=validation,
+        hidden=hidden,
+        seed=seed,
+        progress=progress,
+    )
+    reading = fit_reading(severity[training], grades[training], scale)
+    scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.shape), reading=reading))
+    if test.size:
+        scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [images[row] for row in test]))
     losses = [row["validation_loss"] for row in history]
     recipe |= {
         "best_epoch": 1 + int(np.nanargmin(losses)),
@@ -221,42 +222,6 @@ def _head_on(
     )
 
 
-def _read_and_compared(
-    scorer: TransferredScorer,
-    features: FloatArray,
-    order: IntArray,
-    grades: IntArray,
-    weights: FloatArray,
-    training: IntArray,
-    validation: IntArray,
-    hidden: int,
-    seed: int,
-    progress: Progress,
-    *,
-    calibrated: bool,
-) -> TransferredScorer:
-    """Calibrate the score on the validation photographs, fit how it is read, and train the classifier it is compared with."""
-    scale, place = scorer.scale, {int(row): at for at, row in enumerate(order)}
-    held, learned = (np.array([place[int(row)] for row in part]) for part in (validation, training))
-    if calibrated:
-        scorer = replace(scorer, head=calibrate(scorer.head, _logits(scorer, features, held), grades[validation], scale))
-    severity = severity_of_logit(_logits(scorer, features, learned), scale)
-    pooled = features.mean(axis=(2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
-    classifier, _ = fit_classifier(
-        pooled,
-        grades[order] - scale.lowest,
-        weights[order],
-        count=len(scale.grades),
-        training=learned,
-        validation=held,
-        hidden=hidden,
-        seed=seed,
-        progress=progress,
-    )
-    classifier = for_all_cells(classifier, scorer.shape)
-    return half_precision(replace(scorer, classifier=classifier, reading=fit_reading(severity, grades[training], scale)))
-
-
 def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) -> Head:
     """Stretch and shift a head's logit so that the severity, rounded to the nearest grade, agrees best with human grades.
 
@@ -280,30 +245,30 @@ def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) ->
     )
 
 
-def _logits(scorer: TransferredScorer, features: FloatArray, at: IntArray) -> FloatArray:
-    logits = np.empty(at.size, np.float32)
-    for index, place in enumerate(at):
-        sums = scorer.cell_sums(FeatureMaps(("",), np.asarray(features[place : place + 1]), scorer.stride))
-        logits[index] = scorer.head.logit(sums.bias + sums.values[0].sum(axis=0, dtype=np.float32))
-    return logits
+def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:
+    """Return the head's first-layer sums (n, H) of whole photographs, and the means (n, C) of their maps over all cells."""
+    z = np.empty((len(pixels), len(scorer.head.hidden_bias)), np.float32)
+    means = np.empty((len(pixels), scorer.trunk.channels), np.float32)
+    step = 2 * torch.get_num_threads()
+    for start in range(0, len(pixels), step):
+        part = slice(start, min(start + step, len(pixels)))
+        features = scorer.features([""] * (part.stop - start), np.ascontiguousarray(pixels[part]))
+        sums = scorer.cell_sums(features)
+        z[part] = sums.bias + sums.values.sum(axis=1, dtype=np.float32)
+        means[part] = features.values.mean(axis=(2, 3), dtype=np.float64)
+        progress("features", part.stop, len(pixels))
+    return z, means
 
 
-def _judged(
-    scorer: TransferredScorer, features: FloatArray, order: IntArray, images: Sequence[GradedImage], test: IntArray
-) -> Judged:
-    place = {int(row): at for at, row in enumerate(order)}
-    at = np.array([place[int(row)] for row in test])
+def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> Judged:
     classifier = scorer.classifier
-    assert isinstance(classifier, Classifier)
-    names = [patient_of(images[row]) for row in test]
-    probabilities = [
-        classify(FeatureMaps(("",), np.asarray(features[one : one + 1]), scorer.stride), classifier)[0] for one in at
-    ]
+    assert classifier is not None
+    weight = classifier.hidden_weight.sum(axis=(2, 3), dtype=np.float64)  # all cells weigh alike
     return Judged(
-        severity_of_logit(_logits(scorer, features, at), scorer.scale),
-        np.array([images[row].grade for row in test], np.int64),
-        np.unique(names, return_inverse=True)[1].astype(np.int64),
-        np.stack(probabilities),
+        severity,
+        np.array([image.grade for image in images], np.int64),
+        np.unique([patient_of(image) for image in images], return_inverse=True)[1].astype(np.int64),
+        classifier.probabilities(means @ weight.T + classifier.hidden_bias),
     )
 
 
