@@ -37,23 +37,31 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
 
-def _spatial_module(network: str, layers: tuple[str, ...]) -> nn.Module:
-    """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too."""
+def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Module:
+    """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too.
+
+    square : cells a side of the squares over which the last maps are averaged.
+    """
     whole = torchvision.models.get_model(network, weights=None)
-    return nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
+    module = nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
+    if square > 1:
+        module.append(nn.AvgPool2d(square, ceil_mode=True, count_include_pad=False))
+    return module
 
 
 @dataclass(frozen=True)
 class TrunkSpec:
     """What is known of a trunk before any weight is loaded.
 
-    channels : maps in the last spatial layer.   stride : pixels by which neighbouring cells are apart in the network.
+    network : torchvision's name.   channels : maps in the last spatial layer.
+    stride : pixels by which neighbouring cells are apart in the network.
     layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
     build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
     mean, std : per-channel normalisation of RGB in 0..1.   weights : torchvision's name for the weights meant by "imagenet".
     """
 
     name: str
+    network: str
     channels: int
     stride: int
     layer: str
@@ -64,8 +72,18 @@ class TrunkSpec:
     weights: str = "IMAGENET1K_V1"
 
 
-def _spec(name: str, channels: int, stride: int, layer: str, layers: tuple[str, ...] = ("features",)) -> TrunkSpec:
-    return TrunkSpec(name, channels, stride, layer, default_size=224, build=partial(_spatial_module, name, layers))
+def _spec(
+    name: str,
+    channels: int,
+    stride: int,
+    layer: str,
+    layers: tuple[str, ...] = ("features",),
+    *,
+    network: str | None = None,
+    square: int = 1,
+) -> TrunkSpec:
+    network = network or name
+    return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square))
 
 
 TRUNKS: dict[str, TrunkSpec] = {
@@ -76,6 +94,7 @@ TRUNKS: dict[str, TrunkSpec] = {
         _spec("resnet34", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
         _spec("resnet50", 2048, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
         _spec("squeezenet1_1", 512, 16, "last fire module (fire9)"),
+        _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
         _spec("mobilenet_v3_large", 960, 32, "last convolution"),
         _spec("efficientnet_b0", 1280, 32, "last convolution"),
     )
@@ -266,7 +285,7 @@ def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
 
 def _imagenet_file(spec: TrunkSpec) -> Path:
     """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing."""
-    url: str = torchvision.models.get_model_weights(spec.name)[spec.weights].url
+    url: str = torchvision.models.get_model_weights(spec.network)[spec.weights].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if path.is_file():
         return path
