@@ -53,7 +53,7 @@ from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, traine
 from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
-from atlas.training import Augmentation, train_scorer
+from atlas.training import Augmentation, evaluation_entry, evaluations_on_card, train_scorer
 from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
 from atlas.views import Look, View, describe, look, measure, view
 
@@ -119,8 +119,13 @@ def build_report(
     return study.report
 
 
-def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent) -> tuple[Evaluation, DatasetReport]:
+def evaluate_scorer(
+    configuration: Configuration, *, record: str | None = None, command: str = "", progress: Progress = silent
+) -> tuple[Evaluation, DatasetReport]:
     """Score the graded photographs of `configuration` and measure the scores' agreement with the human grades.
+
+    With `record` the figures are kept under that name, with the `command` that measures them, in the scorer's bundle and on its
+    card, in place of older ones of the name.
 
     Raises DatasetError where no photograph has a grade, and what `build_atlas` raises.
     """
@@ -134,6 +139,10 @@ def evaluate_scorer(configuration: Configuration, *, progress: Progress = silent
         evaluation = _evaluate(scores, heads, dataset, configuration)
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
+    if record is not None and source.scorer is not None:
+        scorer, entry = source.scorer, evaluation_entry(record, command, evaluation)
+        entries = (*(old for old in scorer.evaluations if old["name"] != record), entry)
+        amend_bundle(configuration.scorer_name(), evaluations=entries, card=evaluations_on_card(scorer.card, entries))
     return evaluation, report
 
 

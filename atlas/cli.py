@@ -87,6 +87,9 @@ KeepNames = Annotated[bool | None, _option("keep_names")]
 Workers = Annotated[int | None, _option("workers")]
 StoreFolder = Annotated[Path | None, _option("store")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="atlas.toml with any of these settings; a flag wins over it.")]
+Record = Annotated[
+    str | None, typer.Option("--record", help="Keep the figures under this name in the scorer's bundle and on its card.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row that was left out.")]
 
 
@@ -212,12 +215,16 @@ def train(
             hidden=hidden,
             epochs=epochs,
             source=source,
-            command=shlex.join(["atlas", *sys.argv[1:]]),
+            command=_command_line(),
             progress=progress,
         )
     _print_report(report, verbose)
     _out.print(scorer.card, markup=False, soft_wrap=True)
     _out.print(f"Use it with --scorer {out}", soft_wrap=True)
+
+
+def _command_line() -> str:
+    return shlex.join(["atlas", *sys.argv[1:]])
 
 
 def _narrate() -> None:
@@ -242,6 +249,7 @@ def evaluate(
     trunk: Trunk = None,
     trunk_weights: TrunkWeights = None,
     size: Size = None,
+    record: Record = None,
     seed: Seed = None,
     limit: Limit = None,
     image_column: ImageColumn = None,
@@ -256,10 +264,10 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Measure how well a scorer's severities agree with human grades."""
-    flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
+    flags = {name: value for name, value in locals().items() if name not in ("record", "config", "verbose")}
     configuration = load_configuration(config, **flags)
     with _bars() as progress:
-        evaluation, report = evaluate_scorer(configuration, progress=progress)
+        evaluation, report = evaluate_scorer(configuration, record=record, command=_command_line(), progress=progress)
     _print_report(report, verbose)
     _print_evaluation(evaluation)
 
@@ -307,9 +315,7 @@ def trust(
     grades: Grades = None,
     scorer: Scorer = None,
     map_window: MapWindow = None,
-    record: Annotated[
-        str | None, typer.Option("--record", help="Keep the figures under this name in the scorer's bundle and on its card.")
-    ] = None,
+    record: Record = None,
     seed: Seed = None,
     limit: Limit = None,
     workers: Workers = None,

@@ -46,6 +46,7 @@ _CARD = "card.md"
 _CLASSIFIER = "classifier.safetensors"
 _JUDGED = "test.safetensors"
 _TRUST = "trust.json"
+_EVALUATIONS = "evaluations.json"
 _REQUIRED = (_TRUNK, _HEAD, _CARD)
 _LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
@@ -93,6 +94,7 @@ class TransferredScorer:
     training : the recipe's facts, plain JSON values.   classifier : a softmax classifier on the same maps, for comparison.
     reading : how its severities are read as grades.   judged : what it gave the photographs of its own test split.
     trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `atlas.trust`.
+    evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
     """
 
     name: str
@@ -106,6 +108,7 @@ class TransferredScorer:
     reading: Reading | None = None
     judged: Judged | None = None
     trust: tuple[Mapping[str, Any], ...] = ()
+    evaluations: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         expected = (self.trunk.channels, *self.trunk.shape)
@@ -229,7 +232,15 @@ class _Manifest(pydantic.BaseModel):
     training: dict[str, Any]
     reading: _ReadingFacts | None = None
     files: dict[
-        Literal["trunk.safetensors", "head.safetensors", "card.md", "classifier.safetensors", "test.safetensors", "trust.json"],
+        Literal[
+            "trunk.safetensors",
+            "head.safetensors",
+            "card.md",
+            "classifier.safetensors",
+            "test.safetensors",
+            "trust.json",
+            "evaluations.json",
+        ],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
     ]
 
@@ -251,8 +262,8 @@ class _Manifest(pydantic.BaseModel):
 def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> None:
     """Write a scorer as a folder of scorer.json, trunk.safetensors, head.safetensors and card.md.
 
-    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`) and trust.json. A first layer that
-    weighs all cells alike is stored once, not per cell.
+    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`), trust.json and evaluations.json. A
+    first layer that weighs all cells alike is stored once, not per cell.
 
     With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
     one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
@@ -277,8 +288,9 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
     if scorer.judged is not None:
         arrays = {name: array for name, array in vars(scorer.judged).items() if array is not None}
         contents[_JUDGED] = safetensors.numpy.save(arrays)
-    if scorer.trust:
-        contents[_TRUST] = _json(folder, list(scorer.trust)).encode()
+    for file, entries in ((_TRUST, scorer.trust), (_EVALUATIONS, scorer.evaluations)):
+        if entries:
+            contents[file] = _json(folder, list(entries)).encode()
     manifest = {
         "format": FORMAT,
         "name": scorer.name,
@@ -386,7 +398,8 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         classifier=_read_classifier(folder / _CLASSIFIER, trunk.shape) if _CLASSIFIER in manifest.files else None,
         reading=None if reading is None else _reading(reading),
         judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
-        trust=tuple(json.loads((folder / _TRUST).read_text(encoding="utf-8"))) if _TRUST in manifest.files else (),
+        trust=_read_entries(folder / _TRUST) if _TRUST in manifest.files else (),
+        evaluations=_read_entries(folder / _EVALUATIONS) if _EVALUATIONS in manifest.files else (),
     )
 
 
@@ -477,6 +490,13 @@ def _read_judged(path: Path) -> Judged:
         return Judged(**safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise ScorerError(f"{path}: holds no scores of a test split ({error})", "fetch or train the scorer again") from error
+
+
+def _read_entries(path: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return tuple(dict(entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ScorerError(f"{path}: holds no list of measurements ({error})", "measure again with --record") from error
 
 
 def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:

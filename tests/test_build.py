@@ -20,9 +20,11 @@ import torch
 from PIL import Image
 
 from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
-from atlas.build import BuildResult
+from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.records import DIABETIC_RETINOPATHY
+from atlas.resources import models_folder
+from atlas.scorer import DEFAULT_SCORER, SYNTHETIC_SCORER
 from atlas.trunks import new_module
 
 EYES = 24
@@ -218,7 +220,7 @@ def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path
             images=cohort / "images", grades=cohort / "grades.csv", out=tmp_path / "s", store=tmp_path / "t", limit=5
         )
     )
-    scorer = load_scorer(load_configuration().scorer)
+    scorer = load_scorer(DEFAULT_SCORER)
     from atlas import prepare, read_photograph
 
     for image in result.atlas.dataset.images:
@@ -365,6 +367,26 @@ def test_evaluate_prints_the_figures_that_the_atlas_holds(built: BuildResult, co
     done = command("evaluate", cohort / "images", "--grades", cohort / "grades.csv", "--store", store, *flags)
     assert done.returncode == 0, done.stderr
     assert f"{built.atlas.evaluation.figures['spearman']:.3f}" in done.stdout
+
+
+def test_evaluate_keeps_its_figures_in_the_bundle_once(cohort: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "own"
+    shutil.copytree(models_folder() / SYNTHETIC_SCORER, bundle)
+    configuration = load_configuration(
+        images=cohort / "images", grades=cohort / "grades.csv", scorer=str(bundle), store=tmp_path / "store"
+    )
+    for _ in range(2):
+        evaluation, _ = evaluate_scorer(configuration, record="Drawn eyes", command="atlas evaluate IMAGES")
+    scorer = load_scorer(bundle)
+    (entry,) = scorer.evaluations
+    assert entry["photographs"] == EYES
+    assert entry["figures"]["spearman"][0] == pytest.approx(evaluation.figures["spearman"], abs=1e-4)
+    assert scorer.card.count("### Drawn eyes") == 1
+    assert "atlas evaluate IMAGES" in scorer.card
+    assert scorer.sha256 == load_scorer(SYNTHETIC_SCORER).sha256
+    # Read with the split that a table publishes, where none is published there is nothing to read.
+    with pytest.raises(DatasetError, match="split"):
+        evaluate_scorer(configuration.model_copy(update={"split": "test"}))
 
 
 def test_synthesize_and_read_back(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ number of threads and on the machine's arithmetic, so the same result to the las
 `torch.set_num_threads`, which is the caller's to set.
 """
 
-from atlas.training.card import write_card
+from atlas.training.card import evaluation_entry, evaluations_on_card, write_card
 from atlas.training.heads import FoldedHeads, History, fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import (
     Augmentation,
@@ -25,6 +25,8 @@ __all__ = [
     "FoldedHeads",
     "History",
     "balance",
+    "evaluation_entry",
+    "evaluations_on_card",
     "fit_classifier",
     "fit_head",
     "fit_out_of_fold",

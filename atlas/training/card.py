@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas.evaluation import evaluate
-from atlas.records import Reading, Scale
+from atlas.records import Evaluation, Reading, Scale
 from atlas.scorer import TransferredScorer
 from atlas.training.splits import SPLITS
+from atlas.trust import on_card
 
 FIGURES = {
     "auc_referable": "AUC of referable disease",
@@ -30,6 +31,7 @@ FIGURES = {
 }
 """Figures of `evaluate`, in words for the card."""
 
+_EVALUATIONS = "## Measured on one set of photographs"
 _APART = ("photographs", "labels", "counts", "sources", "command")
 
 
@@ -63,15 +65,50 @@ def write_card(scorer: TransferredScorer) -> str:
         f"    {recipe.get('command') or 'not stated'}",
         "## Figures on the test split",
         *_figures(scorer),
-        "## How far its maps can be trusted",
-        *_trust(scorer.trust),
         "## Limits",
         "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
         "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
         "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
         *([str(recipe["further"])] if recipe.get("further") else []),
     ]
-    return "\n\n".join(parts) + "\n"
+    card = "\n\n".join(parts) + "\n"
+    if scorer.evaluations:
+        card = evaluations_on_card(card, scorer.evaluations)
+    return on_card(card, scorer.trust) if scorer.trust else card
+
+
+def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:
+    """Gather an evaluation as one entry of plain JSON values for a bundle; figures are [value, low, high]."""
+    return {
+        "name": name,
+        "command": command,
+        "photographs": found.count,
+        "patients": found.patients,
+        "figures": {
+            key: [round(value, 4), *(round(end, 4) for end in found.intervals.get(key, ()) if math.isfinite(end))]
+            for key, value in found.figures.items()
+            if math.isfinite(value)
+        },
+    }
+
+
+def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a model card, Markdown, with a section of `evaluation_entry`s, in place of an older one or before its limits."""
+    start = end = card.find("\n## Limits") + 1 or len(card)
+    if _EVALUATIONS in card:
+        start = card.index(_EVALUATIONS)
+        end = card.find("\n## ", start) + 1 or len(card)
+    return card[:start] + "\n\n".join([_EVALUATIONS, *(part for entry in entries for part in _told(entry))]) + "\n\n" + card[end:]
+
+
+def _told(entry: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (FIGURES[key], f"{found[0]:.3f}", _interval((found[1], found[2])) if len(found) == 3 else "")
+        for key, found in entry["figures"].items()
+        if key in FIGURES
+    ]
+    about = f"{entry['photographs']:,} photographs of {entry['patients']:,} patients; 95 % intervals by resampling patients:"
+    return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]
 
 
 def _figures(scorer: TransferredScorer) -> list[str]:
@@ -104,25 +141,6 @@ def _how_read(reading: Reading | None, scale: Scale) -> str:
     cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
     referable = "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on"
     return f"Stage ranges, fitted on training scores, part the grades at {cuts}{referable}."
-
-
-def _trust(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not entries:
-        return ["Not measured."]
-    return [part for entry in entries for part in (f"### {entry['name']}", _trust_table(entry))]
-
-
-def _trust_table(entry: Mapping[str, Any]) -> str:
-    """One row per map and baseline, one column per figure with its 95 % interval."""
-    names = [name for name in entry["maps"][0] if name != "map"]
-    header = ("map", *(name.replace("_", " ") for name in names))
-    rows = [(one["map"], *(_with_interval(one[name]) for name in names)) for one in entry["maps"]]
-    about = f"{entry['photographs']} photographs with outlined lesions, which take {100 * entry['area']:.1f} % of the retina."
-    return f"{about}\n\n{_table(header, rows)}"
-
-
-def _with_interval(figure: Sequence[float] | None) -> str:
-    return "–" if figure is None else "{:.2f} ({:.2f} to {:.2f})".format(*figure)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
