@@ -1,6 +1,6 @@
 """Measures how well clusters of patches tell the kinds of lesion apart, on drawn eyes whose lesions are known to the pixel.
 
-    .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--trunk NAME --weights FILE] [--keep FOLDER]
+    .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--windows 1 2 3] [--trunk NAME --weights FILE]
 
 The shipped scorer chooses the patches: the windows with the largest drops, of eyes of grades 1 to 4. The kind of a patch is the
 lesion that fills it most for its kind: each lesion's share of the patch, over the median of the patches that hold any of it;
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,6 @@ from atlas.synthetic import LESIONS, draw_eye
 from atlas.trunks import Trunk, load_trunk
 
 QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
-WINDOWS = (1, 2, 3)
 NONE = 0.25
 
 Eye = tuple[ByteArray, Mapping[str, BoolArray]]
@@ -149,7 +148,15 @@ def figures(patches: Patches, kinds: IntArray, clusters: int) -> list[float]:
     return np.mean(found, axis=0).tolist()
 
 
-def measure(count: int, clusters: int, folder: Path, trunk_name: str | None, weights: Path | None, scorer_name: str) -> None:
+def measure(
+    count: int,
+    clusters: int,
+    folder: Path,
+    trunk_name: str | None,
+    weights: Path | None,
+    scorer_name: str,
+    windows: Sequence[int],
+) -> None:
     """Print the table."""
     scorer = load_scorer(scorer_name)
     trunk = load_trunk(trunk_name, weights) if trunk_name and weights else scorer.trunk
@@ -163,7 +170,7 @@ def measure(count: int, clusters: int, folder: Path, trunk_name: str | None, wei
     frames = {p.image_id: p.frame for p in prepared}
     print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name}; k = {clusters}")
     print(f"{'window':<8}{'described by':<26}{'margin':<8}{'normalised':<20}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
-    for window in WINDOWS:
+    for window in windows:
         fallen, whole = drops(sums, scorer.head, DIABETIC_RETINOPATHY, window=window), windows_inside(inside, window)
         threshold = float(np.quantile(fallen[whole], QUANTILE))
         patches = salient_windows(ids, fallen, whole, frames, scorer.shape, cell_box, window=window, threshold=threshold)
@@ -203,6 +210,7 @@ def main() -> None:
     parser.add_argument("--eyes", type=int, default=160)
     parser.add_argument("--clusters", type=int, default=20)
     parser.add_argument("--scorer", default="synthetic-alexnet", help="chooses the patches and, without --trunk, describes them")
+    parser.add_argument("--windows", type=int, nargs="+", default=(1, 2, 3), help="cells a side of a patch")
     parser.add_argument("--trunk", help="describes the patches instead of the scorer's trunk")
     parser.add_argument("--weights", type=Path, help="of --trunk")
     parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that it holds")
@@ -211,7 +219,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        measure(arguments.eyes, arguments.clusters, folder, arguments.trunk, arguments.weights, arguments.scorer)
+        measure(
+            arguments.eyes, arguments.clusters, folder, arguments.trunk, arguments.weights, arguments.scorer, arguments.windows
+        )
 
 
 if __name__ == "__main__":
