@@ -33,7 +33,7 @@ from atlas.records import (
 from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
 
-DEFAULT_SCORER = "synthetic-alexnet"
+DEFAULT_SCORER = "eyepacs-squeezenet"
 """Scores photographs."""
 SYNTHETIC_SCORER = "synthetic-alexnet"
 """Scores drawn eyes, which it learned from."""
