@@ -142,7 +142,7 @@ def evaluate_scorer(
     if record is not None and source.scorer is not None:
         scorer, entry = source.scorer, evaluation_entry(record, command, evaluation)
         entries = (*(old for old in scorer.evaluations if old["name"] != record), entry)
-        amend_bundle(configuration.scorer_name(), evaluations=entries, card=evaluations_on_card(scorer.card, entries))
+        amend_bundle(configuration.scorer, evaluations=entries, card=evaluations_on_card(scorer.card, entries))
     return evaluation, report
 
 
@@ -190,7 +190,7 @@ def measure_trust(
     )
     if record is not None and source.scorer is not None:
         entries = (*(old for old in source.scorer.trust if old["name"] != record), entry)
-        amend_bundle(configuration.scorer_name(), trust=entries, card=on_card(source.scorer.card, entries))
+        amend_bundle(configuration.scorer, trust=entries, card=on_card(source.scorer.card, entries))
     return entry, report
 
 
@@ -384,9 +384,9 @@ def demo_cohort(store: Store, progress: Progress = silent) -> Path:
 
 def _source(configuration: Configuration) -> ScoringSource:
     if not configuration.fit:
-        return trained_source(configuration.scorer_name(), configuration.grade_scale())
+        return trained_source(configuration.scorer, configuration.grade_scale())
     return fitted_source(
-        configuration.scorer_name(),
+        configuration.scorer,
         trunk=configuration.trunk,
         trunk_weights=configuration.trunk_weights,
         size=configuration.size,

@@ -17,7 +17,7 @@ from atlas.errors import ConfigurationError
 from atlas.preprocess import PREPARATIONS
 from atlas.records import DIABETIC_RETINOPATHY, Scale
 from atlas.saliency import METHODS
-from atlas.scorer import DEFAULT_SCORER, SYNTHETIC_SCORER
+from atlas.scorer import DEFAULT_SCORER
 from atlas.trunks import TRUNKS
 
 # Fields that hold a path; in atlas.toml they are relative to the file's own folder.
@@ -57,11 +57,7 @@ class Configuration(BaseModel):
     grades: Path | None = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
     out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
     title: str = Field("", max_length=120, description="Title of the atlas.")
-    scorer: str | None = Field(
-        None,
-        description=f"Shipped scorer's name, or the folder of a bundle (default: {DEFAULT_SCORER}; "
-        f"of the embedded cohort {SYNTHETIC_SCORER}).",
-    )
+    scorer: str = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
     fit: bool = Field(False, description="Fit the head on this cohort by patient-wise folds and use out-of-fold scores only.")
     folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
     balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
@@ -132,10 +128,6 @@ class Configuration(BaseModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
-
-    def scorer_name(self) -> str:
-        """Return the scorer that is asked for, or the one that suits the photographs."""
-        return self.scorer or (SYNTHETIC_SCORER if self.images is None else DEFAULT_SCORER)
 
     def grade_scale(self) -> Scale:
         """Return the scale of grades, diabetic retinopathy unless atlas.toml names another."""

@@ -34,9 +34,6 @@ from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
 
 DEFAULT_SCORER = "eyepacs-squeezenet"
-"""Scores photographs."""
-SYNTHETIC_SCORER = "synthetic-alexnet"
-"""Scores drawn eyes, which it learned from."""
 FORMAT = 1
 
 _MANIFEST = "scorer.json"

@@ -24,7 +24,7 @@ from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.resources import models_folder
-from atlas.scorer import DEFAULT_SCORER, SYNTHETIC_SCORER
+from atlas.scorer import DEFAULT_SCORER
 from atlas.trunks import new_module
 
 EYES = 24
@@ -371,7 +371,7 @@ def test_evaluate_prints_the_figures_that_the_atlas_holds(built: BuildResult, co
 
 def test_evaluate_keeps_its_figures_in_the_bundle_once(cohort: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "own"
-    shutil.copytree(models_folder() / SYNTHETIC_SCORER, bundle)
+    shutil.copytree(models_folder() / "synthetic-alexnet", bundle)
     configuration = load_configuration(
         images=cohort / "images", grades=cohort / "grades.csv", scorer=str(bundle), store=tmp_path / "store"
     )
@@ -383,7 +383,7 @@ def test_evaluate_keeps_its_figures_in_the_bundle_once(cohort: Path, tmp_path: P
     assert entry["figures"]["spearman"][0] == pytest.approx(evaluation.figures["spearman"], abs=1e-4)
     assert scorer.card.count("### Drawn eyes") == 1
     assert "atlas evaluate IMAGES" in scorer.card
-    assert scorer.sha256 == load_scorer(SYNTHETIC_SCORER).sha256
+    assert scorer.sha256 == load_scorer("synthetic-alexnet").sha256
     # Read with the split that a table publishes, where none is published there is nothing to read.
     with pytest.raises(DatasetError, match="split"):
         evaluate_scorer(configuration.model_copy(update={"split": "test"}))
