@@ -1,0 +1,65 @@
+"""The shipped scorers: what their cards claim comes out again on the photographs that it was measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from atlas import load_configuration, load_scorer
+from atlas.build import evaluate_scorer, measure_trust
+from atlas.evaluation import auc, nearest_grade, quadratic_kappa
+from atlas.scorer import DEFAULT_SCORER, shipped_scorers
+
+COLOUR = "EyePACS colour photographs, test split"
+EXUDATES = "HEI-MED, outlined exudates"
+
+
+def _entry(entries: Any, name: str) -> Any:
+    (found,) = (entry for entry in entries if entry["name"] == name)
+    return found
+
+
+def test_all_that_is_shipped_fits_in_thirty_megabytes() -> None:
+    assert sum(facts["bytes"] for _, facts in shipped_scorers()) <= 30e6
+
+
+def test_the_card_tells_what_the_test_split_holds() -> None:
+    scorer = load_scorer(DEFAULT_SCORER)
+    judged = scorer.judged
+    assert judged is not None
+    kappa = quadratic_kappa(nearest_grade(judged.severity, scorer.scale), judged.grades, scorer.scale)
+    assert f"| quadratic weighted kappa, nearest grade | {kappa:.3f} |" in scorer.card
+    assert f"| AUC of referable disease | {auc(judged.severity, judged.grades >= 2):.3f} |" in scorer.card
+    assert judged.severity.size == scorer.training["photographs"]["test"]
+    for section in ("Intended use", "Data and terms", "Recipe", "Measured on", "How far the maps can be trusted", "Limits"):
+        assert f"\n## {section}" in scorer.card, section
+
+
+@pytest.mark.photographs
+def test_evaluation_gives_the_recorded_figures_again(photographs: Path, tmp_path: Path) -> None:
+    folder = photographs / "eyepacs-colour"
+    evaluation, _ = evaluate_scorer(
+        load_configuration(images=folder / "images", grades=folder / "grades.csv", split="test", store=tmp_path)
+    )
+    recorded = _entry(load_scorer(DEFAULT_SCORER).evaluations, COLOUR)
+    assert evaluation.count == recorded["photographs"]
+    assert evaluation.patients == recorded["patients"]
+    for name, (value, *_) in recorded["figures"].items():
+        assert evaluation.figures[name] == pytest.approx(value, abs=0.01), name
+    assert evaluation.figures["quadratic_kappa"] >= 0.60
+
+
+@pytest.mark.photographs
+def test_occlusion_hits_exudates_twice_as_often_as_chance(photographs: Path, tmp_path: Path) -> None:
+    folder = photographs / "hei-med"
+    entry, _ = measure_trust(load_configuration(images=folder / "images", store=tmp_path), folder / "exudate_masks")
+    recorded = _entry(load_scorer(DEFAULT_SCORER).trust, EXUDATES)
+    by_map = {row["map"]: row for row in entry["maps"]}
+    assert by_map["occlusion"]["hit"][0] >= 2 * by_map["random"]["hit"][0]
+    for row in recorded["maps"]:
+        for figure, value in row.items():
+            if figure in ("hit", "deletion", "insertion") and value is not None:
+                assert np.allclose(by_map[row["map"]][figure], value, atol=0.05), (row["map"], figure)
