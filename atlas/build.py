@@ -135,7 +135,8 @@ def evaluate_scorer(
         source = _source(configuration)
         views, dataset, report = _view_all(dataset, report, source, configuration, store, progress)
         heads = _heads(dataset, source, configuration, store, progress)
-        scores = _scores(_look_all(dataset, source, heads, views, configuration, store, progress), heads)
+        looks = _look_all(dataset, source, heads, views, configuration, store, progress)
+        scores = _scores(looks, dataset, source, heads)
         evaluation = _evaluate(scores, heads, dataset, configuration)
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
@@ -296,7 +297,7 @@ def _study(
         heads = _heads(dataset, source, configuration, store, progress)
     with clock("scores and maps"):
         looks = _look_all(dataset, source, heads, views, configuration, store, progress)
-    scores, maps = _scores(looks, heads), _maps(looks, configuration)
+    scores, maps = _scores(looks, dataset, source, heads), _maps(looks, configuration)
     with clock("patches"):
         patches, dark, pictures = _describe_all(
             _select(looks, views, dataset, source, configuration), dataset, source, configuration, store, progress
@@ -331,6 +332,7 @@ def _study(
             heads=heads,
             patches=patches,
             clusters=clusters,
+            scores=scores,
             synthetic=report.layout == _SYNTHETIC,
         ),
         patches=patches if patches.patch_ids else None,
@@ -455,10 +457,20 @@ def _look_all(
     return list(run(task, dataset.images, stage="scores and maps", workers=configuration.workers, progress=progress))
 
 
-def _scores(looks: Sequence[Look], heads: Heads) -> Scores:
+def _scores(looks: Sequence[Look], dataset: Dataset, source: ScoringSource, heads: Heads) -> Scores:
     severity = np.array([one.severity for one in looks], np.float32)
     probabilities = np.stack([one.probabilities for one in looks])
-    return Scores(tuple(one.image_id for one in looks), severity, heads.fitted, probabilities if probabilities.size else None)
+    ids = tuple(one.image_id for one in looks)
+    return Scores(ids, severity, heads.fitted, probabilities if probabilities.size else None, _met(dataset, source))
+
+
+def _met(dataset: Dataset, source: ScoringSource) -> frozenset[str] | None:
+    """Name the photographs of patients whom a trained scorer learned from, where its bundle tells which photographs it met."""
+    if source.scorer is None or not source.scorer.learned:
+        return None
+    learned = set(source.scorer.learned)
+    patients = {image.patient for image in dataset.images if image.image_id in learned and image.patient is not None}
+    return frozenset(image.image_id for image in dataset.images if image.image_id in learned or image.patient in patients)
 
 
 def _maps(looks: Sequence[Look], configuration: Configuration) -> SaliencyMaps:
@@ -528,6 +540,8 @@ def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Con
     rows = [row for row, image in enumerate(dataset.images) if image.grade is not None]
     if not rows:
         return None
+    # What the scorer learned from would flatter it. Where it met every graded patient the page says so instead.
+    rows = [row for row in rows if scores.unseen(dataset.images[row].image_id) is not False] or rows
     graded = [dataset.images[row] for row in rows]
     return evaluate(
         scores.severity[rows],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.alarms import summary
-from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance
+from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
 from atlas.sources import Heads, ScoringSource
 from atlas.store import digest
 
@@ -37,6 +37,7 @@ def describe_build(
     heads: Heads,
     patches: Patches,
     clusters: Clusters | None,
+    scores: Scores,
     synthetic: bool,
 ) -> Provenance:
     """Gather the provenance of an atlas. `settings` must hold no path: a path can name a patient."""
@@ -71,7 +72,7 @@ def describe_build(
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,
         card=source.card,
-        notes=_notes(dataset, heads, patches, clusters, settings["drop_threshold"], synthetic),
+        notes=_notes(dataset, heads, patches, clusters, scores, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
         trust=() if source.scorer is None else source.scorer.trust,
     )
@@ -102,7 +103,13 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
 
 
 def _notes(
-    dataset: Dataset, heads: Heads, patches: Patches, clusters: Clusters | None, wished: float, synthetic: bool
+    dataset: Dataset,
+    heads: Heads,
+    patches: Patches,
+    clusters: Clusters | None,
+    scores: Scores,
+    wished: float,
+    synthetic: bool,
 ) -> tuple[str, ...]:
     notes = []
     if not dataset.graded:
@@ -111,6 +118,12 @@ def _notes(
         notes.append(
             f"Each photograph was scored by one of {len(heads.heads)} heads, one that learned from other patients only "
             "(out of fold)."
+        )
+    elif scores.met:
+        told = "" if len(scores.met) == len(dataset.images) else " Agreement with human grades is measured on the others alone."
+        notes.append(
+            f"The scorer learned from {len(scores.met):,} of these {len(dataset.images):,} photographs or from others of their "
+            f"patients: their scores flatter it.{told}"
         )
     elif not synthetic:
         notes.append(

@@ -226,12 +226,20 @@ class Scores:
     """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
 
     probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
+    met : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
     """
 
     image_ids: tuple[str, ...]
     severity: FloatArray
     out_of_fold: bool
     probabilities: FloatArray | None = None
+    met: frozenset[str] | None = None
+
+    def unseen(self, image_id: str) -> bool | None:
+        """Tell whether an image's score is honest: its scorer never learned from its patient. None where nobody knows."""
+        if self.out_of_fold:
+            return True
+        return None if self.met is None else image_id not in self.met
 
     def of(self) -> dict[str, float]:
         return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}

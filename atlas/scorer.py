@@ -44,6 +44,7 @@ _CLASSIFIER = "classifier.safetensors"
 _JUDGED = "test.safetensors"
 _TRUST = "trust.json"
 _EVALUATIONS = "evaluations.json"
+_LEARNED = "learned.safetensors"
 _REQUIRED = (_TRUNK, _HEAD, _CARD)
 _LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
@@ -91,6 +92,7 @@ class TransferredScorer:
     training : the recipe's facts, plain JSON values.   classifier : a softmax classifier on the same maps, for comparison.
     reading : how its severities are read as grades.   judged : what it gave the photographs of its own test split.
     trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `atlas.trust`.
+    learned : image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
     evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
     """
 
@@ -106,6 +108,7 @@ class TransferredScorer:
     judged: Judged | None = None
     trust: tuple[Mapping[str, Any], ...] = ()
     evaluations: tuple[Mapping[str, Any], ...] = ()
+    learned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = (self.trunk.channels, *self.trunk.shape)
@@ -237,6 +240,7 @@ class _Manifest(pydantic.BaseModel):
             "test.safetensors",
             "trust.json",
             "evaluations.json",
+            "learned.safetensors",
         ],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
     ]
@@ -259,8 +263,8 @@ class _Manifest(pydantic.BaseModel):
 def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> None:
     """Write a scorer as a folder of scorer.json, trunk.safetensors, head.safetensors and card.md.
 
-    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`), trust.json and evaluations.json. A
-    first layer that weighs all cells alike is stored once, not per cell.
+    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`), trust.json, evaluations.json
+    and learned.safetensors. A first layer that weighs all cells alike is stored once, not per cell.
 
     With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
     one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
@@ -285,6 +289,8 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
     if scorer.judged is not None:
         arrays = {name: array for name, array in vars(scorer.judged).items() if array is not None}
         contents[_JUDGED] = safetensors.numpy.save(arrays)
+    if scorer.learned:
+        contents[_LEARNED] = safetensors.numpy.save({"image_ids": np.array([int(i, 16) for i in scorer.learned], np.uint64)})
     for file, entries in ((_TRUST, scorer.trust), (_EVALUATIONS, scorer.evaluations)):
         if entries:
             contents[file] = _json(folder, list(entries)).encode()
@@ -397,6 +403,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
         trust=_read_entries(folder / _TRUST) if _TRUST in manifest.files else (),
         evaluations=_read_entries(folder / _EVALUATIONS) if _EVALUATIONS in manifest.files else (),
+        learned=_read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
     )
 
 
@@ -487,6 +494,13 @@ def _read_judged(path: Path) -> Judged:
         return Judged(**safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise ScorerError(f"{path}: holds no scores of a test split ({error})", "fetch or train the scorer again") from error
+
+
+def _read_learned(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(f"{int(number):016x}" for number in safetensors.numpy.load_file(path)["image_ids"])
+    except (safetensors.SafetensorError, OSError, LookupError) as error:
+        raise ScorerError(f"{path}: holds no list of photographs ({error})", "fetch or train the scorer again") from error
 
 
 def _read_entries(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -24,7 +24,7 @@ from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.resources import models_folder
-from atlas.scorer import DEFAULT_SCORER
+from atlas.scorer import DEFAULT_SCORER, amend_bundle
 from atlas.trunks import new_module
 
 EYES = 24
@@ -387,6 +387,32 @@ def test_evaluate_keeps_its_figures_in_the_bundle_once(cohort: Path, tmp_path: P
     # Read with the split that a table publishes, where none is published there is nothing to read.
     with pytest.raises(DatasetError, match="split"):
         evaluate_scorer(configuration.model_copy(update={"split": "test"}))
+
+
+def test_what_the_scorer_learned_from_does_not_flatter_it(cohort: Path, tmp_path: Path) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=DIABETIC_RETINOPATHY)
+    bundle = tmp_path / "own"
+    shutil.copytree(models_folder() / "synthetic-alexnet", bundle)
+    met = dataset.images[0]
+    amend_bundle(bundle, learned=(met.image_id,))
+    result = build_atlas(
+        load_configuration(
+            images=cohort / "images",
+            grades=cohort / "grades.csv",
+            scorer=str(bundle),
+            store=tmp_path / "store",
+            out=tmp_path / "site",
+            clusters=2,
+        )
+    )
+    of_the_patient = {image.image_id for image in dataset.images if image.patient == met.patient}
+    assert len(of_the_patient) == 2, "both eyes of the patient count as met"
+    table = rows(result.out / "tables" / "images.csv")
+    assert {row["image_id"] for row in table if row["out_of_fold"] == "0"} == of_the_patient
+    assert result.atlas.evaluation is not None
+    assert result.atlas.evaluation.count == EYES - len(of_the_patient)
+    assert any("learned from 2 of these 24" in note for note in result.atlas.provenance.notes)
+    assert "learned from this photograph's patient" in (result.out / "images" / f"{met.image_id}.html").read_text()
 
 
 def test_synthesize_and_read_back(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 _number(severity),
                 "" if image.grade is None else image.grade,
                 _number(disagreement),
-                int(atlas.scores.out_of_fold),
+                int(bool(atlas.scores.unseen(image_id))),
                 image.eye or "",
                 patches[image_id],
                 *(found.get(image_id) or ("", "")),

@@ -196,7 +196,8 @@ def train_scorer(
     recipe["counts"] = {
         split: [Counter(grades[row_of[i]] for i in parts[split])[grade] for grade in scale.grades] for split in SPLITS
     }
-    scorer = replace(scorer, training=recipe)
+    learned = tuple(sorted(images[row].image_id for row in np.concatenate([training, validation])))
+    scorer = replace(scorer, training=recipe, learned=learned)
     return replace(scorer, card=write_card(scorer))
 
 
