@@ -17,6 +17,7 @@ from atlas.errors import StoreError
 from atlas.progress import Progress, silent
 from atlas.records import Atlas
 from atlas.resources import templates_folder
+from atlas.site.data import write_data
 from atlas.site.images import LOWERED, RAISED, overlay_png
 from atlas.site.pages import PAGES, Book
 
@@ -111,6 +112,7 @@ def _write_assets(book: Book, out: Path) -> None:
     for folder in ("css", "js"):
         for source in sorted((templates_folder() / folder).iterdir()):
             _write(out / folder / source.name, source.read_bytes())
+    write_data(book, out)
     if book.mapped:
         columns = json.dumps(book.map_columns(), separators=(",", ":"), allow_nan=False)
         _write(out / "data" / "map.js", f"window.ATLAS_MAP={columns};\n".encode())
