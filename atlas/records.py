@@ -446,6 +446,26 @@ class Provenance:
     trust: tuple[Mapping[str, Any], ...] = ()
 
 
+LESION_GRID = 64
+"""Cells a side of the grid over a plate on which outlined lesions are known to the pages."""
+
+Lesions = Mapping[str, IntArray]
+"""Outlined lesions of one photograph: kind in words ("" where it is not known) to the cells of the grid that it touches, int64 (m,),
+row-major places in ascending order."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Photographs that look alike to the network, see `atlas.alike`.
+
+    others : int64 (n, k), places in `image_ids`, the most alike first.   cosine : float32 (n, k).
+    """
+
+    image_ids: tuple[str, ...]
+    others: IntArray
+    cosine: FloatArray
+
+
 @dataclass(frozen=True)
 class Atlas:
     """Everything that the site shows, without pixels and feature maps."""
@@ -462,3 +482,6 @@ class Atlas:
     frames: Mapping[str, Frame] = field(default_factory=dict)
     trust: Trust | None = None
     scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training
+    other_maps: tuple[SaliencyMaps, ...] = ()  # of the methods beside that of `maps`
+    alike: Alike | None = None
+    lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined

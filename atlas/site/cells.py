@@ -1,0 +1,86 @@
+"""What a page needs to draw a photograph's maps, and to score it anew with places left out.
+
+The head's first layer is linear: z of the whole photograph, less the sums of the cells that are left out, is z without them (see
+`atlas.occlusion`). Sums travel as 16-bit whole numbers, one step for each hidden unit; cells off the retina are never left out,
+so theirs need not travel.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from atlas.records import BoolArray, CellSums, FloatArray, Head, Scale
+
+_LARGEST = 32767  # of a 16-bit whole number
+
+
+def encode_cells(sums: CellSums, head: Head, inside: BoolArray) -> bytes:
+    """Encode one image's cell sums and what the head does with them, as JSON.
+
+    sums : of one image.   inside : bool (h, w), the cells on the retina.
+
+    The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
+    for each hidden unit), `weight` and `bias` of the second layer, `step`, and `sums`: base64 of little-endian int16
+    (len(cells), H), in steps.
+    """
+    values = sums.values[0].astype(np.float64)
+    cells = np.flatnonzero(inside)
+    step = np.abs(values[cells]).max(axis=0, initial=0.0) / _LARGEST
+    step[step == 0] = 1.0
+    steps = np.rint(values[cells] / step).astype("<i2")
+    found = {
+        "shape": list(sums.shape),
+        "cells": cells.tolist(),
+        "whole": _short(sums.bias + values.sum(axis=0)),
+        "weight": _short(head.output_weight),
+        "bias": float(f"{head.output_bias:.9g}"),
+        "step": _short(step),
+        "sums": base64.b64encode(steps.tobytes()).decode(),
+    }
+    return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
+
+
+def cells_script(
+    image_id: str,
+    *,
+    maps: Mapping[str, tuple[FloatArray, BoolArray]],
+    limits: Mapping[str, float],
+    window: int,
+    scale: Scale,
+    retina: bytes,
+    live: bytes | None,
+) -> bytes:
+    """Write `window.ATLAS_CELLS[image_id]`, a script that a page can load.
+
+    maps : by method, values and inside (h, w), see `records.SaliencyMaps`.   limits : by method, the drop drawn strongest.
+    retina : of `images.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
+    """
+    found: dict[str, Any] = {
+        "window": window,
+        "scale": {"lowest": scale.lowest, "span": scale.span},
+        "maps": {
+            method: {"limit": float(f"{limits[method]:.6g}"), "values": _rows(values, inside)}
+            for method, (values, inside) in maps.items()
+        },
+        "mask": f"data:image/png;base64,{base64.b64encode(retina).decode()}",
+        "live": None if live is None else json.loads(live),
+    }
+    text = json.dumps(found, separators=(",", ":"), allow_nan=False)
+    return f'(window.ATLAS_CELLS??={{}})["{image_id}"]={text};\n'.encode()
+
+
+def _rows(values: FloatArray, inside: BoolArray) -> list[list[float | None]]:
+    """Drops cell by cell, None off the retina."""
+    return [
+        [round(value, 3) if seen else None for value, seen in zip(row, mask, strict=True)]
+        for row, mask in zip(values.tolist(), inside.tolist(), strict=True)
+    ]
+
+
+def _short(values: Any) -> list[float]:
+    return [float(f"{value:.9g}") for value in np.asarray(values, np.float64).tolist()]
