@@ -19,6 +19,7 @@ import numpy as np
 
 import atlas.preprocess
 import atlas.synthetic
+from atlas.alike import most_alike
 from atlas.clusters import cluster
 from atlas.config import Configuration
 from atlas.dataset import read_dataset, read_files
@@ -38,13 +39,14 @@ from atlas.records import (
     FloatArray,
     Frame,
     GradedImage,
+    Lesions,
     Patches,
     SaliencyMaps,
     Scale,
     Scores,
     Trust,
 )
-from atlas.saliency import inside_cells
+from atlas.saliency import METHODS, inside_cells
 from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
@@ -54,7 +56,7 @@ from atlas.strip import rank
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation, train_scorer
 from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
-from atlas.views import Look, View, describe, look, measure, view
+from atlas.views import Look, View, describe, look, measure, outline, view
 
 DEMO_COUNT = 240
 """Eyes in the embedded synthetic cohort: enough for every grade and lesion to be seen, few enough to build in minutes."""
@@ -65,7 +67,7 @@ _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemb
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
 # Settings that name files, or that do not change the result: they stay out of the site.
-_UNTOLD = {"images", "grades", "out", "store", "workers", "title", "scorer", "trunk", "trunk_weights", "scale"}
+_UNTOLD = {"images", "grades", "masks", "out", "store", "workers", "title", "scorer", "trunk", "trunk_weights", "scale"}
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,8 @@ class _Study:
     report: DatasetReport
     views: Mapping[str, View]
     patch_pictures: Mapping[str, Path]
+    outlines: Mapping[str, Path]
+    cells: Mapping[str, Path]
 
     @property
     def images(self) -> tuple[GradedImage, ...]:
@@ -264,14 +268,18 @@ class _Study:
         """Give a folder of links to the store's pictures, laid out as the site expects."""
         with tempfile.TemporaryDirectory(dir=store.root) as scratch:
             folder = Path(scratch)
-            for name in ("photographs", "thumbnails", "retinas", "patches"):
+            for name in ("photographs", "thumbnails", "retinas", "patches", "masks", "cells"):
                 (folder / name).mkdir()
             for image_id, seen in self.views.items():
                 (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.folder / "photograph.jpg")
                 (folder / "thumbnails" / f"{image_id}.jpg").symlink_to(seen.folder / "thumbnail.jpg")
                 (folder / "retinas" / f"{image_id}.png").symlink_to(seen.folder / "retina.png")
+            for image_id, file in self.cells.items():
+                (folder / "cells" / f"{image_id}.json").symlink_to(file)
             for patch_id, file in self.patch_pictures.items():
                 (folder / "patches" / f"{patch_id}.jpg").symlink_to(file)
+            for image_id, drawn in self.outlines.items():
+                (folder / "masks" / f"{image_id}.png").symlink_to(drawn / "outlines.png")
             yield folder
 
 
@@ -286,11 +294,17 @@ def _study(
         heads = _heads(dataset, source, configuration, store, progress)
     with clock("scores and maps"):
         looks = _look_all(dataset, source, heads, views, configuration, store, progress)
-    scores, maps = _scores(looks, heads), _maps(looks, configuration)
+    scores = _scores(looks, heads)
+    maps = {method: _maps(looks, method, configuration) for method in METHODS}
+    with clock("likeness"):
+        progress("likeness", 0, 0)
+        alike = most_alike([one.image_id for one in looks], np.stack([one.pooled for one in looks]))
     with clock("patches"):
         patches, pictures = _describe_all(
             _select(looks, views, dataset, source, configuration), dataset, source, configuration, store, progress
         )
+    with clock("outlines"):
+        outlined = _outline_all(dataset, views, configuration, report, store, progress)
     clusters = embedding = None
     if len(patches.patch_ids) >= 2:
         with clock("clusters"):
@@ -302,7 +316,7 @@ def _study(
     made = Atlas(
         dataset=dataset,
         scores=scores,
-        maps=maps,
+        maps=maps[configuration.saliency],
         strip=rank(scores, {image.image_id: image.grade for image in dataset.images}, dataset.scale),
         provenance=describe_build(
             title=configuration.title,
@@ -322,8 +336,12 @@ def _study(
         scorer_evaluation=_evaluate_scorer(source),
         frames={image_id: seen.frame for image_id, seen in views.items()},
         trust=_trust(looks, dataset.scale),
+        other_maps=tuple(one for method, one in maps.items() if method != configuration.saliency),
+        alike=alike,
+        lesions={image_id: lesions for image_id, (lesions, _) in outlined.items()},
     )
-    return _Study(made, report, views, pictures)
+    cells = {one.image_id: one.cells for one in looks}
+    return _Study(made, report, views, pictures, {image_id: folder for image_id, (_, folder) in outlined.items()}, cells)
 
 
 _SYNTHETIC = "embedded synthetic cohort"
@@ -443,9 +461,9 @@ def _scores(looks: Sequence[Look], heads: Heads) -> Scores:
     return Scores(tuple(one.image_id for one in looks), severity, heads.fitted, probabilities if probabilities.size else None)
 
 
-def _maps(looks: Sequence[Look], configuration: Configuration) -> SaliencyMaps:
-    values, inside = np.stack([one.map for one in looks]), np.stack([one.inside for one in looks])
-    return SaliencyMaps(tuple(one.image_id for one in looks), configuration.saliency, values, inside, configuration.map_window)
+def _maps(looks: Sequence[Look], method: str, configuration: Configuration) -> SaliencyMaps:
+    values, inside = np.stack([one.maps[method] for one in looks]), np.stack([one.inside for one in looks])
+    return SaliencyMaps(tuple(one.image_id for one in looks), method, values, inside, configuration.map_window)
 
 
 def _trust(looks: Sequence[Look], scale: Scale) -> Trust:
@@ -502,6 +520,31 @@ def _describe_all(
         descriptors[rows[image.image_id]] = values
         pictures |= {patch_id: folder / f"{patch_id}.jpg" for patch_id in patch_ids[image.image_id]}
     return with_descriptors(patches, descriptors), pictures
+
+
+def _outline_all(
+    dataset: Dataset,
+    views: Mapping[str, View],
+    configuration: Configuration,
+    report: DatasetReport,
+    store: Store,
+    progress: Progress,
+) -> dict[str, tuple[Lesions, Path]]:
+    """Outline the lesions of the photographs that have masks; by image_id, with the folder of the drawing."""
+    masks = demo_cohort(store, progress) / "masks" if report.layout == _SYNTHETIC else configuration.masks
+    if masks is None:
+        return {}
+    if not masks.is_dir():
+        raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
+    task = partial(outline, views=views, masks=masks, store=store)
+    drawn = run(task, dataset.images, stage="outlines", workers=configuration.workers, progress=progress)
+    found = {image.image_id: one for image, one in zip(dataset.images, drawn, strict=True) if one is not None}
+    if not found and configuration.masks is not None:
+        raise DatasetError(
+            f"{masks}: no mask of any of the {len(dataset.images)} photographs shows a lesion",
+            "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
+        )
+    return found
 
 
 def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Configuration) -> Evaluation | None:

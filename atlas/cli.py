@@ -58,6 +58,7 @@ def _argument(field: str) -> Any:
 
 Images = Annotated[Path | None, _argument("images")]
 Grades = Annotated[Path | None, _option("grades")]
+Masks = Annotated[Path | None, _option("masks")]
 Out = Annotated[Path | None, _option("out")]
 Title = Annotated[str | None, _option("title")]
 Scorer = Annotated[str | None, _option("scorer")]
@@ -94,6 +95,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row
 def build(
     images: Images = None,
     grades: Grades = None,
+    masks: Masks = None,
     out: Out = None,
     title: Title = None,
     scorer: Scorer = None,
