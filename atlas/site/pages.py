@@ -376,36 +376,6 @@ class Book:
             "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
         }
 
-    def map_columns(self) -> dict[str, Any]:
-        """The patch map's data in columns; `plate` indexes `plates`, clusters are 1-based, missing values are null."""
-        embedding = self.atlas.embedding
-        if embedding is None:
-            return {}
-        laid = [
-            (self.patches[patch], x, y)
-            for patch, (x, y) in zip(embedding.patch_ids, embedding.xy.tolist(), strict=True)
-            if patch in self.patches
-        ]
-        used = sorted({patch.plate.number for patch, _, _ in laid})
-        index = {number: k for k, number in enumerate(used)}
-        plates = [self.plates[number - 1] for number in used]
-        return {
-            "x": [round(x, 3) for _, x, _ in laid],
-            "y": [round(y, 3) for _, _, y in laid],
-            "patch": [patch.id for patch, _, _ in laid],
-            "plate": [index[patch.plate.number] for patch, _, _ in laid],
-            "cluster": [patch.cluster for patch, _, _ in laid],
-            "drop": [round(patch.drop, 3) for patch, _, _ in laid],
-            "plates": {
-                "id": [plate.id for plate in plates],
-                "number": [plate.number for plate in plates],
-                "label": [plate.label for plate in plates],
-                "grade": [plate.grade.number if plate.grade else None for plate in plates],
-                "severity": [round(plate.severity, 2) for plate in plates],
-            },
-            "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in self.grades],
-        }
-
 
 def _place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float, float] | None:
     """Source pixels (top, left, bottom, right) to percent of the plate (top, left, height, width), cut at its edge."""
@@ -440,6 +410,10 @@ def _home(book: Book) -> Pages:
 
 def _strip(book: Book) -> Pages:
     yield "strip.html", {}
+
+
+def _find(book: Book) -> Pages:
+    yield "find.html", {}
 
 
 def _map(book: Book) -> Pages:
@@ -495,6 +469,7 @@ class PageKind:
 PAGES: Mapping[str, PageKind] = {
     "home": PageKind("home.html", _home),
     "strip": PageKind("strip.html", _strip),
+    "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
     "cluster": PageKind("cluster.html", _cluster),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,9 @@ from atlas.errors import StoreError
 from atlas.progress import Progress, silent
 from atlas.records import Atlas
 from atlas.resources import templates_folder
-from atlas.site.data import write_data
+from atlas.site.data import write_data, write_script
 from atlas.site.images import LOWERED, RAISED, overlay_png
+from atlas.site.mapdata import map_columns
 from atlas.site.pages import PAGES, Book
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
@@ -114,9 +114,8 @@ def _write_assets(book: Book, out: Path) -> None:
             _write(out / folder / source.name, source.read_bytes())
     write_data(book, out)
     if book.mapped:
-        columns = json.dumps(book.map_columns(), separators=(",", ":"), allow_nan=False)
-        _write(out / "data" / "map.js", f"window.ATLAS_MAP={columns};\n".encode())
-    if book.mapped or book.measured:
+        write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
+    if book.measured:
         _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
 
 
