@@ -214,30 +214,6 @@ def test_the_map_is_coloured_by_cluster_or_grade(visit: Any, site: tuple[Atlas, 
     assert page.evaluate("document.getElementById('map').data.map((t) => t.marker.color)") == [g.colour for g in book.grades]
 
 
-def test_the_strip_is_filtered_by_grade_flag_and_id(visit: Any, site: tuple[Atlas, Path]) -> None:
-    atlas, _ = site
-    book = Book(atlas)
-    page = visit().open("strip.html")
-
-    def shown() -> set[str]:
-        return set(page.evaluate("[...document.querySelectorAll('.bin:not([hidden]) .thumb:not([hidden])')].map((f) => f.id)"))
-
-    assert len(shown()) == len(book.plates)
-    for grade in book.grades[1:]:
-        page.locator(f"[name=grade][value='{grade.number}']").uncheck()
-    assert shown() == {f"plate-{plate.number}" for plate in book.plates if plate.grade == book.grades[0]}
-    assert page.locator("#shown").inner_text() == f"{book.grades[0].count} shown"
-    for grade in book.grades[1:]:
-        page.locator(f"[name=grade][value='{grade.number}']").check()
-    page.locator("#flagged").check()
-    assert shown() == {f"plate-{plate.number}" for plate in book.flagged}
-    page.locator("#flagged").uncheck()
-    page.locator("#search").fill(book.plates[2].id[:10].upper())
-    assert shown() == {"plate-3"}
-    page.locator("#search").fill("no such plate")
-    assert page.locator(".empty").is_visible()
-
-
 def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> None:
     book = Book(site[0])
     plate = next(plate for plate in book.plates if book.patches_of.get(plate.id))

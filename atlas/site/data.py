@@ -48,11 +48,13 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
         "trust": [trust[plate.id].badge.word if plate.id in trust else None for plate in plates],
-        "clusters": [
-            sorted({patch.cluster for patch in book.patches_of.get(plate.id, ()) if patch.cluster is not None}) for plate in plates
-        ],
+        "clusters": [_clusters_of(book, plate.id) for plate in plates],
         "note": [notes.get(plate.id, "") for plate in plates],
     }
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]
     return columns
+
+
+def _clusters_of(book: Book, image_id: str) -> list[int]:
+    return sorted({patch.cluster for patch in book.patches_of.get(image_id, ()) if patch.cluster is not None})

@@ -23,7 +23,6 @@ from atlas.trust import Badge
 _RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0x86, 0x3C, 0x9E)], dtype=float)
 """Sand to violet: lightness falls steadily, so the order survives colour blindness and grey printing."""
 
-_BINS_PER_GRADE = 4
 _NEIGHBOURS = 6
 
 FIGURES: Mapping[str, str] = {
@@ -154,17 +153,6 @@ def cluster_page(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class ScoreBin:
-    """Plates whose score lies from `low` to `high`, in grade units."""
-
-    low: float
-    high: float
-    plates: tuple[PlateView, ...]
-    shares: tuple[tuple[GradeView, float], ...]  # of the tallest bin, for the axis' bars
-    ungraded: float
-
-
-@dataclass(frozen=True)
 class Book:
     """An atlas as its readers see it. `names` maps image ids to file names, only where the user asked for them."""
 
@@ -267,26 +255,6 @@ class Book:
             shares=shares,
             median_drop=float(np.median([patch.drop for patch in patches])),
             summary=_tendency(self.grades, shares, graded),
-        )
-
-    @cached_property
-    def bins(self) -> tuple[ScoreBin, ...]:
-        """The strip cut into equal steps of score."""
-        scale = self.atlas.dataset.scale
-        steps = scale.span * _BINS_PER_GRADE
-        held: dict[int, list[PlateView]] = {}
-        for plate in self.plates:
-            held.setdefault(min(steps - 1, int(plate.position / 100 * steps)), []).append(plate)
-        tallest = max((len(plates) for plates in held.values()), default=1)
-        return tuple(
-            ScoreBin(
-                low=scale.lowest + step / _BINS_PER_GRADE,
-                high=scale.lowest + (step + 1) / _BINS_PER_GRADE,
-                plates=tuple(plates),
-                shares=tuple((g, 100 * sum(p.grade == g for p in plates) / tallest) for g in self.grades),
-                ungraded=100 * sum(p.grade is None for p in plates) / tallest,
-            )
-            for step, plates in ((step, held.get(step, ())) for step in range(steps))
         )
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
@@ -416,6 +384,10 @@ def _find(book: Book) -> Pages:
     yield "find.html", {}
 
 
+def _find(book: Book) -> Pages:
+    yield "find.html", {}
+
+
 def _map(book: Book) -> Pages:
     if book.mapped:
         yield "map.html", {}
@@ -469,6 +441,7 @@ class PageKind:
 PAGES: Mapping[str, PageKind] = {
     "home": PageKind("home.html", _home),
     "strip": PageKind("strip.html", _strip),
+    "find": PageKind("find.html", _find),
     "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),

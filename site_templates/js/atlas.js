@@ -112,8 +112,22 @@ window.Atlas = (() => {
   // Rows are arrays of fields; the first row names the columns.
   const csv = (filename, rows) => download(filename, rows.map((row) => row.map(field).join(",") + "\r\n").join(""), "text/csv");
 
-  // Whether a key press belongs to a control that takes it, so that the page's own keys must hold still.
-  const typing = (event) => event.altKey || event.ctrlKey || event.metaKey
+  // Keys of one character disturb those who steer by voice: a switch at the foot of every page turns them off (WCAG 2.1.4).
+  const remembered = () => {
+    try { return localStorage.getItem("atlas-keys"); } catch { return null; }
+  };
+  let single = remembered() !== "off";
+  document.addEventListener("DOMContentLoaded", () => {
+    const button = el("button", { type: "button", class: "keys", "aria-pressed": String(single) }, "Keys of one letter");
+    button.addEventListener("click", () => {
+      single = !single;
+      button.setAttribute("aria-pressed", String(single));
+      try { localStorage.setItem("atlas-keys", single ? "on" : "off"); } catch { /* a private window: the choice lasts for this page */ }
+    });
+    document.querySelector(".colophon")?.append(button);
+  });
+  // Whether the page's own keys must hold still: the press belongs to a control that takes it, or keys of one letter are off.
+  const typing = (event) => event.altKey || event.ctrlKey || event.metaKey || (!single && /^\S$/.test(event.key))
     || Boolean(event.target.closest?.("select, textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=button])"));
   // Whether the reader asked for less motion.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
