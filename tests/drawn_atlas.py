@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from atlas.alike import most_alike
 from atlas.evaluation import evaluate
+from atlas.occlusion import drops as atlas_drops
 from atlas.records import (
     DIABETIC_RETINOPATHY,
     Atlas,
+    BoolArray,
+    CellSums,
     Clusters,
     Dataset,
     Embedding,
     Frame,
     GradedImage,
+    Head,
     Patches,
     Provenance,
     SaliencyMaps,
     Scale,
     Scores,
 )
+from atlas.site.cells import encode_cells
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.strip import rank
 
@@ -127,3 +134,41 @@ def drawn_atlas(
         evaluation=evaluate(severity, [grades[i] for i in ids], scale) if graded else None,
         frames={i: Frame(10, 20, SIDE) for i in ids},
     )
+
+
+def with_cells(
+    atlas: Atlas, pictures: Path, *, grid: int = GRID, hidden: int = 8
+) -> tuple[Atlas, dict[str, CellSums], Head, BoolArray]:
+    """Give a drawn atlas sums that its scores and occlusion maps come from, a second map, and photographs that look alike.
+
+    Writes cells/<image_id>.json into `pictures`. Returns the atlas, its sums, the head, and which cells lie on the retina.
+    """
+    random = np.random.default_rng(13)
+    ids, scale = atlas.dataset.image_ids, atlas.dataset.scale
+    inside = np.hypot(*(np.mgrid[:grid, :grid] - (grid - 1) / 2)) < grid / 2
+    head = Head(
+        np.zeros((hidden, 1, grid, grid), np.float32),
+        random.normal(0, 1, hidden).astype(np.float32),
+        random.normal(0, 1.5 / np.sqrt(hidden), hidden).astype(np.float32),
+        -0.2,
+    )
+    values = (random.standard_t(2, (len(ids), grid * grid, hidden)) / grid).astype(np.float32)
+    every = CellSums(ids, values, head.hidden_bias, (grid, grid))
+    severity = head.severity(head.hidden_bias + values.astype(np.float64).sum(1), scale)
+    drops = np.where(inside, atlas_drops(every, head, scale), np.float32(0))
+    retinal = np.stack([inside] * len(ids))
+    other = np.where(inside, random.normal(0, 0.3, drops.shape), 0).astype(np.float32)
+    scores = replace(atlas.scores, severity=severity)
+    sums = {i: CellSums((i,), values[k : k + 1], head.hidden_bias, (grid, grid)) for k, i in enumerate(ids)}
+    (pictures / "cells").mkdir(exist_ok=True)
+    for image_id, own in sums.items():
+        (pictures / "cells" / f"{image_id}.json").write_bytes(encode_cells(own, head, inside))
+    made = replace(
+        atlas,
+        scores=scores,
+        maps=SaliencyMaps(ids, "occlusion", drops, retinal),
+        other_maps=(SaliencyMaps(ids, "gradcam", other, retinal),),
+        strip=rank(scores, {image.image_id: image.grade for image in atlas.dataset.images}, scale),
+        alike=most_alike(ids, random.normal(0.5, 1, (len(ids), 5)).astype(np.float32)),
+    )
+    return made, sums, head, inside

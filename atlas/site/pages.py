@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from atlas.embedding import LAYOUTS
-from atlas.records import Atlas, Evaluation, Frame
+from atlas.records import Atlas, Curation, Evaluation, Frame, SaliencyMaps, Words
+from atlas.site.cells import METHOD_WORDS, density_path, largest_drop
 from atlas.site.figures import figures, measures
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.strip import flagged, neighbours
@@ -72,6 +73,8 @@ class PlateView:
     grade: GradeView | None
     disagreement: float | None
     flagged: bool
+    title: str = ""  # of the curator
+    note: str = ""
 
     @property
     def page(self) -> str:
@@ -88,6 +91,10 @@ class PlateView:
     @property
     def overlay(self) -> str:
         return f"overlays/{self.id}.png"
+
+    @property
+    def cells(self) -> str:
+        return f"cells/{self.id}.js"
 
     @property
     def alt(self) -> str:
@@ -142,10 +149,21 @@ class ClusterView:
     shares: tuple[float, ...]
     median_drop: float
     summary: str
+    title: str = ""  # of the curator
+    note: str = ""
 
     @property
     def page(self) -> str:
         return cluster_page(self.number)
+
+    @property
+    def handout(self) -> str:
+        return f"handouts/cluster-{self.number:02d}.html"
+
+    @property
+    def name(self) -> str:
+        """What the curator calls it, after its number."""
+        return f"Cluster {self.number}" + (f": {self.title}" if self.title else "")
 
 
 def cluster_page(number: int) -> str:
@@ -158,6 +176,10 @@ class Book:
 
     atlas: Atlas
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def curation(self) -> Curation:
+        return self.atlas.curation
 
     @cached_property
     def grades(self) -> tuple[GradeView, ...]:
@@ -175,6 +197,7 @@ class Book:
         strip, scale = self.atlas.strip, self.atlas.dataset.scale
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         wide = set(flagged(strip))
+        words = self.curation.images
         views = []
         for number, (i, score, gap) in enumerate(
             zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
@@ -190,6 +213,8 @@ class Book:
                     grade=None if grade is None else self.grades[grade - scale.lowest],
                     disagreement=gap if math.isfinite(gap) else None,
                     flagged=i in wide,
+                    title=words[i].title if i in words else "",
+                    note=words[i].note if i in words else "",
                 )
             )
         return tuple(views)
@@ -214,7 +239,7 @@ class Book:
         if found is None:
             return {}
         clusters = self.atlas.clusters
-        label = dict(zip(clusters.patch_ids, (clusters.labels + 1).tolist(), strict=True)) if clusters else {}
+        label = clusters.of_patch if clusters else {}
         return {
             patch: PatchView(patch, self.plate[image], drop, label.get(patch), _place(box, self.atlas.frames.get(image)))
             for patch, image, drop, box in zip(
@@ -237,16 +262,32 @@ class Book:
         if found is None or not self.patches:
             return ()
         members: dict[int, list[tuple[float, str]]] = {}
-        for patch, label, distance in zip(found.patch_ids, found.labels.tolist(), found.distances.tolist(), strict=True):
+        for (patch, number), distance in zip(found.of_patch.items(), found.distances.tolist(), strict=True):
             if patch in self.patches:
-                members.setdefault(label + 1, []).append((distance, patch))
+                members.setdefault(number, []).append((distance, patch))
         return tuple(self._cluster(n, [self.patches[p] for _, p in sorted(members[n])]) for n in sorted(members))
+
+    @cached_property
+    def cluster(self) -> Mapping[int, ClusterView]:
+        return {cluster.number: cluster for cluster in self.clusters}
+
+    @cached_property
+    def pinned_plates(self) -> tuple[PlateView, ...]:
+        """Photographs that the curator wants seen first, in the curator's order."""
+        return tuple(self.plate[i] for i in self.curation.pinned_images if i in self.plate)
+
+    @cached_property
+    def clusters_pinned_first(self) -> tuple[ClusterView, ...]:
+        """All clusters: the pinned ones in the curator's order, then the others by number."""
+        pinned = [self.cluster[n] for n in self.curation.pinned_clusters if n in self.cluster]
+        return (*pinned, *(cluster for cluster in self.clusters if cluster not in pinned))
 
     def _cluster(self, number: int, patches: Sequence[PatchView]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
         of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
         graded = sum(of_grade)
         shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        words = self.curation.clusters.get(number, Words())
         return ClusterView(
             number=number,
             patches=tuple(patches),
@@ -255,6 +296,8 @@ class Book:
             shares=shares,
             median_drop=float(np.median([patch.drop for patch in patches])),
             summary=_tendency(self.grades, shares, graded),
+            title=words.title,
+            note=words.note,
         )
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
@@ -271,23 +314,47 @@ class Book:
         return plates[(len(plates) - 1) // 2] if plates else None
 
     @cached_property
-    def limit(self) -> float:
-        """The drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
-        sizes = np.abs(self.atlas.maps.values[self.atlas.maps.inside])
-        limit = float(np.quantile(sizes, 0.995)) if sizes.size else 0.0
-        return limit if limit > 0 else 1.0
+    def maps(self) -> Mapping[str, SaliencyMaps]:
+        """All maps by method, the atlas' own method first."""
+        return {maps.method: maps for maps in (self.atlas.maps, *self.atlas.other_maps)}
 
     @cached_property
-    def cells(self) -> Mapping[str, list[list[float | None]]]:
-        """Drops of each photograph's cells by image id, None outside the retina (grade units)."""
-        maps = self.atlas.maps
-        return {
-            i: [
-                [round(v, 3) if seen else None for v, seen in zip(row, mask, strict=True)]
-                for row, mask in zip(values, inside, strict=True)
-            ]
-            for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
-        }
+    def limits(self) -> Mapping[str, float]:
+        """By method the drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
+        return {method: largest_drop(maps) for method, maps in self.maps.items()}
+
+    @property
+    def limit(self) -> float:
+        """The drop drawn strongest by the atlas' own method (grade units)."""
+        return self.limits[self.atlas.maps.method]
+
+    @cached_property
+    def methods(self) -> tuple[tuple[str, str, str], ...]:
+        """The methods of the maps: name, title, and a sentence on what each does."""
+        return tuple((method, *METHOD_WORDS.get(method, (method.capitalize(), ""))) for method in self.maps)
+
+    @cached_property
+    def map_rows(self) -> Mapping[str, int]:
+        """The row of each image in the maps."""
+        return {image_id: row for row, image_id in enumerate(self.atlas.maps.image_ids)}
+
+    @cached_property
+    def density(self) -> str:
+        """How all scores spread over the scale: an SVG path in a box of 100 by 24."""
+        return density_path([plate.position for plate in self.plates], self.atlas.dataset.scale.span)
+
+    @cached_property
+    def alike_rows(self) -> Mapping[str, int]:
+        """The row of each image in `atlas.alike`."""
+        return {} if self.atlas.alike is None else {image_id: row for row, image_id in enumerate(self.atlas.alike.image_ids)}
+
+    def alike(self, plate: PlateView) -> tuple[tuple[PlateView, float], ...]:
+        """The photographs that look most alike to the network, with their cosine, most alike first."""
+        found, row = self.atlas.alike, self.alike_rows.get(plate.id)
+        if found is None or row is None:
+            return ()
+        others = ((found.image_ids[k], cosine) for k, cosine in zip(found.others[row], found.cosine[row].tolist(), strict=True))
+        return tuple((self.plate[i], cosine) for i, cosine in others if i in self.plate)
 
     @cached_property
     def trust(self) -> Mapping[str, TrustView]:
@@ -338,7 +405,8 @@ class Book:
         return {
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
-            "cells": self.cells.get(plate.id),
+            "mapped": plate.id in self.map_rows,
+            "alike": self.alike(plate),
             "neighbours": sorted((plate, *(self.plate[i] for i in beside)), key=lambda p: p.number),
             "before": self.plates[place - 1] if place else None,
             "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
@@ -378,10 +446,6 @@ def _home(book: Book) -> Pages:
 
 def _strip(book: Book) -> Pages:
     yield "strip.html", {}
-
-
-def _find(book: Book) -> Pages:
-    yield "find.html", {}
 
 
 def _find(book: Book) -> Pages:
@@ -441,7 +505,6 @@ class PageKind:
 PAGES: Mapping[str, PageKind] = {
     "home": PageKind("home.html", _home),
     "strip": PageKind("strip.html", _strip),
-    "find": PageKind("find.html", _find),
     "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
