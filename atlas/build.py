@@ -6,6 +6,7 @@ build goes on where it stopped; an atlas that stands is replaced only by a whole
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,17 @@ import atlas.synthetic
 from atlas.alike import most_alike
 from atlas.clusters import cluster
 from atlas.config import Configuration
+from atlas.curation import (
+    CurationFile,
+    Identities,
+    leave_out,
+    notes,
+    number_clusters,
+    read_curation,
+    read_identities,
+    resolve,
+    write_identities,
+)
 from atlas.dataset import read_dataset, read_files
 from atlas.embedding import embed
 from atlas.engine import run, single_threaded
@@ -33,6 +45,7 @@ from atlas.progress import Progress, silent
 from atlas.provenance import describe_build, write_run
 from atlas.records import (
     Atlas,
+    Clusters,
     Dataset,
     DatasetReport,
     Evaluation,
@@ -46,6 +59,7 @@ from atlas.records import (
     Scores,
     Trust,
 )
+from atlas.resources import demo_curation
 from atlas.saliency import METHODS, inside_cells
 from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
@@ -63,11 +77,25 @@ DEMO_COUNT = 240
 
 _DEMO_SIZE = 640
 _DEMO_SEED = 20
+_IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, for the next build
 _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
 # Settings that name files, or that do not change the result: they stay out of the site.
-_UNTOLD = {"images", "grades", "masks", "out", "store", "workers", "title", "scorer", "trunk", "trunk_weights", "scale"}
+_UNTOLD = {
+    "images",
+    "grades",
+    "masks",
+    "curation",
+    "out",
+    "store",
+    "workers",
+    "title",
+    "scorer",
+    "trunk",
+    "trunk_weights",
+    "scale",
+}
 
 
 @dataclass(frozen=True)
@@ -92,13 +120,17 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
     clock = _Clock()
     with Publication(configuration.out, store) as folder, single_threaded():
         with clock("dataset"):
+            curated = _curation(configuration)
             dataset, report = _gather(configuration, store, progress)
-        study = _study(dataset, report, configuration, store, progress, clock)
+            curated = curated or _demo_curation(configuration, dataset)
+        previous = read_identities(configuration.out / _IDENTITIES)
+        study = _study(dataset, report, configuration, store, progress, clock, curated, previous)
         names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
         with clock("site"), study.pictures(store) as pictures:
             render_site(study.atlas, pictures, folder, names=names, progress=progress)
             write_tables(study.atlas, folder / "tables", names=names)
             write_run(folder / "run.json", study.atlas.provenance)
+            write_identities(folder / _IDENTITIES, study.clusters, study.space, previous)
         store.keep_files_key(configuration.out, ((image.image_id, image.path) for image in study.images))
     store.note(configuration.out, "timings", clock.seconds)
     return BuildResult(configuration.out, study.atlas, study.report, clock.seconds)
@@ -258,6 +290,8 @@ class _Study:
     patch_pictures: Mapping[str, Path]
     outlines: Mapping[str, Path]
     cells: Mapping[str, Path]
+    clusters: Clusters | None  # with those that the curation hides
+    space: str  # of their descriptors
 
     @property
     def images(self) -> tuple[GradedImage, ...]:
@@ -284,8 +318,18 @@ class _Study:
 
 
 def _study(
-    dataset: Dataset, report: DatasetReport, configuration: Configuration, store: Store, progress: Progress, clock: _Clock
+    dataset: Dataset,
+    report: DatasetReport,
+    configuration: Configuration,
+    store: Store,
+    progress: Progress,
+    clock: _Clock,
+    curated: CurationFile | None = None,
+    previous: Identities | None = None,
 ) -> _Study:
+    curated, previous = curated or CurationFile(), previous or Identities()
+    left_out = [image_id for image_id in curated.exclude.images if image_id in dataset.image_ids]
+    dataset = leave_out(dataset, curated)
     with clock("scorer"):
         source = _source(configuration)
     with clock("photographs"):
@@ -306,10 +350,13 @@ def _study(
     with clock("outlines"):
         outlined = _outline_all(dataset, views, configuration, report, store, progress)
     clusters = embedding = None
+    changes: tuple[str, ...] = ()
+    space = digest([source.trunk.sha256, source.trunk.size, source.preparation])
     if len(patches.patch_ids) >= 2:
         with clock("clusters"):
             progress("clusters", 0, 0)
             clusters = cluster(patches, k=configuration.clusters, seed=configuration.seed)
+            clusters, changes = number_clusters(clusters, previous, curated, space)
         with clock("layout"):
             progress("layout", 0, 0)
             embedding = embed(patches, layout=configuration.layout, seed=configuration.seed)
@@ -340,8 +387,12 @@ def _study(
         alike=alike,
         lesions={image_id: lesions for image_id, (lesions, _) in outlined.items()},
     )
+    made = resolve(curated, made, left_out=left_out)
+    told = (*made.provenance.notes, *changes, *notes(made.curation))
+    made = replace(made, provenance=replace(made.provenance, notes=told))
     cells = {one.image_id: one.cells for one in looks}
-    return _Study(made, report, views, pictures, {image_id: folder for image_id, (_, folder) in outlined.items()}, cells)
+    drawn = {image_id: folder for image_id, (_, folder) in outlined.items()}
+    return _Study(made, report, views, pictures, drawn, cells, clusters, space)
 
 
 _SYNTHETIC = "embedded synthetic cohort"
@@ -371,6 +422,20 @@ def _gather(configuration: Configuration, store: Store, progress: Progress) -> t
         progress=progress,
     )
     return dataset, replace(report, layout=_SYNTHETIC) if configuration.images is None else report
+
+
+def _curation(configuration: Configuration) -> CurationFile | None:
+    """Read the curation of real photographs, before anything that takes long; None for the embedded cohort."""
+    if configuration.images is None:
+        return None
+    file = configuration.curation or Path(os.path.abspath(configuration.images)).parent / "curation.toml"  # noqa: PTH100
+    return read_curation(file) if configuration.curation or file.is_file() else CurationFile()
+
+
+def _demo_curation(configuration: Configuration, dataset: Dataset) -> CurationFile:
+    """Read the embedded cohort's curation. Its eyes may be called by their names: they name nobody."""
+    names = {image.path.stem: image.image_id for image in dataset.images}
+    return read_curation(configuration.curation or demo_curation(), names=names)
 
 
 def demo_cohort(store: Store, progress: Progress = silent) -> Path:

@@ -59,6 +59,7 @@ def _argument(field: str) -> Any:
 Images = Annotated[Path | None, _argument("images")]
 Grades = Annotated[Path | None, _option("grades")]
 Masks = Annotated[Path | None, _option("masks")]
+CurationFile = Annotated[Path | None, _option("curation")]
 Out = Annotated[Path | None, _option("out")]
 Title = Annotated[str | None, _option("title")]
 Scorer = Annotated[str | None, _option("scorer")]
@@ -96,6 +97,7 @@ def build(
     images: Images = None,
     grades: Grades = None,
     masks: Masks = None,
+    curation: CurationFile = None,
     out: Out = None,
     title: Title = None,
     scorer: Scorer = None,
@@ -139,6 +141,8 @@ def build(
         _print_evaluation(result.atlas.evaluation)
     for note in result.atlas.provenance.notes:
         _out.print(f"Note: {note}", soft_wrap=True)
+    for line in result.atlas.curation.unmatched:
+        _out.print(f"  {line}", markup=False, soft_wrap=True)
     if verbose:
         for stage, seconds in result.timings.items():
             _out.print(f"  {stage}: {seconds:.1f} s")

@@ -21,7 +21,7 @@ from atlas.scorer import DEFAULT_SCORER, SYNTHETIC_SCORER
 from atlas.trunks import TRUNKS
 
 # Fields that hold a path; in atlas.toml they are relative to the file's own folder.
-_PATHS = ("images", "grades", "masks", "out", "store")
+_PATHS = ("images", "grades", "masks", "curation", "out", "store")
 
 
 class ScaleTable(BaseModel):
@@ -58,6 +58,10 @@ class Configuration(BaseModel):
     masks: Path | None = Field(
         None,
         description="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME.",
+    )
+    curation: Path | None = Field(
+        None,
+        description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the folder of photographs).",
     )
     out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
     title: str = Field("", max_length=120, description="Title of the atlas.")

@@ -296,8 +296,9 @@ def read_identities(file: Path) -> Identities:
         return Identities()
 
 
-def write_identities(file: Path, clusters: Clusters, space: str, previous: Identities) -> None:
+def write_identities(file: Path, clusters: Clusters | None, space: str, previous: Identities) -> None:
     """Write the clusters of this build and, in short, those of earlier builds that are no more; numbers are never used again."""
+    clusters = clusters or Clusters((), np.empty(0, np.int64), np.empty((0, 0), np.float32), np.empty(0, np.float32))
     known = [
         {
             "number": number,

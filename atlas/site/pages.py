@@ -140,7 +140,7 @@ class PatchView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One lesion pattern: its patches, most typical first, and how its photographs spread over the grades (0..1, per grade)."""
+    """One lesion pattern: its patches, pinned ones and then the most typical first, and how its photographs spread over the grades (0..1, per grade)."""
 
     number: int
     patches: tuple[PatchView, ...]
@@ -265,7 +265,11 @@ class Book:
         for (patch, number), distance in zip(found.of_patch.items(), found.distances.tolist(), strict=True):
             if patch in self.patches:
                 members.setdefault(number, []).append((distance, patch))
-        return tuple(self._cluster(n, [self.patches[p] for _, p in sorted(members[n])]) for n in sorted(members))
+        pinned = {patch: place for place, patch in enumerate(self.curation.pinned_patches)}
+        return tuple(
+            self._cluster(n, [self.patches[p] for _, _, p in sorted((pinned.get(p, len(pinned)), d, p) for d, p in members[n])])
+            for n in sorted(members)
+        )
 
     @cached_property
     def cluster(self) -> Mapping[int, ClusterView]:
@@ -479,6 +483,21 @@ def _image(book: Book) -> Pages:
         yield plate.page, book.report(plate)
 
 
+def _compare(book: Book) -> Pages:
+    if len(book.plates) > 1:
+        yield "compare.html", {}
+
+
+def _quiz(book: Book) -> Pages:
+    if book.graded:
+        yield "quiz.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
+
+
+def _quiz_print(book: Book) -> Pages:
+    if book.graded:
+        yield "quiz-print.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
+
+
 def _methods(book: Book) -> Pages:
     provenance = book.atlas.provenance
     yield (
@@ -510,6 +529,9 @@ PAGES: Mapping[str, PageKind] = {
     "clusters": PageKind("clusters.html", _clusters),
     "cluster": PageKind("cluster.html", _cluster),
     "image": PageKind("image.html", _image),
+    "compare": PageKind("compare.html", _compare),
+    "quiz": PageKind("quiz.html", _quiz),
+    "quiz-print": PageKind("quiz-print.html", _quiz_print),
     "methods": PageKind("methods.html", _methods),
 }
 
