@@ -22,6 +22,7 @@ from atlas.site.data import write_data, write_script
 from atlas.site.images import LOWERED, RAISED, overlay_png
 from atlas.site.mapdata import map_columns
 from atlas.site.pages import PAGES, Book
+from atlas.site.quiz import quiz_columns
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 _REPORT_STYLES = ("atlas.css", "report.css")
@@ -122,6 +123,8 @@ def _write_assets(book: Book, out: Path) -> None:
     write_data(book, out)
     if book.mapped:
         write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
+    if book.graded:
+        write_script(out / "data" / "quiz.js", "ATLAS_QUIZ", quiz_columns(book))
     if book.measured:
         _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
 
@@ -129,6 +132,7 @@ def _write_assets(book: Book, out: Path) -> None:
 def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) -> None:
     paths = [path for plate in book.plates for path in (plate.photograph, plate.thumbnail)]
     paths += [patch.picture for patch in book.patches.values()]
+    paths += [f"masks/{image_id}.png" for image_id in book.atlas.lesions if image_id in book.plate]
     for done, path in enumerate(paths, start=1):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         try:
