@@ -36,7 +36,8 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
-    plates, trust = book.plates, book.trust
+    plates, trust = book.plates, book.atlas.trust
+    badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
     columns: Columns = {
         "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
         "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
@@ -47,7 +48,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "eye": [eyes[plate.id] for plate in plates],
         "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
-        "trust": [trust[plate.id].badge.word if plate.id in trust else None for plate in plates],
+        "trust": [badges.get(plate.id) for plate in plates],
         "clusters": [_clusters_of(book, plate.id) for plate in plates],
         "note": [notes.get(plate.id, "") for plate in plates],
     }
