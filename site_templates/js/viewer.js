@@ -49,7 +49,7 @@
     const readout = bar.appendChild(document.createElement("output"));
     readout.setAttribute("aria-live", "off");
     const closer = press("+", "Zoom in", "+", () => zoom(STEP));
-    const whole = press("⛶", "Show the whole plate", "0", () => reset());
+    const whole = press("Fit", "Show the whole plate", "0", () => reset());
     for (const event of ["pointerdown", "dblclick"]) bar.addEventListener(event, (e) => e.stopPropagation());
     mat.append(bar);
 
