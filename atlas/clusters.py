@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,25 @@ from atlas.records import Clusters, FloatArray, Patches, Scale
 _log = logging.getLogger(__name__)
 
 
+def normalised(patches: Patches) -> Patches:
+    """Return the patches with descriptors that clusters and layout compare: signed square root, then each channel standardised.
+
+    The root keeps the few strongest responses of a patch from outshouting the rest (Perronnin, Sánchez and Mensink, ECCV 2010);
+    with mean 0 and standard deviation 1 over the patches, every channel has a say. A channel that never changes becomes 0.
+    `benchmarks/clusters.py` measures what this is worth.
+    """
+    values = patches.descriptors.astype(np.float64)
+    if not len(values):
+        return patches
+    values = np.sign(values) * np.sqrt(np.abs(values))
+    spread = values.std(axis=0)
+    changing = spread > 1e-6 * np.abs(values).max(axis=0)
+    standardised = (values - values.mean(axis=0)) / np.where(changing, spread, np.inf)
+    return replace(patches, descriptors=standardised.astype(np.float32))
+
+
 def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
-    """Sort the patches into k clusters by their descriptors, best of four k-means++ starts.
+    """Sort the patches into k clusters by their descriptors (see `normalised`), best of four k-means++ starts.
 
     Labels run from the largest cluster to the smallest, ties to the one that holds the earliest patch. Where there are fewer
     distinct descriptors than k, there are only as many clusters, which the number of centroids shows and a warning logs.

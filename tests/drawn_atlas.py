@@ -16,16 +16,19 @@ from atlas.records import (
     BoolArray,
     CellSums,
     Clusters,
+    Curation,
     Dataset,
     Embedding,
     Frame,
     GradedImage,
+    Lesson,
     Head,
     Patches,
     Provenance,
     SaliencyMaps,
     Scale,
     Scores,
+    Stop,
 )
 from atlas.site.cells import encode_cells
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
@@ -91,21 +94,23 @@ def drawn_atlas(
     found = laid = grouped = None
     if patches:
         boxes = np.array([(t + 10, f + 20, t + 10 + SIDE // GRID, f + 20 + SIDE // GRID) for *_, (t, f), _ in windows])
+        descriptors = np.random.default_rng(8).normal(0, 1, (len(windows), 4)).astype(np.float32)
         found = Patches(
             patch_ids=tuple(w[0] for w in windows),
             image_ids=tuple(w[1] for w in windows),
             cells=np.array([w[2] for w in windows]),
             boxes=boxes,
             drop=np.array([w[4] for w in windows], np.float32),
-            descriptors=np.zeros((len(windows), 2), np.float32),
+            descriptors=descriptors,
             threshold=0.1,
             quantile=0.9,
         )
         laid = Embedding(found.patch_ids, random.normal(0, 9, (len(windows), 2)).astype(np.float32), "t-SNE")
         if clustered:
             labels = np.arange(len(windows)) % CLUSTERS
-            distances = random.uniform(0, 1, len(windows)).astype(np.float32)
-            grouped = Clusters(found.patch_ids, labels, np.zeros((CLUSTERS, 2), np.float32), distances)
+            centroids = np.stack([descriptors[labels == k].mean(axis=0) for k in range(CLUSTERS) if k in labels])
+            distances = np.linalg.norm(descriptors - centroids[labels], axis=1).astype(np.float32)
+            grouped = Clusters(found.patch_ids, labels, centroids, distances)
     return Atlas(
         dataset=Dataset(
             tuple(
@@ -133,6 +138,7 @@ def drawn_atlas(
         embedding=laid,
         evaluation=evaluate(severity, [grades[i] for i in ids], scale) if graded else None,
         frames={i: Frame(10, 20, SIDE) for i in ids},
+        curation=_lesson(ids, found, grouped),
     )
 
 
@@ -172,3 +178,20 @@ def with_cells(
         alike=most_alike(ids, random.normal(0.5, 1, (len(ids), 5)).astype(np.float32)),
     )
     return made, sums, head, inside
+
+
+def _lesson(ids: tuple[str, ...], patches: Patches | None, clusters: Clusters | None) -> Curation:
+    """One lesson with a stop of each kind that there is, so that every kind of page has a page."""
+    stops = [Stop("A quiet start", "Nothing to see here.\n\nThat is the point.", image=ids[0])]
+    file = [{"image": ids[0], "title": stops[0].title, "text": stops[0].text}]
+    if patches is not None:
+        stops.append(Stop("", "A bright blot.", patch=patches.patch_ids[0]))
+        file.append({"patch": patches.patch_ids[0], "text": "A bright blot."})
+    if clusters is not None:
+        stops.append(Stop("Blots of a kind", "", cluster=2))
+        file.append({"cluster": 2, "title": "Blots of a kind"})  # type: ignore[dict-item]
+    title, summary = "From disc to blot", "What the drawn discs show."
+    return Curation(
+        lessons=(Lesson("from-disc-to-blot", title, summary, tuple(stops)),),
+        file={"lessons": [{"title": title, "slug": "from-disc-to-blot", "summary": summary, "stops": file}]},
+    )

@@ -16,7 +16,10 @@ from markupsafe import Markup, escape
 from atlas.embedding import LAYOUTS
 from atlas.records import Atlas, Curation, Evaluation, Frame, SaliencyMaps, Words
 from atlas.site.cells import METHOD_WORDS, density_path, largest_drop
+from atlas.site.clusterviews import Borders, borders, study
 from atlas.site.figures import figures, measures
+from atlas.site.lessons import LessonView, cluster_handouts, lesson_handouts, lesson_pages, lesson_views, lessons_pages
+from atlas.site.mapdata import cluster_colour
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.strip import flagged, neighbours
 from atlas.trust import Badge
@@ -140,7 +143,10 @@ class PatchView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One lesion pattern: its patches, pinned ones and then the most typical first, and how its photographs spread over the grades (0..1, per grade)."""
+    """One lesion pattern: its patches, pinned ones and then the most typical first.
+
+    shares : how its photographs spread over the grades (0..1, per grade).
+    """
 
     number: int
     patches: tuple[PatchView, ...]
@@ -155,6 +161,10 @@ class ClusterView:
     @property
     def page(self) -> str:
         return cluster_page(self.number)
+
+    @property
+    def colour(self) -> str:
+        return cluster_colour(self.number)
 
     @property
     def handout(self) -> str:
@@ -276,9 +286,19 @@ class Book:
         return {cluster.number: cluster for cluster in self.clusters}
 
     @cached_property
+    def lessons(self) -> tuple[LessonView, ...]:
+        """The curator's lessons, in their order."""
+        return lesson_views(self)
+
+    @cached_property
     def pinned_plates(self) -> tuple[PlateView, ...]:
         """Photographs that the curator wants seen first, in the curator's order."""
         return tuple(self.plate[i] for i in self.curation.pinned_images if i in self.plate)
+
+    @cached_property
+    def borders(self) -> Borders:
+        """Where clusters meet: borderline patches and nearest clusters."""
+        return borders(self.atlas.patches, self.atlas.clusters)
 
     @cached_property
     def clusters_pinned_first(self) -> tuple[ClusterView, ...]:
@@ -472,6 +492,7 @@ def _cluster(book: Book) -> Pages:
             cluster.page,
             {
                 "cluster": cluster,
+                "study": study(book, cluster),
                 "before": book.clusters[place - 1] if place else None,
                 "after": book.clusters[place + 1] if place + 1 < len(book.clusters) else None,
             },
@@ -528,6 +549,10 @@ PAGES: Mapping[str, PageKind] = {
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
     "cluster": PageKind("cluster.html", _cluster),
+    "cluster-handout": PageKind("cluster-handout.html", cluster_handouts),
+    "lessons": PageKind("lessons.html", lessons_pages),
+    "lesson": PageKind("lesson.html", lesson_pages),
+    "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),
     "image": PageKind("image.html", _image),
     "compare": PageKind("compare.html", _compare),
     "quiz": PageKind("quiz.html", _quiz),

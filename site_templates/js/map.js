@@ -179,7 +179,7 @@
     let image = cache.get(path);
     if (!image) {
       image = new Image();
-      image.onload = draw;
+      image.onload = refresh;
       image.src = Atlas.root + path;
       if (cache.size >= 3 * ROOM) cache.delete(cache.keys().next().value);
     } else cache.delete(path);
@@ -335,16 +335,21 @@
     }
   };
   let frame = 0;
+  let stale = true; // the dots lie elsewhere or have other colours
   const paint = () => {
     frame = 0;
     if (!grouping || !wide) return;
-    paintDots();
-    placeTiles();
+    if (stale) {
+      paintDots();
+      placeTiles();
+    }
+    stale = false;
     paintTiles();
     paintMarks();
     stage.dataset.painted = String(Number(stage.dataset.painted ?? 0) + 1);
   };
-  const draw = () => { frame ||= requestAnimationFrame(paint); };
+  const refresh = () => { frame ||= requestAnimationFrame(paint); }; // pictures that have come
+  const draw = () => { stale = true; refresh(); };
   const mark = () => { if (!frame && grouping) paintMarks(); };
   const measure = () => {
     const area = stage.getBoundingClientRect();
@@ -356,6 +361,7 @@
       canvas.width = Math.round(wide * ratio);
       canvas.height = Math.round(high * ratio);
     }
+    stale = true;
     if (grouping) paint();
   };
 
@@ -703,7 +709,7 @@
     get("map-find").addEventListener("submit", (event) => { event.preventDefault(); search(get("map-search").value); });
     document.addEventListener("themechange", restyle);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
-    const onPaper = (printed) => { printing = printed; restyle(); paint(); };
+    const onPaper = (printed) => { printing = printed; restyle(); cancelAnimationFrame(frame); paint(); };
     addEventListener("beforeprint", () => onPaper(true));
     addEventListener("afterprint", () => onPaper(false));
     matchMedia("print").addEventListener("change", (event) => onPaper(event.matches));
