@@ -20,6 +20,7 @@ from atlas.resources import templates_folder
 from atlas.site.cells import cells_script
 from atlas.site.data import write_data, write_script
 from atlas.site.images import LOWERED, RAISED, overlay_png
+from atlas.site.lessons import curation_script
 from atlas.site.mapdata import map_columns
 from atlas.site.pages import PAGES, Book
 from atlas.site.quiz import quiz_columns
@@ -120,7 +121,9 @@ def _write_assets(book: Book, out: Path) -> None:
     for folder in ("css", "js"):
         for source in sorted((templates_folder() / folder).iterdir()):
             _write(out / folder / source.name, source.read_bytes())
-    write_data(book, out)
+    words = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
+    write_data(book, out, notes=words)
+    write_script(out / "data" / "curation.js", "ATLAS_CURATION", curation_script(book))
     if book.mapped:
         write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
     if book.graded:
