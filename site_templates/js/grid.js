@@ -51,7 +51,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 
   const render = () => {
     const height = host.clientHeight;
-    const spare = Math.ceil(height / step()); // one more screen above and below
+    const spare = Math.ceil(height / step() / 2); // half a screen more above and below
     const top = Math.floor(host.scrollTop / step());
     const bottom = Math.ceil((host.scrollTop + height) / step());
     const from = Math.max(0, (top - spare) * columns);
@@ -221,66 +221,81 @@ Atlas.grid = (host, images, moved = () => {}) => {
 // Atlas.sieve(images)(wishes) -> { rows, counts }: which photographs fit all wishes, and for each kind of wish how many would fit
 // with another choice of that kind. A wish left out, null or "" lets all pass.
 //   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
-//   apart: least distance of the two    cluster: number    flagged, noted: true    text: words, of which all must be found
+//   cluster: number    flagged, noted: true    text: words, of which all must be found
 Atlas.sieve = (images) => {
   const total = images.id.length;
-  const key = (value) => (value === null ? "none" : String(value));
-  const columns = { grades: images.grade.map(key), eyes: images.eye.map(key), trusts: images.trust.map(key) };
-  const has = (value) => value !== null && value !== undefined && value !== "" && value !== false;
-  let prose = null; // lower-case words by row: name, note
-  const read = () => {
-    prose ??= images.note.map((note, row) => `${images.name?.[row] ?? ""}\n${note}`.toLowerCase());
-    return prose;
+  // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
+  const coded = (values) => {
+    const names = [...new Set(values.map((value) => (value === null ? "none" : String(value))))];
+    const code = new Map(names.map((name, k) => [name, k]));
+    return { names, codes: Uint16Array.from(values, (value) => code.get(value === null ? "none" : String(value))) };
+  };
+  const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
+  const severity = Float64Array.from(images.severity);
+  const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
+  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT] = [1, 2, 3, 4, 5, 6];
+  const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
+
+  // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
+  let index = null; // made when words are first looked for
+  const found = (word) => {
+    if (!index) {
+      const prose = images.note.map((note, row) => `${images.name?.[row] ?? ""}\n${note}`.toLowerCase());
+      const worded = prose.flatMap((text, row) => (text.length > 1 ? [row] : []));
+      index = { prose, worded, byId: [...images.id.keys()].sort((a, b) => (images.id[a] < images.id[b] ? -1 : 1)) };
+    }
+    const { prose, worded, byId } = index;
+    const mask = new Uint8Array(total);
+    const plate = Number(/^#?(\d{1,9})$/.exec(word)?.[1] ?? NaN) - 1;
+    if (plate >= 0 && plate < total) mask[plate] = 1;
+    if (word.startsWith("#") && plate >= 0) return mask;
+    for (const row of worded) if (prose[row].includes(word)) mask[row] = 1;
+    let [low, high] = [0, total];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (images.id[byId[middle]] < word) low = middle + 1; else high = middle;
+    }
+    for (; low < total && images.id[byId[low]].startsWith(word); low += 1) mask[byId[low]] = 1;
+    return mask;
+  };
+  const matching = (text) => {
+    const masks = text.toLowerCase().split(/\s+/).filter(Boolean).map(found);
+    return masks.length ? masks.reduce((all, one) => all.map((value, row) => value & one[row])) : null;
   };
 
   return (wishes) => {
-    const tests = []; // [kind, row => fits]
-    for (const kind of ["grades", "eyes", "trusts"]) {
-      if (wishes[kind]) tests.push([kind, (row) => wishes[kind].has(columns[kind][row])]);
-    }
-    const { low, high, from, to, apart, cluster } = wishes;
-    if (has(low)) tests.push(["score", (row) => images.severity[row] >= low - 1e-9]);
-    if (has(high)) tests.push(["score", (row) => images.severity[row] <= high + 1e-9]);
-    if (has(from)) tests.push(["gap", (row) => images.disagreement[row] !== null && images.disagreement[row] >= from - 1e-9]);
-    if (has(to)) tests.push(["gap", (row) => images.disagreement[row] !== null && images.disagreement[row] <= to + 1e-9]);
-    if (has(apart)) tests.push(["gap", (row) => images.disagreement[row] !== null && Math.abs(images.disagreement[row]) >= apart - 1e-9]);
-    if (has(cluster)) tests.push(["cluster", (row) => images.clusters[row].includes(cluster)]);
-    if (wishes.flagged) tests.push(["flagged", (row) => images.flagged[row] === 1]);
-    if (wishes.noted) tests.push(["noted", (row) => images.note[row] !== ""]);
-    for (const word of (wishes.text ?? "").toLowerCase().split(/\s+/).filter(Boolean)) {
-      const plate = Number(/^#?(\d{1,9})$/.exec(word)?.[1] ?? NaN) - 1;
-      const only = word.startsWith("#") && plate >= 0;
-      const texts = read();
-      tests.push(["text", (row) => row === plate || (!only && (images.id[row].startsWith(word) || texts[row].includes(word)))]);
-    }
-
+    const chosen = Object.entries(kinds).map(([name, { names, codes }], k) => ({
+      name, names, codes, kind: 10 + k, fits: Uint8Array.from(names, (one) => (!wishes[name] || wishes[name].has(one) ? 1 : 0)), counts: new Uint32Array(names.length),
+    }));
+    const given = (value, otherwise) => (value === null || value === undefined || value === "" ? otherwise : Number(value));
+    const low = given(wishes.low, -Infinity) - 1e-9;
+    const high = given(wishes.high, Infinity) + 1e-9;
+    const from = given(wishes.from, -Infinity) - 1e-9;
+    const to = given(wishes.to, Infinity) + 1e-9;
+    const gapped = from > -Infinity || to < Infinity;
+    const cluster = given(wishes.cluster, null);
+    const text = matching(wishes.text ?? "");
     const rows = [];
-    const counts = { grades: new Map(), eyes: new Map(), trusts: new Map(), cluster: new Map(), flagged: 0, noted: 0 };
-    const add = (map, one) => map.set(one, (map.get(one) ?? 0) + 1);
-    const tally = (kind, row) => {
-      if (kind === "cluster") for (const one of images.clusters[row]) add(counts.cluster, one);
-      else if (kind === "flagged") counts.flagged += images.flagged[row];
-      else if (kind === "noted") counts.noted += images.note[row] === "" ? 0 : 1;
-      else if (columns[kind]) add(counts[kind], columns[kind][row]);
-    };
+    const counts = { cluster: new Map(), flagged: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
-      let failed = null; // the one kind of wish that keeps this photograph out
-      let out = false;
-      for (const [kind, fits] of tests) {
-        if (kind !== failed && !fits(row)) {
-          if (failed !== null) {
-            out = true;
-            break;
-          }
-          failed = kind;
-        }
-      }
-      if (out) continue;
-      if (failed === null) {
-        rows.push(row);
-        for (const kind of ["grades", "eyes", "trusts", "cluster", "flagged", "noted"]) tally(kind, row);
-      } else tally(failed, row);
+      let fails = 0;
+      let only = 0; // the one kind of wish that keeps this photograph out
+      for (const { codes, fits, kind } of chosen) if (!fits[codes[row]]) { fails += 1; only = kind; }
+      if (severity[row] < low || severity[row] > high) { fails += 1; only = SCORE; }
+      if (gapped && !(gap[row] >= from && gap[row] <= to)) { fails += 1; only = GAP; }
+      if (wishes.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
+      if (wishes.noted && !noted[row]) { fails += 1; only = NOTED; }
+      if (text && !text[row]) { fails += 1; only = TEXT; }
+      if (fails > 1) continue;
+      if (cluster !== null && !images.clusters[row].includes(cluster)) { fails += 1; only = CLUSTER; }
+      if (fails > 1) continue;
+      if (fails === 0) rows.push(row);
+      for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
+      if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
+      if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];
+      if (fails === 0 || only === NOTED) counts.noted += noted[row];
     }
+    for (const { name, names, counts: tally } of chosen) counts[name] = new Map(names.map((one, k) => [one, tally[k]]));
     return { rows, counts };
   };
 };

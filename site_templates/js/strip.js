@@ -196,7 +196,7 @@ Atlas.images().then((images) => {
     label();
     if (pair) grid.go(grid.place, { focus: true });
   };
-  compare.addEventListener("click", pairing);
+  compare?.addEventListener("click", pairing);
   host.addEventListener("click", (event) => {
     const cell = event.target.closest(".cell");
     if (!cell || pair === null) return;
@@ -205,10 +205,10 @@ Atlas.images().then((images) => {
     pair = pair.includes(row) ? pair.filter((one) => one !== row) : [...pair, row];
     label();
     if (pair.length < 2) return;
-    const [left, right] = pair.map((one) => images.id[one]);
+    const [a, b] = pair.map((one) => images.id[one]);
     pair = null;
     label();
-    location.href = `${compare.dataset.page}#left=${left}&right=${right}`;
+    location.href = `${compare.dataset.page}#a=${a}&b=${b}`;
   });
 
   // ---- watch it progress -----------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ Atlas.images().then((images) => {
     if (theatre.open || Atlas.typing(event) || event.shiftKey || event.repeat) return;
     const button = { r: "reshuffle", w: "watch", f: "next-flag", c: "compare" }[event.key];
     const pressed = button && byId(button);
-    if (!pressed || pressed.hidden) return;
+    if (!pressed) return;
     event.preventDefault();
     pressed.click();
   });
