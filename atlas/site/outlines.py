@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from atlas.records import BoolArray, ByteArray
+from atlas.synthetic import LESIONS
 
+_KINDS = {kind.replace(" ", "-"): kind for kind in LESIONS}  # as the embedded cohort names its masks
 _CLEARANCE, _LINE = 4, 2  # pixels of a plate of 1024: between a lesion and its outline, and the width of each of its two lines
 
 
@@ -41,5 +43,7 @@ def kind_in_words(mask: str, photograph: str) -> str:
     mask, photograph : names without ending. The photograph's own name, which can identify a patient, is taken out, and a name
     that holds a figure is not shown at all.
     """
+    if mask in _KINDS:
+        return _KINDS[mask]
     words = re.sub(r"[\s_.\-]+", " ", re.sub(re.escape(photograph), " ", mask, flags=re.IGNORECASE)).strip()
     return words if re.fullmatch(r"[^\W\d]{2,}( [^\W\d]+)*", words) and len(words) <= 40 else ""

@@ -78,7 +78,7 @@
   // ---- ask ----------------------------------------------------------------------------------------------------------------------
   const figure = at("plate"), mat = figure.querySelector(".mat"), layer = mat.querySelector(".layer"), photograph = at("photograph");
   const circle = at("mark");
-  const SMALLEST = 0.03, LARGEST = 0.16, USUAL = 0.08; // radius of a mark: larger ones would hit by chance
+  const SMALLEST = 0.02, LARGEST = 0.12, USUAL = 0.05; // radius of a mark: larger ones would hit by chance
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   const setMark = (wanted) => {
@@ -217,7 +217,7 @@
     }
     const what = target.kind === "lesions" ? "an outlined lesion" : "one of the map’s strongest places; nobody outlined lesions here";
     if (!own.mark) return `You marked nothing; ${target.kind === "lesions" ? "the outlines show where lesions lie" : "the map shows what drove the score"}.`;
-    const luck = ` A mark of this size put anywhere on the retina would hit ${number(100 * chance, 0)} % of the time.`;
+    const luck = ` A mark of this size put anywhere on the retina would hit ${number(100 * chance, 0)}\u00a0% of the time.`;
     if (!hit) return `Your mark does not touch ${what}.${luck}`;
     return `Your mark touches ${what}${words(kinds) ? `: ${words(kinds)}` : ""}.${luck}`;
   };
@@ -291,7 +291,7 @@
 
   // ---- result -------------------------------------------------------------------------------------------------------------------
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const percent = (value) => `${number(100 * value, 0)} %`;
+  const percent = (value) => `${number(100 * value, 0)}\u00a0%`;
   const measured = (term, value, told) => el("div", {}, el("dt", {}, term), el("dd", {}, value, el("small", {}, told)));
 
   const matrix = (all) => {
@@ -339,7 +339,7 @@
         el("button", { type: "button", class: "button quiet", id: "fresh", onclick: () => { state.set({ seed: null, n: null, stages: null }); setup.elements.seed.value = ""; begin(); heading.focus(); } }, "Another quiz")),
       el("h2", {}, "Where you and the human grades differ"),
       el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" }, matrix(all)),
-      el("h2", { style: "margin-top:var(--s5)" }, "The photographs"),
+      el("h2", {}, "The photographs"),
       el("ol", { class: "answered" }, all.map(({ id, answer, own, hit }, k) => el("li", {},
         el("a", { href: page(`images/${id}.html`) }, el("img", { src: page(`thumbnails/${id}.jpg`), alt: `Photograph ${k + 1}: report of plate ${count(answer.plate)}`, width: 160, height: 160, loading: "lazy" })),
         el("p", { class: own.grade === answer.grade ? null : "off" }, `You ${own.grade}, human grade ${answer.grade}`), el("p", {}, `Score ${number(answer.score)}${hit === null ? "" : hit ? ", region hit" : ", region missed"}`)))));
