@@ -19,7 +19,8 @@
   const known = new WeakMap();
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-  // A page on its way past a plate must not be caught by it: the wheel belongs to what it first turned.
+  // The wheel belongs to what it first turned: a page on its way past a plate is not caught, nor does a plate that has become
+  // whole push the page on.
   let scrolled = -Infinity;
   addEventListener("scroll", () => { scrolled = performance.now(); }, { passive: true, capture: true });
 
@@ -31,6 +32,7 @@
     const view = { x: 0.5, y: 0.5, scale: 1 };
     const partners = new Set();
     let held = false;
+    let wheeled = -Infinity;
 
     const most = () => Math.max(DETAIL, (DETAIL * (photograph?.naturalWidth || 0)) / (mat.clientWidth || 1));
 
@@ -95,8 +97,10 @@
 
     mat.addEventListener("wheel", (event) => {
       const towards = event.deltaY < 0;
-      const passing = !event.ctrlKey && view.scale === 1 && (!towards || performance.now() - scrolled < PAUSE);
+      const turning = performance.now() - wheeled < PAUSE;
+      const passing = !event.ctrlKey && view.scale === 1 && !turning && (!towards || performance.now() - scrolled < PAUSE);
       if (passing || !event.deltaY) return; // the page scrolls on
+      wheeled = performance.now();
       event.preventDefault();
       const pixels = event.deltaY * [1, 16, 400][event.deltaMode];
       zoom(Math.exp(-clamp(pixels, -300, 300) * (event.ctrlKey ? 0.01 : 0.002)), offset(event), false);
@@ -132,7 +136,7 @@
         dragged = true;
       }
     });
-    mat.addEventListener("pointermove", (event) => {
+    addEventListener("pointermove", (event) => { // of the window: a quick drag has left the plate by its first move
       if (!fingers.has(event.pointerId)) return;
       const before = middle();
       fingers.set(event.pointerId, offset(event));
@@ -151,8 +155,8 @@
       move({ scale, x: view.x + before.u / view.scale - now.u / scale, y: view.y + before.v / view.scale - now.v / scale }, false);
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      mat.addEventListener(end, (event) => {
-        fingers.delete(event.pointerId);
+      addEventListener(end, (event) => {
+        if (!fingers.delete(event.pointerId)) return;
         if (!fingers.size) {
           mat.classList.remove("dragging");
           pressed = null;
