@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
+from atlas.build import DEMO_COUNT
 from atlas.curation import (
     CurationFile,
     Identities,
@@ -24,6 +25,7 @@ from atlas.curation import (
 )
 from atlas.errors import ConfigurationError
 from atlas.records import Atlas, Clusters, Stop, Words
+from atlas.resources import demo_curation
 
 A, B, C = "0123456789abcdef", "fedcba9876543210", "00000000000000aa"
 WHOLE = f"""
@@ -386,3 +388,13 @@ def test_a_stop_at_what_is_left_out_is_told(tmp_path: Path, atlas: Atlas) -> Non
     made = resolve(file, dataclasses.replace(atlas, dataset=leave_out(atlas.dataset, file)), left_out=[image]).curation
     assert made.lessons[0].stops == ()
     assert len(made.unmatched) == 2
+
+
+def test_the_sample_speaks_of_eyes_of_the_embedded_cohort() -> None:
+    cohort = [f"{patient + 1:04d}_{eye}" for patient in range(DEMO_COUNT // 2) for eye in ("left", "right")]
+    ids = {name: f"{place:016x}" for place, name in enumerate(cohort)}
+    found = read_curation(demo_curation(), names=ids)
+    assert set(found.images) <= set(ids.values())
+    assert len(found.lessons) >= 2
+    assert all(lesson.stops for lesson in found.lessons)
+    assert all(entry.patches for entry in found.clusters.values())

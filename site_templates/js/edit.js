@@ -284,11 +284,11 @@
     drawer = el("aside", { class: "drawer", id: "drawer", "aria-label": "Edit mode" },
       el("header", {}, el("h2", {}, "Edit mode"), el("button", { type: "button", class: "tool", "aria-label": "Leave edit mode", onclick: () => turn(false) }, "Leave")),
       status,
-      el("p", { class: "buttons" },
+      ...forms(),
+      el("div", { class: "taking" }, el("p", { class: "buttons" },
         el("button", { type: "button", class: "button", onclick: () => Atlas.download("curation.toml", toml(), "application/toml") }, "Download curation.toml"),
         twice("Discard changes", "Press again to discard", () => { draft = blank(); keep(); close(); open(); }, { dataset: { ofDraft: "" } })),
-      el("p", { class: "hint" }, "The pages change with the next build: put the file beside the folder of photographs, or name it with ", el("code", {}, "--curation"), "."),
-      ...forms());
+      el("p", { class: "hint" }, "The pages change with the next build: put the file beside the folder of photographs, or name it with ", el("code", {}, "--curation"), ".")));
     document.querySelector("footer").before(drawer);
     document.documentElement.classList.add("editing");
     patchButtons();
