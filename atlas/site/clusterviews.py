@@ -31,9 +31,9 @@ _CHUNK = 8192  # rows compared with the centroids at once
 class Borders:
     """Where clusters meet, by the numbers that readers see.
 
-    second : of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances: 0 lies
-        on the border.   nearest : of each cluster, the others by the distance of their centroids, in multiples of the distance at
-        which half of its own patches lie.
+    second : of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances:
+        0 lies on the border.   nearest : of each cluster, the others by the distance of their centroids, in multiples of the
+        distance at which half of its own patches lie.
     """
 
     second: Mapping[str, tuple[int, float]]
@@ -67,8 +67,7 @@ def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
     to_other = distances[np.arange(len(own)), other]
     margin = (to_other - to_own) / np.maximum(to_other + to_own, np.finfo(float).tiny)
     second = {
-        patch: (shown[label], gap)
-        for patch, label, gap in zip(clusters.patch_ids, other.tolist(), margin.tolist(), strict=True)
+        patch: (shown[label], gap) for patch, label, gap in zip(clusters.patch_ids, other.tolist(), margin.tolist(), strict=True)
     }
     between = _distances(centroids, centroids)
     nearest = {}
@@ -117,8 +116,8 @@ class Places:
 
     levels : SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
     most : share of the patches that covers the most covered square.   count : patches drawn.   mirrored : of left eyes, drawn as
-    right ones; None where eyes are not known and all are drawn as photographed.   unknown : patches left out, their eye not known.
-    finding : in words.
+    right ones; None where eyes are not known and all are drawn as photographed.   unknown : patches left out, their eye not
+    known.   finding : in words.
     """
 
     levels: tuple[str, ...]

@@ -19,8 +19,8 @@ SIDE = 9999
 
 _COARSE = 24  # squares a side in which the densest part of a cluster is looked for
 
-# Ten hues of even chroma (OKLCH), each light or dark enough to stand about 3:1 off paper and off the dark ground; the second ten swap
-# light for dark. More clusters begin again: the number is the second channel, everywhere.
+# Ten hues of even chroma (OKLCH), neither too light nor too dark to stand about 3:1 off paper and off the dark ground; the second
+# ten swap light for dark. More clusters begin again: the number is the second channel, everywhere.
 _COLOURS = (
     *("#de6420", "#006ebe", "#39a745", "#ab3782", "#ac8909", "#7550c2", "#0ca1a7", "#ba3441", "#829a05", "#c064c6"),
     *("#af4803", "#2191f0", "#028321", "#d25ca5", "#846801", "#9774e9", "#017b80", "#e25a61", "#637505", "#9a40a1"),
@@ -36,8 +36,9 @@ def map_columns(book: Book) -> dict[str, Any]:
     """Return the patches that are laid out, in columns; {} where none are.
 
     x, y : whole numbers, the longer side of the map reaching from 0 to `SIDE`.   plate : the photograph's entry in
-    `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop : thousandths
-    of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y of the middle of its densest part, count.
+    `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop :
+    thousandths of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y
+    of the middle of its densest part, count.
     """
     embedding = book.atlas.embedding
     if embedding is None:
@@ -76,6 +77,6 @@ def _whole(xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], list[int]]:
 def _cluster(number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
     """A cluster may lie in several pieces: its number stands in the densest, not between them."""
     squares = xy * _COARSE // (SIDE + 1)
-    kinds, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
+    _, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
     x, y = np.rint(xy[member.reshape(-1) == np.argmax(counts)].mean(axis=0)).astype(int).tolist()
     return {"number": number, "colour": cluster_colour(number), "x": x, "y": y, "count": len(xy)}

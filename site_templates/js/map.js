@@ -8,6 +8,7 @@
   const stage = get("map");
   const field = get("map-dots");
   const sheet = get("map-marks");
+  const pen = field.getContext("2d", { willReadFrequently: true }); // written pixel by pixel: better kept in plain memory
   const PAGE = 60; // pictures that the gallery adds at a time
   const ROOM = 400; // pictures drawn on the map at once, at most
   const FAR = 12; // how far from a dot the pointer may be, in CSS pixels
@@ -200,8 +201,7 @@
   };
   const paintDots = () => {
     const across = field.width, down = field.height;
-    const context = field.getContext("2d");
-    const buffer = context.createImageData(across, down);
+    const buffer = pen.createImageData(across, down);
     const bytes = buffer.data;
     const ground = token("--raised");
     new Uint32Array(bytes.buffer).fill(new Uint32Array(new Uint8ClampedArray([...ground, 255]).buffer)[0]);
@@ -227,7 +227,7 @@
     const full = groups.map(({ colour }) => colour);
     if (within) pass(full.map((colour) => mix(mix(colour, token("--muted"), 0.5), ground, 0.78)), 0);
     pass(full, within ? 1 : -1);
-    context.putImageData(buffer, 0, 0);
+    pen.putImageData(buffer, 0, 0);
   };
   const placeTiles = () => { // one picture for each place that has room, the largest drops first
     tiles = [];
@@ -255,7 +255,7 @@
     }
   };
   const paintTiles = () => {
-    const context = field.getContext("2d");
+    const context = pen;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (const { i, sx, sy, side } of tiles) {
       const image = picture(pictureOf(i));
