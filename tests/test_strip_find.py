@@ -195,7 +195,7 @@ def test_the_address_brings_the_choice_and_the_place_back(visit: Open, site: tup
     assert f"Plate {wanted[7].number} of 60" in page.locator("#where").inner_text()
     assert all_plates(page) == [plate.number for plate in wanted]
     page.evaluate(f"location.hash = 'at={book.plates[30].id}'")
-    page.wait_for_function("document.getElementById('where').value.startsWith('Plate 31 ')")
+    page.wait_for_function("() => document.getElementById('where').value.startsWith('Plate 31 ')")
     assert len(all_plates(page)) == 60
 
 
@@ -287,9 +287,9 @@ def test_watching_plays_from_healthy_to_severe_and_pauses(visit: Open, site: tup
     page = visit("strip.html", motion=True)
     page.keyboard.press("w")
     stage = page.locator("#theatre")
-    page.wait_for_function("Number(document.getElementById('theatre').dataset.scene) >= 1")
+    page.wait_for_function("() => Number(document.getElementById('theatre').dataset.scene) >= 1")
     page.get_by_label("Speed").select_option("4")
-    page.wait_for_function("Number(document.getElementById('theatre').dataset.scene) >= 4")
+    page.wait_for_function("() => Number(document.getElementById('theatre').dataset.scene) >= 4")
     page.locator("#play").focus()
     page.keyboard.press("Space")
     page.wait_for_timeout(150)
@@ -297,12 +297,12 @@ def test_watching_plays_from_healthy_to_severe_and_pauses(visit: Open, site: tup
     page.wait_for_timeout(900)
     assert stage.get_attribute("data-scene") == scene, "space holds it"
     place = int(scene)
-    page.wait_for_function("getComputedStyle(document.querySelector('.stage .front')).opacity === '1'")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.stage .front')).opacity === '1'")
     assert page.locator(".stage .front").get_attribute("src") == site[0].plates[place].photograph
     assert f"Plate {place + 1} of 60" in page.locator("#now").inner_text()
     assert state(page)["watch"] == site[0].plates[place].id
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"document.getElementById('theatre').dataset.scene === '{place + 1}'")
+    page.wait_for_function(f"() => document.getElementById('theatre').dataset.scene === '{place + 1}'")
     page.keyboard.press("Escape")
     assert not stage.is_visible()
     assert focused(page) == place + 2
@@ -333,14 +333,14 @@ def test_without_scripts_the_ends_of_the_order_are_listed(visit: Open, site: tup
 def test_paper_gets_plates_and_no_controls(visit: Open, path: str) -> None:
     page = visit(path)
     page.emulate_media(media="print")
-    page.wait_for_function("document.querySelectorAll('.cell').length === 60")
+    page.wait_for_function("() => document.querySelectorAll('.cell').length === 60")
     assert not page.locator(".tools").is_visible()
     boxes = page.locator(".cell").evaluate_all(
         "(all) => all.map((cell) => cell.getBoundingClientRect()).map((box) => `${box.left} ${box.top}`)"
     )
     assert len(set(boxes)) == 60, "no plate lies upon another"
     page.emulate_media(media="screen")
-    page.wait_for_function("document.querySelector('.tools').checkVisibility()")
+    page.wait_for_function("() => document.querySelector('.tools').checkVisibility()")
     assert in_sight(page)
 
 
@@ -360,8 +360,8 @@ def test_thousands_scroll_without_lost_plates(visit: Open, large: tuple[dict[str
           for (let k = 0; k <= 40; k += 1) {
             host.scrollTop = (end * ((k * 17) % 41)) / 40;
             await frame();
-            const cell = host.querySelector(".cell"), wide = cell.offsetWidth + 2, high = cell.offsetHeight + 2;
-            const columns = Math.round((host.clientWidth + 2) / wide);
+            const box = host.querySelector(".cell").getBoundingClientRect(), high = box.height + 2;
+            const columns = Math.round((host.clientWidth + 2) / (box.width + 2));
             for (let y = area.top + 5; y < Math.min(innerHeight, area.bottom) - 5; y += high / 2) {
               for (let column = 0; column < columns; column += 1) {
                 const place = Math.floor((host.scrollTop + y - area.top - 2) / high) * columns + column;
@@ -522,7 +522,7 @@ def test_a_missing_data_file_is_told(browser: Any, site: tuple[Book, Path], tmp_
     visitor = Visitor(browser, tmp_path / "out", viewport={"width": WIDE, "height": 900})
     for path, place in (("strip.html", "#where"), ("find.html", "#shown")):
         page = visitor.open(path)
-        page.wait_for_function(f"document.querySelector('{place}').value.includes('missing from this atlas')")
+        page.wait_for_function(f"() => document.querySelector('{place}').value.includes('missing from this atlas')")
     visitor.context.close()
 
 
