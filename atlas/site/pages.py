@@ -18,6 +18,7 @@ from atlas.records import Atlas, Curation, Evaluation, Frame, SaliencyMaps, Word
 from atlas.site.cells import METHOD_WORDS, density_path, largest_drop
 from atlas.site.clusterviews import Borders, borders, study
 from atlas.site.figures import figures, measures
+from atlas.site.glossary import glossary_pages
 from atlas.site.lessons import LessonView, cluster_handouts, lesson_handouts, lesson_pages, lesson_views, lessons_pages
 from atlas.site.mapdata import cluster_colour
 from atlas.site.trust import TrustView, badge_counts, trust_views
@@ -558,6 +559,7 @@ PAGES: Mapping[str, PageKind] = {
     "quiz": PageKind("quiz.html", _quiz),
     "quiz-print": PageKind("quiz-print.html", _quiz_print),
     "methods": PageKind("methods.html", _methods),
+    "glossary": PageKind("glossary.html", glossary_pages),
 }
 
 
