@@ -47,8 +47,8 @@ STAGES = (
         "mild",
         "Mild non-proliferative retinopathy",
         "Microaneurysms, and nothing else. They are the first lesions that can be seen.",
-        look="One small, round, sharp red dot is enough. As soon as there is a larger haemorrhage, a hard exudate or a cotton wool "
-        "spot, the stage is moderate.",
+        look="One small, round, sharp red dot is enough. As soon as there is a larger haemorrhage, a hard exudate or a cotton "
+        "wool spot, the stage is moderate.",
         stage=1,
     ),
     Entry(
@@ -56,14 +56,16 @@ STAGES = (
         "Moderate non-proliferative retinopathy",
         "More than microaneurysms, but less than severe retinopathy. Most often that means some haemorrhages, with or without "
         "hard exudates and cotton wool spots.",
-        look="The widest stage. Ask what keeps it from being severe: count haemorrhages quadrant by quadrant and follow the veins.",
+        look="The widest stage. Ask what keeps it from being severe: count haemorrhages quadrant by quadrant and follow the "
+        "veins.",
         stage=2,
     ),
     Entry(
         "severe",
         "Severe non-proliferative retinopathy",
-        "So many signs of closed capillaries that new vessels are to be expected; any one part of the 4-2-1 rule is enough. There "
-        "are no new vessels yet. Without treatment, about half of such eyes became proliferative within a year in the ETDRS.",
+        "So many signs of closed capillaries that new vessels are to be expected; any one part of the 4-2-1 rule is enough. "
+        "There are no new vessels yet. Without treatment, about half of such eyes became proliferative within a year in the "
+        "ETDRS.",
         look="No single lesion looks dramatic. Severity lies in how far the lesions spread.",
         stage=3,
     ),
@@ -78,8 +80,9 @@ STAGES = (
     Entry(
         "four-two-one",
         "4-2-1 rule",
-        "A way to remember severe retinopathy: any one of many haemorrhages in 4 quadrants, venous beading in 2, or prominent IRMA "
-        "in 1. The international scale counts more than 20 haemorrhages in a quadrant as many. The rule comes from the ETDRS.",
+        "A way to remember severe retinopathy: any one of many haemorrhages in 4 quadrants, venous beading in 2, or prominent "
+        "IRMA in 1. The international scale counts more than 20 haemorrhages in a quadrant as many. The rule comes from the "
+        "ETDRS.",
         also="ETDRS rule",
     ),
     Entry(
@@ -95,10 +98,10 @@ LESIONS = (
     Entry(
         "microaneurysm",
         "Microaneurysm",
-        "A small pouch in the wall of a capillary, where the cells that support it have died. It may leak, and it may close again "
-        "within months.",
-        look="A round red dot with a sharp edge, narrower than a vein at the disc, often temporal to the fovea. A photograph cannot "
-        "always tell it from a dot haemorrhage.",
+        "A small pouch in the wall of a capillary, where the cells that support it have died. It may leak, and it may close "
+        "again within months.",
+        look="A round red dot with a sharp edge, narrower than a vein at the disc, often temporal to the fovea. A photograph "
+        "cannot always tell it from a dot haemorrhage.",
         kinds=("microaneurysm", "microaneurysms"),
     ),
     Entry(
@@ -106,8 +109,8 @@ LESIONS = (
         "Dot and blot haemorrhage",
         "Blood in the middle layers of the retina, where the tissue is dense and keeps it in a small, round space.",
         also="intraretinal haemorrhage",
-        look="Dark red. Dots are small and sharp, blots larger and with a softer edge. Many blots in every quadrant speak of wide "
-        "closure of capillaries.",
+        look="Dark red. Dots are small and sharp, blots larger and with a softer edge. Many blots in every quadrant speak of "
+        "wide closure of capillaries.",
         kinds=("haemorrhage", "haemorrhages", "hemorrhages"),
     ),
     Entry(
@@ -147,15 +150,15 @@ LESIONS = (
         "irma",
         "IRMA",
         "Intraretinal microvascular abnormality: widened, winding capillaries within the retina that skirt an area without flow.",
-        look="Fine, angular, flat, and it does not cross over the larger vessels. New vessels do, and they lie on the surface, leak "
-        "and form loops and wheels.",
+        look="Fine, angular, flat, and it does not cross over the larger vessels. New vessels do, and they lie on the surface, "
+        "leak and form loops and wheels.",
         kinds=("intraretinal microvascular abnormality", "irma"),
     ),
     Entry(
         "new-vessels",
         "New vessels",
-        "Vessels that grow from the retina or the disc onto its surface and into the vitreous. They have weak walls and bleed, and "
-        "the scar that comes with them can pull the retina off.",
+        "Vessels that grow from the retina or the disc onto its surface and into the vitreous. They have weak walls and bleed, "
+        "and the scar that comes with them can pull the retina off.",
         also="neovascularisation; NVD at or within one disc diameter of the disc, NVE elsewhere",
         look="A fine net, loops or a wheel that crosses over the vessels beneath. Easily missed at the disc.",
         kinds=("new vessels", "neovascularisation", "neovascularization"),
@@ -164,8 +167,8 @@ LESIONS = (
         "preretinal-haemorrhage",
         "Preretinal and vitreous haemorrhage",
         "Blood from new vessels between retina and vitreous, or within the vitreous.",
-        look="Before the retina it settles like a boat with a level top, and hides every vessel. In the vitreous it is a red or grey "
-        "veil that blurs the whole photograph, and can pass for poor focus.",
+        look="Before the retina it settles like a boat with a level top, and hides every vessel. In the vitreous it is a red "
+        "or grey veil that blurs the whole photograph, and can pass for poor focus.",
         kinds=("preretinal haemorrhage", "vitreous haemorrhage", "pre-retinal blood"),
     ),
     Entry(
@@ -177,10 +180,10 @@ LESIONS = (
     Entry(
         "macular-oedema",
         "Diabetic macular oedema",
-        "Water in the centre of the retina, at any stage, and the most common reason for lost sight in diabetes. It is graded apart "
-        "from the stage.",
-        look="Thickness needs stereoscopic pictures or optical coherence tomography. One photograph shows a hint only: hard exudates "
-        "within a disc diameter of the fovea.",
+        "Water in the centre of the retina, at any stage, and the most common reason for lost sight in diabetes. It is graded "
+        "apart from the stage.",
+        look="Thickness needs stereoscopic pictures or optical coherence tomography. One photograph shows a hint only: hard "
+        "exudates within a disc diameter of the fovea.",
     ),
     Entry(
         "laser-scars",
@@ -191,8 +194,9 @@ LESIONS = (
     Entry(
         "landmarks",
         "Disc, macula, fovea, arcades",
-        "The disc is where the nerve leaves the eye, on the side of the nose; the fovea is the centre of sharp sight, in the middle "
-        "of the macula, on the side of the temple. The arcades are the large vessels that bend round the macula above and below.",
+        "The disc is where the nerve leaves the eye, on the side of the nose; the fovea is the centre of sharp sight, in the "
+        "middle of the macula, on the side of the temple. The arcades are the large vessels that bend round the macula above "
+        "and below.",
         look="The disc is bright and the fovea dark. A quadrant is a quarter of the retina: above or below, nose or temple.",
     ),
 )
@@ -207,8 +211,8 @@ WORDS = (
     Entry(
         "human-grade",
         "Human grade",
-        "The stage that a person gave the photograph before this atlas was made. People disagree with each other, most often by one "
-        "grade.",
+        "The stage that a person gave the photograph before this atlas was made. People disagree with each other, most often "
+        "by one grade.",
     ),
     Entry(
         "severity-score",
@@ -220,15 +224,15 @@ WORDS = (
     Entry(
         "disagreement",
         "Disagreement and flag",
-        "How far the score, read as a grade by its place in the order, lies from the human grade. A flag marks 1.5 grades or more: "
-        "a plate to look at twice, not a mistake by itself.",
+        "How far the score, read as a grade by its place in the order, lies from the human grade. A flag marks 1.5 grades or "
+        "more: a plate to look at twice, not a mistake by itself.",
     ),
     Entry("strip", "Strip", "All plates side by side, from the lowest score to the highest."),
     Entry(
         "scorer",
         "Scorer",
-        "The network that gives the scores: a trunk that turns a photograph into a grid of features, and a small head, trained on "
-        "graded photographs, that turns the grid into one number.",
+        "The network that gives the scores: a trunk that turns a photograph into a grid of features, and a small head, trained "
+        "on graded photographs, that turns the grid into one number.",
     ),
     Entry(
         "out-of-fold",
@@ -239,8 +243,8 @@ WORDS = (
     Entry(
         "saliency",
         "Saliency map",
-        "A picture of which places drove a score, laid over the photograph: cyan where a place raised it, violet where it lowered "
-        "it. It explains the network, not the disease.",
+        "A picture of which places drove a score, laid over the photograph: cyan where a place raised it, violet where it "
+        "lowered it. It explains the network, not the disease.",
         also="heat map",
     ),
     Entry(
@@ -252,14 +256,14 @@ WORDS = (
     Entry(
         "occlusion",
         "Occlusion",
-        "Leaving a place out and computing the score again. The fall is how much the place mattered. Here it is exact: the place is "
-        "taken out of the network's sum, nothing is painted over.",
+        "Leaving a place out and computing the score again. The fall is how much the place mattered. Here it is exact: the "
+        "place is taken out of the network's sum, nothing is painted over.",
     ),
     Entry(
         "drop",
         "Drop",
-        "How far the score falls, in grades, when a place is left out. A drop of 0.5 is half a grade; a negative drop means that the "
-        "place made the photograph look milder.",
+        "How far the score falls, in grades, when a place is left out. A drop of 0.5 is half a grade; a negative drop means "
+        "that the place made the photograph look milder.",
     ),
     Entry(
         "grad-cam",
@@ -276,14 +280,14 @@ WORDS = (
     Entry(
         "cluster",
         "Cluster",
-        "Patches that look alike to the network, put together without telling it any name of a lesion. A cluster may be one lesion, "
-        "several, or a trick of the light. Typical patches lie in its middle, borderline ones almost as near to another.",
+        "Patches that look alike to the network, put together without telling it any name of a lesion. A cluster may be one "
+        "lesion, several, or a trick of the light. Typical patches lie in its middle, borderline ones almost as near to another.",
     ),
     Entry(
         "t-sne",
         "t-SNE and UMAP",
-        "Ways to lay many patches out in a plane so that those alike fall close together. Neighbours mean something; the distance "
-        "between far groups, and their size, mean little.",
+        "Ways to lay many patches out in a plane so that those alike fall close together. Neighbours mean something; the "
+        "distance between far groups, and their size, mean little.",
         also="patch map",
     ),
     Entry(
@@ -295,7 +299,8 @@ WORDS = (
     Entry(
         "trust-badge",
         "Trust badge",
-        "One word for how true a map is to the network, read from its deletion curve. It does not say whether the network is right.",
+        "One word for how true a map is to the network, read from its deletion curve. It does not say whether the network is "
+        "right.",
     ),
     Entry(
         "scrambled",
@@ -307,8 +312,8 @@ WORDS = (
     Entry(
         "hit-rate",
         "Hit rate",
-        "How often a marked place touches a lesion that an expert outlined. In the quiz it is your mark; in tests of the maps, the "
-        "strongest place of a map. Compare it with a random place.",
+        "How often a marked place touches a lesion that an expert outlined. In the quiz it is your mark; in tests of the maps, "
+        "the strongest place of a map. Compare it with a random place.",
         also="pointing game",
     ),
     Entry(
@@ -320,8 +325,8 @@ WORDS = (
     Entry(
         "auc",
         "AUC",
-        "How often a photograph with the finding gets a higher score than one without; 1 is always, 0.5 is chance. It is the area "
-        "under the ROC curve, which draws sensitivity against false alarms for every threshold.",
+        "How often a photograph with the finding gets a higher score than one without; 1 is always, 0.5 is chance. It is the "
+        "area under the ROC curve, which draws sensitivity against false alarms for every threshold.",
         also="area under the ROC curve",
     ),
     Entry(
@@ -349,15 +354,15 @@ WORDS = (
     Entry(
         "interval",
         "95 % interval",
-        "Where a figure would probably lie had other patients been drawn. It is found by drawing patients again and again from those "
-        "at hand; a wide one means that few stand behind the figure.",
+        "Where a figure would probably lie had other patients been drawn. It is found by drawing patients again and again from "
+        "those at hand; a wide one means that few stand behind the figure.",
     ),
     Entry("cohort", "Cohort", "All photographs of this atlas, with which a cluster or a selection is compared."),
 )
 
 SOURCES = (
-    "Wilkinson CP, Ferris FL, Klein RE, and others. Proposed international clinical diabetic retinopathy and diabetic macular edema "
-    "disease severity scales. Ophthalmology 2003; 110: 1677–1682. (Stages.)",
+    "Wilkinson CP, Ferris FL, Klein RE, and others. Proposed international clinical diabetic retinopathy and diabetic macular "
+    "edema disease severity scales. Ophthalmology 2003; 110: 1677–1682. (Stages.)",
     "Early Treatment Diabetic Retinopathy Study Research Group. Grading diabetic retinopathy from stereoscopic color fundus "
     "photographs: an extension of the modified Airlie House classification. ETDRS report 10. Ophthalmology 1991; 98: 786–806. "
     "(Lesions.)",
