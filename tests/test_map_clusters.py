@@ -167,7 +167,8 @@ def test_borders_are_not_made_up(atlas: Atlas) -> None:
     ("here", "expected", "words"),
     [
         (0, 0.0, "none in the cohort"),
-        (4, 1.0, "too few to say"),
+        (4, 1.0, "4.0 times as often, of few"),
+        (0, 3.0, "none here, few expected"),
         (0, 12.0, "none here"),
         (10, 9.0, "about as often"),
         (30, 10.0, "3.0 times as often"),
@@ -193,7 +194,7 @@ def test_left_eyes_are_mirrored_onto_right_ones() -> None:
     assert found is not None
     assert (found.mirrored, found.unknown, found.most) == (1, 0, 1.0)
     assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
-    assert "100 % on the side of the nose" in found.finding
+    assert "100\N{NO-BREAK SPACE}% on the side of the nose" in found.finding
 
 
 def test_places_without_known_eyes_lie_as_photographed() -> None:
@@ -202,7 +203,7 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     assert found is not None
     assert found.mirrored is None
     assert "nose" not in found.finding
-    assert found.finding.startswith("33 %")
+    assert found.finding.startswith("33\N{NO-BREAK SPACE}%")
     some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)

@@ -19,7 +19,7 @@ TYPICAL = 48
 BORDERLINE = 18
 PER_GRADE = 8
 NEAREST = 4
-_FEW = 5  # photographs; below this, found and expected alike, nothing is said of a share
+_FEW = 5  # photographs; below this, found and expected alike, chance may explain a share
 _EVEN = 1.25  # times as often that still counts as even
 _GRID = 24  # squares a side of the picture of the retina
 _LEVELS = 5
@@ -102,12 +102,11 @@ def compared(here: int, expected: float) -> str:
     """Say how often a grade is met, against how often the cohort would let expect it."""
     if not expected:
         return "none in the cohort"
-    if max(here, expected) < _FEW:
-        return "too few to say"
+    few = ", of few" if max(here, expected) < _FEW else ""
     if not here:
-        return "none here"
+        return f"none here{few and ', few expected'}"
     lift = here / expected
-    return "about as often" if 1 / _EVEN < lift < _EVEN else f"{lift:.1f} times as often"
+    return f"about as often{few}" if 1 / _EVEN < lift < _EVEN else f"{lift:.1f} times as often{few}"
 
 
 @dataclass(frozen=True)
@@ -175,10 +174,10 @@ def _path(squares: NDArray[np.bool_]) -> str:
 
 def _finding(x: NDArray[np.float64], y: NDArray[np.float64], sided: bool) -> str:
     within = float(np.mean(np.hypot(x, y) < 0.5))
-    parts = [f"{100 * within:.0f} % of their middles lie within half the radius, a quarter of the retina"]
+    parts = [f"{100 * within:.0f}\N{NO-BREAK SPACE}% of their middles lie within half the radius, a quarter of the retina"]
     if sided:
-        parts.append(f"{100 * float(np.mean(x > 0)):.0f} % on the side of the nose")
-    parts.append(f"{100 * float(np.mean(y < 0)):.0f} % in the upper half")
+        parts.append(f"{100 * float(np.mean(x > 0)):.0f}\N{NO-BREAK SPACE}% on the side of the nose")
+    parts.append(f"{100 * float(np.mean(y < 0)):.0f}\N{NO-BREAK SPACE}% in the upper half")
     return f"{', '.join(parts[:-1])} and {parts[-1]}."
 
 

@@ -229,17 +229,11 @@
     pass(full, within ? 1 : -1);
     pen.putImageData(buffer, 0, 0);
   };
-  const placeTiles = () => { // one picture for each place that has room, the largest drops first
-    tiles = [];
-    if (!pictures) return;
-    const [left, top] = toMap(-30, -30), [right, bottom] = toMap(wide + 30, high + 30);
-    const free = (i) => (!within || within[i]) && data.x[i] >= left && data.x[i] <= right && data.y[i] >= top && data.y[i] <= bottom;
-    let seen = 0;
-    each(left, top, right, bottom, (i) => { if (!within || within[i]) seen += 1; });
-    const side = Math.round(Math.min(112, Math.max(36, 0.7 * Math.sqrt(wide * high / Math.max(1, seen)))));
-    const taken = new Map(); // squares of one side: the tiles whose middle they hold
-    for (const i of byDrop) {
-      if (!free(i)) continue;
+  const SIDES = [112, 88, 68, 52, 40]; // of a picture on the map, in CSS pixels
+  const placed = (wanted, side) => { // one picture for each place that has room, in the order wanted
+    const found = [];
+    const taken = new Map(); // squares of one side: the tile whose middle they hold
+    for (const i of wanted) {
       const [sx, sy] = toScreen(data.x[i], data.y[i]);
       const column = Math.floor(sx / side), row = Math.floor(sy / side);
       let clear = true;
@@ -250,23 +244,33 @@
       if (!clear) continue;
       const tile = { i, sx, sy, side };
       taken.set(row * 4096 + column, tile);
-      tiles.push(tile);
-      if (tiles.length >= ROOM) break;
+      found.push(tile);
+      if (found.length >= ROOM) break;
+    }
+    return found;
+  };
+  const placeTiles = () => { // the largest pictures of which at least half find room; of many patches those that drove the score most
+    tiles = [];
+    if (!pictures) return;
+    const [left, top] = toMap(-30, -30), [right, bottom] = toMap(wide + 30, high + 30);
+    const seen = byDrop.filter((i) => (!within || within[i]) && data.x[i] >= left && data.x[i] <= right && data.y[i] >= top && data.y[i] <= bottom);
+    for (const side of seen.length > 4 * ROOM ? SIDES.slice(-1) : SIDES) {
+      tiles = placed(seen, side);
+      if (2 * tiles.length >= seen.length) break;
     }
   };
   const paintTiles = () => {
-    const context = pen;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     for (const { i, sx, sy, side } of tiles) {
       const image = picture(pictureOf(i));
       const left = Math.round(sx - side / 2), top = Math.round(sy - side / 2);
-      context.fillStyle = css(grouping.groups[grouping.of[i]].colour);
-      context.fillRect(left, top, side, side);
-      context.fillStyle = "#0e0d0c";
-      context.fillRect(left + 2, top + 2, side - 4, side - 4);
-      if (image.complete && image.naturalWidth) context.drawImage(image, left + 2, top + 2, side - 4, side - 4);
+      pen.fillStyle = css(grouping.groups[grouping.of[i]].colour);
+      pen.fillRect(left, top, side, side);
+      pen.fillStyle = "#0e0d0c";
+      pen.fillRect(left + 2, top + 2, side - 4, side - 4);
+      if (image.complete && image.naturalWidth) pen.drawImage(image, left + 2, top + 2, side - 4, side - 4);
     }
-    context.setTransform(1, 0, 0, 1, 0, 0);
+    pen.setTransform(1, 0, 0, 1, 0, 0);
   };
   let rope = null; // the lasso under way, as screen points
   const paintMarks = () => {
@@ -293,9 +297,10 @@
       const placed = [];
       for (const one of data.clusters) {
         const [x, y] = toScreen(one.x, one.y);
-        if (x < 0 || y < 0 || x > wide || y > high) continue;
+        if (x < 0 || y < 0 || x > wide || y > high + 20) continue;
         const clear = (dy) => placed.every(([px, py]) => Math.abs(px - x) >= 30 || Math.abs(py - y - dy) >= 24);
-        const at = y + ([0, -25, 25, -50, 50].find(clear) ?? 0);
+        const lift = -radius() - 13; // above the dots, not on them
+        const at = y + ([lift, lift - 25, lift + 50, lift - 50].find(clear) ?? lift);
         placed.push([x, at]);
         const faint = selection?.key.startsWith("cluster:") && selection.key !== `cluster:${one.number}`;
         context.globalAlpha = faint ? 0.5 : 1;
@@ -432,11 +437,11 @@
   const percent = (share) => (share > 0 && share < 0.0995 ? `${(100 * share).toFixed(1)} %` : `${Math.round(100 * share)} %`);
   const compared = (here, graded, cohort, whole) => { // in words; the same rule as on the cluster pages
     const expected = graded * cohort / whole;
-    if (!cohort) return "";
-    if (here < 5 && expected < 5) return "too few to say";
-    if (!here) return "none here";
+    if (!cohort) return "none in the cohort";
+    const few = here < 5 && expected < 5;
+    if (!here) return few ? "none here, few expected" : "none here";
     const lift = here / expected;
-    return lift > 0.8 && lift < 1.25 ? "about as often" : `${number(lift, 1)} times as often`;
+    return (lift > 0.8 && lift < 1.25 ? "about as often" : `${number(lift, 1)} times as often`) + (few ? ", of few" : "");
   };
   const sharesTable = (plates) => {
     const { counts, graded } = gradeShares(plates);
