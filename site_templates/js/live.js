@@ -76,7 +76,8 @@
       const share = (score - cells.scale.lowest) / cells.scale.span;
       now.classList.toggle("on", on);
       scoreNow.value = Atlas.number(score);
-      difference.textContent = `${Atlas.signed(score - whole)} from ${Atlas.number(whole)}`;
+      // The difference of the numbers that are shown, so that a reader who subtracts finds the same.
+      difference.textContent = `${Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2)))} from ${Atlas.number(whole)}`;
       marker.style.left = `${100 * share}%`;
       marker.classList.toggle("on", on);
       told.textContent = left.size

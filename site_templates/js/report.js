@@ -57,6 +57,7 @@ for (const report of document.querySelectorAll(".report")) {
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
     if (drop === null || drop === undefined) readout.value = "Outside the retina.";
+    else if (method === "gradcam") readout.value = `Grad-CAM credits this place with ${Atlas.signed(drop)} grades.`;
     else readout.value = `This place ${drop < 0 ? "lowered" : "raised"} the score by ${Math.abs(drop).toFixed(2)} grades.`;
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting; });
