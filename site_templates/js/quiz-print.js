@@ -96,7 +96,7 @@
   setup.addEventListener("change", () => {
     const form = new FormData(setup);
     wanted = rules.wanted({ seed: String(form.get("seed")).trim() || "1", n: form.get("n"), stages: form.getAll("stage").join(",") });
-    state.set({ stages: null, ...rules.address(wanted) });
+    state.set(rules.address(wanted));
     fill();
     draw();
   });
