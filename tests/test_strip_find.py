@@ -330,6 +330,17 @@ def test_without_scripts_the_ends_of_the_order_are_listed(visit: Open, site: tup
 
 
 @pytest.mark.parametrize("path", ["strip.html", "find.html"])
+def test_a_narrow_screen_shows_plates_first_and_the_controls_on_demand(visit: Open, path: str) -> None:
+    page = visit(path, width=NARROW)
+    assert page.locator(".sheet-view").bounding_box()["y"] < 900
+    assert not page.get_by_label("Eye").is_visible()
+    page.locator(".drawer summary").click()
+    page.get_by_label("Eye").select_option("left")
+    assert 0 < len(all_plates(page)) < 60
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+
+
+@pytest.mark.parametrize("path", ["strip.html", "find.html"])
 def test_paper_gets_plates_and_no_controls(visit: Open, path: str) -> None:
     page = visit(path)
     page.emulate_media(media="print")

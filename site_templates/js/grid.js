@@ -1,6 +1,13 @@
 // Thousands of thumbnails without lag: only the cells in sight exist. And the sieve that chooses among all photographs.
 "use strict";
 
+// On a narrow screen the controls wait in a drawer, so that the plates come first.
+for (const drawer of document.querySelectorAll("details.drawer")) {
+  const wide = matchMedia("(min-width: 60.01rem)");
+  drawer.open = wide.matches;
+  wide.addEventListener("change", () => { drawer.open = wide.matches; });
+}
+
 // Atlas.grid(host, images, moved) fills `host`, a box of fixed height, with cells of fixed size. `moved` hears of each change of place.
 Atlas.grid = (host, images, moved = () => {}) => {
   const { el, number } = Atlas;
