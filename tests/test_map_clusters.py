@@ -390,7 +390,7 @@ def test_all_of_it_by_keyboard(tab: Any, site: Path, atlas: Atlas) -> None:
     stage = page.locator("#map")
     middle = np.array(stage.evaluate("(map) => [map.clientWidth / 2, map.clientHeight / 2]"))
 
-    def offsets() -> np.ndarray:
+    def offsets() -> Any:
         found = page.evaluate("window.ATLAS_MAP.plate.map((_, i) => window.ATLAS_VIEW.toScreen(i))")
         return np.abs(np.array(found) - middle)
 
