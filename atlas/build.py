@@ -6,6 +6,7 @@ build goes on where it stopped; an atlas that stands is replaced only by a whole
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,20 @@ import numpy as np
 import atlas.preprocess
 import atlas.synthetic
 from atlas.alarms import with_alarms
+from atlas.alike import most_alike
 from atlas.clusters import cluster, normalised
 from atlas.config import Configuration
+from atlas.curation import (
+    CurationFile,
+    Identities,
+    leave_out,
+    notes,
+    number_clusters,
+    read_curation,
+    read_identities,
+    resolve,
+    write_identities,
+)
 from atlas.dataset import read_dataset, read_files
 from atlas.embedding import embed
 from atlas.engine import run, single_threaded
@@ -33,19 +46,22 @@ from atlas.progress import Progress, silent
 from atlas.provenance import describe_build, write_run
 from atlas.records import (
     Atlas,
+    Clusters,
     Dataset,
     DatasetReport,
     Evaluation,
     FloatArray,
     Frame,
     GradedImage,
+    Lesions,
     Patches,
     SaliencyMaps,
     Scale,
     Scores,
     Trust,
 )
-from atlas.saliency import inside_cells
+from atlas.resources import demo_curation
+from atlas.saliency import METHODS, inside_cells
 from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
@@ -55,18 +71,32 @@ from atlas.strip import rank
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation, evaluation_entry, evaluations_on_card, train_scorer
 from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
-from atlas.views import Look, View, describe, look, measure, view
+from atlas.views import Look, View, describe, look, measure, outline, view
 
 DEMO_COUNT = 240
 """Eyes in the embedded synthetic cohort: enough for every grade and lesion to be seen, few enough to build in minutes."""
 
 _DEMO_SIZE = 640
 _DEMO_SEED = 20
+_IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, for the next build
 _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
 # Settings that name files, or that do not change the result: they stay out of the site.
-_UNTOLD = {"images", "grades", "out", "store", "workers", "title", "scorer", "trunk", "trunk_weights", "scale"}
+_UNTOLD = {
+    "images",
+    "grades",
+    "masks",
+    "curation",
+    "out",
+    "store",
+    "workers",
+    "title",
+    "scorer",
+    "trunk",
+    "trunk_weights",
+    "scale",
+}
 
 
 @dataclass(frozen=True)
@@ -91,13 +121,17 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
     clock = _Clock()
     with Publication(configuration.out, store) as folder, single_threaded():
         with clock("dataset"):
+            curated = _curation(configuration)
             dataset, report = _gather(configuration, store, progress)
-        study = _study(dataset, report, configuration, store, progress, clock)
+            curated = curated or _demo_curation(configuration, dataset)
+        previous = read_identities(configuration.out / _IDENTITIES)
+        study = _study(dataset, report, configuration, store, progress, clock, curated, previous)
         names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
         with clock("site"), study.pictures(store) as pictures:
             render_site(study.atlas, pictures, folder, names=names, progress=progress)
             write_tables(study.atlas, folder / "tables", names=names)
             write_run(folder / "run.json", study.atlas.provenance)
+            write_identities(folder / _IDENTITIES, study.clusters, study.space, previous)
         store.keep_files_key(configuration.out, ((image.image_id, image.path) for image in study.images))
     store.note(configuration.out, "timings", clock.seconds)
     return BuildResult(configuration.out, study.atlas, study.report, clock.seconds)
@@ -265,6 +299,10 @@ class _Study:
     report: DatasetReport
     views: Mapping[str, View]
     patch_pictures: Mapping[str, Path]
+    outlines: Mapping[str, Path]
+    cells: Mapping[str, Path]
+    clusters: Clusters | None  # with those that the curation hides
+    space: str  # of their descriptors
 
     @property
     def images(self) -> tuple[GradedImage, ...]:
@@ -275,20 +313,34 @@ class _Study:
         """Give a folder of links to the store's pictures, laid out as the site expects."""
         with tempfile.TemporaryDirectory(dir=store.root) as scratch:
             folder = Path(scratch)
-            for name in ("photographs", "thumbnails", "retinas", "patches"):
+            for name in ("photographs", "thumbnails", "retinas", "patches", "masks", "cells"):
                 (folder / name).mkdir()
             for image_id, seen in self.views.items():
                 (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.folder / "photograph.jpg")
                 (folder / "thumbnails" / f"{image_id}.jpg").symlink_to(seen.folder / "thumbnail.jpg")
                 (folder / "retinas" / f"{image_id}.png").symlink_to(seen.folder / "retina.png")
+            for image_id, file in self.cells.items():
+                (folder / "cells" / f"{image_id}.json").symlink_to(file)
             for patch_id, file in self.patch_pictures.items():
                 (folder / "patches" / f"{patch_id}.jpg").symlink_to(file)
+            for image_id, drawn in self.outlines.items():
+                (folder / "masks" / f"{image_id}.png").symlink_to(drawn / "outlines.png")
             yield folder
 
 
 def _study(
-    dataset: Dataset, report: DatasetReport, configuration: Configuration, store: Store, progress: Progress, clock: _Clock
+    dataset: Dataset,
+    report: DatasetReport,
+    configuration: Configuration,
+    store: Store,
+    progress: Progress,
+    clock: _Clock,
+    curated: CurationFile | None = None,
+    previous: Identities | None = None,
 ) -> _Study:
+    curated, previous = curated or CurationFile(), previous or Identities()
+    left_out = [image_id for image_id in curated.exclude.images if image_id in dataset.image_ids]
+    dataset = leave_out(dataset, curated)
     with clock("scorer"):
         source = _source(configuration)
     with clock("photographs"):
@@ -297,12 +349,20 @@ def _study(
         heads = _heads(dataset, source, configuration, store, progress)
     with clock("scores and maps"):
         looks = _look_all(dataset, source, heads, views, configuration, store, progress)
-    scores, maps = _scores(looks, dataset, source, heads), _maps(looks, configuration)
+    scores = _scores(looks, dataset, source, heads)
+    maps = {method: _maps(looks, method, configuration) for method in METHODS}
+    with clock("likeness"):
+        progress("likeness", 0, 0)
+        alike = most_alike([one.image_id for one in looks], np.stack([one.pooled for one in looks]))
     with clock("patches"):
         patches, dark, pictures = _describe_all(
             _select(looks, views, dataset, source, configuration), dataset, source, configuration, store, progress
         )
+    with clock("outlines"):
+        outlined = _outline_all(dataset, views, configuration, report, store, progress)
     clusters = embedding = None
+    changes: tuple[str, ...] = ()
+    space = digest([source.trunk.sha256, source.trunk.size, source.preparation])
     if len(patches.patch_ids) >= 2:
         with clock("clusters"):
             progress("clusters", 0, 0)
@@ -315,13 +375,14 @@ def _study(
                 cameras={image_id: seen.camera for image_id, seen in views.items()},
                 patients={image.image_id: image.patient or image.image_id for image in dataset.images},
             )
+            clusters, changes = number_clusters(clusters, previous, curated, space)
         with clock("layout"):
             progress("layout", 0, 0)
             embedding = embed(compared, layout=configuration.layout, seed=configuration.seed)
     made = Atlas(
         dataset=dataset,
         scores=scores,
-        maps=maps,
+        maps=maps[configuration.saliency],
         strip=rank(scores, {image.image_id: image.grade for image in dataset.images}, dataset.scale),
         provenance=describe_build(
             title=configuration.title,
@@ -342,8 +403,16 @@ def _study(
         scorer_evaluation=_evaluate_scorer(source),
         frames={image_id: seen.frame for image_id, seen in views.items()},
         trust=_trust(looks, dataset.scale),
+        other_maps=tuple(one for method, one in maps.items() if method != configuration.saliency),
+        alike=alike,
+        lesions={image_id: lesions for image_id, (lesions, _) in outlined.items()},
     )
-    return _Study(made, report, views, pictures)
+    made = resolve(curated, made, left_out=left_out)
+    told = (*made.provenance.notes, *changes, *notes(made.curation))
+    made = replace(made, provenance=replace(made.provenance, notes=told))
+    cells = {one.image_id: one.cells for one in looks}
+    drawn = {image_id: folder for image_id, (_, folder) in outlined.items()}
+    return _Study(made, report, views, pictures, drawn, cells, clusters, space)
 
 
 _SYNTHETIC = "embedded synthetic cohort"
@@ -373,6 +442,20 @@ def _gather(configuration: Configuration, store: Store, progress: Progress) -> t
         progress=progress,
     )
     return dataset, replace(report, layout=_SYNTHETIC) if configuration.images is None else report
+
+
+def _curation(configuration: Configuration) -> CurationFile | None:
+    """Read the curation of real photographs, before anything that takes long; None for the embedded cohort."""
+    if configuration.images is None:
+        return None
+    file = configuration.curation or Path(os.path.abspath(configuration.images)).parent / "curation.toml"  # noqa: PTH100
+    return read_curation(file) if configuration.curation or file.is_file() else CurationFile()
+
+
+def _demo_curation(configuration: Configuration, dataset: Dataset) -> CurationFile:
+    """Read the embedded cohort's curation. Its eyes may be called by their names: they name nobody."""
+    names = {image.path.stem: image.image_id for image in dataset.images}
+    return read_curation(configuration.curation or demo_curation(), names=names)
 
 
 def demo_cohort(store: Store, progress: Progress = silent) -> Path:
@@ -473,9 +556,9 @@ def _met(dataset: Dataset, source: ScoringSource) -> frozenset[str] | None:
     return frozenset(image.image_id for image in dataset.images if image.image_id in learned or image.patient in patients)
 
 
-def _maps(looks: Sequence[Look], configuration: Configuration) -> SaliencyMaps:
-    values, inside = np.stack([one.map for one in looks]), np.stack([one.inside for one in looks])
-    return SaliencyMaps(tuple(one.image_id for one in looks), configuration.saliency, values, inside, configuration.map_window)
+def _maps(looks: Sequence[Look], method: str, configuration: Configuration) -> SaliencyMaps:
+    values, inside = np.stack([one.maps[method] for one in looks]), np.stack([one.inside for one in looks])
+    return SaliencyMaps(tuple(one.image_id for one in looks), method, values, inside, configuration.map_window)
 
 
 def _trust(looks: Sequence[Look], scale: Scale) -> Trust:
@@ -534,6 +617,31 @@ def _describe_all(
         descriptors[own], dark[own] = detail.descriptors, detail.dark
         pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in patch_ids[image.image_id]}
     return with_descriptors(patches, descriptors), dark, pictures
+
+
+def _outline_all(
+    dataset: Dataset,
+    views: Mapping[str, View],
+    configuration: Configuration,
+    report: DatasetReport,
+    store: Store,
+    progress: Progress,
+) -> dict[str, tuple[Lesions, Path]]:
+    """Outline the lesions of the photographs that have masks; by image_id, with the folder of the drawing."""
+    masks = demo_cohort(store, progress) / "masks" if report.layout == _SYNTHETIC else configuration.masks
+    if masks is None:
+        return {}
+    if not masks.is_dir():
+        raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
+    task = partial(outline, views=views, masks=masks, store=store)
+    drawn = run(task, dataset.images, stage="outlines", workers=configuration.workers, progress=progress)
+    found = {image.image_id: one for image, one in zip(dataset.images, drawn, strict=True) if one is not None}
+    if not found and configuration.masks is not None:
+        raise DatasetError(
+            f"{masks}: no mask of any of the {len(dataset.images)} photographs shows a lesion",
+            "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
+        )
+    return found
 
 
 def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Configuration) -> Evaluation | None:

@@ -58,6 +58,8 @@ def _argument(field: str) -> Any:
 
 Images = Annotated[Path | None, _argument("images")]
 Grades = Annotated[Path | None, _option("grades")]
+Masks = Annotated[Path | None, _option("masks")]
+CurationFile = Annotated[Path | None, _option("curation")]
 Out = Annotated[Path | None, _option("out")]
 Title = Annotated[str | None, _option("title")]
 Scorer = Annotated[str | None, _option("scorer")]
@@ -97,6 +99,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row
 def build(
     images: Images = None,
     grades: Grades = None,
+    masks: Masks = None,
+    curation: CurationFile = None,
     out: Out = None,
     title: Title = None,
     scorer: Scorer = None,
@@ -140,6 +144,8 @@ def build(
         _print_evaluation(result.atlas.evaluation)
     for note in result.atlas.provenance.notes:
         _out.print(f"Note: {note}", soft_wrap=True)
+    for line in result.atlas.curation.unmatched:
+        _out.print(f"  {line}", markup=False, soft_wrap=True)
     if verbose:
         for stage, seconds in result.timings.items():
             _out.print(f"  {stage}: {seconds:.1f} s")

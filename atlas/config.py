@@ -21,7 +21,7 @@ from atlas.scorer import DEFAULT_SCORER
 from atlas.trunks import TRUNKS
 
 # Fields that hold a path; in atlas.toml they are relative to the file's own folder.
-_PATHS = ("images", "grades", "out", "store")
+_PATHS = ("images", "grades", "masks", "curation", "out", "store")
 
 
 class ScaleTable(BaseModel):
@@ -55,6 +55,14 @@ class Configuration(BaseModel):
 
     images: Path | None = Field(None, description="Folder of photographs; without it the embedded synthetic cohort is used.")
     grades: Path | None = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
+    masks: Path | None = Field(
+        None,
+        description="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME.",
+    )
+    curation: Path | None = Field(
+        None,
+        description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the photographs' folder).",
+    )
     out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
     title: str = Field("", max_length=120, description="Title of the atlas.")
     scorer: str = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
@@ -125,6 +133,8 @@ class Configuration(BaseModel):
             faults.append(f"trunk_weights needs trunk: one of {', '.join(TRUNKS)}")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
+        if self.images is None and self.masks is not None:
+            faults.append("masks needs images: the folder of the photographs that the masks belong to")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -327,13 +327,26 @@ class Alarm:
 class Clusters:
     """labels : int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
     distances : float32 (m,), each patch to its own centroid (small = typical), both in the space of `clusters.normalised`.
-    alarms : of each cluster; empty where none were looked for."""
+    alarms : of each label; empty where none were looked for.   numbers : of each label, as readers see it, kept from build to
+    build; empty where it is the label plus one."""
 
     patch_ids: tuple[str, ...]
     labels: IntArray
     centroids: FloatArray
     distances: FloatArray
     alarms: tuple[tuple[Alarm, ...], ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The number of each label, as readers see it."""
+        return self.numbers or tuple(range(1, len(self.centroids) + 1))
+
+    @property
+    def of_patch(self) -> dict[str, int]:
+        """Each patch's cluster, by the number that readers see."""
+        shown = self.shown
+        return {patch: shown[label] for patch, label in zip(self.patch_ids, self.labels.tolist(), strict=True)}
 
 
 @dataclass(frozen=True)
@@ -468,6 +481,77 @@ class Provenance:
     trust: tuple[Mapping[str, Any], ...] = ()
 
 
+LESION_GRID = 64
+"""Cells a side of the grid over a plate on which outlined lesions are known to the pages."""
+
+Lesions = Mapping[str, IntArray]
+"""Outlined lesions of one photograph: kind in words ("" where it is not known) to the cells of the grid that it touches, as
+row-major places in ascending order, int64 (m,)."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Photographs that look alike to the network, see `atlas.alike`.
+
+    others : int64 (n, k), places in `image_ids`, the most alike first.   cosine : float32 (n, k).
+    """
+
+    image_ids: tuple[str, ...]
+    others: IntArray
+    cosine: FloatArray
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the curator says of a photograph or a cluster."""
+
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop of a lesson: exactly one of `image` (id), `cluster` (number) and `patch` (id), and what to say about it."""
+
+    title: str
+    text: str
+    image: str | None = None
+    cluster: int | None = None
+    patch: str | None = None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """An ordered walk through the atlas. `slug` is its part of the page's address."""
+
+    slug: str
+    title: str
+    summary: str
+    stops: tuple[Stop, ...]
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What an instructor added, as far as the atlas holds what it speaks of; see `atlas.curation`.
+
+    images, clusters : words by image id and by cluster number.   pinned_... : what comes first, in the curator's order.
+    hidden_... : what is left out; photographs and patches are counted, clusters named by number.
+    unmatched : what the file speaks of and the atlas does not hold, in sentences.   file : the whole file in plain values.
+    """
+
+    images: Mapping[str, Words] = field(default_factory=dict)
+    clusters: Mapping[int, Words] = field(default_factory=dict)
+    pinned_images: tuple[str, ...] = ()
+    pinned_clusters: tuple[int, ...] = ()
+    pinned_patches: tuple[str, ...] = ()
+    hidden_images: int = 0
+    hidden_clusters: tuple[int, ...] = ()
+    hidden_patches: int = 0
+    lessons: tuple[Lesson, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    file: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Atlas:
     """Everything that the site shows, without pixels and feature maps."""
@@ -484,3 +568,7 @@ class Atlas:
     frames: Mapping[str, Frame] = field(default_factory=dict)
     trust: Trust | None = None
     scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training
+    other_maps: tuple[SaliencyMaps, ...] = ()  # of the methods beside that of `maps`
+    alike: Alike | None = None
+    lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
+    curation: Curation = field(default_factory=Curation)

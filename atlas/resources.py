@@ -17,6 +17,11 @@ def models_folder() -> Path:
     return _root() / "models"
 
 
+def demo_curation() -> Path:
+    """Return the curation of the embedded synthetic cohort, a sample of such a file."""
+    return templates_folder() / "demo" / "curation.toml"
+
+
 def templates_folder() -> Path:
     """Return the folder of page templates, with `css/` and `js/` inside."""
     return _root() / "site_templates"

@@ -1,12 +1,13 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
 `view` decodes and prepares it, draws its pictures and runs the trunk; `look` scores it and finds what drives the score;
-`describe` cuts out its salient patches in detail; `measure` tells how its maps fare against outlined lesions. Each
-depends on nothing but its arguments, so images may be worked on in any order, by any number of workers.
+`describe` cuts out its salient patches in detail; `outline` draws its outlined lesions; `measure` tells how its maps fare against
+them. Each depends on nothing but its arguments, so images may be worked on in any order, by any number of workers.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -17,22 +18,28 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 import atlas.alarms
+import atlas.alike
 import atlas.gradcam
 import atlas.occlusion
 import atlas.preprocess
 import atlas.records
 import atlas.saliency
 import atlas.scorer
+import atlas.site.cells
 import atlas.site.images
+import atlas.site.outlines
 import atlas.trust
 from atlas.alarms import Camera, camera_of, dark_share
+from atlas.alike import pooled
 from atlas.errors import UnreadableImageError
 from atlas.patches import windows_inside
 from atlas.preprocess import SURROUND, cell_coverage, crop, prepare, prepared_at_source, read_photograph
-from atlas.records import BoolArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Scale
+from atlas.records import LESION_GRID, BoolArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Lesions, Scale
 from atlas.saliency import METHODS, inside_cells, saliency_maps
 from atlas.scorer import cell_sums, classify, severity
+from atlas.site.cells import encode_cells
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
+from atlas.site.outlines import kind_in_words, outlines_png
 from atlas.sources import Heads, ScoringSource
 from atlas.store import Store, source_digest
 from atlas.trunks import Trunk
@@ -102,19 +109,23 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
 
 @dataclass(frozen=True)
 class Look:
-    """One image's severity, its saliency map (h, w), and the drop of each candidate window, all in grade units.
+    """One image's severity, its saliency maps, and the drop of each candidate window, all in grade units.
 
+    maps : by method, float32 (h, w).   inside : bool (h, w), see `SaliencyMaps`.
+    pooled : float32 (C,), see `alike.pooled`.   cells : a file of `site.cells.encode_cells`.
     probabilities : float32 (K,) of the grades by the classifier, empty where there is none.
     curves : float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.Curves`.
     """
 
     image_id: str
     severity: float
-    map: FloatArray
+    maps: Mapping[str, FloatArray]
     inside: BoolArray
     drops: FloatArray
     curves: FloatArray
     probabilities: FloatArray
+    pooled: FloatArray
+    cells: Path
 
 
 def look(
@@ -129,29 +140,45 @@ def look(
     map_window: int,
     window: int,
 ) -> Look:
-    """Score one image by its own head, map what drives the score, and test every window by occlusion."""
+    """Score one image by its own head, map what drives the score by every method, and test every window by occlusion.
+
+    `method` is the one whose map is judged by its curves.
+    """
     head, classifier, sha256 = heads.of(image.image_id)
+    features = cache(partial(source.features, image.image_id, store))
+    sums = cache(lambda: cell_sums(features(), head))
+    inside = inside_cells(coverage[image.image_id][None])
 
     def make() -> dict[str, NDArray[np.generic]]:
-        features = source.features(image.image_id, store)
-        sums = cell_sums(features, head)
-        inside = inside_cells(coverage[image.image_id][None])
-        maps = saliency_maps(method, features, sums, head, scale, inside=inside, window=map_window)
-        by_cell = over_cells(maps.values[0], maps.inside[0], map_window)
+        draw = partial(saliency_maps, features=features(), sums=sums(), head=head, scale=scale, inside=inside, window=map_window)
+        maps = {name: draw(name) for name in METHODS}
+        by_cell = over_cells(maps[method].values[0], maps[method].inside[0], map_window)
         return {
-            "severity": severity(sums, head, scale).severity,
-            "map": maps.values[0],
-            "inside": maps.inside[0],
-            "drops": atlas.occlusion.drops(sums, head, scale, window=window)[0],
-            "curves": np.stack(curves(by_cell, inside[0], sums, head, scale)),
-            "probabilities": np.zeros(0, np.float32) if classifier is None else classify(features, classifier)[0],
+            "severity": severity(sums(), head, scale).severity,
+            "inside": maps[method].inside[0],
+            "drops": atlas.occlusion.drops(sums(), head, scale, window=window)[0],
+            "curves": np.stack(curves(by_cell, inside[0], sums(), head, scale)),
+            "probabilities": np.zeros(0, np.float32) if classifier is None else classify(features(), classifier)[0],
+            "pooled": pooled(features().values[0], coverage[image.image_id]),
+            **{f"map.{name}": one.values[0] for name, one in maps.items()},
         }
 
-    made_by = source_digest(atlas.scorer, atlas.saliency, atlas.occlusion, atlas.gradcam, atlas.trust, atlas.records)
+    def write_cells(folder: Path) -> None:
+        (folder / "cells.json").write_bytes(encode_cells(sums(), head, inside[0]))
+
+    makers = (atlas.scorer, atlas.saliency, atlas.occlusion, atlas.gradcam, atlas.trust, atlas.alike, atlas.records)
+    made_by = source_digest(*makers)
     parts = [*source.input_parts(image.image_id), sha256, method, map_window, window, scale.lowest, scale.span, made_by]
     made = store.keep_arrays("looks", parts, make)
-    names = ("map", "inside", "drops", "curves", "probabilities")
-    return Look(image.image_id, float(made["severity"][0]), **{name: made[name] for name in names})
+    encoded_by = source_digest(atlas.scorer, atlas.saliency, atlas.records, atlas.site.cells)
+    cells = store.keep("cells", [*source.input_parts(image.image_id), sha256, encoded_by], write_cells)
+    return Look(
+        image.image_id,
+        float(made["severity"][0]),
+        maps={name: made[f"map.{name}"] for name in METHODS},
+        cells=cells / "cells.json",
+        **{name: made[name] for name in ("inside", "drops", "curves", "probabilities", "pooled")},
+    )
 
 
 @dataclass(frozen=True)
@@ -205,6 +232,42 @@ def describe(
     folder = store.keep("patches", parts, cut)
     made = load_file(folder / "descriptors.safetensors")
     return Detail(made["descriptors"], made["dark"], folder)
+
+
+def outline(image: GradedImage, *, views: Mapping[str, View], masks: Path, store: Store) -> tuple[Lesions, Path] | None:
+    """Draw round the lesions that are outlined in the folder `masks`; return them, and the folder of `outlines.png`.
+
+    Returns None where there is no mask of this photograph, or none shows a lesion on the plate. Raises DatasetError where a mask
+    cannot be read or is not of the photograph's size.
+    """
+    stem, frame = image.path.stem, views[image.image_id].frame
+    files = atlas.trust.find_masks(masks, stem)
+    if not files:
+        return None
+    kinds = {file: "" if file.stem == stem else kind_in_words(file.stem, stem) for file in files}
+
+    def draw(folder: Path) -> None:
+        shape = read_photograph(image.path).shape[:2]
+        plate: BoolArray = np.zeros((min(PLATE_SIDE, frame.side),) * 2, np.bool_)
+        touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
+        for file, kind in kinds.items():
+            lesions = atlas.trust.read_lesions([file], shape)
+            touched[kind] |= atlas.trust.lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
+            plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
+        (folder / "outlines.png").write_bytes(outlines_png(plate))
+        save_file(
+            {f"kind {kind}": np.flatnonzero(cells).astype(np.int64) for kind, cells in touched.items()},
+            folder / "cells.safetensors",
+        )
+
+    contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+    drawn_by = source_digest(atlas.preprocess, atlas.site.outlines, atlas.trust)
+    place = [frame.top, frame.left, frame.side]
+    folder = store.keep("outlines", [image.image_id, place, PLATE_SIDE, LESION_GRID, contents, drawn_by], draw)
+    found = {
+        name.removeprefix("kind "): cells for name, cells in sorted(load_file(folder / "cells.safetensors").items()) if cells.size
+    }
+    return (found, folder) if found else None
 
 
 def measure(

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from atlas.alike import most_alike
 from atlas.evaluation import evaluate
+from atlas.occlusion import drops as atlas_drops
 from atlas.records import (
     DIABETIC_RETINOPATHY,
     Atlas,
+    BoolArray,
+    CellSums,
     Clusters,
+    Curation,
     Dataset,
     Embedding,
     Frame,
     GradedImage,
+    Head,
+    Lesson,
     Patches,
     Provenance,
     SaliencyMaps,
     Scale,
     Scores,
+    Stop,
 )
+from atlas.site.cells import encode_cells
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.strip import rank
 
@@ -84,21 +94,23 @@ def drawn_atlas(
     found = laid = grouped = None
     if patches:
         boxes = np.array([(t + 10, f + 20, t + 10 + SIDE // GRID, f + 20 + SIDE // GRID) for *_, (t, f), _ in windows])
+        descriptors = np.random.default_rng(8).normal(0, 1, (len(windows), 4)).astype(np.float32)
         found = Patches(
             patch_ids=tuple(w[0] for w in windows),
             image_ids=tuple(w[1] for w in windows),
             cells=np.array([w[2] for w in windows]),
             boxes=boxes,
             drop=np.array([w[4] for w in windows], np.float32),
-            descriptors=np.zeros((len(windows), 2), np.float32),
+            descriptors=descriptors,
             threshold=0.1,
             quantile=0.9,
         )
         laid = Embedding(found.patch_ids, random.normal(0, 9, (len(windows), 2)).astype(np.float32), "t-SNE")
         if clustered:
             labels = np.arange(len(windows)) % CLUSTERS
-            distances = random.uniform(0, 1, len(windows)).astype(np.float32)
-            grouped = Clusters(found.patch_ids, labels, np.zeros((CLUSTERS, 2), np.float32), distances)
+            centroids = np.stack([descriptors[labels == k].mean(axis=0) for k in range(CLUSTERS) if k in labels])
+            distances = np.linalg.norm(descriptors - centroids[labels], axis=1).astype(np.float32)
+            grouped = Clusters(found.patch_ids, labels, centroids, distances)
     return Atlas(
         dataset=Dataset(
             tuple(
@@ -126,4 +138,60 @@ def drawn_atlas(
         embedding=laid,
         evaluation=evaluate(severity, [grades[i] for i in ids], scale) if graded else None,
         frames={i: Frame(10, 20, SIDE) for i in ids},
+        curation=_lesson(ids, found, grouped),
+    )
+
+
+def with_cells(
+    atlas: Atlas, pictures: Path, *, grid: int = GRID, hidden: int = 8
+) -> tuple[Atlas, dict[str, CellSums], Head, BoolArray]:
+    """Give a drawn atlas sums that its scores and occlusion maps come from, a second map, and photographs that look alike.
+
+    Writes cells/<image_id>.json into `pictures`. Returns the atlas, its sums, the head, and which cells lie on the retina.
+    """
+    random = np.random.default_rng(13)
+    ids, scale = atlas.dataset.image_ids, atlas.dataset.scale
+    inside = np.hypot(*(np.mgrid[:grid, :grid] - (grid - 1) / 2)) < grid / 2
+    head = Head(
+        np.zeros((hidden, 1, grid, grid), np.float32),
+        random.normal(0, 1, hidden).astype(np.float32),
+        random.normal(0, 1.5 / np.sqrt(hidden), hidden).astype(np.float32),
+        -0.2,
+    )
+    values = (random.standard_t(2, (len(ids), grid * grid, hidden)) / grid).astype(np.float32)
+    every = CellSums(ids, values, head.hidden_bias, (grid, grid))
+    severity = head.severity(head.hidden_bias + values.astype(np.float64).sum(1), scale)
+    drops = np.where(inside, atlas_drops(every, head, scale), np.float32(0))
+    retinal = np.stack([inside] * len(ids))
+    other = np.where(inside, random.normal(0, 0.3, drops.shape), 0).astype(np.float32)
+    scores = replace(atlas.scores, severity=severity)
+    sums = {i: CellSums((i,), values[k : k + 1], head.hidden_bias, (grid, grid)) for k, i in enumerate(ids)}
+    (pictures / "cells").mkdir(exist_ok=True)
+    for image_id, own in sums.items():
+        (pictures / "cells" / f"{image_id}.json").write_bytes(encode_cells(own, head, inside))
+    made = replace(
+        atlas,
+        scores=scores,
+        maps=SaliencyMaps(ids, "occlusion", drops, retinal),
+        other_maps=(SaliencyMaps(ids, "gradcam", other, retinal),),
+        strip=rank(scores, {image.image_id: image.grade for image in atlas.dataset.images}, scale),
+        alike=most_alike(ids, random.normal(0.5, 1, (len(ids), 5)).astype(np.float32)),
+    )
+    return made, sums, head, inside
+
+
+def _lesson(ids: tuple[str, ...], patches: Patches | None, clusters: Clusters | None) -> Curation:
+    """One lesson with a stop of each kind that there is, so that every kind of page has a page."""
+    stops = [Stop("A quiet start", "Nothing to see here.\n\nThat is the point.", image=ids[0])]
+    file = [{"image": ids[0], "title": stops[0].title, "text": stops[0].text}]
+    if patches is not None:
+        stops.append(Stop("", "A bright blot.", patch=patches.patch_ids[0]))
+        file.append({"patch": patches.patch_ids[0], "text": "A bright blot."})
+    if clusters is not None:
+        stops.append(Stop("Blots of a kind", "", cluster=2))
+        file.append({"cluster": 2, "title": "Blots of a kind"})  # type: ignore[dict-item]
+    title, summary = "From disc to blot", "What the drawn discs show."
+    return Curation(
+        lessons=(Lesson("from-disc-to-blot", title, summary, tuple(stops)),),
+        file={"lessons": [{"title": title, "slug": "from-disc-to-blot", "summary": summary, "stops": file}]},
     )

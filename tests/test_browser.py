@@ -169,51 +169,6 @@ def test_the_system_theme_is_followed(visit: Any) -> None:
     assert light != dark
 
 
-def map_points(page: Any) -> list[dict[str, float]]:
-    """Where the map's points stand in the window, with their row in the data."""
-    page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center' })")
-    found: list[dict[str, float]] = page.evaluate(
-        """() => {
-          const plot = document.getElementById("map"), { xaxis, yaxis } = plot._fullLayout, area = plot.getBoundingClientRect();
-          return plot.data.flatMap((trace) => trace.x.map((x, k) => ({
-            row: trace.customdata[k],
-            x: area.left + xaxis._offset + xaxis.d2p(x), y: area.top + yaxis._offset + yaxis.d2p(trace.y[k]) })));
-        }"""
-    )
-    return found
-
-
-def test_the_map_shows_the_patch_under_the_pointer_and_opens_its_report(visit: Any, site: tuple[Atlas, Path]) -> None:
-    atlas, _ = site
-    page = visit().open("map.html")
-    points = map_points(page)
-    assert atlas.patches is not None
-    assert len(points) == len(atlas.patches.patch_ids)
-    shown = page.locator("#card-picture")
-    # the point farthest from its neighbours, so that the pointer cannot mean another
-    lonely = max(points, key=lambda p: min((p["x"] - q["x"]) ** 2 + (p["y"] - q["y"]) ** 2 for q in points if q is not p))
-    patch = page.evaluate("(row) => window.ATLAS_MAP.patch[row]", lonely["row"])
-    page.mouse.move(lonely["x"] - 60, lonely["y"])
-    page.mouse.move(lonely["x"], lonely["y"], steps=4)
-    page.wait_for_function("(patch) => document.getElementById('card-picture').src.endsWith(`${patch}.jpg`)", arg=patch)
-    assert shown.is_visible()
-    assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
-    page.mouse.click(lonely["x"], lonely["y"])
-    page.wait_for_url(f"**/images/{patch.split('-')[0]}.html#{patch}")
-    assert page.locator(f"[id='{patch}']").is_visible()
-
-
-def test_the_map_is_coloured_by_cluster_or_grade(visit: Any, site: tuple[Atlas, Path]) -> None:
-    book = Book(site[0])
-    page = visit().open("map.html")
-    names = "document.getElementById('map').data.map((trace) => trace.name)"
-    assert page.evaluate(names) == [f"Cluster {cluster.number}" for cluster in book.clusters]
-    page.get_by_label("human grade").check()
-    page.wait_for_function(f"{names}[0].startsWith('0')")
-    assert page.evaluate(names) == [grade.label for grade in book.grades]
-    assert page.evaluate("document.getElementById('map').data.map((t) => t.marker.color)") == [g.colour for g in book.grades]
-
-
 def test_the_figures_of_agreement_are_drawn_and_follow_theme_and_paper(visit: Any) -> None:
     page = visit(color_scheme="light").open("methods.html")
     page.wait_for_selector("html[data-drawn]")
@@ -230,30 +185,6 @@ def test_the_figures_of_agreement_are_drawn_and_follow_theme_and_paper(visit: An
     page.emulate_media(media="print")
     page.wait_for_function("(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill === old", arg=light)
     assert not page.locator(".modebar").is_visible()
-
-
-def test_the_strip_is_filtered_by_grade_flag_and_id(visit: Any, site: tuple[Atlas, Path]) -> None:
-    atlas, _ = site
-    book = Book(atlas)
-    page = visit().open("strip.html")
-
-    def shown() -> set[str]:
-        return set(page.evaluate("[...document.querySelectorAll('.bin:not([hidden]) .thumb:not([hidden])')].map((f) => f.id)"))
-
-    assert len(shown()) == len(book.plates)
-    for grade in book.grades[1:]:
-        page.locator(f"[name=grade][value='{grade.number}']").uncheck()
-    assert shown() == {f"plate-{plate.number}" for plate in book.plates if plate.grade == book.grades[0]}
-    assert page.locator("#shown").inner_text() == f"{book.grades[0].count} shown"
-    for grade in book.grades[1:]:
-        page.locator(f"[name=grade][value='{grade.number}']").check()
-    page.locator("#flagged").check()
-    assert shown() == {f"plate-{plate.number}" for plate in book.flagged}
-    page.locator("#flagged").uncheck()
-    page.locator("#search").fill(book.plates[2].id[:10].upper())
-    assert shown() == {"plate-3"}
-    page.locator("#search").fill("no such plate")
-    assert page.locator(".empty").is_visible()
 
 
 def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -22,7 +23,7 @@ from PIL import Image
 from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
 from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
-from atlas.records import DIABETIC_RETINOPATHY
+from atlas.records import DIABETIC_RETINOPATHY, Head
 from atlas.resources import models_folder
 from atlas.scorer import DEFAULT_SCORER, amend_bundle
 from atlas.trunks import new_module
@@ -119,6 +120,36 @@ def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -
         shares = [int(count) for name, count in cluster.items() if name.startswith("patches_")]
         assert sum(shares) == len(members)
     assert min(float(patch["drop"]) for patch in patches) >= built.atlas.patches.threshold - 1e-4
+
+
+def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
+    """Out of what travels to the page come the score, and the occlusion map by leaving out one cell at a time."""
+    severity, scale = built.atlas.scores.of(), built.atlas.dataset.scale
+    maps = {maps.method: maps for maps in (built.atlas.maps, *built.atlas.other_maps)}
+    assert list(maps) == ["occlusion", "gradcam"]
+    for row, image_id in enumerate(built.atlas.maps.image_ids):
+        text = (built.out / "cells" / f"{image_id}.js").read_text("utf-8")
+        live = json.loads(text.split("]=", 1)[1].rstrip(";\n"))["live"]
+        head = Head(np.zeros((1, 1, *live["shape"]), np.float32), np.zeros(1), np.array(live["weight"]), live["bias"])
+        whole = np.array(live["whole"])
+        assert float(head.severity(whole, scale)) == pytest.approx(severity[image_id], abs=1e-4)
+        places = np.frombuffer(base64.b64decode(live["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
+        sums = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(live["step"])
+        drops = severity[image_id] - head.severity(whole - sums, scale)
+        np.testing.assert_allclose(drops, maps["occlusion"].values[row].ravel()[live["cells"]], atol=1e-3)
+        assert np.flatnonzero(maps["occlusion"].inside[row]).tolist() == live["cells"]
+
+
+def test_each_photograph_has_six_others_that_look_most_alike(built: BuildResult) -> None:
+    alike = built.atlas.alike
+    assert alike is not None
+    assert alike.image_ids == built.atlas.dataset.image_ids
+    assert alike.others.shape == (EYES, 6)
+    for row, others in enumerate(alike.others):
+        assert row not in others
+        assert len(set(others.tolist())) == 6
+    assert (np.diff(alike.cosine, axis=1) <= 0).all()
+    assert alike.cosine.max() <= 1.00001
 
 
 def test_a_replaced_threshold_is_said_and_recorded(built: BuildResult) -> None:

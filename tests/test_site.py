@@ -110,7 +110,7 @@ def test_every_address_leads_somewhere_inside_the_site(make: Callable[..., Made]
             assert not parts.netloc, f"{name} leaves the site: {address}"
             target = (site / name).parent / unquote(parts.path) if parts.path else site / name
             assert target.is_file(), f"{name}: {address} does not exist"
-            if parts.fragment:
+            if parts.fragment and "=" not in parts.fragment:  # key=value pairs are a page's state, not a place on it
                 assert parts.fragment in found[target.resolve().relative_to(site.resolve()).as_posix()].ids, f"{name}: {address}"
 
 
@@ -287,14 +287,6 @@ def test_cluster_pages_show_the_most_typical_patch_first(full: Made) -> None:
         order = [distance[patch.id] for patch in cluster.patches]
         assert order == sorted(order)
         assert sum(cluster.shares) == pytest.approx(1)
-
-
-def test_the_strip_holds_every_photograph_once_in_ascending_order(full: Made) -> None:
-    book = Book(full[0])
-    shown = [plate for part in book.bins for plate in part.plates]
-    assert [plate.id for plate in shown] == list(full[0].strip.image_ids)
-    for part in book.bins:
-        assert all(part.low <= plate.severity <= part.high for plate in part.plates)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 9])

@@ -15,8 +15,13 @@ from markupsafe import Markup, escape
 
 from atlas.alarms import ALARMS, sentence
 from atlas.embedding import LAYOUTS
-from atlas.records import Alarm, Atlas, Evaluation, Frame
+from atlas.records import Alarm, Atlas, Curation, Evaluation, Frame, SaliencyMaps, Words
+from atlas.site.cells import METHOD_WORDS, density_path, largest_drop
+from atlas.site.clusterviews import Borders, borders, study
 from atlas.site.figures import figures, measures
+from atlas.site.glossary import glossary_pages
+from atlas.site.lessons import LessonView, cluster_handouts, lesson_handouts, lesson_pages, lesson_views, lessons_pages
+from atlas.site.mapdata import cluster_colour
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.strip import flagged, neighbours
 from atlas.trust import Badge
@@ -24,7 +29,6 @@ from atlas.trust import Badge
 _RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0x86, 0x3C, 0x9E)], dtype=float)
 """Sand to violet: lightness falls steadily, so the order survives colour blindness and grey printing."""
 
-_BINS_PER_GRADE = 4
 _NEIGHBOURS = 6
 
 FIGURES: Mapping[str, str] = {
@@ -74,6 +78,8 @@ class PlateView:
     grade: GradeView | None
     disagreement: float | None
     flagged: bool
+    title: str = ""  # of the curator
+    note: str = ""
 
     @property
     def page(self) -> str:
@@ -90,6 +96,10 @@ class PlateView:
     @property
     def overlay(self) -> str:
         return f"overlays/{self.id}.png"
+
+    @property
+    def cells(self) -> str:
+        return f"cells/{self.id}.js"
 
     @property
     def alt(self) -> str:
@@ -135,7 +145,10 @@ class PatchView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One lesion pattern: its patches, most typical first, and how its photographs spread over the grades (0..1, per grade)."""
+    """One lesion pattern: its patches, pinned ones and then the most typical first.
+
+    shares : how its photographs spread over the grades (0..1, per grade).
+    """
 
     number: int
     patches: tuple[PatchView, ...]
@@ -145,25 +158,29 @@ class ClusterView:
     median_drop: float
     summary: str
     alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
+    title: str = ""  # of the curator
+    note: str = ""
 
     @property
     def page(self) -> str:
         return cluster_page(self.number)
 
+    @property
+    def colour(self) -> str:
+        return cluster_colour(self.number)
+
+    @property
+    def handout(self) -> str:
+        return f"handouts/cluster-{self.number:02d}.html"
+
+    @property
+    def name(self) -> str:
+        """What the curator calls it, after its number."""
+        return f"Cluster {self.number}" + (f": {self.title}" if self.title else "")
+
 
 def cluster_page(number: int) -> str:
     return f"clusters/{number:02d}.html"
-
-
-@dataclass(frozen=True)
-class ScoreBin:
-    """Plates whose score lies from `low` to `high`, in grade units."""
-
-    low: float
-    high: float
-    plates: tuple[PlateView, ...]
-    shares: tuple[tuple[GradeView, float], ...]  # of the tallest bin, for the axis' bars
-    ungraded: float
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,10 @@ class Book:
 
     atlas: Atlas
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def curation(self) -> Curation:
+        return self.atlas.curation
 
     @cached_property
     def grades(self) -> tuple[GradeView, ...]:
@@ -189,6 +210,7 @@ class Book:
         strip, scale = self.atlas.strip, self.atlas.dataset.scale
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         wide = set(flagged(strip))
+        words = self.curation.images
         views = []
         for number, (i, score, gap) in enumerate(
             zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
@@ -204,6 +226,8 @@ class Book:
                     grade=None if grade is None else self.grades[grade - scale.lowest],
                     disagreement=gap if math.isfinite(gap) else None,
                     flagged=i in wide,
+                    title=words[i].title if i in words else "",
+                    note=words[i].note if i in words else "",
                 )
             )
         return tuple(views)
@@ -228,7 +252,7 @@ class Book:
         if found is None:
             return {}
         clusters = self.atlas.clusters
-        label = dict(zip(clusters.patch_ids, (clusters.labels + 1).tolist(), strict=True)) if clusters else {}
+        label = clusters.of_patch if clusters else {}
         return {
             patch: PatchView(patch, self.plate[image], drop, label.get(patch), _place(box, self.atlas.frames.get(image)))
             for patch, image, drop, box in zip(
@@ -251,19 +275,51 @@ class Book:
         if found is None or not self.patches:
             return ()
         members: dict[int, list[tuple[float, str]]] = {}
-        for patch, label, distance in zip(found.patch_ids, found.labels.tolist(), found.distances.tolist(), strict=True):
+        for (patch, number), distance in zip(found.of_patch.items(), found.distances.tolist(), strict=True):
             if patch in self.patches:
-                members.setdefault(label + 1, []).append((distance, patch))
+                members.setdefault(number, []).append((distance, patch))
+        pinned = {patch: place for place, patch in enumerate(self.curation.pinned_patches)}
+        alarms = dict(zip(found.shown, found.alarms, strict=False))
         return tuple(
-            self._cluster(n, [self.patches[p] for _, p in sorted(members[n])], found.alarms[n - 1] if found.alarms else ())
+            self._cluster(
+                n,
+                [self.patches[p] for _, _, p in sorted((pinned.get(p, len(pinned)), d, p) for d, p in members[n])],
+                alarms.get(n, ()),
+            )
             for n in sorted(members)
         )
+
+    @cached_property
+    def cluster(self) -> Mapping[int, ClusterView]:
+        return {cluster.number: cluster for cluster in self.clusters}
+
+    @cached_property
+    def lessons(self) -> tuple[LessonView, ...]:
+        """The curator's lessons, in their order."""
+        return lesson_views(self)
+
+    @cached_property
+    def pinned_plates(self) -> tuple[PlateView, ...]:
+        """Photographs that the curator wants seen first, in the curator's order."""
+        return tuple(self.plate[i] for i in self.curation.pinned_images if i in self.plate)
+
+    @cached_property
+    def borders(self) -> Borders:
+        """Where clusters meet: borderline patches and nearest clusters."""
+        return borders(self.atlas.patches, self.atlas.clusters)
+
+    @cached_property
+    def clusters_pinned_first(self) -> tuple[ClusterView, ...]:
+        """All clusters: the pinned ones in the curator's order, then the others by number."""
+        pinned = [self.cluster[n] for n in self.curation.pinned_clusters if n in self.cluster]
+        return (*pinned, *(cluster for cluster in self.clusters if cluster not in pinned))
 
     def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
         of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
         graded = sum(of_grade)
         shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        words = self.curation.clusters.get(number, Words())
         return ClusterView(
             number=number,
             patches=tuple(patches),
@@ -273,26 +329,8 @@ class Book:
             median_drop=float(np.median([patch.drop for patch in patches])),
             summary=_tendency(self.grades, shares, graded),
             alarms=tuple((ALARMS[alarm.kind].title, sentence(alarm)) for alarm in alarms),
-        )
-
-    @cached_property
-    def bins(self) -> tuple[ScoreBin, ...]:
-        """The strip cut into equal steps of score."""
-        scale = self.atlas.dataset.scale
-        steps = scale.span * _BINS_PER_GRADE
-        held: dict[int, list[PlateView]] = {}
-        for plate in self.plates:
-            held.setdefault(min(steps - 1, int(plate.position / 100 * steps)), []).append(plate)
-        tallest = max((len(plates) for plates in held.values()), default=1)
-        return tuple(
-            ScoreBin(
-                low=scale.lowest + step / _BINS_PER_GRADE,
-                high=scale.lowest + (step + 1) / _BINS_PER_GRADE,
-                plates=tuple(plates),
-                shares=tuple((g, 100 * sum(p.grade == g for p in plates) / tallest) for g in self.grades),
-                ungraded=100 * sum(p.grade is None for p in plates) / tallest,
-            )
-            for step, plates in ((step, held.get(step, ())) for step in range(steps))
+            title=words.title,
+            note=words.note,
         )
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
@@ -309,23 +347,47 @@ class Book:
         return plates[(len(plates) - 1) // 2] if plates else None
 
     @cached_property
-    def limit(self) -> float:
-        """The drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
-        sizes = np.abs(self.atlas.maps.values[self.atlas.maps.inside])
-        limit = float(np.quantile(sizes, 0.995)) if sizes.size else 0.0
-        return limit if limit > 0 else 1.0
+    def maps(self) -> Mapping[str, SaliencyMaps]:
+        """All maps by method, the atlas' own method first."""
+        return {maps.method: maps for maps in (self.atlas.maps, *self.atlas.other_maps)}
 
     @cached_property
-    def cells(self) -> Mapping[str, list[list[float | None]]]:
-        """Drops of each photograph's cells by image id, None outside the retina (grade units)."""
-        maps = self.atlas.maps
-        return {
-            i: [
-                [round(v, 3) if seen else None for v, seen in zip(row, mask, strict=True)]
-                for row, mask in zip(values, inside, strict=True)
-            ]
-            for i, values, inside in zip(maps.image_ids, maps.values.tolist(), maps.inside.tolist(), strict=True)
-        }
+    def limits(self) -> Mapping[str, float]:
+        """By method the drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
+        return {method: largest_drop(maps) for method, maps in self.maps.items()}
+
+    @property
+    def limit(self) -> float:
+        """The drop drawn strongest by the atlas' own method (grade units)."""
+        return self.limits[self.atlas.maps.method]
+
+    @cached_property
+    def methods(self) -> tuple[tuple[str, str, str], ...]:
+        """The methods of the maps: name, title, and a sentence on what each does."""
+        return tuple((method, *METHOD_WORDS.get(method, (method.capitalize(), ""))) for method in self.maps)
+
+    @cached_property
+    def map_rows(self) -> Mapping[str, int]:
+        """The row of each image in the maps."""
+        return {image_id: row for row, image_id in enumerate(self.atlas.maps.image_ids)}
+
+    @cached_property
+    def density(self) -> str:
+        """How all scores spread over the scale: an SVG path in a box of 100 by 24."""
+        return density_path([plate.position for plate in self.plates], self.atlas.dataset.scale.span)
+
+    @cached_property
+    def alike_rows(self) -> Mapping[str, int]:
+        """The row of each image in `atlas.alike`."""
+        return {} if self.atlas.alike is None else {image_id: row for row, image_id in enumerate(self.atlas.alike.image_ids)}
+
+    def alike(self, plate: PlateView) -> tuple[tuple[PlateView, float], ...]:
+        """The photographs that look most alike to the network, with their cosine, most alike first."""
+        found, row = self.atlas.alike, self.alike_rows.get(plate.id)
+        if found is None or row is None:
+            return ()
+        others = ((found.image_ids[k], cosine) for k, cosine in zip(found.others[row], found.cosine[row].tolist(), strict=True))
+        return tuple((self.plate[i], cosine) for i, cosine in others if i in self.plate)
 
     @cached_property
     def trust(self) -> Mapping[str, TrustView]:
@@ -376,40 +438,11 @@ class Book:
         return {
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
-            "cells": self.cells.get(plate.id),
+            "mapped": plate.id in self.map_rows,
+            "alike": self.alike(plate),
             "neighbours": sorted((plate, *(self.plate[i] for i in beside)), key=lambda p: p.number),
             "before": self.plates[place - 1] if place else None,
             "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
-        }
-
-    def map_columns(self) -> dict[str, Any]:
-        """The patch map's data in columns; `plate` indexes `plates`, clusters are 1-based, missing values are null."""
-        embedding = self.atlas.embedding
-        if embedding is None:
-            return {}
-        laid = [
-            (self.patches[patch], x, y)
-            for patch, (x, y) in zip(embedding.patch_ids, embedding.xy.tolist(), strict=True)
-            if patch in self.patches
-        ]
-        used = sorted({patch.plate.number for patch, _, _ in laid})
-        index = {number: k for k, number in enumerate(used)}
-        plates = [self.plates[number - 1] for number in used]
-        return {
-            "x": [round(x, 3) for _, x, _ in laid],
-            "y": [round(y, 3) for _, _, y in laid],
-            "patch": [patch.id for patch, _, _ in laid],
-            "plate": [index[patch.plate.number] for patch, _, _ in laid],
-            "cluster": [patch.cluster for patch, _, _ in laid],
-            "drop": [round(patch.drop, 3) for patch, _, _ in laid],
-            "plates": {
-                "id": [plate.id for plate in plates],
-                "number": [plate.number for plate in plates],
-                "label": [plate.label for plate in plates],
-                "grade": [plate.grade.number if plate.grade else None for plate in plates],
-                "severity": [round(plate.severity, 2) for plate in plates],
-            },
-            "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in self.grades],
         }
 
 
@@ -448,6 +481,10 @@ def _strip(book: Book) -> Pages:
     yield "strip.html", {}
 
 
+def _find(book: Book) -> Pages:
+    yield "find.html", {}
+
+
 def _map(book: Book) -> Pages:
     if book.mapped:
         yield "map.html", {}
@@ -464,6 +501,7 @@ def _cluster(book: Book) -> Pages:
             cluster.page,
             {
                 "cluster": cluster,
+                "study": study(book, cluster),
                 "before": book.clusters[place - 1] if place else None,
                 "after": book.clusters[place + 1] if place + 1 < len(book.clusters) else None,
             },
@@ -473,6 +511,21 @@ def _cluster(book: Book) -> Pages:
 def _image(book: Book) -> Pages:
     for plate in book.plates:
         yield plate.page, book.report(plate)
+
+
+def _compare(book: Book) -> Pages:
+    if len(book.plates) > 1:
+        yield "compare.html", {}
+
+
+def _quiz(book: Book) -> Pages:
+    if book.graded:
+        yield "quiz.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
+
+
+def _quiz_print(book: Book) -> Pages:
+    if book.graded:
+        yield "quiz-print.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
 
 
 def _methods(book: Book) -> Pages:
@@ -501,11 +554,20 @@ class PageKind:
 PAGES: Mapping[str, PageKind] = {
     "home": PageKind("home.html", _home),
     "strip": PageKind("strip.html", _strip),
+    "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
     "cluster": PageKind("cluster.html", _cluster),
+    "cluster-handout": PageKind("cluster-handout.html", cluster_handouts),
+    "lessons": PageKind("lessons.html", lessons_pages),
+    "lesson": PageKind("lesson.html", lesson_pages),
+    "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),
     "image": PageKind("image.html", _image),
+    "compare": PageKind("compare.html", _compare),
+    "quiz": PageKind("quiz.html", _quiz),
+    "quiz-print": PageKind("quiz-print.html", _quiz_print),
     "methods": PageKind("methods.html", _methods),
+    "glossary": PageKind("glossary.html", glossary_pages),
 }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,10 +17,18 @@ from atlas.errors import StoreError
 from atlas.progress import Progress, silent
 from atlas.records import Atlas
 from atlas.resources import templates_folder
+from atlas.site.cells import cells_script
+from atlas.site.data import write_data, write_script
+from atlas.site.glossary import known
 from atlas.site.images import LOWERED, RAISED, overlay_png
+from atlas.site.lessons import curation_script
+from atlas.site.mapdata import map_columns
 from atlas.site.pages import PAGES, Book
+from atlas.site.quiz import quiz_columns
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+_REPORT_STYLES = ("atlas.css", "report.css")
+_REPORT_SCRIPTS = ("atlas.js", "viewer.js", "overlay.js", "live.js", "report.js")
 
 
 def render_site(
@@ -28,8 +36,9 @@ def render_site(
 ) -> None:
     """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
 
-    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, and
-        retinas/<image_id>.png of `retina_png`, beyond which no overlay is drawn.
+    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied,
+        retinas/<image_id>.png of `retina_png`, beyond which no overlay is drawn, and where known cells/<image_id>.json of
+        `encode_cells`, without which no place can be left out.
     names : file names to show, by image id; without it no page carries a file name.
 
     Raises StoreError where a picture is missing.
@@ -37,8 +46,8 @@ def render_site(
     book = Book(atlas, names or {})
     _write_assets(book, out)
     _copy_pictures(book, pictures, out, progress)
-    for path, png in _overlays(book, pictures).items():
-        _write(out / path, png)
+    for path, content in (*_overlays(book, pictures), *_cells(book, pictures)):
+        _write(out / path, content)
     environment = _environment(book)
     total = sum(1 for kind in PAGES.values() for _ in kind.pages(book))
     done = 0
@@ -46,7 +55,7 @@ def render_site(
         template = environment.get_template(kind.template)
         for path, context in kind.pages(book):
             root = "../" * path.count("/")
-            text = template.render(kind=name, page=root.__add__, asset=root.__add__, **context)
+            text = template.render(kind=name, page=root.__add__, asset=root.__add__, live=partial(_live, pictures), **context)
             _write(out / path, text.encode())
             done += 1
             progress("pages", done, total)
@@ -61,11 +70,10 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
     if unknown := [i for i in wanted if i not in book.plate]:
         raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
-    overlays = _overlays(book, pictures, wanted)
+    cells = [content.decode() for _, content in _cells(book, pictures, wanted)]
 
     def asset(path: str) -> str:
-        content = overlays[path] if path in overlays else _read(pictures / path)
-        return f"data:{_TYPES[Path(path).suffix]};base64,{base64.b64encode(content).decode()}"
+        return f"data:{_TYPES[Path(path).suffix]};base64,{base64.b64encode(_read(pictures / path)).decode()}"
 
     def page(path: str) -> str:
         """A report stands alone: only its own photographs can be linked."""
@@ -79,8 +87,10 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
             reports=[book.report(book.plate[i]) for i in wanted],
             page=page,
             asset=asset,
-            style=Markup((templates_folder() / "css" / "atlas.css").read_text("utf-8")),
-            script=Markup((templates_folder() / "js" / "report.js").read_text("utf-8")),
+            style=Markup("".join((templates_folder() / "css" / name).read_text("utf-8") for name in _REPORT_STYLES)),
+            scripts=[Markup(text) for text in cells]
+            + [Markup((templates_folder() / "js" / name).read_text("utf-8")) for name in _REPORT_SCRIPTS],
+            live=partial(_live, pictures),
         )
     )
     _write(file, text.encode())
@@ -101,6 +111,8 @@ def _environment(book: Book) -> Environment:
         "atlas": book.atlas,
         "provenance": book.atlas.provenance,
         "scale": book.atlas.dataset.scale,
+        "kinds": frozenset(PAGES),
+        "glossary": known(book.atlas.dataset.scale),
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),
     }
@@ -111,16 +123,21 @@ def _write_assets(book: Book, out: Path) -> None:
     for folder in ("css", "js"):
         for source in sorted((templates_folder() / folder).iterdir()):
             _write(out / folder / source.name, source.read_bytes())
+    words = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
+    write_data(book, out, notes=words)
+    write_script(out / "data" / "curation.js", "ATLAS_CURATION", curation_script(book))
     if book.mapped:
-        columns = json.dumps(book.map_columns(), separators=(",", ":"), allow_nan=False)
-        _write(out / "data" / "map.js", f"window.ATLAS_MAP={columns};\n".encode())
-    if book.mapped or book.measured:
+        write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
+    if book.graded:
+        write_script(out / "data" / "quiz.js", "ATLAS_QUIZ", quiz_columns(book))
+    if book.measured:
         _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
 
 
 def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) -> None:
     paths = [path for plate in book.plates for path in (plate.photograph, plate.thumbnail)]
     paths += [patch.picture for patch in book.patches.values()]
+    paths += [f"masks/{image_id}.png" for image_id in book.atlas.lesions if image_id in book.plate]
     for done, path in enumerate(paths, start=1):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -130,15 +147,35 @@ def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) ->
         progress("pictures", done, len(paths))
 
 
-def _overlays(book: Book, pictures: Path, only: Sequence[str] | None = None) -> dict[str, bytes]:
+def _overlays(book: Book, pictures: Path) -> Iterator[tuple[str, bytes]]:
     maps = book.atlas.maps
-    return {
-        book.plate[i].overlay: overlay_png(
-            values, book.limit, inside, _read(pictures / "retinas" / f"{i}.png"), window=maps.window
-        )
-        for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True)
-        if i in book.plate and (only is None or i in only)
-    }
+    for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True):
+        if i in book.plate:
+            retina = _read(pictures / "retinas" / f"{i}.png")
+            yield book.plate[i].overlay, overlay_png(values, book.limit, inside, retina, window=maps.window)
+
+
+def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the script of each photograph's maps and cell sums, one at a time: all of them outgrow a memory."""
+    for image_id, row in book.map_rows.items():
+        if image_id in book.plate and (only is None or image_id in only):
+            yield (
+                book.plate[image_id].cells,
+                cells_script(
+                    image_id,
+                    maps={method: (maps.values[row], maps.inside[row]) for method, maps in book.maps.items()},
+                    limits=book.limits,
+                    window=book.atlas.maps.window,
+                    scale=book.atlas.dataset.scale,
+                    retina=_read(pictures / "retinas" / f"{image_id}.png"),
+                    live=_read(pictures / "cells" / f"{image_id}.json") if _live(pictures, image_id) else None,
+                ),
+            )
+
+
+def _live(pictures: Path, image_id: str) -> bool:
+    """Whether the cell sums of a photograph are at hand: without them no place can be left out."""
+    return (pictures / "cells" / f"{image_id}.json").is_file()
 
 
 def _read(path: Path) -> bytes:

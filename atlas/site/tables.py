@@ -89,7 +89,7 @@ def _patches(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
     patches = atlas.patches
     assert patches is not None
     header = ["patch_id", "image_id", "row", "col", "window", "top", "left", "bottom", "right", "drop", "cluster", "x", "y"]
-    label = dict(zip(atlas.clusters.patch_ids, atlas.clusters.labels + 1, strict=True)) if atlas.clusters else {}
+    label = atlas.clusters.of_patch if atlas.clusters else {}
     place = dict(zip(atlas.embedding.patch_ids, atlas.embedding.xy, strict=True)) if atlas.embedding else {}
     rows = []
     for patch_id, image_id, cell, box, drop in zip(
@@ -118,13 +118,16 @@ def _clusters(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         "alarms",
     ]
     rows = []
-    for label in range(len(clusters.centroids)):
-        members = [patch_id for patch_id, own in zip(clusters.patch_ids, clusters.labels, strict=True) if own == label]
+    alarms = dict(zip(clusters.shown, clusters.alarms, strict=False))
+    members_of: dict[int, list[str]] = {}
+    for patch_id, number in clusters.of_patch.items():
+        members_of.setdefault(number, []).append(patch_id)
+    for number, members in sorted(members_of.items()):
         grades = Counter(grade_of[image_of[patch_id]] for patch_id in members)
-        drop = float(np.mean([drop_of[patch_id] for patch_id in members])) if members else float("nan")
+        drop = float(np.mean([drop_of[patch_id] for patch_id in members]))
         images = len({image_of[patch_id] for patch_id in members})
-        rows.append([label + 1, len(members), images, _number(drop), *(grades[grade] for grade in scale.grades), grades[None]])
-        rows[-1].append("; ".join(alarm.kind for alarm in clusters.alarms[label]) if clusters.alarms else "")
+        rows.append([number, len(members), images, _number(drop), *(grades[grade] for grade in scale.grades), grades[None]])
+        rows[-1].append("; ".join(alarm.kind for alarm in alarms.get(number, ())))
     return header, rows
 
 

@@ -1,49 +1,73 @@
-// Reports: opacity of the heat map, outlines, reading a place, and turning pages by arrow keys.
+// Reports: heat maps and their scale, outlines, reading a place, leaving places out, and turning pages by arrow keys.
 "use strict";
-for (const plate of document.querySelectorAll(".plate")) {
-  const overlay = plate.querySelector(".overlay");
-  const slider = plate.querySelector(".opacity");
-  if (!slider) continue;
-  const show = () => {
+for (const report of document.querySelectorAll(".report")) {
+  const plate = report.querySelector(".plate");
+  const mat = plate.querySelector(".mat");
+  const viewer = AtlasViewer.attach(plate);
+  const cells = window.ATLAS_CELLS?.[report.id];
+
+  const outlines = report.querySelector(".outlines");
+  outlines?.addEventListener("change", () => plate.querySelector(".boxes").classList.toggle("off", !outlines.checked));
+
+  for (const entry of report.querySelectorAll(".patches li")) {
+    const box = plate.querySelector(`rect.line[data-patch="${entry.dataset.patch}"]`);
+    if (!box) continue;
+    for (const [event, on] of [["pointerenter", true], ["pointerleave", false]]) {
+      entry.addEventListener(event, () => box.classList.toggle("lit", on));
+    }
+  }
+  if (!cells || !report.querySelector(".overlay")) continue;
+
+  const overlay = report.querySelector(".overlay");
+  const slider = report.querySelector(".opacity");
+  const own = report.querySelector(".own");
+  const legend = report.querySelector(".legend");
+  const lay = () => {
     overlay.style.opacity = slider.value / 100;
     slider.nextElementSibling.value = `${slider.value} %`;
   };
-  slider.addEventListener("input", show);
-  show();
+  const chosen = () => report.querySelector(".method:checked").value;
+  const draw = async () => {
+    const method = chosen();
+    const none = method === "none";
+    overlay.hidden = none;
+    slider.disabled = own.disabled = none;
+    legend.classList.toggle("idle", none);
+    if (none) return;
+    const limit = await AtlasOverlay.draw(overlay, cells, { method, own: own.checked });
+    legend.querySelector(".low").textContent = Atlas.signed(-limit);
+    legend.querySelector(".high").textContent = Atlas.signed(limit);
+    for (const words of legend.querySelectorAll("[data-scale]")) words.hidden = words.dataset.scale !== (own.checked ? "own" : "common");
+    for (const words of legend.querySelectorAll("[data-method]")) words.hidden = words.dataset.method !== method;
+    plate.dataset.drawn = `${method} ${own.checked ? "own" : "common"}`;
+  };
+  slider.addEventListener("input", lay);
+  for (const input of report.querySelectorAll(".method, .own")) input.addEventListener("change", draw);
+  lay();
+  draw();
 
-  const outlines = plate.querySelector(".outlines");
-  const boxes = plate.querySelector(".boxes");
-  outlines?.addEventListener("change", () => boxes.classList.toggle("off", !outlines.checked));
-
-  const cells = JSON.parse(plate.dataset.cells);
   // A value may stand for a window of cells: then there are fewer values than cells, and the nearest window speaks.
-  const span = Number(plate.dataset.window);
-  const place = (share, values) =>
-    Math.min(values - 1, Math.max(0, Math.floor(share * (values + span - 1) - (span - 1) / 2)));
-  const readout = plate.querySelector(".readout");
+  const span = cells.window;
+  const nearest = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * (count + span - 1) - (span - 1) / 2)));
+  const readout = report.querySelector(".readout");
   const resting = readout.value;
-  const mat = plate.querySelector(".mat");
   mat.addEventListener("pointermove", (event) => {
-    const area = mat.getBoundingClientRect();
-    const row = place((event.clientY - area.top) / area.height, cells.length);
-    const column = place((event.clientX - area.left) / area.width, cells[0].length);
-    const drop = cells[row]?.[column];
-    if (drop == null) readout.value = "Outside the retina.";
+    const method = chosen() === "none" ? Object.keys(cells.maps)[0] : chosen();
+    const { values } = cells.maps[method];
+    const { x, y } = viewer.at(event);
+    const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
+    if (drop === null || drop === undefined) readout.value = "Outside the retina.";
+    else if (method === "gradcam") readout.value = `Grad-CAM credits this place with ${Atlas.signed(drop)} grades.`;
     else readout.value = `This place ${drop < 0 ? "lowered" : "raised"} the score by ${Math.abs(drop).toFixed(2)} grades.`;
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting; });
+
+  if (cells.live && report.querySelector(".live")) AtlasLive.attach(report, cells, viewer);
 }
 
-for (const entry of document.querySelectorAll(".patches li")) {
-  const box = document.querySelector(`rect[data-patch="${entry.dataset.patch}"]`);
-  if (!box) continue;
-  for (const [event, on] of [["pointerenter", true], ["pointerleave", false]]) {
-    entry.addEventListener(event, () => box.classList.toggle("lit", on));
-  }
-}
-
+// On a cluster's page too: the arrow keys turn the pages.
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest("input, .film, .scroll")) return;
+  if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest("input, .film, .scroll")) return;
   const turn = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
   if (turn) document.querySelector(`.turn a[rel=${turn}]`)?.click();
 });

@@ -1,0 +1,128 @@
+"""The quiz's data, `data/quiz.js`: photographs by id, and the answers sealed until they are revealed.
+
+The seal hides answers from eyes: from the page, its source and a glance at the file. It does not keep out a determined reader,
+and cannot, for all that is needed to open it stands in the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atlas.records import LESION_GRID, ByteArray, Lesions
+from atlas.trust import BADGES
+
+if TYPE_CHECKING:
+    from atlas.site.pages import Book, PlateView
+
+_MOST_PER_GRADE = 1000  # photographs of a grade in the deck: nobody needs more, and the file stays small
+_LARGEST = 8_000_000  # characters of all answers together
+
+
+def quiz_columns(book: Book) -> dict[str, Any]:
+    """Return the deck of graded photographs, in ascending id: entry k of `answers` and of the opened `grades` belongs to `id[k]`.
+
+    grades (sealed) : JSON list of the human grades.   answers (sealed) : JSON of `_answer`.   deck : names this very deck.
+    Of a grade with very many photographs those with the lowest ids are in the deck; ids are hashes, so that is a random draw that
+    stays the same when photographs are added elsewhere.
+    """
+    maps, scale = book.atlas.maps, book.atlas.dataset.scale
+    rows = {image_id: row for row, image_id in enumerate(maps.image_ids)}
+    most = _MOST_PER_GRADE
+    while True:
+        chosen: list[PlateView] = []
+        for grade in book.grades:
+            chosen += sorted((plate for plate in book.plates if plate.grade == grade), key=lambda plate: plate.id)[:most]
+        chosen.sort(key=lambda plate: plate.id)
+        answers = [seal(_text(_answer(book, plate, rows.get(plate.id))), plate.id) for plate in chosen]
+        if sum(map(len, answers)) <= _LARGEST or most == 1:
+            break
+        most = max(1, most * 3 // 4)
+    deck: dict[str, Any] = {
+        "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
+        "stages": [
+            {"number": g.number, "name": g.name, "colour": g.colour, "count": sum(plate.grade == g for plate in chosen)}
+            for g in book.grades
+        ],
+        "shape": list(maps.values.shape[1:]),
+        "window": maps.window,
+        "limit": round(book.limit, 3),
+        "grid": LESION_GRID,
+        "trusts": {badge.word: badge.sentence for badge in BADGES},
+        "id": [plate.id for plate in chosen],
+        "grades": seal(_text([plate.grade.number for plate in chosen if plate.grade]), "grades"),
+        "answers": answers,
+    }
+    return {"deck": hashlib.sha256(_text(deck).encode()).hexdigest()[:12], **deck}
+
+
+def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
+    """What is revealed of a photograph.
+
+    grade; score; plate (its number); trust (word or null); map : drops of the cells, row-major, in hundredths of a grade, null
+    outside the retina, or null; lesions : by kind, runs of cells of the lesion grid as (gap, length, gap, length, ...), or null
+    where nobody outlined them.
+    """
+    assert plate.grade is not None
+    maps, lesions, trust = book.atlas.maps, book.atlas.lesions.get(plate.id), book.trust.get(plate.id)
+    drops: list[int | None] | None = None
+    if row is not None:
+        pairs = zip(maps.values[row].ravel().tolist(), maps.inside[row].ravel().tolist(), strict=True)
+        drops = [round(100 * value) if seen and math.isfinite(value) else None for value, seen in pairs]
+    return {
+        "grade": plate.grade.number,
+        "score": round(plate.severity, 2),
+        "plate": plate.number,
+        "trust": trust.badge.word if trust else None,
+        "map": drops,
+        "lesions": None if lesions is None else _kinds(lesions),
+    }
+
+
+def _kinds(lesions: Lesions) -> dict[str, list[int]]:
+    return {kind: list(_runs(places.tolist())) for kind, places in sorted(lesions.items())}
+
+
+def _runs(places: Iterable[int]) -> Iterable[int]:
+    """Write ascending places as gap and length of each run, the gap counted from the end of the last run."""
+    end, length = 0, 0
+    for place in places:
+        if length and place == end + length:
+            length += 1
+            continue
+        if length:
+            yield length
+            end += length
+        yield place - end
+        end, length = place, 1
+    if length:
+        yield length
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def seal(text: str, key: str) -> str:
+    """Hide a text from eyes: its UTF-8 bytes, crossed with numbers that `key` starts, in base64. `js/deck.js` opens it."""
+    plain = np.frombuffer(text.encode(), np.uint8)
+    return base64.b64encode((plain ^ _stream(key, len(plain))).tobytes()).decode()
+
+
+def _stream(key: str, length: int) -> ByteArray:
+    """Return bytes that look random: mulberry32 (Tommy Ettinger, 2017, public domain), started by the FNV-1a hash of the key."""
+    start = 0x811C9DC5
+    for byte in key.encode():
+        start = (start ^ byte) * 0x01000193 & 0xFFFFFFFF
+    turns = np.arange(1, -(-length // 4) + 1, dtype=np.uint64)
+    a = (start + turns * 0x6D2B79F5).astype(np.uint32)
+    t = (a ^ a >> 15) * (a | 1)
+    t ^= t + (t ^ t >> 7) * (t | 61)
+    stream: ByteArray = (t ^ t >> 14).astype("<u4").view(np.uint8)[:length]
+    return stream

@@ -1,0 +1,205 @@
+// Two plates side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
+"use strict";
+(async () => {
+  const { el, number, signed, count, state, load, images, typing } = window.Atlas;
+  const at = (id) => document.getElementById(id);
+  const bar = at("bar"), difference = at("difference");
+  let data;
+  try {
+    data = await images();
+  } catch (fault) {
+    difference.textContent = `${fault.message}.`;
+    return;
+  }
+  const plateOf = new Map(data.id.map((id, k) => [id, k]));
+  const stageOf = new Map(data.grades.map((stage) => [stage.number, stage]));
+  const page = (path) => window.Atlas.root + path;
+  const named = (grade) => `${grade} ${stageOf.get(grade).name}`;
+  const shown = { a: null, b: null }; // places in the atlas' order, from mild to severe
+
+  const sides = Object.fromEntries([...document.querySelectorAll(".side")].map((section) => {
+    const find = (selector) => section.querySelector(selector);
+    return [section.dataset.side, {
+      find, section, photograph: find(".photograph"), overlay: find(".overlay"), form: find(".pick"), fault: find(".fault"), viewer: window.AtlasViewer.attach(find(".plate")),
+    }];
+  }));
+
+  // ---- one zoom for both --------------------------------------------------------------------------------------------------------
+  let part = null;
+  const couple = () => {
+    part?.();
+    part = at("coupled").checked ? sides.a.viewer.couple(sides.b.viewer) : null;
+  };
+  at("coupled").addEventListener("change", () => {
+    couple();
+    state.set({ coupled: at("coupled").checked ? null : "no" });
+  });
+
+  // ---- heat maps ----------------------------------------------------------------------------------------------------------------
+  const method = () => bar.elements.map?.value ?? "none";
+  const heat = async (side) => {
+    const { overlay, fault } = sides[side];
+    const k = shown[side], wanted = method();
+    if (at("legend")) at("legend").hidden = wanted === "none";
+    if (wanted === "none") {
+      overlay.hidden = true;
+      return;
+    }
+    try {
+      await load(`cells/${data.id[k]}.js`);
+      const cells = window.ATLAS_CELLS[data.id[k]];
+      const limit = await window.AtlasOverlay.draw(overlay, cells, { method: wanted });
+      if (shown[side] !== k || method() !== wanted) return; // the reader went on meanwhile
+      at("limit").value = signed(limit);
+      overlay.hidden = false;
+    } catch (error) {
+      overlay.hidden = true;
+      fault.textContent = `${error.message}.`;
+    }
+  };
+  const strength = () => {
+    if (!at("opacity")) return;
+    for (const { overlay } of Object.values(sides)) overlay.style.opacity = at("opacity").value / 100;
+    at("strength").value = `${at("opacity").value} %`;
+  };
+  at("opacity")?.addEventListener("input", strength);
+  const heats = () => Object.keys(sides).forEach(heat);
+  for (const choice of bar.querySelectorAll("[name=map]")) {
+    choice.addEventListener("change", () => {
+      heats();
+      state.set({ map: method() === "none" ? null : method() });
+    });
+  }
+
+  // ---- the difference in words --------------------------------------------------------------------------------------------------
+  const grades = (value, digits) => `${number(value, digits)} ${Number(value.toFixed(digits)) === 1 ? "grade" : "grades"}`;
+  const told = () => {
+    const { a, b } = shown;
+    if (a === b) return "Both sides show the same photograph.";
+    const gap = data.severity[b] - data.severity[a];
+    const scores = `(${number(data.severity[b])} against ${number(data.severity[a])})`;
+    const sentences = [Math.abs(gap) < 0.005
+      ? `Both score ${number(data.severity[a])}.`
+      : `The right plate scores ${grades(Math.abs(gap), 2)} ${gap > 0 ? "higher" : "lower"} than the left ${scores}.`];
+    const between = Math.abs(a - b) - 1;
+    sentences.push(between ? `${count(between)} ${between === 1 ? "plate lies" : "plates lie"} between them in the strip.` : "They are neighbours in the strip.");
+    const [left, right] = [data.grade[a], data.grade[b]];
+    if (left === null || right === null) sentences.push(left === right ? "Neither carries a human grade." : `Only the ${left === null ? "right" : "left"} one carries a human grade.`);
+    else if (left === right) sentences.push(`Both were graded ${named(left)} by a person.`);
+    else {
+      const same = Math.sign(right - left) === Math.sign(gap);
+      sentences.push(`A person graded the left ${named(left)} and the right ${named(right)}: ${grades(Math.abs(right - left), 0)} apart, ${same ? "in the same order as the scores" : "in the other order than the scores"}.`);
+    }
+    return sentences.join(" ");
+  };
+
+  // ---- showing a plate ----------------------------------------------------------------------------------------------------------
+  const show = (side, k) => {
+    const { find, photograph, fault, form, section } = sides[side];
+    const id = data.id[k], grade = data.grade[k], stage = grade === null ? null : stageOf.get(grade);
+    const moved = shown[side] !== k;
+    shown[side] = k;
+    fault.textContent = "";
+    find(".what").textContent = `plate ${count(k + 1)} of ${count(data.id.length)}`;
+    if (moved) photograph.src = page(`photographs/${id}.jpg`);
+    photograph.alt = `Plate ${k + 1}: photograph scored ${number(data.severity[k])}, ${stage ? `human grade ${named(grade)}` : "no human grade"}`;
+    find("figcaption").textContent = [data.name?.[k], data.eye[k] && `${data.eye[k]} eye`, data.note[k]].filter(Boolean).join(". ");
+    find(".score").replaceChildren(number(data.severity[k]), el("small", {}, ` of ${data.scale.highest}`));
+    find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " not graded")]));
+    const badge = find(".trusted-as");
+    if (badge) badge.textContent = data.trust[k] ?? "–";
+    const link = find(".report-link");
+    link.href = page(`images/${id}.html`);
+    link.textContent = `Report of plate ${count(k + 1)}`;
+    form.querySelector("[data-step='-1']").disabled = k === 0;
+    form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
+    section.dataset.id = id;
+    if (moved) heat(side);
+    if (shown.a !== null && shown.b !== null) difference.textContent = told();
+  };
+  const choose = (side, k) => {
+    show(side, k);
+    state.set({ [side]: data.id[k] });
+  };
+
+  // A plate's number, an id or how one begins, or a file name where the atlas shows them.
+  const sought = (text) => {
+    const wanted = text.trim().toLowerCase();
+    if (plateOf.has(wanted)) return plateOf.get(wanted);
+    if (/^\d{1,9}$/.test(wanted) && Number(wanted) >= 1 && Number(wanted) <= data.id.length) return Number(wanted) - 1;
+    if (wanted.length < 3) return null;
+    const found = data.id.findIndex((id, k) => id.startsWith(wanted) || data.name?.[k]?.toLowerCase().includes(wanted));
+    return found < 0 ? null : found;
+  };
+  const step = (side, way) => {
+    const k = shown[side] + way;
+    if (k >= 0 && k < data.id.length) choose(side, k);
+  };
+  const random = (side) => {
+    const of = sides[side].form.elements.of.value;
+    const pool = data.id.map((_, k) => k).filter((k) => k !== shown[side] && (of === "" || data.grade[k] === Number(of)));
+    if (pool.length) choose(side, pool[Math.floor(Math.random() * pool.length)]);
+    else sides[side].fault.textContent = "There is no other plate of this kind.";
+  };
+  for (const [side, { form, fault }] of Object.entries(sides)) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const k = sought(form.elements.wanted.value);
+      if (k === null) fault.textContent = `No plate “${form.elements.wanted.value.trim()}”: give a number from 1 to ${count(data.id.length)}, or an id.`;
+      else choose(side, k);
+    });
+    for (const button of form.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(side, Number(button.dataset.step)));
+    form.querySelector("[data-random]").addEventListener("click", () => random(side));
+  }
+  bar.addEventListener("submit", (event) => event.preventDefault());
+  const swap = () => {
+    const { a, b } = shown;
+    show("a", b);
+    show("b", a);
+    state.set({ a: data.id[b], b: data.id[a] });
+  };
+  at("swap").addEventListener("click", swap);
+
+  document.addEventListener("keydown", (event) => {
+    if (typing(event) || event.defaultPrevented || event.target.closest?.("select")) return;
+    const key = event.key.toLowerCase();
+    if (key === "a" || key === "b") step(key, event.shiftKey ? -1 : 1);
+    else if (event.shiftKey) return;
+    else if (key === "c") at("coupled").click();
+    else if (key === "x") swap();
+    else if (key === "m" && bar.elements.map) {
+      const choices = [...bar.elements.map];
+      choices[(choices.findIndex((choice) => choice.checked) + 1) % choices.length].click();
+    } else return;
+    event.preventDefault();
+  });
+
+  // ---- the address --------------------------------------------------------------------------------------------------------------
+  // Where one side is not given: the plate that scores nearest to a grade above the other, or below where there is none.
+  const beside = (k) => {
+    const way = data.severity[k] + 1 <= data.severity.at(-1) ? 1 : -1;
+    const far = (other) => (other === k ? Infinity : Math.abs(data.severity[other] - data.severity[k] - way));
+    return data.id.reduce((best, _, other) => (far(other) < far(best) ? other : best), k);
+  };
+  const open = () => {
+    const wanted = state.get();
+    const known = (side) => (plateOf.has(wanted[side]) ? plateOf.get(wanted[side]) : null);
+    const b = known("b");
+    const a = known("a") ?? (b === null ? Math.floor((data.id.length - 1) / 4) : beside(b));
+    at("coupled").checked = wanted.coupled !== "no";
+    const choice = [...bar.querySelectorAll("[name=map]")].find((one) => one.value === (wanted.map ?? "none"));
+    if (choice) choice.checked = true;
+    show("a", a);
+    show("b", b ?? beside(a));
+    state.set({ a: data.id[shown.a], b: data.id[shown.b] });
+    for (const side of ["a", "b"]) {
+      if (wanted[side] && !plateOf.has(wanted[side])) sides[side].fault.textContent = "The address names a plate that is not in this atlas.";
+    }
+    couple();
+    heats();
+  };
+  strength();
+  state.listen(open);
+  open();
+  at("compare").dataset.ready = "yes";
+})();

@@ -1,0 +1,131 @@
+// The quiz's deck: which photographs a session asks, what is known of each once it is revealed, and how answers are judged.
+//
+// AtlasDeck(window.ATLAS_QUIZ) returns
+//   session({seed, n, stages})  the places in the deck of the photographs asked, the same for the same three, on any machine
+//   answer(k)                   what is revealed of the photograph at place k; call it only then
+//   target(answer)              where a mark should lie: {kind: "lesions" or "cells", areas: [{kind, left, top, right, bottom}]},
+//                               in shares of the plate, or null where nothing is known or there is nothing to find
+//   touched(mark, areas)        the areas that the circle {x, y, r} touches
+//   chance(mark, answer, areas) how often a circle of that size hits when it is put on the retina at random
+//   kappa(pairs)                quadratic kappa of [human, assigned] grades; NaN where all are one and the same grade
+//
+// The seal hides answers from eyes: from the page, its source and a glance at the file. It does not keep out a determined
+// reader, and cannot: all that is needed to open it stands below.
+"use strict";
+window.AtlasDeck = (deck) => {
+  // FNV-1a, and mulberry32 (Tommy Ettinger, 2017, public domain); atlas/site/quiz.py seals with the same.
+  const hash = (text) => {
+    let found = 0x811c9dc5;
+    for (const byte of new TextEncoder().encode(text)) found = Math.imul(found ^ byte, 0x01000193) >>> 0;
+    return found;
+  };
+  const stream = (key) => {
+    let a = hash(key);
+    return () => {
+      a = (a + 0x6d2b79f5) | 0;
+      let t = Math.imul(a ^ (a >>> 15), a | 1);
+      t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+      return (t ^ (t >>> 14)) >>> 0;
+    };
+  };
+  const opened = (sealed, key) => {
+    const bytes = Uint8Array.from(atob(sealed), (letter) => letter.charCodeAt(0));
+    const next = stream(key);
+    for (let at = 0; at < bytes.length; at += 4) {
+      const word = next();
+      for (let b = 0; b < 4 && at + b < bytes.length; b += 1) bytes[at + b] ^= (word >>> (8 * b)) & 255;
+    }
+    return JSON.parse(new TextDecoder().decode(bytes));
+  };
+
+  // Every photograph has its place in a seed's order whatever else is in the deck, so that a rebuilt atlas changes little.
+  const order = (seed, places) => places
+    .map((k) => [stream(`${seed} ${deck.id[k]}`)(), deck.id[k], k])
+    .sort(([a, x], [b, y]) => a - b || (x < y ? -1 : 1))
+    .map(([, , k]) => k);
+
+  // Stages take turns, so that a short quiz is as balanced as its length allows; one that runs out leaves its turns to the others.
+  const session = ({ seed, n, stages }) => {
+    const grades = opened(deck.grades, "grades");
+    const all = grades.map((_, k) => k);
+    const piles = stages.map((stage) => ({ turn: stream(`${seed} stage ${stage}`)(), left: order(seed, all.filter((k) => grades[k] === stage)) }));
+    piles.sort((a, b) => a.turn - b.turn);
+    const asked = [];
+    while (asked.length < n && piles.some((pile) => pile.left.length)) {
+      for (const pile of piles) if (pile.left.length && asked.length < n) asked.push(pile.left.shift());
+    }
+    return order(`${seed} order`, asked);
+  };
+
+  const answer = (k) => {
+    const found = opened(deck.answers[k], deck.id[k]);
+    for (const [kind, runs] of Object.entries(found.lesions ?? {})) {
+      const places = [];
+      for (let at = 0, end = 0; at < runs.length; at += 2) {
+        const start = end + runs[at];
+        end = start + runs[at + 1];
+        for (let place = start; place < end; place += 1) places.push(place);
+      }
+      found.lesions[kind] = places;
+    }
+    return found;
+  };
+
+  const area = (kind, row, column, rows, columns, span) => ({ kind, left: column / columns, top: row / rows, right: (column + span) / columns, bottom: (row + span) / rows });
+  const [rows, columns] = deck.shape;
+  const span = deck.window; // of cells, for which one drop stands
+  const cell = (place) => area("", Math.floor(place / columns), place % columns, rows + span - 1, columns + span - 1, span);
+  const STRONGEST = 0.1; // of the cells on the retina
+  const target = ({ grade, lesions, map }) => {
+    const outlined = Object.entries(lesions ?? {}).flatMap(([kind, places]) =>
+      places.map((place) => area(kind, Math.floor(place / deck.grid), place % deck.grid, deck.grid, deck.grid, 1)));
+    if (outlined.length) return { kind: "lesions", areas: outlined };
+    if (!map || grade === deck.scale.lowest) return null;
+    const seen = map.map((drop, place) => ({ drop, place })).filter(({ drop }) => drop !== null);
+    const raised = seen.filter(({ drop }) => drop > 0).sort((a, b) => b.drop - a.drop || a.place - b.place);
+    if (!raised.length) return null;
+    return { kind: "cells", areas: raised.slice(0, Math.max(1, Math.round(seen.length * STRONGEST))).map(({ place }) => cell(place)) };
+  };
+
+  const touches = ({ x, y, r }, { left, top, right, bottom }) => {
+    const across = Math.max(left - x, 0, x - right), down = Math.max(top - y, 0, y - bottom);
+    return across * across + down * down <= r * r;
+  };
+  const touched = (mark, areas) => areas.filter((one) => touches(mark, one));
+  const chance = ({ r }, { map }, areas) => {
+    const retina = map ? map.flatMap((drop, place) => (drop === null ? [] : [cell(place)])) : [{ left: 0, top: 0, right: 1, bottom: 1 }];
+    const steps = 48;
+    let hits = 0, tries = 0;
+    for (let row = 0; row < steps; row += 1) {
+      for (let column = 0; column < steps; column += 1) {
+        const mark = { x: (column + 0.5) / steps, y: (row + 0.5) / steps, r };
+        if (!retina.some((one) => touches({ ...mark, r: 0 }, one))) continue;
+        tries += 1;
+        if (areas.some((one) => touches(mark, one))) hits += 1;
+      }
+    }
+    return tries ? hits / tries : NaN;
+  };
+
+  // 1 less the mean squared distance of the pairs over that of all human with all assigned grades (Cohen, 1968).
+  const kappa = (pairs) => {
+    const observed = pairs.reduce((sum, [human, own]) => sum + (human - own) ** 2, 0) * pairs.length;
+    const expected = pairs.reduce((sum, [human]) => sum + pairs.reduce((part, [, own]) => part + (human - own) ** 2, 0), 0);
+    return expected ? 1 - observed / expected : NaN;
+  };
+
+  // What the address asks, made good: a seed, stages of the scale, and no more photographs than there are.
+  const wanted = ({ seed, n, stages }) => {
+    const known = deck.stages.filter((stage) => stage.count).map((stage) => stage.number);
+    const named = new Set((stages ?? "").split(",").filter((part) => part.trim() !== "").map(Number));
+    const chosen = known.filter((number) => named.has(number));
+    const list = chosen.length ? chosen : known;
+    const most = deck.stages.reduce((sum, stage) => sum + (list.includes(stage.number) ? stage.count : 0), 0);
+    const count = Number.parseInt(n, 10);
+    return { seed: String(seed ?? "").slice(0, 40), n: Math.min(most, Math.max(1, Number.isFinite(count) ? count : 10)), stages: list, all: list.length === known.length };
+  };
+  // The same for an address: what is left out is the default.
+  const address = ({ seed, n, stages, all }) => ({ seed, n, stages: all ? null : stages.join(",") });
+
+  return { session, answer, target, touched, chance, kappa, wanted, address };
+};

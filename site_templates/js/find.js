@@ -1,0 +1,125 @@
+// The finder: every photograph by grade, score, eye, cluster, disagreement, trust and words, at once.
+"use strict";
+Atlas.images().then((images) => {
+  const { number, count, state } = Atlas;
+  const byId = (id) => document.getElementById(id);
+  const form = byId("wishes");
+  const fields = form.elements;
+  const host = byId("found");
+  const total = images.id.length;
+  const sieve = Atlas.sieve(images);
+  const plateOf = new Map(images.id.map((id, row) => [id, row]));
+  const sets = ["grades", "trusts"];
+  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "order"];
+  const ticks = ["flagged", "noted"];
+  const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
+
+  const read = (pairs) => {
+    for (const name of sets) {
+      const wanted = pairs[name]?.split(",");
+      for (const box of boxes(name)) box.checked = !wanted || wanted.includes(box.value);
+    }
+    for (const name of plain.filter((one) => fields[one])) {
+      const field = fields[name];
+      field.value = pairs[name] ?? "";
+      if (field.options && field.selectedIndex < 0) field.value = "";
+    }
+    for (const name of ticks.filter((one) => fields[one])) fields[name].checked = pairs[name] === "1";
+  };
+  const chosen = (name) => {
+    const all = boxes(name);
+    return all.every((box) => box.checked) ? null : all.filter((box) => box.checked).map((box) => box.value);
+  };
+  const write = () => state.set({
+    ...Object.fromEntries(sets.map((name) => [name, chosen(name) && (chosen(name).join(",") || "-")])),
+    ...Object.fromEntries(plain.filter((name) => fields[name]).map((name) => [name, fields[name].value.trim()])),
+    ...Object.fromEntries(ticks.filter((name) => fields[name]).map((name) => [name, fields[name].checked ? 1 : null])),
+  });
+  const value = (name) => (fields[name] && fields[name].value !== "" ? Number(fields[name].value) : null);
+  const wishes = () => ({
+    text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
+    eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
+    low: value("low"), high: value("high"), from: value("from"), to: value("to"),
+    flagged: fields.flagged?.checked, noted: fields.noted?.checked,
+  });
+
+  let settled = false;
+  const grid = Atlas.grid(host, images, ({ place, row }) => {
+    if (settled) state.set({ at: row !== null && place > 0 ? images.id[row] : null });
+  });
+  const shown = byId("shown");
+  const spread = byId("spread");
+
+  const apply = (at = null) => {
+    const { rows, counts } = sieve(wishes());
+    if (fields.order.value === "severe") rows.reverse();
+    if (fields.order.value === "apart") {
+      const width = (row) => (images.disagreement[row] === null ? -1 : Math.abs(images.disagreement[row]));
+      rows.sort((a, b) => width(b) - width(a) || a - b);
+    }
+    for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(counts.grades.get(tally.dataset.count) ?? 0);
+    for (const tally of form.querySelectorAll("[data-trust]")) tally.textContent = count(counts.trusts.get(tally.dataset.trust) ?? 0);
+    for (const option of fields.cluster?.options ?? []) {
+      if (option.value) option.textContent = `${option.dataset.label} (${count(counts.cluster.get(Number(option.value)) ?? 0)})`;
+    }
+    for (const option of fields.eye?.options ?? []) {
+      if (option.value) option.textContent = `${option.value === "none" ? "not known" : option.value} (${count(counts.eyes.get(option.value) ?? 0)})`;
+    }
+    const flags = form.querySelector("[data-flagged]");
+    if (flags) flags.textContent = count(counts.flagged);
+    form.querySelector("[data-noted]").textContent = count(counts.noted);
+    shown.replaceChildren(Atlas.el("b", {}, count(rows.length)), rows.length === total ? ` ${total === 1 ? "photograph" : "photographs"}` : ` of ${count(total)} photographs`);
+    const scores = rows.map((row) => images.severity[row]);
+    const low = scores.reduce((a, b) => Math.min(a, b), Infinity);
+    const high = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+    spread.textContent = rows.length ? (rows.length > 1 ? `scores ${number(low)} to ${number(high)}` : `score ${number(low)}`) : "";
+    byId("empty").hidden = rows.length > 0;
+    host.hidden = !rows.length;
+    byId("save").disabled = !rows.length;
+    grid.show(rows, Math.max(0, at === null ? 0 : rows.indexOf(at)));
+  };
+
+  const changed = () => {
+    write();
+    apply();
+  };
+  form.addEventListener("input", changed);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    read({});
+    changed();
+  });
+
+  byId("save").addEventListener("click", () => {
+    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "eye", "clusters", "trust", "note"];
+    const rows = grid.list.map((row) => [
+      row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row],
+      images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...(images.name ? [images.name[row]] : []),
+    ]);
+    Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target === fields.text && grid.list.length) {
+      event.preventDefault();
+      grid.go(grid.place, { focus: true });
+    } else if (event.key === "/" && !Atlas.typing(event)) {
+      event.preventDefault();
+      fields.text.focus();
+      fields.text.select();
+    }
+  });
+
+  const open = (pairs) => {
+    read(pairs);
+    apply(plateOf.get(pairs.at) ?? null);
+  };
+  byId("noted").hidden = !images.note.some((note) => note !== "");
+  open(state.get());
+  settled = true;
+  state.listen(open);
+  host.dataset.ready = "yes";
+}, (error) => {
+  document.getElementById("shown").value = error.message;
+});

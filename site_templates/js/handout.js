@@ -1,0 +1,3 @@
+// A handout's one control.
+"use strict";
+document.querySelector("[data-print]").addEventListener("click", () => print());

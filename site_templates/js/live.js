@@ -1,0 +1,198 @@
+// Live occlusion: a photograph scored anew, exactly, as places are left out of it.
+//
+// AtlasLive.model(cells) takes an entry of window.ATLAS_CELLS and returns {rows, columns, places, whole, without}: `places` are the
+// row-major numbers of the cells on the retina, `whole` the score, and without(left) the score without the cells of a set of numbers.
+// AtlasLive.attach(report, cells, viewer) makes the tools of a report work.
+"use strict";
+(() => {
+  const model = ({ live, scale }) => {
+    const [rows, columns] = live.shape;
+    const units = live.whole.length;
+    const bytes = atob(live.sums);
+    const sums = new Float64Array(live.cells.length * units);
+    for (let k = 0; k < sums.length; k++) {
+      const low = bytes.charCodeAt(3 * k) | (bytes.charCodeAt(3 * k + 1) << 8);
+      sums[k] = (low | ((bytes.charCodeAt(3 * k + 2) << 24) >> 8)) * live.step[k % units];
+    }
+    const score = (z) => {
+      let logit = live.bias;
+      for (let k = 0; k < units; k++) if (z[k] > 0) logit += live.weight[k] * z[k];
+      return scale.lowest + scale.span / (1 + Math.exp(-logit));
+    };
+    const without = (left) => {
+      const z = Float64Array.from(live.whole);
+      live.cells.forEach((cell, place) => {
+        if (!left.has(cell)) return;
+        for (let k = 0; k < units; k++) z[k] -= sums[place * units + k];
+      });
+      return score(z);
+    };
+    return { rows, columns, places: live.cells, whole: score(live.whole), without };
+  };
+
+  const NS = "http://www.w3.org/2000/svg";
+  const drawn = (name, attributes, ...children) => {
+    const made = document.createElementNS(NS, name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+
+  const attach = (report, cells, viewer) => {
+    const { rows, columns, places, whole, without } = model(cells);
+    const inside = new Set(places);
+    const mat = report.querySelector(".plate .mat");
+    const panel = report.querySelector(".live");
+    const find = (name) => report.querySelector(`[data-live="${name}"]`);
+    const switchOn = find("mode"), only = find("only"), now = find("now"), marker = find("marker"), told = find("told"), said = find("said");
+    const scoreNow = find("score"), difference = find("difference");
+    let left = new Set();
+    let on = false;
+    let cursor = places[Math.floor(places.length / 2)];
+
+    // One square a cell; a square that is left out is hatched, so that it differs from dark retina.
+    const hatch = `hatch-${report.id}`;
+    const grid = drawn("svg", { class: "cells", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      drawn("defs", {}, drawn("pattern", { id: hatch, width: 0.25, height: 0.25, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+        drawn("rect", { width: 0.25, height: 0.25, class: "ground" }), drawn("line", { x1: 0, y1: 0, x2: 0, y2: 0.25, class: "stripe" }))));
+    const squares = new Map(places.map((cell) => {
+      const square = drawn("rect", { x: cell % columns, y: Math.floor(cell / columns), width: 1, height: 1, "data-cell": cell });
+      grid.append(square);
+      return [cell, square];
+    }));
+    const pointer = grid.appendChild(drawn("rect", { class: "cursor", width: 1, height: 1 }));
+    grid.style.display = "none";
+    mat.querySelector(".layer").append(grid);
+
+    const show = () => {
+      for (const [cell, square] of squares) {
+        const out = left.has(cell);
+        square.classList.toggle("left", out);
+        square.style.fill = out ? `url(#${hatch})` : "";
+      }
+      pointer.setAttribute("x", cursor % columns);
+      pointer.setAttribute("y", Math.floor(cursor / columns));
+      const score = left.size ? without(left) : whole;
+      const share = (score - cells.scale.lowest) / cells.scale.span;
+      now.classList.toggle("on", on);
+      scoreNow.value = Atlas.number(score);
+      // The difference of the numbers that are shown, so that a reader who subtracts finds the same.
+      difference.textContent = `${Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2)))} from ${Atlas.number(whole)}`;
+      marker.style.left = `${100 * share}%`;
+      marker.classList.toggle("on", on);
+      told.textContent = left.size
+        ? `${left.size} of ${places.length} places left out.`
+        : `All ${places.length} places of the retina are kept.`;
+    };
+    const turn = (yes) => {
+      on = yes;
+      switchOn.setAttribute("aria-pressed", String(on));
+      for (const control of panel.querySelectorAll(".live-tools button, .live-tools input")) control.disabled = !on;
+      grid.style.display = on ? "" : "none";
+      viewer.hold(on);
+      if (on) mat.focus({ preventScroll: true });
+      show();
+    };
+    const say = (text) => { said.textContent = text; };
+    const spoken = () => `Score ${Atlas.number(left.size ? without(left) : whole)}, ${told.textContent}`;
+    const change = (next) => {
+      left = next;
+      show();
+    };
+    const act = {
+      mode: () => turn(!on),
+      invert: () => change(new Set(places.filter((cell) => !left.has(cell)))),
+      reset: () => change(new Set()),
+      this: () => change(new Set(places.filter((cell) => cell !== cursor))),
+    };
+    for (const name of ["mode", "invert", "reset"]) {
+      find(name).addEventListener("click", () => {
+        act[name]();
+        say(spoken());
+      });
+    }
+
+    const cellAt = ({ x, y }) => {
+      const row = Math.floor(y * rows), column = Math.floor(x * columns);
+      return row >= 0 && row < rows && column >= 0 && column < columns ? row * columns + column : -1;
+    };
+    let stroke = null; // {out, last, before}: what the stroke does to the cells, where it was, and the cells before it
+    const paint = (point) => {
+      // A quick stroke leaves gaps between its events: walk from the last to this one in steps of half a cell.
+      const far = Math.max(Math.abs(point.x - stroke.last.x) * columns, Math.abs(point.y - stroke.last.y) * rows);
+      const steps = Math.max(1, Math.ceil(far * 2));
+      const next = new Set(left);
+      for (let k = 1; k <= steps; k++) {
+        const cell = cellAt({ x: stroke.last.x + ((point.x - stroke.last.x) * k) / steps, y: stroke.last.y + ((point.y - stroke.last.y) * k) / steps });
+        if (!inside.has(cell)) continue;
+        if (stroke.out) next.add(cell);
+        else next.delete(cell);
+        cursor = cell;
+      }
+      stroke.last = point;
+      change(next);
+    };
+    mat.addEventListener("pointerdown", (event) => {
+      if (!on || event.target.closest(".zoom")) return;
+      if (!event.isPrimary) { // a second finger: it was no stroke, it becomes a pinch
+        if (stroke) change(stroke.before);
+        stroke = null;
+        return;
+      }
+      if (event.button !== 0) return;
+      const point = viewer.at(event);
+      const cell = cellAt(point);
+      stroke = { out: !only.checked && !left.has(cell), last: point, before: left };
+      if (only.checked && inside.has(cell)) left = new Set(places);
+      mat.setPointerCapture(event.pointerId);
+      paint(point);
+    });
+    mat.addEventListener("pointermove", (event) => {
+      if (stroke && event.isPrimary) paint(viewer.at(event));
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      mat.addEventListener(end, () => {
+        if (stroke) say(spoken());
+        stroke = null;
+      });
+    }
+
+    const step = (down, across) => {
+      const row = Math.floor(cursor / columns) + down, column = (cursor % columns) + across;
+      const next = row * columns + column;
+      if (row < 0 || row >= rows || column < 0 || column >= columns || !inside.has(next)) return;
+      cursor = next;
+      const { x, y, scale } = viewer.view();
+      const at = { x: (column + 0.5) / columns, y: (row + 0.5) / rows };
+      if (Math.abs(at.x - x) > 0.45 / scale || Math.abs(at.y - y) > 0.45 / scale) viewer.setView(at, { glide: true });
+      show();
+      say(`Row ${row + 1}, column ${column + 1}: ${left.has(cursor) ? "left out" : "kept"}`);
+    };
+    mat.addEventListener("keydown", (event) => { // before the viewer's own keys
+      if (!on || event.altKey || event.ctrlKey || event.metaKey || event.target !== mat) return;
+      const way = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (way) step(...way);
+      else if (event.key === " " || event.key === "Enter") {
+        const next = new Set(left);
+        if (!next.delete(cursor)) next.add(cursor);
+        change(next);
+        say(`${left.has(cursor) ? "Left out" : "Kept"}. ${spoken()}`);
+      } else if (event.key === "Escape") turn(false);
+      else return;
+      event.preventDefault();
+    }, true);
+    document.addEventListener("keydown", (event) => {
+      if (event.defaultPrevented || Atlas.typing(event)) return;
+      const meant = event.target.closest?.(".report") ?? (document.querySelectorAll(".report").length === 1 ? report : null);
+      if (meant !== report) return;
+      const name = { l: "mode", ...(on ? { i: "invert", r: "reset", o: "this" } : {}) }[event.key.toLowerCase()];
+      if (!name) return;
+      event.preventDefault();
+      act[name]();
+      say(spoken());
+    });
+    turn(false);
+  };
+
+  window.AtlasLive = { model, attach };
+})();

@@ -1,0 +1,73 @@
+// Heat maps, drawn from the values of a photograph's cells as atlas.site.images.overlay_png draws them.
+//
+// AtlasOverlay.draw(canvas, cells, {method, own}) draws one method's map of `cells`, an entry of window.ATLAS_CELLS, onto a canvas
+// and resolves to the drop that is drawn strongest, in grades: that of the whole atlas, or with `own` the largest of this map.
+"use strict";
+(() => {
+  const SIDE = 160;
+  const STRONGEST = 0.9; // the photograph stays visible below the strongest drop
+  const RAISED = [86, 236, 255];
+  const LOWERED = [88, 40, 214];
+  const retinas = new WeakMap();
+  const turns = new WeakMap();
+
+  const retina = (cells) => {
+    if (!retinas.has(cells)) {
+      const picture = new Image();
+      picture.src = cells.mask;
+      retinas.set(cells, picture.decode().then(() => {
+        const scratch = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+        const context = scratch.getContext("2d", { willReadFrequently: true });
+        context.drawImage(picture, 0, 0, SIDE, SIDE);
+        return context.getImageData(0, 0, SIDE, SIDE).data;
+      }));
+    }
+    return retinas.get(cells);
+  };
+
+  // For each of SIDE places: the value below it, the one after, and the share of the latter (smoothstep, so nothing overshoots).
+  const places = (count, window) => Array.from({ length: SIDE }, (_, k) => {
+    const position = Math.min(count - 1, Math.max(0, ((k + 0.5) * (count + window - 1)) / SIDE - window / 2));
+    const below = Math.min(Math.floor(position), Math.max(count - 2, 0));
+    const along = position - below;
+    return [below, Math.min(below + 1, count - 1), along * along * (3 - 2 * along)];
+  });
+
+  const ownLimit = (values) => {
+    const largest = Math.max(...values.flat().map((value) => Math.abs(value ?? 0)));
+    return largest > 0 ? largest : 1;
+  };
+
+  const draw = async (canvas, cells, { method, own = false }) => {
+    const turn = (turns.get(canvas) ?? 0) + 1;
+    turns.set(canvas, turn);
+    const { values, limit: common } = cells.maps[method];
+    const limit = own ? ownLimit(values) : common;
+    const mask = await retina(cells);
+    if (turns.get(canvas) !== turn) return limit; // another map was asked for meanwhile
+    const rows = places(values.length, cells.window), columns = places(values[0].length, cells.window);
+    const picture = new ImageData(SIDE, SIDE);
+    for (let y = 0; y < SIDE; y++) {
+      const [above, below, down] = rows[y];
+      for (let x = 0; x < SIDE; x++) {
+        const at = (y * SIDE + x) * 4;
+        if (!mask[at]) continue;
+        const [left, right, along] = columns[x];
+        let drop = 0, inside = 0;
+        for (const [row, column, share] of [[above, left, (1 - down) * (1 - along)], [above, right, (1 - down) * along], [below, left, down * (1 - along)], [below, right, down * along]]) {
+          const value = values[row][column];
+          if (value === null) continue;
+          drop += share * value;
+          inside += share;
+        }
+        picture.data.set(drop > 0 ? RAISED : LOWERED, at);
+        picture.data[at + 3] = Math.round(255 * STRONGEST * Math.min(Math.abs(drop) / limit, 1) * inside);
+      }
+    }
+    canvas.width = canvas.height = SIDE;
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+    return limit;
+  };
+
+  window.AtlasOverlay = { draw };
+})();

@@ -1,0 +1,170 @@
+"""Every kind of page for everybody: axe-core's rules in both themes, wide and narrow, the keyboard alone, and discreet words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from drawn_atlas import drawn_atlas, with_cells
+
+from atlas.records import Atlas
+from atlas.site.pages import PAGES, Book
+from atlas.site.render import render_report, render_site
+
+pytestmark = pytest.mark.browser
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+KINDS = [*PAGES, "report"]
+FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Atlas, Path, dict[str, str]]:
+    """A small atlas with everything in it: its folder, and one page of each kind."""
+    folder = tmp_path_factory.mktemp("accessible")
+    atlas = drawn_atlas(folder / "pictures", count=20, synthetic=True, notes=("A note for the reader.",))
+    atlas, *_ = with_cells(atlas, folder / "pictures")
+    render_site(atlas, folder / "pictures", folder / "out")
+    render_report(atlas, folder / "pictures", atlas.dataset.image_ids[:2], folder / "out" / "report.html")
+    paths = {name: next(path for path, _ in kind.pages(Book(atlas))) for name, kind in PAGES.items()}
+    return atlas, folder / "out", paths | {"report": "report.html"}
+
+
+@pytest.fixture
+def visit(browser: Any, site: tuple[Atlas, Path, dict[str, str]]) -> Iterator[Any]:
+    """Open one page of a kind in a tab of its own."""
+    contexts = []
+
+    def visit(kind: str, width: int = 1280, **settings: Any) -> Any:
+        contexts.append(
+            browser.new_context(offline=True, reduced_motion="reduce", viewport={"width": width, "height": 900}, **settings)
+        )
+        page = contexts[-1].new_page()
+        page.goto((site[1] / site[2][kind]).as_uri())
+        page.wait_for_function("document.readyState === 'complete'")
+        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 60)))")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds: the rule, and the places that break it."""
+    found = Axe().run(page, options={"runOnly": TAGS, "resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{fault['id']} ({fault['impact']}): {node['target']} {node['html'][:160]} | {node['failureSummary'][:300]}"
+        for fault in found
+        for node in fault["nodes"][:4]
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing(visit: Any, kind: str) -> None:
+    for scheme in ("light", "dark"):
+        page = visit(kind, color_scheme=scheme)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 60)))")
+            assert violations(page) == [], f"{kind}, {scheme}, {width} px wide"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_is_walked_by_keyboard_in_its_own_order_with_visible_focus(visit: Any, kind: str) -> None:
+    page = visit(kind)
+    assert page.evaluate(f"[...document.querySelectorAll('{FOCUSABLE}')].filter((e) => e.tabIndex > 0).length") == 0
+    seen: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        where = page.evaluate(
+            """() => {
+              const at = document.activeElement;
+              if (!at || at === document.body) return null;
+              const shape = getComputedStyle(at), box = at.getBoundingClientRect();
+              // A hidden input (a radio drawn as a segment, a link drawn in an SVG) shows its focus on what stands for it.
+              const marked = [at, at.nextElementSibling, at.parentElement, ...at.children].some((e) => {
+                if (!e) return false;
+                const style = getComputedStyle(e);
+                return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2) || style.stroke === "rgb(116, 228, 240)";
+              });
+              return { name: `${at.tagName}#${at.id}.${at.className.baseVal ?? at.className}`, marked,
+                       shown: box.width > 0 && box.height > 0 && shape.visibility !== "hidden" };
+            }"""
+        )
+        if where is None:
+            break
+        seen.append(where["name"])
+        assert where["shown"], f"{kind}: focus goes to {where['name']}, which cannot be seen"
+        assert where["marked"], f"{kind}: {where['name']} does not show its focus"
+    if kind != "report":
+        assert seen[0] == "A#.skip"
+        assert any(name.startswith("BUTTON#theme") for name in seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_names_its_parts_and_says_what_the_atlas_is_not_for(visit: Any, kind: str) -> None:
+    page = visit(kind)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("main").count() == 1
+    assert page.locator("h1").count() == (2 if kind == "report" else 1)
+    for media in ("screen", "print"):
+        page.emulate_media(media=media)
+        words = page.locator("footer .disclaimer")
+        assert words.is_visible(), f"{kind} on {media}"
+        assert "does not diagnose" in words.inner_text()
+    assert page.evaluate("[...document.images].filter((image) => !image.hasAttribute('alt')).length") == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_twice_as_large_still_fits(visit: Any, kind: str) -> None:
+    """Zoomed to 200 % on a small window, no page scrolls sideways (WCAG reflow: 320 CSS pixels)."""
+    page = visit(kind, width=320)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("report",)])
+def test_nothing_jumps_while_a_page_loads(browser: Any, site: tuple[Atlas, Path, dict[str, str]], kind: str) -> None:
+    """Layout shift as the browser counts it stays within the good range (0.1); most pages have none at all."""
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    try:
+        page = context.new_page()
+        page.add_init_script(
+            "window.shifts = []; new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) "
+            "shifts.push([e.value, ...e.sources.map((s) => s.node?.id || s.node?.className || s.node?.nodeName || '?')]); })"
+            ".observe({ type: 'layout-shift', buffered: true });"
+        )
+        page.goto((site[1] / site[2][kind]).as_uri())
+        page.wait_for_timeout(300)
+        shifts = page.evaluate("shifts")
+        assert sum(shift[0] for shift in shifts) < 0.02, f"{kind}: {shifts}"
+    finally:
+        context.close()
+
+
+def test_the_quiz_says_nothing_of_the_answer_before_reveal(visit: Any, site: tuple[Atlas, Path, dict[str, str]]) -> None:
+    """Neither alt texts and titles nor labels carry an image's id, score, grade or place in the order."""
+    atlas = site[0]
+    book = Book(atlas)
+    page = visit("quiz")
+    start = page.locator("main button:visible, main .button:visible").first
+    start.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "[...document.querySelectorAll('main img')].some((i) => i.checkVisibility() && i.naturalWidth > 200 || i.checkVisibility() && i.src)"
+    )
+    spoken = page.evaluate(
+        """() => [document.title, location.href, ...[...document.querySelectorAll("body *")]
+          .filter((e) => e.checkVisibility())
+          .flatMap((e) => ["alt", "title", "aria-label", "aria-description", "src", "href"].map((name) => e.getAttribute(name)))
+          .filter(Boolean)]"""
+    )
+    text = "\n".join(spoken)
+    for plate in book.plates:
+        assert plate.id not in text
+        assert not re.search(rf"\b{plate.severity:.2f}\b", text)
+    assert not re.search(r"human grade \d|plate \d|scored \d", text, re.I), text

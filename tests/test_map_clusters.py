@@ -1,0 +1,561 @@
+"""The patch map and the cluster pages: their data, and in a real browser from file:// what a reader does with them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_atlas import drawn_atlas
+
+from atlas.clusters import cluster, normalised
+from atlas.records import Atlas, Clusters, Embedding, Patches
+from atlas.site.clusterviews import BORDERLINE, PER_GRADE, TYPICAL, borders, compared, places, study, varied
+from atlas.site.mapdata import SIDE, cluster_colour, map_columns
+from atlas.site.pages import Book, PatchView, PlateView
+from atlas.site.render import render_site
+
+BLOBS, EACH = 4, 30
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("map") / "pictures"
+
+
+@pytest.fixture(scope="module")
+def atlas(pictures: Path) -> Atlas:
+    """A drawn atlas whose patches stand one by one on the map, one of each cluster in a corner of its own."""
+    drawn = drawn_atlas(pictures, count=60, synthetic=True)
+    assert drawn.patches is not None
+    ids = drawn.patches.patch_ids
+    spread = np.array([(k % 10, k // 10) for k in range(len(ids))], np.float32)
+    return replace(drawn, embedding=Embedding(ids, spread, "tsne"))
+
+
+@pytest.fixture(scope="module")
+def site(atlas: Atlas, pictures: Path) -> Path:
+    render_site(atlas, pictures, pictures.parent / "out")
+    return pictures.parent / "out"
+
+
+def blobs(shift: float = 6.0) -> Patches:
+    """Patches described by `BLOBS` clouds in a row, `shift` apart."""
+    random = np.random.default_rng(0)
+    kind = np.repeat(np.arange(BLOBS), EACH)
+    descriptors = random.normal(0, 1, (len(kind), 5)) + shift * kind[:, None] + 100
+    ids = tuple(f"{k:016x}-0000w2" for k in range(len(kind)))
+    return Patches(
+        patch_ids=ids,
+        image_ids=tuple(patch[:16] for patch in ids),
+        cells=np.zeros((len(kind), 3), np.int64),
+        boxes=np.zeros((len(kind), 4), np.int64),
+        drop=np.ones(len(kind), np.float32),
+        descriptors=descriptors.astype(np.float32),
+        threshold=0.1,
+    )
+
+
+# ---- data ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_columns_give_every_patch_back(atlas: Atlas) -> None:
+    book = Book(atlas)
+    columns = map_columns(book)
+    assert atlas.patches is not None
+    assert atlas.embedding is not None
+    ids = [f"{book.plates[p].id}-{columns['cells'][c]}" for p, c in zip(columns["plate"], columns["cell"], strict=True)]
+    assert ids == list(atlas.embedding.patch_ids)
+    assert columns["drop"] == pytest.approx([1000 * book.patches[i].drop for i in ids], abs=0.51)
+    assert columns["cluster"] == [book.patches[i].cluster for i in ids]
+    x, y = np.array(columns["x"]), np.array(columns["y"])
+    assert (x.min(), y.min(), max(x.max(), y.max())) == (0, 0, SIDE)
+    assert [x.max(), y.max()] == columns["extent"]
+    there = atlas.embedding.xy
+    assert np.corrcoef(x, there[:, 0])[0, 1] == pytest.approx(1)
+    assert np.corrcoef(y, there[:, 1])[0, 1] == pytest.approx(-1)
+    assert np.ptp(x) / np.ptp(y) == pytest.approx(np.ptp(there[:, 0]) / np.ptp(there[:, 1]), rel=1e-3)
+
+
+def test_a_number_stands_where_its_cluster_is_densest(atlas: Atlas) -> None:
+    assert atlas.patches is not None
+    assert atlas.clusters is not None
+    own = np.flatnonzero(atlas.clusters.labels == 0)
+    xy = np.zeros((len(atlas.patches.patch_ids), 2), np.float32)
+    xy[:, 0] = np.arange(len(xy))
+    xy[own[: len(own) * 2 // 3]] = (3, 80)  # most of it in one place, the rest strewn along a line
+    columns = map_columns(Book(replace(atlas, embedding=Embedding(atlas.patches.patch_ids, xy, "tsne"))))
+    first = columns["clusters"][0]
+    k = int(own[0])
+    assert (first["x"], first["y"]) == pytest.approx((columns["x"][k], columns["y"][k]), abs=SIDE / 20)
+    assert first["count"] == len(own)
+
+
+@pytest.mark.parametrize("xy", [np.zeros((0, 2)), np.zeros((5, 2)), np.array([[0.0, 0.0], [0.0, 3.0]])])
+def test_maps_of_nothing_of_one_place_and_of_a_line(atlas: Atlas, xy: np.ndarray) -> None:
+    assert atlas.patches is not None
+    ids = atlas.patches.patch_ids[: len(xy)]
+    columns = map_columns(Book(replace(atlas, embedding=Embedding(ids, xy.astype(np.float32), "tsne"))))
+    assert len(columns["x"]) == len(columns["y"]) == len(ids)
+    assert all(0 <= value <= SIDE for value in columns["x"] + columns["y"])
+    json.dumps(columns, allow_nan=False)
+
+
+def test_a_map_of_100000_patches_is_a_small_file(atlas: Atlas) -> None:
+    book = Book(atlas)
+    columns = map_columns(book)
+    widest = {"x": SIDE, "y": SIDE, "plate": 35000, "cell": 100, "drop": 4000, "cluster": 20}
+    assert {name for name, column in columns.items() if len(column) == len(book.patches)} == set(widest)
+    assert sum(100000 * len(f"{value},") for value in widest.values()) < 4e6
+
+
+def test_clusters_that_follow_each_other_differ_in_colour() -> None:
+    colours = [cluster_colour(number) for number in range(1, 21)]
+    assert len(set(colours)) == 20
+    assert cluster_colour(21) == colours[0]
+    for colour in colours:
+        channels = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        light = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        assert (0.97 + 0.05) / (light + 0.05) > 2.9  # on paper
+        assert (light + 0.05) / (0.012 + 0.05) > 2.9  # on the dark ground
+
+
+@pytest.mark.parametrize("prepare", [normalised, lambda patches: patches], ids=["normalised", "as they are"])
+def test_borders_lie_between_clouds_that_are_near(prepare: Any) -> None:
+    patches = blobs()
+    grouped = cluster(prepare(patches), k=BLOBS)
+    met = borders(patches, grouped)
+    kind = dict(zip(patches.patch_ids, np.repeat(np.arange(BLOBS), EACH).tolist(), strict=True))
+    number_of = {kind[patch]: number for patch, number in grouped.of_patch.items()}
+    along = [number_of[k] for k in range(BLOBS)]
+    assert met.nearest[along[0]][0][0] == along[1]
+    assert [n for n, _ in met.nearest[along[0]]] == along[1:], "the clouds stand in a row"
+    far = [distance for _, distance in met.nearest[along[0]]]
+    assert far == sorted(far)
+    assert far[0] > 1
+    for patch, (other, margin) in met.second.items():
+        assert 0 <= margin <= 1
+        assert abs(along.index(other) - kind[patch]) == 1
+    described = prepare(patches).descriptors.astype(float)
+    for patch, row in zip(patches.patch_ids, described, strict=True):
+        own, second = sorted(np.linalg.norm(row - grouped.centroids, axis=1))[:2]
+        assert met.second[patch][1] == pytest.approx((second - own) / (second + own), abs=1e-4)
+
+
+def test_borders_are_not_made_up(atlas: Atlas) -> None:
+    patches = blobs()
+    grouped = cluster(patches, k=BLOBS)
+    strange = replace(grouped, centroids=grouped.centroids + 50)
+    narrow = replace(grouped, centroids=grouped.centroids[:, :2])
+    one = Clusters(patches.patch_ids, np.zeros_like(grouped.labels), grouped.centroids[:1], grouped.distances)
+    for case in (strange, narrow, one, None):
+        assert borders(patches, case).second == {}
+    assert borders(None, grouped).nearest == {}
+    bare = replace(atlas, clusters=replace(atlas.clusters, centroids=atlas.clusters.centroids + 50)) if atlas.clusters else atlas
+    book = Book(bare)
+    assert study(book, book.clusters[0])["borderline"] == []
+
+
+@pytest.mark.parametrize(
+    ("here", "expected", "words"),
+    [
+        (0, 0.0, "none in the cohort"),
+        (4, 1.0, "4.0 times as often, of few"),
+        (0, 3.0, "none here, few expected"),
+        (0, 12.0, "none here"),
+        (10, 9.0, "about as often"),
+        (30, 10.0, "3.0 times as often"),
+        (5, 10.0, "0.5 times as often"),
+    ],
+)
+def test_shares_are_compared_in_words(here: int, expected: float, words: str) -> None:
+    assert compared(here, expected) == words
+
+
+def boxed(*boxes: tuple[float, float, float, float]) -> list[PatchView]:
+    plate = [PlateView(f"{k:016x}", k + 1, "", 1.0, 25.0, None, None, False) for k in range(len(boxes))]
+    return [PatchView(f"{p.id}-0000w2", p, 0.3, 1, box) for p, box in zip(plate, boxes, strict=True)]
+
+
+def columns_of(path: str) -> set[int]:
+    return {x for start, width in re.findall(r"M(\d+) \d+h(\d+)", path) for x in range(int(start), int(start) + int(width))}
+
+
+def test_left_eyes_are_mirrored_onto_right_ones() -> None:
+    views = boxed((40.0, 60.0, 20.0, 20.0), (40.0, 20.0, 20.0, 20.0))
+    found = places(views, {views[0].plate.id: "right", views[1].plate.id: "left"})
+    assert found is not None
+    assert (found.mirrored, found.unknown, found.most) == (1, 0, 1.0)
+    assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
+    assert "100\N{NO-BREAK SPACE}% on the side of the nose" in found.finding
+
+
+def test_places_without_known_eyes_lie_as_photographed() -> None:
+    views = boxed((0.0, 40.0, 20.0, 20.0), (40.0, 0.0, 20.0, 20.0), (40.0, 45.0, 10.0, 10.0))
+    found = places(views, {})
+    assert found is not None
+    assert found.mirrored is None
+    assert "nose" not in found.finding
+    assert found.finding.startswith("33\N{NO-BREAK SPACE}%")
+    some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
+    assert some is not None
+    assert (some.count, some.unknown) == (2, 1)
+    assert places([replace(view, box=None) for view in views], {}) is None
+
+
+def test_one_patch_of_each_photograph_comes_first() -> None:
+    first, second, third = boxed(*[(0.0, 0.0, 9.0, 9.0)] * 3)
+    again = replace(first, id=f"{first.plate.id}-0101w2")
+    assert varied([first, again, second, third], 3) == (first, second, third)
+    assert varied([first, again, second], 3) == (first, again, second)
+
+
+def test_a_study_counts_photographs_once_and_shows_no_more_than_it_may(atlas: Atlas) -> None:
+    book = Book(atlas)
+    for view in book.clusters:
+        made = study(book, view)
+        assert sum(row.count for row in made["rows"]) == view.graded
+        assert [row.share for row in made["rows"]] == pytest.approx(list(view.shares))
+        assert len(made["typical"]) <= TYPICAL
+        assert 0 < len(made["borderline"]) <= BORDERLINE
+        margins = [book.borders.second[patch.id][1] for patch, _ in made["borderline"]]
+        assert margins == sorted(margins)
+        assert all(other.number != view.number for _, other in made["borderline"])
+        for row, patches, total in made["samples"]:
+            assert {patch.plate.grade for patch in patches} == {row.grade}
+            assert len(patches) == min(PER_GRADE, total)
+        assert sum(total for *_, total in made["samples"]) == len(view.patches)
+
+
+# ---- in the browser -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A factory of pages, offline, that tolerate no fault."""
+    contexts, faults = [], []
+
+    def opened(width: int = 1200, **settings: Any) -> Any:
+        context = browser.new_context(
+            offline=True, reduced_motion="reduce", viewport={"width": width, "height": 900}, accept_downloads=True, **settings
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else faults.append(r.url))
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def opened_map(page: Any, site: Path, state: str = "") -> Any:
+    page.goto("about:blank")
+    page.goto((site / "map.html").as_uri() + (f"#{state}" if state else ""))
+    page.wait_for_selector("#map[data-ready]")
+    return page
+
+
+def position(page: Any, row: int) -> tuple[float, float]:
+    """Where a patch stands in the window."""
+    page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center' })")
+    area = page.locator("#map-dots").bounding_box()
+    x, y = page.evaluate("(row) => window.ATLAS_VIEW.toScreen(row)", row)
+    return area["x"] + x, area["y"] + y
+
+
+def selected(page: Any) -> set[str]:
+    return set(page.evaluate("window.ATLAS_VIEW.selected()") or [])
+
+
+def ids_of(page: Any) -> list[str]:
+    found: list[str] = page.evaluate("window.ATLAS_MAP.plate.map((_, i) => window.ATLAS_VIEW.idOf(i))")
+    return found
+
+
+def settled(page: Any) -> None:
+    """Wait until the address holds the page's state."""
+    page.wait_for_timeout(400)
+
+
+@pytest.mark.browser
+def test_pointing_shows_a_patch_and_pressing_opens_its_photograph(tab: Any, site: Path, atlas: Atlas) -> None:
+    page = opened_map(tab(), site)
+    ids = ids_of(page)
+    for row in (0, 37, len(ids) - 1):
+        x, y = position(page, row)
+        page.mouse.move(x + 30, y)
+        page.mouse.move(x + 3, y - 2, steps=3)
+        page.wait_for_function("(id) => document.getElementById('card-picture').src.endsWith(`${id}.jpg`)", arg=ids[row])
+    picture = page.locator("#card-picture")
+    assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
+    view = Book(atlas).patches[ids[-1]]
+    facts = page.locator("#card-facts").inner_text()
+    assert str(view.plate.number) in facts
+    assert f"{abs(view.drop):.2f}" in facts
+    assert (
+        picture.get_attribute("alt")
+        == f"Plate {view.plate.number}; leaving this place out lowers the score by {view.drop:.2f} grades"
+    )
+    page.mouse.click(*position(page, len(ids) - 1))
+    page.wait_for_url(f"**/images/{view.plate.id}.html#{view.id}")
+
+
+@pytest.mark.browser
+def test_wheel_drag_and_buttons_move_the_map_and_the_address_keeps_it(tab: Any, site: Path) -> None:
+    page = opened_map(tab(), site)
+    x, y = (round(at) for at in position(page, 33))
+    page.mouse.move(x, y)
+    before = [position(page, row) for row in (33, 34)]
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("location.hash.includes('view=')")
+    after = [position(page, row) for row in (33, 34)]
+    assert after[0] == pytest.approx(before[0], abs=3), "what lies under the pointer stays there"
+    assert after[1][0] - after[0][0] == pytest.approx(np.e * (before[1][0] - before[0][0]), rel=0.02)
+    page.mouse.down()
+    page.mouse.move(x - 60, y + 40, steps=4)
+    page.mouse.up()
+    moved = position(page, 33)
+    assert moved == pytest.approx((x - 60, y + 40), abs=2)
+    settled(page)
+    again = opened_map(tab(), site, page.url.split("#")[1])
+    assert position(again, 33) == pytest.approx(moved, abs=2)
+    again.get_by_label("Show the whole map").click()
+    assert position(again, 33) == pytest.approx(before[0], abs=2)
+    settled(again)
+    assert "#" not in again.url
+
+
+@pytest.mark.browser
+def test_a_lasso_opens_a_gallery_whose_shares_and_csv_are_those_of_its_patches(tab: Any, site: Path, atlas: Atlas) -> None:
+    page = opened_map(tab(), site)
+    book, ids = Book(atlas), ids_of(page)
+    page.get_by_role("button", name="Lasso").click()
+    xs, ys = zip(*(position(page, row) for row in (0, 3, 23, 20)), strict=True)
+    left, right, top, bottom = min(xs) - 15, max(xs) + 15, min(ys) - 15, max(ys) + 15
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 5)):
+        page.mouse.move(x, y, steps=5)
+    page.mouse.up()
+    wanted = {ids[10 * row + column] for row in range(3) for column in range(4)}
+    assert selected(page) == wanted
+    assert "12 patches selected" in page.locator("#map-status").inner_text()
+    views = [book.patches[patch] for patch in wanted]
+    shown = page.locator("#gallery .patch a")
+    assert {link.get_attribute("href").split("#")[1] for link in shown.all()} == wanted
+    drops = [float(text) for text in page.locator("#gallery figcaption span:first-child").all_inner_texts()]
+    assert drops == sorted(drops, reverse=True)
+    plates = {view.plate.id: view.plate for view in views}.values()
+    for grade in book.grades:
+        here = 100 * sum(plate.grade == grade for plate in plates) / len(plates)
+        cells = page.locator("#selection-shares tbody tr").nth(grade.number).locator("td").all_inner_texts()
+        assert float(cells[0].split()[0]) == pytest.approx(here, abs=0.51)
+        assert float(cells[1].split()[0]) == pytest.approx(100 * grade.share, abs=0.51)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    rows = list(csv.DictReader(StringIO(download.value.path().read_text("utf-8"))))
+    assert {row["patch_id"] for row in rows} == wanted
+    for row in rows:
+        view = book.patches[row["patch_id"]]
+        assert (row["image_id"], int(row["plate"]), int(row["cluster"])) == (view.plate.id, view.plate.number, view.cluster)
+        assert float(row["drop"]) == pytest.approx(view.drop, abs=6e-4)
+        assert row["grade"] == str(view.plate.grade.number if view.plate.grade else "")
+    settled(page)
+    again = opened_map(tab(), site, page.url.split("#")[1])
+    assert selected(again) == wanted, "a lasso travels in the address"
+    again.get_by_role("button", name="Clear").click()
+    assert not again.locator("#selection").is_visible()
+
+
+@pytest.mark.browser
+def test_all_of_it_by_keyboard(tab: Any, site: Path, atlas: Atlas) -> None:
+    page = opened_map(tab(), site)
+    book, ids = Book(atlas), ids_of(page)
+    page.locator("#map").focus()
+    for _ in range(3):
+        page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    stage = page.locator("#map")
+    middle = np.array(stage.evaluate("(map) => [map.clientWidth / 2, map.clientHeight / 2]"))
+
+    def offsets() -> Any:
+        found = page.evaluate("window.ATLAS_MAP.plate.map((_, i) => window.ATLAS_VIEW.toScreen(i))")
+        return np.abs(np.array(found) - middle)
+
+    nearest = int(np.hypot(*offsets().T).argmin())
+    patch = book.patches[ids[nearest]]
+    assert page.locator("#card-picture").get_attribute("src").endswith(f"{patch.id}.jpg")
+    assert f"Plate {patch.plate.number}" in page.locator("#map-status").inner_text()
+    page.keyboard.press("c")
+    assert selected(page) == {view.id for view in book.patches.values() if view.cluster == patch.cluster}
+    page.keyboard.press("v")
+    inside = {patch_id for patch_id, seen in zip(ids, (offsets() <= middle).all(axis=1), strict=True) if seen}
+    assert selected(page) == inside
+    assert 0 < len(inside) < len(ids)
+    page.keyboard.press("Escape")
+    assert selected(page) == set()
+    page.keyboard.press("f")
+    page.keyboard.type("plv")
+    assert page.locator("#map-search").input_value() == "plv", "the map's keys hold still while someone types"
+    page.locator("#map").focus()
+    page.keyboard.press("0")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/images/*.html#*")
+
+
+@pytest.mark.browser
+def test_search_finds_plates_ids_and_clusters(tab: Any, site: Path, atlas: Atlas) -> None:
+    page = opened_map(tab(), site)
+    book = Book(atlas)
+    plate = next(plate for plate in reversed(book.plates) if plate.id in book.patches_of)
+    own = {view.id for view in book.patches_of[plate.id]}
+
+    def find(words: str) -> str:
+        page.locator("#map-search").fill(words)
+        page.keyboard.press("Enter")
+        return str(page.locator("#map-status").inner_text())
+
+    for words in (str(plate.number), f"plate {plate.number}", plate.id[:9].upper(), min(own)):
+        find("cluster 1")
+        find(words)
+        assert selected(page) == own, words
+    find("Cluster 2")
+    assert selected(page) == {view.id for view in book.patches.values() if view.cluster == 2}
+    assert page.locator("#selection-page").get_attribute("href").endswith("clusters/02.html")
+    assert "is called “nobody”" in find("nobody")
+    assert f"1 to {len(book.plates)}" in find("999")
+
+
+@pytest.mark.browser
+def test_dots_become_pictures_that_do_not_cover_each_other(tab: Any, site: Path) -> None:
+    page = opened_map(tab(), site, "show=pictures")
+    tiles = page.evaluate("window.ATLAS_VIEW.tiles()")
+    ids = ids_of(page)
+    assert len(tiles) > 20
+    at = [page.evaluate("(r) => window.ATLAS_VIEW.toScreen(r)", ids.index(tile["id"])) for tile in tiles]
+    side = tiles[0]["side"]
+    for k, one in enumerate(at):
+        assert all(max(abs(one[0] - two[0]), abs(one[1] - two[1])) >= side for two in at[:k])
+    page.mouse.move(*position(page, ids.index(tiles[0]["id"])))
+    page.wait_for_function("(id) => document.getElementById('card-picture').src.endsWith(`${id}.jpg`)", arg=tiles[0]["id"])
+    button = page.get_by_role("button", name="Pictures")
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    page.wait_for_function("window.ATLAS_VIEW.tiles().length === 0")
+
+
+def ink(page: Any, row: int) -> list[int]:
+    """The colour drawn where a patch stands."""
+    found: list[int] = page.evaluate(
+        """(row) => {
+          const [x, y] = window.ATLAS_VIEW.toScreen(row);
+          return [...document.getElementById("map-dots").getContext("2d").getImageData(Math.round(x), Math.round(y), 1, 1).data];
+        }""",
+        row,
+    )
+    return found[:3]
+
+
+def repainted(page: Any, colour: str) -> None:
+    painted = page.locator("#map").get_attribute("data-painted")
+    choice = page.get_by_label(colour, exact=True)
+    if not choice.is_checked():
+        choice.check()
+        page.wait_for_function("(n) => document.getElementById('map').dataset.painted !== n", arg=painted)
+
+
+@pytest.mark.browser
+def test_colours_mean_cluster_grade_or_drop(tab: Any, site: Path, atlas: Atlas) -> None:
+    page = opened_map(tab(), site)
+    book, ids = Book(atlas), ids_of(page)
+    order = sorted(range(len(ids)), key=lambda row: book.patches[ids[row]].drop)
+    for row in (order[1], order[-3]):
+        view = book.patches[ids[row]]
+        for colour, wanted in (
+            ("cluster", cluster_colour(view.cluster or 0)),
+            ("human grade", view.plate.grade and view.plate.grade.colour),
+        ):
+            repainted(page, colour)
+            channels = [int(str(wanted)[k : k + 2], 16) for k in (1, 3, 5)]
+            assert ink(page, row) == pytest.approx(channels, abs=35)
+    repainted(page, "drop")
+    assert sum(ink(page, order[1])) > sum(ink(page, order[-3])), "on paper a larger drop is darker"
+    assert "grades" in page.locator("#map-key").inner_text()
+    settled(page)
+    assert page.url.endswith("#colour=drop")
+    dark = opened_map(tab(color_scheme="dark"), site, "colour=drop")
+    assert sum(ink(dark, order[1])) < sum(ink(dark, order[-3])), "on the dark ground it is lighter"
+
+
+@pytest.mark.browser
+def test_the_key_selects_and_cluster_pages_lead_to_their_part_of_the_map(tab: Any, site: Path, atlas: Atlas) -> None:
+    book = Book(atlas)
+    view = book.clusters[1]
+    page = tab()
+    page.goto((site / view.page).as_uri())
+    page.get_by_role("link", name="on the map").click()
+    page.wait_for_selector("#map[data-ready]")
+    assert selected(page) == {patch.id for patch in view.patches}
+    pressed = page.locator("#map-key [aria-pressed=true]")
+    assert pressed.get_attribute("aria-label") == f"Cluster 2, {len(view.patches)} patches"
+    pressed.click()
+    assert selected(page) == set()
+    page.get_by_label("human grade").check()
+    page.get_by_role("button", name=re.compile("^Grade 3")).click()
+    assert selected(page) == {p.id for p in book.patches.values() if p.plate.grade and p.plate.grade.number == 3}
+    page.get_by_role("link", name="See them below").click()
+    assert page.evaluate("document.activeElement.id") == "selection-title"
+    settled(page)
+    assert "colour=grade" in page.url
+    assert "select=grade%3A3" in page.url
+
+
+@pytest.mark.browser
+def test_an_address_that_means_nothing_shows_the_whole_map(tab: Any, site: Path) -> None:
+    page = opened_map(tab(), site, "view=a,b&select=cluster:99&colour=beauty&show=nothing")
+    assert selected(page) == set()
+    assert page.get_by_label("cluster", exact=True).is_checked()
+    assert not page.locator("#selection").is_visible()
+
+
+@pytest.mark.browser
+def test_paper_gets_the_map_in_light_colours_without_controls(tab: Any, site: Path) -> None:
+    page = opened_map(tab(color_scheme="dark"), site, "select=cluster:1")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_timeout(200)
+    for gone in (".map-tools", ".zooms", ".status"):
+        assert not page.locator(gone).is_visible()
+    for kept in ("#map-dots", "#map-key", "#gallery", ".disclaimer"):
+        assert page.locator(kept).is_visible()
+    corner = page.locator("#map-dots").evaluate("(field) => [...field.getContext('2d').getImageData(2, 2, 1, 1).data]")
+    assert min(corner) > 240
+
+
+@pytest.mark.browser
+def test_clusters_can_be_ordered_and_the_address_keeps_it(tab: Any, site: Path, atlas: Atlas) -> None:
+    book = Book(atlas)
+    page = tab()
+    page.goto((site / "clusters.html").as_uri())
+
+    def order() -> list[str]:
+        return [text.split()[-1] for text in page.locator("#cards h2").all_inner_texts()]
+
+    assert order() == [str(view.number) for view in book.clusters]
+    page.get_by_label("Order by").select_option("drop")
+    wanted = [str(v.number) for v in sorted(book.clusters, key=lambda v: -v.median_drop)]
+    assert order() == wanted
+    page.wait_for_function("location.hash === '#sort=drop'")
+    page.reload()
+    assert order() == wanted
