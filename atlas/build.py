@@ -329,7 +329,7 @@ def _study(
     previous: Identities | None = None,
 ) -> _Study:
     curated, previous = curated or CurationFile(), previous or Identities()
-    left_out = [image_id for image_id in curated.exclude.images if image_id in dataset.image_ids]
+    left_out = set(curated.exclude.images).intersection(dataset.image_ids)
     dataset = leave_out(dataset, curated)
     masks = _masks(dataset, configuration, report, store, progress)
     with clock("scorer"):
