@@ -244,6 +244,7 @@
     await load(`cells/${id}.js`);
     const cells = window.ATLAS_CELLS[id];
     await window.AtlasOverlay.draw(canvas, cells, { method: Object.keys(cells.maps)[0] });
+    canvas.dataset.drawn = "yes";
   };
 
   const reveal = () => {
