@@ -146,8 +146,9 @@ def build_report(
     """
     store = Store(configuration.store)
     with single_threaded():
+        unmasked = configuration.model_copy(update={"masks": None})  # a report shows no outlines
         dataset = read_files(files, scale=configuration.grade_scale())
-        study = _study(dataset, DatasetReport("files"), configuration, store, progress, _Clock())
+        study = _study(dataset, DatasetReport("files"), unmasked, store, progress, _Clock())
         with study.pictures(store) as pictures:
             render_report(study.atlas, pictures, [image.image_id for image in study.images], file)
     return study.report
@@ -339,8 +340,9 @@ def _study(
     previous: Identities | None = None,
 ) -> _Study:
     curated, previous = curated or CurationFile(), previous or Identities()
-    left_out = [image_id for image_id in curated.exclude.images if image_id in dataset.image_ids]
+    left_out = set(curated.exclude.images).intersection(dataset.image_ids)
     dataset = leave_out(dataset, curated)
+    masks = _masks(dataset, configuration, report, store, progress)
     with clock("scorer"):
         source = _source(configuration)
     with clock("photographs"):
@@ -359,7 +361,7 @@ def _study(
             _select(looks, views, dataset, source, configuration), dataset, source, configuration, store, progress
         )
     with clock("outlines"):
-        outlined = _outline_all(dataset, views, configuration, report, store, progress)
+        outlined = _outline_all(dataset, views, masks, configuration, store, progress)
     clusters = embedding = None
     changes: tuple[str, ...] = ()
     space = digest([source.trunk.sha256, source.trunk.size, source.preparation])
@@ -619,29 +621,39 @@ def _describe_all(
     return with_descriptors(patches, descriptors), dark, pictures
 
 
+def _masks(
+    dataset: Dataset, configuration: Configuration, report: DatasetReport, store: Store, progress: Progress
+) -> Path | None:
+    """Return the folder of the lesion masks, checked before anything takes long; the embedded cohort brings its own."""
+    if report.layout == _SYNTHETIC:
+        return demo_cohort(store, progress) / "masks"
+    masks = configuration.masks
+    if masks is None:
+        return None
+    if not masks.is_dir():
+        raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
+    if not any(find_masks(masks, image.path.stem) for image in dataset.images):
+        raise DatasetError(
+            f"{masks}: no mask of any of the {len(dataset.images)} photographs",
+            "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
+        )
+    return masks
+
+
 def _outline_all(
     dataset: Dataset,
     views: Mapping[str, View],
+    masks: Path | None,
     configuration: Configuration,
-    report: DatasetReport,
     store: Store,
     progress: Progress,
 ) -> dict[str, tuple[Lesions, Path]]:
     """Outline the lesions of the photographs that have masks; by image_id, with the folder of the drawing."""
-    masks = demo_cohort(store, progress) / "masks" if report.layout == _SYNTHETIC else configuration.masks
     if masks is None:
         return {}
-    if not masks.is_dir():
-        raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
     task = partial(outline, views=views, masks=masks, store=store)
     drawn = run(task, dataset.images, stage="outlines", workers=configuration.workers, progress=progress)
-    found = {image.image_id: one for image, one in zip(dataset.images, drawn, strict=True) if one is not None}
-    if not found and configuration.masks is not None:
-        raise DatasetError(
-            f"{masks}: no mask of any of the {len(dataset.images)} photographs shows a lesion",
-            "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
-        )
-    return found
+    return {image.image_id: one for image, one in zip(dataset.images, drawn, strict=True) if one is not None}
 
 
 def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Configuration) -> Evaluation | None:

@@ -61,7 +61,7 @@ class Configuration(BaseModel):
     )
     curation: Path | None = Field(
         None,
-        description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the photographs' folder).",
+        description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the photographs).",
     )
     out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
     title: str = Field("", max_length=120, description="Title of the atlas.")

@@ -68,6 +68,7 @@ def built(cohort: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempP
         load_configuration(
             images=cohort / "images",
             grades=cohort / "grades.csv",
+            masks=cohort / "masks",
             out=folder / "site",
             store=folder / "store",
             workers=1,
@@ -152,6 +153,28 @@ def test_each_photograph_has_six_others_that_look_most_alike(built: BuildResult)
     assert alike.cosine.max() <= 1.00001
 
 
+def test_outlined_lesions_reach_the_site_with_their_kinds(built: BuildResult, cohort: Path) -> None:
+    for image in built.atlas.dataset.images:
+        kinds = {mask.stem.replace("-", " ") for mask in (cohort / "masks" / image.path.stem).glob("*.png")}
+        lesions = built.atlas.lesions.get(image.image_id, {})
+        assert {kind.replace("-", " ") for kind in lesions} == kinds
+        outlines = built.out / "masks" / f"{image.image_id}.png"
+        assert outlines.is_file() is bool(kinds)
+        if kinds:
+            with Image.open(outlines) as drawn, Image.open(built.out / "photographs" / f"{image.image_id}.jpg") as photograph:
+                assert drawn.size == photograph.size
+    assert built.atlas.lesions
+
+
+def test_masks_that_fit_no_photograph_are_refused(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    given = {"images": cohort / "images", "grades": cohort / "grades.csv", "out": tmp_path / "out", "store": tmp_path / "store"}
+    with pytest.raises(DatasetError, match="no mask of any of the 5 photographs"):
+        build_atlas(load_configuration(**given, **settings, masks=tmp_path / "masks", limit=5))
+    with pytest.raises(ConfigurationError, match="is not a folder"):
+        build_atlas(load_configuration(**given, **settings, masks=tmp_path / "nowhere", limit=5))
+
+
 def test_a_replaced_threshold_is_said_and_recorded(built: BuildResult) -> None:
     run = json.loads((built.out / "run.json").read_text())
     assert run["settings"]["drop_threshold"] == 0.95
@@ -175,6 +198,7 @@ def test_the_same_input_gives_the_same_bytes_on_more_workers_and_a_warm_store(
     moved = {
         "images": tmp_path / "elsewhere" / "images",
         "grades": tmp_path / "elsewhere" / "grades.csv",
+        "masks": tmp_path / "elsewhere" / "masks",
         "store": tmp_path / "store",
     }
     again = load_configuration(**moved, out=tmp_path / "again", workers=2, **settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from drawn_atlas import drawn_atlas
 
 from atlas.curation import CurationFile, read_curation, resolve
@@ -18,6 +19,7 @@ from atlas.site.render import render_site
 
 pytestmark = pytest.mark.browser
 
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOST = "00000000000000aa"
 NASTY = 'Say "quiet", C:\\temp, tab\there, naïve 網膜 🙂, and \u007f\n\n"""Not the end.""" # no comment\n\\'
 
@@ -51,6 +53,7 @@ def visit(browser: Any, made: Made) -> Iterator[Any]:
     def visit(path: str, **settings: Any) -> Any:
         contexts.append(browser.new_context(offline=True, reduced_motion="reduce", accept_downloads=True, **settings))
         page = contexts[-1].new_page()
+        page.set_default_timeout(90_000)
         page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address(made[2], path))
@@ -74,8 +77,8 @@ def edit(page: Any, site: Path, path: str) -> Any:
 
 
 def start(visit: Any) -> Any:
-    """Open the methods page and switch edit mode on."""
-    page = visit("methods.html")
+    """Switch edit mode on, on the page of lessons."""
+    page = visit("lessons.html")
     assert page.locator("#drawer").count() == 0
     page.get_by_role("button", name="Edit mode").click()
     page.wait_for_selector("#drawer")
@@ -341,3 +344,17 @@ def test_one_atlas_does_not_see_the_draft_of_another(visit: Any, made: Made, tmp
     edit(page, site, "clusters/02.html").get_by_label("Title", exact=True).fill("Rims")
     drawer = edit(page, tmp_path / "other", "clusters/02.html")
     assert drawer.get_by_label("Title", exact=True).input_value() == ""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_edit_mode(browser: Any, made: Made, scheme: str) -> None:
+    context = browser.new_context(offline=True, reduced_motion="reduce", color_scheme=scheme)
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('atlas-edit', 'on')")
+    for path in (f"images/{made[0].dataset.image_ids[0]}.html", "clusters/02.html", "lessons/one.html", "lessons.html"):
+        edit(page, made[2], path)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            found = Axe().run(page, options={"runOnly": TAGS}).response["violations"]
+            assert [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found] == [], f"{path}, {width} px wide"
+    context.close()

@@ -81,8 +81,8 @@ def visit(browser: Any, site: Made) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         if noted:
             page.on("console", lambda m: faults.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+            page.on("requestfailed", lambda r: faults.append(f"failed: {r.url}") if r.failure != "net::ERR_ABORTED" else None)
         page.on("pageerror", lambda error: faults.append(f"exception: {error}"))
-        page.on("requestfailed", lambda r: faults.append(f"failed: {r.url}") if r.failure != "net::ERR_ABORTED" else None)
         page.goto(f"{folder.as_uri()}/{path}")
         return page
 
@@ -278,9 +278,9 @@ def test_a_whole_quiz(visit: Any, site: Made, tmp_path: Path) -> None:
             assert ("an outlined lesion" in told) is (areas[0] == "outlined lesions")
             assert all(kind in told for kind in set(hit) if kind)
         assert (page.locator("#pictures img").count() == 1) is (image_id in atlas.lesions)
-        until(
-            page, "document.querySelector('#pictures canvas').getContext('2d').getImageData(0, 0, 160, 160).data.some((v) => v)"
-        )
+        page.wait_for_selector("#pictures canvas[data-drawn]")
+        drawn = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 160, 160).data].some((v) => v)"
+        assert page.locator("#pictures canvas").evaluate(drawn)
         if image_id in atlas.lesions:
             assert page.evaluate("() => document.querySelector('#pictures img').decode().then(() => true)")
         page.locator("#next").click()
@@ -486,8 +486,7 @@ def test_a_quiz_by_keyboard_alone(visit: Any, site: Made) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_every_part_of_the_quiz_is_accessible_and_fits(visit: Any, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -773,7 +772,7 @@ def test_plates_are_chosen_in_every_way_and_the_address_follows(visit: Any, site
         assert grade[sides(page)[1]] == 3
     page.locator("h1").click()
     a, b = sides(page)
-    for key in ("a", "A", "B"):
+    for key in ("a", "Shift+A", "Shift+B"):
         page.keyboard.press(key)
     b = order[order.index(b) - 1]
     now(a, b)

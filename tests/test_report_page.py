@@ -598,6 +598,12 @@ def test_a_report_prints_on_one_page(visit: Any, site: Made) -> None:
         page.context.close()
 
 
+@pytest.mark.browser
+def test_a_file_of_reports_prints_one_page_each(visit: Any, site: Made) -> None:
+    page = visit(site[-1] / "report.html")
+    assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == page.locator(".report").count() == 2
+
+
 def test_scales_of_two_grades_work(tmp_path: Path) -> None:
     atlas = drawn_atlas(tmp_path / "pictures", scale=Scale(0, ("no", "yes"), None, "anything"), count=3, clustered=False)
     atlas, *_ = with_cells(atlas, tmp_path / "pictures")

@@ -23,7 +23,7 @@ from atlas.site.glossary import glossary_pages
 from atlas.site.lessons import LessonView, cluster_handouts, lesson_handouts, lesson_pages, lesson_views, lessons_pages
 from atlas.site.mapdata import cluster_colour
 from atlas.site.trust import TrustView, badge_counts, trust_views
-from atlas.strip import flagged, neighbours
+from atlas.strip import flagged
 from atlas.trust import Badge
 
 _RAMP = np.array([(0xEC, 0xC4, 0x6C), (0xE0, 0x8A, 0x52), (0xC4, 0x47, 0x6B), (0x86, 0x3C, 0x9E)], dtype=float)
@@ -92,10 +92,6 @@ class PlateView:
     @property
     def thumbnail(self) -> str:
         return f"thumbnails/{self.id}.jpg"
-
-    @property
-    def overlay(self) -> str:
-        return f"overlays/{self.id}.png"
 
     @property
     def cells(self) -> str:
@@ -434,13 +430,13 @@ class Book:
     def report(self, plate: PlateView) -> dict[str, Any]:
         """What a report of one photograph shows."""
         place = plate.number - 1
-        beside = neighbours(self.atlas.strip, plate.id, min(_NEIGHBOURS, len(self.plates) - 1))
+        first = max(0, min(place - _NEIGHBOURS // 2, len(self.plates) - _NEIGHBOURS - 1))
         return {
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
             "mapped": plate.id in self.map_rows,
             "alike": self.alike(plate),
-            "neighbours": sorted((plate, *(self.plate[i] for i in beside)), key=lambda p: p.number),
+            "neighbours": self.plates[first : first + _NEIGHBOURS + 1],
             "before": self.plates[place - 1] if place else None,
             "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
         }
@@ -545,10 +541,12 @@ def _methods(book: Book) -> Pages:
 
 @dataclass(frozen=True)
 class PageKind:
-    """A kind of page: its template, and what yields each page's path in the site with its context."""
+    """A kind of page: its template, what yields each page's path in the site with its context, and how many there are where that
+    is known without making them."""
 
     template: str
     pages: Callable[[Book], Pages]
+    count: Callable[[Book], int] | None = None
 
 
 PAGES: Mapping[str, PageKind] = {
@@ -557,12 +555,12 @@ PAGES: Mapping[str, PageKind] = {
     "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
-    "cluster": PageKind("cluster.html", _cluster),
-    "cluster-handout": PageKind("cluster-handout.html", cluster_handouts),
+    "cluster": PageKind("cluster.html", _cluster, lambda book: len(book.clusters)),
+    "cluster-handout": PageKind("cluster-handout.html", cluster_handouts, lambda book: len(book.clusters)),
     "lessons": PageKind("lessons.html", lessons_pages),
     "lesson": PageKind("lesson.html", lesson_pages),
     "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),
-    "image": PageKind("image.html", _image),
+    "image": PageKind("image.html", _image, lambda book: len(book.plates)),
     "compare": PageKind("compare.html", _compare),
     "quiz": PageKind("quiz.html", _quiz),
     "quiz-print": PageKind("quiz-print.html", _quiz_print),

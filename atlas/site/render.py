@@ -20,7 +20,7 @@ from atlas.resources import templates_folder
 from atlas.site.cells import cells_script
 from atlas.site.data import write_data, write_script
 from atlas.site.glossary import known
-from atlas.site.images import LOWERED, RAISED, overlay_png
+from atlas.site.images import LOWERED, RAISED
 from atlas.site.lessons import curation_script
 from atlas.site.mapdata import map_columns
 from atlas.site.pages import PAGES, Book
@@ -46,10 +46,10 @@ def render_site(
     book = Book(atlas, names or {})
     _write_assets(book, out)
     _copy_pictures(book, pictures, out, progress)
-    for path, content in (*_overlays(book, pictures), *_cells(book, pictures)):
+    for path, content in _cells(book, pictures):
         _write(out / path, content)
     environment = _environment(book)
-    total = sum(1 for kind in PAGES.values() for _ in kind.pages(book))
+    total = sum(kind.count(book) if kind.count else sum(1 for _ in kind.pages(book)) for kind in PAGES.values())
     done = 0
     for name, kind in PAGES.items():
         template = environment.get_template(kind.template)
@@ -145,14 +145,6 @@ def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) ->
         except FileNotFoundError as error:
             raise _missing(pictures / path) from error
         progress("pictures", done, len(paths))
-
-
-def _overlays(book: Book, pictures: Path) -> Iterator[tuple[str, bytes]]:
-    maps = book.atlas.maps
-    for i, values, inside in zip(maps.image_ids, maps.values, maps.inside, strict=True):
-        if i in book.plate:
-            retina = _read(pictures / "retinas" / f"{i}.png")
-            yield book.plate[i].overlay, overlay_png(values, book.limit, inside, retina, window=maps.window)
 
 
 def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:

@@ -56,6 +56,8 @@ window.Atlas = (() => {
       if (hash !== location.hash.slice(1)) history.replaceState(history.state, "", hash ? `#${hash}` : location.pathname + location.search);
     };
     addEventListener("pagehide", write);
+    // An address that the reader chose is not overwritten by one that was still waiting.
+    addEventListener("hashchange", () => { clearTimeout(timer); timer = 0; waiting = null; });
     return {
       // All pairs, as strings.
       get: () => ({ ...(waiting ?? written()) }),

@@ -244,14 +244,18 @@ Atlas.sieve = (images) => {
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
   // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
-  let index = null; // made when words are first looked for
-  const found = (word) => {
+  let index = null; // made in an idle moment, or when words are first looked for
+  const indexed = () => {
     if (!index) {
       const prose = images.note.map((note, row) => `${images.name?.[row] ?? ""}\n${note}`.toLowerCase());
       const worded = prose.flatMap((text, row) => (text.length > 1 ? [row] : []));
       index = { prose, worded, byId: [...images.id.keys()].sort((a, b) => (images.id[a] < images.id[b] ? -1 : 1)) };
     }
-    const { prose, worded, byId } = index;
+    return index;
+  };
+  (window.requestIdleCallback ?? setTimeout)(indexed);
+  const found = (word) => {
+    const { prose, worded, byId } = indexed();
     const mask = new Uint8Array(total);
     const plate = Number(/^#?(\d{1,9})$/.exec(word)?.[1] ?? NaN) - 1;
     if (plate >= 0 && plate < total) mask[plate] = 1;

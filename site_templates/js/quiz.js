@@ -244,6 +244,7 @@
     await load(`cells/${id}.js`);
     const cells = window.ATLAS_CELLS[id];
     await window.AtlasOverlay.draw(canvas, cells, { method: Object.keys(cells.maps)[0] });
+    canvas.dataset.drawn = "yes";
   };
 
   const reveal = () => {
@@ -328,7 +329,7 @@
     at("kicker").textContent = `Quiz ${session.wanted.seed}`;
     at("result").replaceChildren(
       el("dl", { class: "measured" },
-        measured("Quadratic kappa", number(rules.kappa(pairs)), `your agreement with the human grades beyond chance, wide misses weighing more: 1 is perfect, 0 is chance. The scorer’s own, its score rounded, on these photographs: ${number(scorer)}`),
+        measured(el("a", { class: "term", href: page("glossary.html#kappa") }, "Quadratic kappa"), number(rules.kappa(pairs)), `your agreement with the human grades beyond chance, wide misses weighing more: 1 is perfect, 0 is chance. The scorer’s own, its score rounded, on these photographs: ${number(scorer)}`),
         measured("Same grade", `${agree} of ${all.length}`, `within one grade: ${near}`),
         measured("Region", marked.length ? percent(mean(marked.map((one) => Number(one.hit)))) : "–", marked.length
           ? `of your ${marked.length} ${marked.length === 1 ? "mark" : "marks"} that can be judged ${against}; marks of these sizes put anywhere on the retina would hit ${percent(mean(marked.map((one) => one.chance)))}`

@@ -1,0 +1,390 @@
+"""Builds an atlas of 35,000 photographs and 100,000 patches, and measures in chromium, from file://, whether its pages keep up.
+
+    .venv/bin/python benchmarks/site.py [--photographs 35000] [--patches 100000] [--reports N] [--keep FOLDER] [--again FOLDER]
+
+Pictures repeat (a few are drawn, the rest are hard links); scores, grades, patches, clusters, map and trust are drawn for every
+photograph, and the cell sums have the size of a real scorer's. `--reports` writes that many of the report pages only, evenly
+spaced over the order, with all data complete. `--keep` leaves the atlas in a folder that does not exist yet;
+`--again` measures one that was kept.
+
+The table names each figure, its bar, and whether it is met. The exit status is 1 where a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cv2
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from atlas.evaluation import evaluate
+from atlas.records import (
+    DIABETIC_RETINOPATHY,
+    Alike,
+    Atlas,
+    CellSums,
+    Clusters,
+    Dataset,
+    Embedding,
+    Frame,
+    GradedImage,
+    Head,
+    Patches,
+    Provenance,
+    SaliencyMaps,
+    Scores,
+    Trust,
+)
+from atlas.site import pages, render
+from atlas.site.cells import encode_cells
+from atlas.site.images import encode_jpeg, retina_png, thumbnail
+from atlas.strip import rank
+
+DRAWN = 25  # different photographs; a file system allows only so many names of one file
+GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers
+GROUPS = 60
+KEYS = "plate 12"
+STOPS = 400
+
+
+def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) -> None:
+    """Draw a few photographs with their thumbnails, retinas, cells and patches, and link them to every id."""
+    random = np.random.default_rng(1)
+    rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    disc = np.hypot(rows, columns) < SIDE / 2 - 20
+    inside = np.hypot(*(np.mgrid[:GRID, :GRID] - (GRID - 1) / 2)) < GRID / 2
+    head = Head(
+        np.zeros((HIDDEN, 1, GRID, GRID), np.float32),
+        random.normal(0, 1, HIDDEN).astype(np.float32),
+        random.normal(0, 0.2, HIDDEN).astype(np.float32),
+        -0.2,
+    )
+    folders = [folder / name for name in ("photographs", "thumbnails", "retinas", "cells", "patches")]
+    for each in folders:
+        each.mkdir(parents=True)
+    photographs, thumbnails, retinas, cells, patches = folders
+    source = folder / "drawn"
+    source.mkdir()
+    for k in range(DRAWN):
+        texture = cv2.resize(random.normal(0, 12, (SIDE // 4, SIDE // 4)).astype(np.float32), (SIDE, SIDE))
+        colour = np.array([190, 95, 45]) + random.normal(0, 12, 3)
+        pixels = np.where(disc[..., None], np.clip(colour + texture[..., None], 0, 255), 0).astype(np.uint8)
+        for _ in range(40):
+            centre = tuple(int(v) for v in random.integers(250, SIDE - 250, 2))
+            cv2.circle(pixels, centre, int(random.integers(3, 14)), (110, 20, 15), -1)
+        left = int(random.integers(200, SIDE - 328))
+        sums = CellSums(
+            ("x",), random.normal(0, 0.1, (1, GRID * GRID, HIDDEN)).astype(np.float32), head.hidden_bias, (GRID, GRID)
+        )
+        (source / f"{k}.jpg").write_bytes(encode_jpeg(pixels))
+        (source / f"{k}-thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(pixels, 160)))
+        (source / f"{k}-patch.jpg").write_bytes(encode_jpeg(pixels[left : left + 128, left : left + 128]))
+        (source / f"{k}.json").write_bytes(encode_cells(sums, head, inside))
+    (source / "retina.png").write_bytes(retina_png(disc))
+    for k, image_id in enumerate(ids):
+        one = k % DRAWN
+        os.link(source / f"{one}.jpg", photographs / f"{image_id}.jpg")
+        os.link(source / f"{one}-thumbnail.jpg", thumbnails / f"{image_id}.jpg")
+        os.link(source / f"{one}.json", cells / f"{image_id}.json")
+        os.link(source / "retina.png", retinas / f"{image_id}.png")
+    for k, patch_id in enumerate(patch_ids):
+        os.link(source / f"{k % DRAWN}-patch.jpg", patches / f"{patch_id}.jpg")
+
+
+def records_of(count: int, patches: int) -> Atlas:
+    """Draw the records of an atlas of that size."""
+    random = np.random.default_rng(0)
+    scale = DIABETIC_RETINOPATHY
+    ids = tuple(sorted({f"{int(n):016x}" for n in random.integers(2**63, size=count, dtype=np.int64)}))
+    grades = random.choice(5, size=len(ids), p=(0.45, 0.15, 0.2, 0.11, 0.09))
+    severity = np.clip(grades + random.normal(0, 0.6, len(ids)), 0.02, 3.98).astype(np.float32)
+    known = {i: int(g) for i, g in zip(ids, grades, strict=True)}
+    inside = np.hypot(*(np.mgrid[:GRID, :GRID] - (GRID - 1) / 2)) < GRID / 2
+    values = np.where(inside, random.normal(0.02, 0.1, (len(ids), GRID, GRID)), 0).astype(np.float32)
+    scores = Scores(ids, severity, out_of_fold=True)
+    # Each window is of a photograph of its own place in a list that goes round, so that no photograph has one twice.
+    owners = np.arange(patches) % len(ids)
+    cells = np.flatnonzero(inside)
+    spots = cells[(owners * 7 + np.arange(patches) // len(ids)) % len(cells)]
+    rows, columns = np.divmod(spots, GRID)
+    patch_ids = tuple(
+        f"{ids[o]}-{r:02d}{c:02d}w1" for o, r, c in zip(owners.tolist(), rows.tolist(), columns.tolist(), strict=True)
+    )
+    labels = np.sort(random.choice(GROUPS, size=patches, p=np.linspace(2, 0.2, GROUPS) / np.linspace(2, 0.2, GROUPS).sum()))
+    labels = labels[random.permutation(patches)]
+    centres = random.normal(0, 1, (GROUPS, 24)).astype(np.float32)
+    descriptors = (centres[labels] + random.normal(0, 0.4, (patches, 24))).astype(np.float32)
+    centroids = np.stack([descriptors[labels == k].mean(axis=0) for k in range(GROUPS)])
+    distances = np.linalg.norm(descriptors - centroids[labels], axis=1).astype(np.float32)
+    corners = np.stack([rows, columns], axis=1) * SIDE // GRID
+    steps = np.linspace(1, 0, 11)
+    deletion = (severity[:, None] * steps**2).astype(np.float32)
+    return Atlas(
+        dataset=Dataset(
+            tuple(GradedImage(i, Path(f"{k}.jpeg"), known[i], str(k // 2), ("left", "right")[k % 2]) for k, i in enumerate(ids))
+        ),
+        scores=scores,
+        maps=SaliencyMaps(ids, "occlusion", values, np.stack([inside] * len(ids))),
+        other_maps=(SaliencyMaps(ids, "gradcam", values[::-1].copy(), np.stack([inside] * len(ids))),),
+        strip=rank(scores, known, scale),
+        provenance=Provenance(
+            title="A large atlas",
+            settings={"seed": 0},
+            versions={},
+            hashes={},
+            counts={"photographs": len(ids)},
+            scorer="drawn",
+            card="# Drawn\n",
+            synthetic=True,
+        ),
+        patches=Patches(
+            patch_ids,
+            tuple(ids[o] for o in owners.tolist()),
+            np.stack([rows, columns, np.ones_like(rows)], axis=1),
+            np.concatenate([corners, corners + SIDE // GRID], axis=1),
+            random.gamma(2, 0.15, patches).astype(np.float32),
+            descriptors,
+            0.1,
+            0.9,
+        ),
+        clusters=Clusters(patch_ids, labels, centroids, distances),
+        embedding=Embedding(patch_ids, (descriptors[:, :2] * 20 + centres[labels, 2:4] * 60).astype(np.float32), "t-SNE"),
+        evaluation=evaluate(severity[:4000], grades[:4000].tolist(), scale),
+        frames=dict.fromkeys(ids, Frame(0, 0, SIDE)),
+        trust=Trust(
+            ids, deletion, deletion[:, ::-1].copy(), deletion, tuple(random.choice(["clear", "partial"], len(ids)).tolist())
+        ),
+        alike=Alike(
+            ids, random.integers(0, len(ids), (len(ids), 6)), np.sort(random.random((len(ids), 6)).astype(np.float32))[:, ::-1]
+        ),
+    )
+
+
+@contextlib.contextmanager
+def sampled(atlas: Atlas, reports: int) -> Iterator[None]:
+    """Write only `reports` report pages with their cells, evenly spaced along the order, and link pictures instead of copying."""
+    order = atlas.strip.image_ids
+    every = max(1, -(-len(order) // reports))
+    wanted = set(order[::every])
+    kind, cells = pages.PAGES["image"], render._cells
+
+    def some(book: pages.Book) -> Iterator[tuple[str, dict[str, Any]]]:
+        return ((plate.page, book.report(plate)) for plate in book.plates if plate.id in wanted)
+
+    kinds = {**pages.PAGES, "image": replace(kind, pages=some, count=None)} if every > 1 else pages.PAGES
+    only = None if every == 1 else tuple(wanted)
+    with (
+        mock.patch.object(render, "PAGES", kinds),
+        mock.patch.object(render, "_cells", lambda book, pictures: cells(book, pictures, only)),
+        mock.patch.object(shutil, "copyfile", os.link),
+    ):
+        yield
+
+
+class Clock:
+    """Seconds by stage, as `progress` of render_site tells them."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, tuple[float, int]] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        spent, _ = self.stages.get(stage, (0.0, 0))
+        self.stages[stage] = (spent + now - self._last, done)
+        self._last = now
+
+
+READY = """new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(performance.now()), 0)));
+})"""
+
+
+class Reader:
+    """A window of 1440 by 900 that opens pages afresh."""
+
+    def __init__(self, browser: Any, site: Path) -> None:
+        self.browser, self.site = browser, site
+
+    @contextlib.contextmanager
+    def tab(self) -> Iterator[Any]:
+        context = self.browser.new_context(offline=True, viewport={"width": 1440, "height": 900})
+        try:
+            yield context.new_page()
+        finally:
+            context.close()
+
+    def opened(self, path: str, ready: str | None, rounds: int) -> float:
+        """Median seconds from the request to a page that has drawn and answers."""
+        taken = []
+        for _ in range(rounds):
+            with self.tab() as page:
+                page.goto((self.site / path).as_uri())
+                if ready:
+                    page.wait_for_selector(ready, state="attached")
+                taken.append(page.evaluate(READY) / 1000)
+        return statistics.median(taken)
+
+    def weight(self, path: str) -> int:
+        """Bytes of all that a page asks for, pictures left out: the page, its data, styles and scripts."""
+        files: set[Path] = set()
+        with self.tab() as page:
+            page.on("request", lambda request: files.add(Path(request.url.removeprefix("file://").partition("?")[0])))
+            page.goto((self.site / path).as_uri())
+            page.wait_for_timeout(500)
+        pictures = (".jpg", ".png")
+        return sum(file.stat().st_size for file in files if file.is_file() and file.suffix not in pictures)
+
+    def keys(self) -> list[float]:
+        """Seconds from each key in the finder to the frame that shows its answer."""
+        with self.tab() as page:
+            page.goto((self.site / "find.html").as_uri())
+            page.wait_for_selector("#found[data-ready]", state="attached")
+            page.evaluate(
+                """() => { window.answered = []; addEventListener("keydown", (event) => {
+                  const at = event.timeStamp;
+                  requestAnimationFrame(() => setTimeout(() => answered.push(performance.now() - at), 0));
+                }, true); }"""
+            )
+            page.locator("#search").focus()
+            for key in [*KEYS, *["Backspace"] * len(KEYS), *"#3", *["Backspace"] * 2]:
+                page.keyboard.press(key)
+                page.wait_for_timeout(60)
+            return [ms / 1000 for ms in page.evaluate("answered")]
+
+    def strip(self) -> tuple[int, float]:
+        """Scroll the strip from end to end: how many cells in sight were missing or wrong, and the median seconds of a step."""
+        with self.tab() as page:
+            page.goto((self.site / "strip.html").as_uri())
+            page.wait_for_selector("#strip .cell", state="attached")
+            wrong, step = page.evaluate(
+                """async (stops) => {
+                  const host = document.getElementById("strip"), images = window.ATLAS_IMAGES;
+                  const frame = () => new Promise(requestAnimationFrame);
+                  let wrong = 0;
+                  const taken = [];
+                  for (let k = 0; k <= stops; k += 1) {
+                    const far = k % 3 === 0; // two small steps, then a leap
+                    const whole = host.scrollHeight - host.clientHeight;
+                    const start = performance.now();
+                    host.scrollTop = far ? (whole * k) / stops : host.scrollTop + 380;
+                    await frame(); await frame();
+                    taken.push(performance.now() - start);
+                    const area = host.getBoundingClientRect();
+                    const seen = [...host.querySelectorAll(".cell")].filter((cell) => {
+                      const box = cell.getBoundingClientRect();
+                      return box.bottom > area.top + 1 && box.top < area.bottom - 1;
+                    }).map((cell) => ({
+                      place: Number(cell.dataset.place), href: cell.querySelector("a").href,
+                      top: cell.getBoundingClientRect().top, bottom: cell.getBoundingClientRect().bottom }));
+                    seen.sort((a, b) => a.place - b.place);
+                    seen.forEach((cell, n) => {
+                      if (cell.place !== seen[0].place + n || !cell.href.endsWith(`${images.id[cell.place]}.html`)) wrong += 1;
+                    });
+                    const top = Math.min(...seen.map((cell) => cell.top)), bottom = Math.max(...seen.map((cell) => cell.bottom));
+                    const ended = seen.at(-1)?.place === images.id.length - 1;
+                    if (top > area.top + 4 || (bottom < area.bottom - 4 && !ended)) wrong += 1;
+                  }
+                  return [wrong, taken.sort((a, b) => a - b)[Math.floor(taken.length / 2)] / 1000];
+                }""",
+                STOPS,
+            )
+            return int(wrong), float(step)
+
+
+def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, bool]]:
+    """Rows of figure, value, bar and whether it is met."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    rows = []
+
+    def row(figure: str, value: float, bar: float, unit: str, digits: int = 2) -> None:
+        rows.append((figure, f"{value:.{digits}f} {unit}", f"{bar:g} {unit}", value <= bar))
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        reader = Reader(browser, site)
+        row("home, interactive", reader.opened("index.html", None, rounds), 1, "s")
+        row("report, interactive", reader.opened(report, ".plate[data-drawn]", rounds), 1, "s")
+        row("map, interactive", reader.opened("map.html", "#map[data-ready]", rounds), 3, "s")
+        row("strip, interactive", reader.opened("strip.html", "#strip .cell", rounds), 1, "s")
+        row("find, interactive", reader.opened("find.html", "#found[data-ready]", rounds), 1, "s")
+        keys = reader.keys()
+        row("find, slowest of all keys", 1000 * max(keys), 100, "ms", 0)
+        row("find, median key", 1000 * statistics.median(keys), 100, "ms", 0)
+        wrong, step = reader.strip()
+        row(f"strip, cells missing or wrong over {STOPS} stops", wrong, 0, "cells", 0)
+        row("strip, median step", 1000 * step, 100, "ms", 0)
+        page, cells = (site / report).stat().st_size, (site / "cells" / f"{Path(report).stem}.js").stat().st_size
+        row("report page with its own data", (page + cells) / 1000, 200, "kB", 0)
+        row("report with styles and scripts, too", reader.weight(report) / 1000, 300, "kB", 0)
+        browser.close()
+    largest = max((file for file in site.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    row(f"largest file, {largest.relative_to(site)}", largest.stat().st_size / 1e6, 15, "MB", 1)
+    return rows
+
+
+def table(rows: list[tuple[str, str, str, bool]]) -> str:
+    lines = [("figure", "value", "bar", ""), *((a, b, c, "met" if met else "MISSED") for a, b, c, met in rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(4)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", type=int, default=35_000)
+    parser.add_argument("--patches", type=int, default=100_000)
+    parser.add_argument("--reports", type=int, help="report pages to write; all where it is left out")
+    parser.add_argument("--rounds", type=int, default=3, help="times a page is opened")
+    parser.add_argument("--keep", type=Path, help="leave the atlas in this folder")
+    parser.add_argument("--again", type=Path, help="measure the atlas that was kept in this folder")
+    asked = parser.parse_args()
+    if asked.again:
+        tell(asked.again / "site", asked.rounds)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(asked.keep or temporary)
+        start = time.perf_counter()
+        atlas = records_of(asked.photographs, asked.patches)
+        assert atlas.patches is not None
+        pictures_of(folder / "pictures", atlas.dataset.image_ids, atlas.patches.patch_ids)
+        print(f"drawn in {time.perf_counter() - start:.0f} s", flush=True)
+        clock, start = Clock(), time.perf_counter()
+        with sampled(atlas, asked.reports or len(atlas.dataset.images)):
+            render.render_site(atlas, folder / "pictures", folder / "site", progress=clock)
+        written = sum(1 for _ in (folder / "site" / "images").iterdir())
+        print(f"rendered in {time.perf_counter() - start:.0f} s, {written} report pages of {len(atlas.dataset.images)}:")
+        print_stages(clock.stages)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"largest memory so far {memory:.1f} GB; load {os.getloadavg()[0]:.1f}\n")
+        tell(folder / "site", asked.rounds)
+
+
+def tell(site: Path, rounds: int) -> None:
+    """Measure, print, and leave with the exit status."""
+    report = next((site / "images").iterdir())
+    rows = measure(site, f"images/{report.name}", rounds)
+    print(table(rows))
+    sys.exit(0 if all(met for *_, met in rows) else 1)
+
+
+def print_stages(stages: Mapping[str, tuple[float, int]]) -> None:
+    for stage, (seconds, done) in stages.items():
+        print(f"  {stage}: {seconds:.0f} s for {done}")
+
+
+if __name__ == "__main__":
+    main()
