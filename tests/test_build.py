@@ -262,7 +262,11 @@ def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict
 
 
 def test_without_grades_the_atlas_builds_and_says_what_is_missing(cohort: Path, tmp_path: Path) -> None:
-    result = build_atlas(load_configuration(images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t", limit=6))
+    result = build_atlas(
+        load_configuration(
+            images=cohort / "images", scorer="synthetic-alexnet", out=tmp_path / "s", store=tmp_path / "t", limit=6
+        )
+    )
     assert result.atlas.evaluation is None
     assert any("no human grades" in note for note in result.atlas.provenance.notes)
     assert {row["grade"] for row in rows(result.out / "tables" / "images.csv")} == {""}

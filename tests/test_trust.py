@@ -494,13 +494,13 @@ def test_the_command_keeps_what_it_measured_in_the_bundle(tmp_path: Path) -> Non
     masks = tmp_path / "eyes" / "masks"
     entry, _ = measure_trust(configuration, masks, record="drawn eyes")
     after = load_scorer(scorer)
-    assert after.trust == (entry,)
+    assert after.trust == (*before.trust, entry)
     assert after.sha256 == before.sha256
     assert "On drawn eyes" in after.card
     assert [row["map"] for row in entry["maps"]] == ["occlusion", "gradcam", "centre", "random"]
     assert entry["photographs"] + entry["without_lesion"] == 5
     assert entry["maps"][0]["all_scrambled"] is not None
     again, _ = measure_trust(configuration, masks, record="drawn eyes")
-    assert (again, load_scorer(scorer).trust) == (entry, (entry,))
+    assert (again, load_scorer(scorer).trust) == (entry, (*before.trust, entry))
     with pytest.raises(DatasetError, match="no mask"):
         measure_trust(configuration, tmp_path / "eyes" / "images")
