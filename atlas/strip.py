@@ -42,13 +42,6 @@ def flagged(strip: Strip, least: float = 1.5) -> tuple[str, ...]:
     return tuple(strip.image_ids[i] for i in order if gap[i] >= least)
 
 
-def neighbours(strip: Strip, image_id: str, count: int) -> tuple[str, ...]:
-    """Name the `count` images beside one on the strip, from healthy to severe: half on either side, or more on one at an end."""
-    place = strip.image_ids.index(image_id)
-    first = max(0, min(place - count // 2, len(strip.image_ids) - count - 1))
-    return tuple(other for other in strip.image_ids[first : first + count + 1] if other != image_id)
-
-
 def _read_as_grades(severity: FloatArray, human: NDArray[np.float64]) -> NDArray[np.float64]:
     lowest, highest = (rankdata(severity, method=end).astype(int) for end in ("min", "max"))
     cumulative = np.concatenate([[0.0], np.cumsum(np.sort(human))])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.records import DIABETIC_RETINOPATHY, Scale, Scores
-from atlas.strip import flagged, neighbours, rank
+from atlas.strip import flagged, rank
 
 
 def scored(severity: list[float]) -> Scores:
@@ -92,19 +92,3 @@ def test_a_cohort_without_grades_is_ranked_all_the_same() -> None:
 def test_a_grade_off_the_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="not on the scale"):
         rank(scored([2.0, 1.0]), graded([0, 5]), DIABETIC_RETINOPATHY)
-
-
-@given(st.integers(1, 12), st.data())
-def test_neighbours_are_the_nearest_in_rank(n: int, data: st.DataObject) -> None:
-    strip = rank(scored([(i * 5) % 13 / 4 for i in range(n)]), {}, DIABETIC_RETINOPATHY)
-    place = data.draw(st.integers(0, n - 1))
-    count = data.draw(st.integers(0, 14))
-    near = neighbours(strip, strip.image_ids[place], count)
-    places = [strip.image_ids.index(i) for i in near]
-    assert len(near) == min(count, n - 1)
-    assert places == sorted(places)
-    assert place not in places
-    span = sorted([*places, place])
-    assert span == list(range(span[0], span[0] + len(span)))
-    if span[0] > 0 and span[-1] < n - 1:
-        assert place - span[0] == count // 2
