@@ -364,7 +364,8 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
         f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
         for name, value in settings.items()
     ]
-    arguments = ["build", cohort / "images", "--grades", cohort / "grades.csv", "--out", out, "--store", store, *flags]
+    files = [cohort / "images", "--grades", cohort / "grades.csv", "--masks", cohort / "masks"]
+    arguments = ["build", *files, "--out", out, "--store", store, *flags]
     process = subprocess.Popen(
         [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
         stdout=subprocess.DEVNULL,
