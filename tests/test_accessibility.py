@@ -43,6 +43,7 @@ def visit(browser: Any, site: tuple[Atlas, Path, dict[str, str]]) -> Iterator[An
     """Open one page of a kind, in one tab for all: opening tabs is what takes time."""
     context = browser.new_context(offline=True, reduced_motion="reduce")
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a page may wait for a busy machine, not for the network
 
     def visit(kind: str, width: int = WIDE) -> Any:
         page.emulate_media(media="screen", color_scheme="light")
