@@ -123,7 +123,7 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         with clock("dataset"):
             curated = _curation(configuration)
             dataset, report = _gather(configuration, store, progress)
-            curated = curated or _demo_curation(configuration, dataset)
+            curated = curated or _demo_curation(configuration, store)
         previous = read_identities(configuration.out / _IDENTITIES)
         study = _study(dataset, report, configuration, store, progress, clock, curated, previous)
         names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
@@ -454,10 +454,11 @@ def _curation(configuration: Configuration) -> CurationFile | None:
     return read_curation(file) if configuration.curation or file.is_file() else CurationFile()
 
 
-def _demo_curation(configuration: Configuration, dataset: Dataset) -> CurationFile:
-    """Read the embedded cohort's curation. Its eyes may be called by their names: they name nobody."""
-    names = {image.path.stem: image.image_id for image in dataset.images}
-    return read_curation(configuration.curation or demo_curation(), names=names)
+def _demo_curation(configuration: Configuration, store: Store) -> CurationFile:
+    """Read the embedded cohort's curation. Its eyes may be called by their names, with `limit`, too: they name nobody."""
+    files = sorted((demo_cohort(store) / "images").iterdir())
+    whole = read_files(files, scale=configuration.grade_scale())
+    return read_curation(configuration.curation or demo_curation(), names={i.path.stem: i.image_id for i in whole.images})
 
 
 def demo_cohort(store: Store, progress: Progress = silent) -> Path:
