@@ -156,7 +156,7 @@ def test_the_quiz_says_nothing_of_the_answer_before_reveal(visit: Any, site: tup
     page = visit("quiz")
     page.locator("#setup button[type=submit]").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('photograph').naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('photograph').naturalWidth > 0")
     spoken = page.evaluate(
         """() => [document.title, location.href, ...[...document.querySelectorAll("body *")]
           .filter((e) => e.checkVisibility())

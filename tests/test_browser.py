@@ -82,7 +82,7 @@ def test_every_kind_of_page_opens_clean(visit: Any, site: tuple[Atlas, Path], wi
     for name, path in {**one_of_each_kind(site[0]), "named image": longest_name}.items():
         page = visitor.open(path)
         page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach((image) => { image.loading = 'eager'; })")
-        page.wait_for_function("[...document.images].every((image) => !image.hasAttribute('src') || image.complete)")
+        page.wait_for_function("() => [...document.images].every((image) => !image.hasAttribute('src') || image.complete)")
         broken = page.evaluate("[...document.images].filter((i) => i.hasAttribute('src') && !i.naturalWidth).map((i) => i.src)")
         assert broken == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"

@@ -333,7 +333,7 @@ def test_changes_are_discarded_only_when_asked_twice(visit: Any, made: Made) -> 
     drawer.get_by_role("button", name="Discard changes").click()
     assert drawer.get_by_label("Title", exact=True).input_value() == "Rims"
     drawer.get_by_role("button", name="Press again").click()
-    page.wait_for_function("document.querySelector('#drawer output')?.textContent === 'No changes.'")
+    page.wait_for_function("() => document.querySelector('#drawer output')?.textContent === 'No changes.'")
     assert page.get_by_label("Title", exact=True).input_value() == ""
 
 

@@ -318,7 +318,7 @@ def test_wheel_drag_and_buttons_move_the_map_and_the_address_keeps_it(tab: Any, 
     page.mouse.move(x, y)
     before = [position(page, row) for row in (33, 34)]
     page.mouse.wheel(0, -300)
-    page.wait_for_function("location.hash.includes('view=')")
+    page.wait_for_function("() => location.hash.includes('view=')")
     after = [position(page, row) for row in (33, 34)]
     assert after[0] == pytest.approx(before[0], abs=3), "what lies under the pointer stays there"
     assert after[1][0] - after[0][0] == pytest.approx(np.e * (before[1][0] - before[0][0]), rel=0.02)
@@ -453,7 +453,7 @@ def test_dots_become_pictures_that_do_not_cover_each_other(tab: Any, site: Path)
     button = page.get_by_role("button", name="Pictures")
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
-    page.wait_for_function("window.ATLAS_VIEW.tiles().length === 0")
+    page.wait_for_function("() => window.ATLAS_VIEW.tiles().length === 0")
 
 
 def ink(page: Any, row: int) -> list[int]:
@@ -556,6 +556,6 @@ def test_clusters_can_be_ordered_and_the_address_keeps_it(tab: Any, site: Path, 
     page.get_by_label("Order by").select_option("drop")
     wanted = [str(v.number) for v in sorted(book.clusters, key=lambda v: -v.median_drop)]
     assert order() == wanted
-    page.wait_for_function("location.hash === '#sort=drop'")
+    page.wait_for_function("() => location.hash === '#sort=drop'")
     page.reload()
     assert order() == wanted
