@@ -69,7 +69,7 @@ from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, traine
 from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
-from atlas.training import Augmentation, evaluation_entry, evaluations_on_card, train_scorer
+from atlas.training import Augmentation, evaluate_own_test, evaluation_entry, evaluations_on_card, train_scorer
 from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
 from atlas.views import Look, View, describe, look, measure, outline, view
 
@@ -194,12 +194,7 @@ def measure_trust(
     with single_threaded():
         dataset, report = _gather(configuration, store, progress)
         source = _source(configuration)
-        outlined = tuple(image for image in dataset.images if find_masks(masks, image.path.stem))
-        if not outlined:
-            raise DatasetError(
-                f"{masks}: no mask of any of the {len(dataset.images)} photographs",
-                "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
-            )
+        outlined = _with_masks(dataset, masks)
         views, kept, report = _view_all(replace(dataset, images=outlined), report, source, configuration, store, progress)
         task = partial(
             measure,
@@ -402,7 +397,7 @@ def _study(
         clusters=clusters,
         embedding=embedding,
         evaluation=_evaluate(scores, heads, dataset, configuration),
-        scorer_evaluation=_evaluate_scorer(source),
+        scorer_evaluation=None if source.scorer is None else evaluate_own_test(source.scorer),
         frames={image_id: seen.frame for image_id, seen in views.items()},
         trust=_trust(looks, dataset.scale),
         other_maps=tuple(one for method, one in maps.items() if method != configuration.saliency),
@@ -633,12 +628,19 @@ def _masks(
         return None
     if not masks.is_dir():
         raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
-    if not any(find_masks(masks, image.path.stem) for image in dataset.images):
+    _with_masks(dataset, masks)
+    return masks
+
+
+def _with_masks(dataset: Dataset, masks: Path) -> tuple[GradedImage, ...]:
+    """Return the photographs that have a mask in the folder `masks`. Raises DatasetError where none has."""
+    outlined = tuple(image for image in dataset.images if find_masks(masks, image.path.stem))
+    if not outlined:
         raise DatasetError(
             f"{masks}: no mask of any of the {len(dataset.images)} photographs",
             "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
         )
-    return masks
+    return outlined
 
 
 def _outline_all(
@@ -673,23 +675,6 @@ def _evaluate(scores: Scores, heads: Heads, dataset: Dataset, configuration: Con
         probabilities=None if scores.probabilities is None else scores.probabilities[rows],
         reading=heads.reading,
         labels=heads.labels,
-    )
-
-
-def _evaluate_scorer(source: ScoringSource) -> Evaluation | None:
-    """Judge the scorer by its own test split, whatever cohort it is used on."""
-    scorer = source.scorer
-    if scorer is None or scorer.judged is None:
-        return None
-    judged = scorer.judged
-    return evaluate(
-        judged.severity,
-        judged.grades,
-        scorer.scale,
-        judged.patients,
-        probabilities=judged.probabilities,
-        reading=scorer.reading,
-        labels={int(grade): (int(count), float(share)) for grade, count, share in scorer.training["labels"]},
     )
 
 

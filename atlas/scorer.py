@@ -334,6 +334,15 @@ def _json(folder: Path, facts: Any) -> str:
         ) from error
 
 
+def with_section(card: str, heading: str, text: str) -> str:
+    """Put a section, `text` with its `heading` on top, into a model card: in place of an older one, or before its limits."""
+    start = end = card.find("\n## Limits") + 1 or len(card)
+    if heading in card:
+        start = card.index(heading)
+        end = card.find("\n## ", start) + 1 or len(card)
+    return card[:start] + text + card[end:]
+
+
 def _reading(facts: _ReadingFacts) -> Reading:
     cuts, peaks, deviations = (
         None if values is None else np.array(values, np.float32) for values in (facts.cuts, facts.peaks, facts.deviations)

@@ -27,7 +27,7 @@ from atlas.progress import Progress, silent
 from atlas.records import Classifier, Dataset, FeatureMaps, Head, Reading, Scale
 from atlas.scorer import TransferredScorer, load_scorer
 from atlas.store import Store, source_digest
-from atlas.training import Balance, fit_out_of_fold
+from atlas.training import Balance, fit_out_of_fold, labels_of
 from atlas.trunks import Trunk, load_trunk
 
 _LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
@@ -131,10 +131,9 @@ def heads_for(
     """
     if source.scorer is not None:
         scorer = source.scorer
-        known = {int(grade): (int(count), float(share)) for grade, count, share in scorer.training.get("labels", ())}
         index = dict.fromkeys(dataset.image_ids, 0)
         digest = (_sha256(scorer.head, scorer.classifier),)
-        return Heads((scorer.head,), (scorer.classifier,), index, digest, False, known or None, scorer.reading)
+        return Heads((scorer.head,), (scorer.classifier,), index, digest, False, labels_of(scorer) or None, scorer.reading)
     if not dataset.graded:
         raise ConfigurationError("fit: the photographs have no grades to learn from", "give --grades, or leave --fit out.")
     parts = [

@@ -28,6 +28,7 @@ from atlas.errors import DatasetError
 from atlas.patches import windows_inside
 from atlas.preprocess import cell_coverage, crop
 from atlas.records import BoolArray, CellSums, FloatArray, Frame, Head, IntArray, Scale
+from atlas.scorer import with_section
 from atlas.trunks import Trunk
 
 STEPS = 11
@@ -433,12 +434,7 @@ _COLUMNS = {
 def on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a model card, Markdown, with a section of `summarise`'s entries, in place of an older one or before its limits."""
     section = "\n".join([_HEADING, "", *(line for entry in entries for line in (*_card_lines(entry), "")), ""])
-    if _HEADING in card:
-        start = card.index(_HEADING)
-        end = card.find("\n## ", start) + 1 or len(card)
-    else:
-        start = end = card.find("\n## Limits") + 1 or len(card)
-    return card[:start] + section + card[end:]
+    return with_section(card, _HEADING, section)
 
 
 def _card_lines(entry: Mapping[str, Any]) -> list[str]:

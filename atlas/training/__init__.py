@@ -5,7 +5,7 @@ number of threads and on the machine's arithmetic, so the same result to the las
 `torch.set_num_threads`, which is the caller's to set.
 """
 
-from atlas.training.card import evaluation_entry, evaluations_on_card, write_card
+from atlas.training.card import evaluate_own_test, evaluation_entry, evaluations_on_card, labels_of, write_card
 from atlas.training.heads import FoldedHeads, History, fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import (
     Augmentation,
@@ -25,6 +25,7 @@ __all__ = [
     "FoldedHeads",
     "History",
     "balance",
+    "evaluate_own_test",
     "evaluation_entry",
     "evaluations_on_card",
     "fit_classifier",
@@ -32,6 +33,7 @@ __all__ = [
     "fit_out_of_fold",
     "fold_normalisation",
     "folds_by_patient",
+    "labels_of",
     "published_split",
     "split_by_patient",
     "train_scorer",

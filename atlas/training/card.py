@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.evaluation import evaluate
 from atlas.records import Evaluation, Reading, Scale
-from atlas.scorer import TransferredScorer
+from atlas.scorer import TransferredScorer, with_section
 from atlas.training.splits import SPLITS
 from atlas.trust import on_card
 
@@ -69,7 +69,6 @@ def write_card(scorer: TransferredScorer) -> str:
         "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
         "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
         "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
-        *([str(recipe["further"])] if recipe.get("further") else []),
     ]
     card = "\n\n".join(parts) + "\n"
     if scorer.evaluations:
@@ -94,11 +93,8 @@ def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, An
 
 def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a model card, Markdown, with a section of `evaluation_entry`s, in place of an older one or before its limits."""
-    start = end = card.find("\n## Limits") + 1 or len(card)
-    if _EVALUATIONS in card:
-        start = card.index(_EVALUATIONS)
-        end = card.find("\n## ", start) + 1 or len(card)
-    return card[:start] + "\n\n".join([_EVALUATIONS, *(part for entry in entries for part in _told(entry))]) + "\n\n" + card[end:]
+    text = "\n\n".join([_EVALUATIONS, *(part for entry in entries for part in _told(entry))]) + "\n\n"
+    return with_section(card, _EVALUATIONS, text)
 
 
 def _told(entry: Mapping[str, Any]) -> list[str]:
@@ -111,18 +107,31 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
     return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]
 
 
-def _figures(scorer: TransferredScorer) -> list[str]:
+def evaluate_own_test(scorer: TransferredScorer) -> Evaluation | None:
+    """Judge a scorer by its scores of its own test split, whatever cohort it is used on; None where they were not kept."""
     judged = scorer.judged
     if judged is None:
-        return ["Not measured."]
-    found = evaluate(
+        return None
+    return evaluate(
         judged.severity,
         judged.grades,
         scorer.scale,
         judged.patients,
         probabilities=judged.probabilities,
         reading=scorer.reading,
+        labels=labels_of(scorer),
     )
+
+
+def labels_of(scorer: TransferredScorer) -> dict[int, tuple[int, float]]:
+    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell."""
+    return {int(grade): (int(count), float(share)) for grade, count, share in scorer.training.get("labels", ())}
+
+
+def _figures(scorer: TransferredScorer) -> list[str]:
+    found = evaluate_own_test(scorer)
+    if found is None:
+        return ["Not measured."]
     rows = [
         (name, f"{found.figures[key]:.3f}", _interval(found.intervals.get(key)))
         for key, name in FIGURES.items()

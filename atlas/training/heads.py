@@ -95,12 +95,6 @@ def fit_classifier(
     validation: IntArray,
     hidden: int = 64,
     seed: int = 0,
-    rank: int = 256,
-    max_epochs: int = 200,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.1,
-    dropout: float = 0.3,
-    patience: int = 25,
     progress: Progress = silent,
 ) -> tuple[Classifier, History]:
     """Fit a softmax classifier as `fit_head` fits the regressor, but on weighted cross entropy: the study's comparison.
@@ -122,7 +116,7 @@ def fit_classifier(
         held_out,
         cross_entropy,
         np.log(shares + 1e-3),
-        _Pace(hidden, seed, rank, max_epochs, learning_rate, weight_decay, dropout, patience),
+        _Pace(hidden, seed),
         progress,
     )
 
@@ -133,12 +127,12 @@ class _Pace:
 
     hidden: int
     seed: int
-    rank: int
-    max_epochs: int
-    learning_rate: float
-    weight_decay: float
-    dropout: float
-    patience: int
+    rank: int = 256
+    max_epochs: int = 200
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    dropout: float = 0.3
+    patience: int = 25
 
 
 def _chosen(labels: FloatArray, weights: FloatArray, training: IntArray, validation: IntArray) -> tuple[IntArray, IntArray]:
