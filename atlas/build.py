@@ -237,6 +237,7 @@ def train(
     hidden: int = 64,
     epochs: int = 12,
     source: str = "Not stated.",
+    further: Sequence[str] = (),
     command: str = "",
     progress: Progress = silent,
 ) -> tuple[TransferredScorer, DatasetReport]:
@@ -269,7 +270,15 @@ def train(
     master = None if teacher is None else load_scorer(teacher)
     work = store.root / "training" / digest([settings, labels, master and master.sha256])[:16]
     scorer = train_scorer(
-        dataset, name=out.name, teacher=master, source=source, command=command, work=work, progress=progress, **settings
+        dataset,
+        name=out.name,
+        teacher=master,
+        source=source,
+        further=further,
+        command=command,
+        work=work,
+        progress=progress,
+        **settings,
     )
     save_bundle(out, scorer)
     return load_scorer(out), report

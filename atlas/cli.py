@@ -186,6 +186,10 @@ def train(
     source: Annotated[
         str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
     ] = "Not stated.",
+    further: Annotated[
+        list[str] | None,
+        typer.Option("--further", help="What would take the scorer further, for the card; may be given several times."),
+    ] = None,
     seed: Seed = None,
     limit: Limit = None,
     image_column: ImageColumn = None,
@@ -200,7 +204,7 @@ def train(
     """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
     own = (
         *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher"),
-        *("augmentation", "hidden", "epochs", "source", "config", "verbose"),
+        *("augmentation", "hidden", "epochs", "source", "further", "config", "verbose"),
     )
     flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
     configuration = load_configuration(config, **flags, training=True)
@@ -221,6 +225,7 @@ def train(
             hidden=hidden,
             epochs=epochs,
             source=source,
+            further=further or (),
             command=_command_line(),
             progress=progress,
         )

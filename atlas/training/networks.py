@@ -121,8 +121,8 @@ def train_trunk(
     else:
         module.load_state_dict(start)
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
-    lesson = None if teacher is None else _Lesson(teacher, network.cells[0], side, seed)
-    learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.explain})
+    lesson = None if teacher is None else _Lesson(teacher, network.cells[0], seed)
+    learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
@@ -143,8 +143,8 @@ def train_trunk(
             done = (epoch * steps + step) / (epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(learning_rate, epoch * steps + step, epochs * steps)
-            images = _augmented(_batch(pixels, chosen), augmentation, size, generator)
-            maps = network.maps(images)
+            images = _augmented(_batch(pixels, chosen), augmentation, generator)
+            maps = network.maps(_resized(images, size))
             severity = network.severity(maps, cell_dropout, generator)
             loss = _weighted_loss(severity, unit_labels[chosen], weights[chosen])
             graded_loss = float(loss.detach())
@@ -276,7 +276,7 @@ class Network(nn.Module):
 class _Lesson:
     """What a teacher makes of the same pictures, as a loss of the learner."""
 
-    def __init__(self, teacher: TransferredScorer, channels: int, size: int, seed: int) -> None:
+    def __init__(self, teacher: TransferredScorer, channels: int, seed: int) -> None:
         trunk, head = teacher.trunk, teacher.head
         if (head.hidden_weight != head.hidden_weight[:, :, :1, :1]).any():
             raise TrainingError(
@@ -285,22 +285,32 @@ class _Lesson:
             )
         module = new_module(trunk.name, seed)
         module.load_state_dict(trunk.state_dict())
-        self.network = Network(trunk.name, module, size, len(head.hidden_bias), seed=seed, pooled=True, rough=True)
+        self.network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=seed, pooled=True, rough=True)
         self.network.set_head(head)
         self.network = self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.size = trunk.size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             self.explain = nn.Conv2d(channels, self.network.cells[0], 1)
+        # A teacher's logit was calibrated, the learner's is not yet: what it owes to the teacher is read stretched and shifted.
+        self.reading = nn.Linear(1, 1)
+        nn.init.ones_(self.reading.weight)
+        nn.init.zeros_(self.reading.bias)
+        self.learners = nn.ModuleDict({"explain": self.explain, "reading": self.reading})
 
     def loss(self, images: Tensor, maps: Tensor, severity: Tensor, share: float) -> Tensor:
-        """Squared error to the teacher's severities, plus `share` of the variance of its maps that the learner leaves open."""
+        """Squared error to the teacher's severities, plus `share` of the variance of its maps that the learner leaves open.
+
+        The teacher sees the pictures at the size that it learned on, whatever the learner's.
+        """
         with torch.no_grad():
-            taught = self.network.maps(images)
+            taught = self.network.maps(_resized(images, self.size))
             score = self.network.severity(taught)
             taught = functional.adaptive_avg_pool2d(taught, (maps.shape[2], maps.shape[3]))
             variance, mean = torch.var_mean(taught, dim=(0, 2, 3), keepdim=True)
             taught = (taught - mean) / (variance + 1e-3 * variance.mean() + 1e-12).sqrt()
-        loss: Tensor = ((severity - score) ** 2).mean() + share * ((self.explain(maps) - taught) ** 2).mean()
+        owed = torch.sigmoid(self.reading(torch.logit(severity, 1e-6)[:, None])[:, 0])
+        loss: Tensor = ((owed - score) ** 2).mean() + share * ((self.explain(maps) - taught) ** 2).mean()
         return loss
 
 
@@ -331,15 +341,19 @@ def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
 
 
-def _augmented(images: Tensor, how: Augmentation, size: int, generator: torch.Generator) -> Tensor:
-    """Show uint8 (n, 3, S, S) anew, at `size` pixels, as float32 0..255."""
+def _augmented(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Show uint8 (n, 3, S, S) anew, as float32 0..255."""
     if how == "moved":
-        return moved(images, size, generator)
+        return moved(images, generator)
     if how == "flips-rotations":
         images = turned(images, torch.randint(8, (len(images),), generator=generator).tolist())
-    if size != images.shape[-1]:
-        return functional.interpolate(images.float(), (size, size), mode="bilinear", align_corners=False)
     return images.float()
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    if size == images.shape[-1]:
+        return images
+    return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def turned(images: Tensor, orientations: Sequence[int]) -> Tensor:
@@ -349,8 +363,8 @@ def turned(images: Tensor, orientations: Sequence[int]) -> Tensor:
     )
 
 
-def moved(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Turn, mirror, scale and shift each of (n, 3, S, S), and vary its contrast and brightness; float32 (n, 3, size, size)."""
+def moved(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn, mirror, scale and shift each of (n, 3, S, S), and vary its contrast and brightness; float32 of the same shape."""
     count = len(images)
 
     def even(reach: float, *shape: int) -> Tensor:
@@ -363,7 +377,7 @@ def moved(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     swapped = torch.randint(2, (count,), generator=generator).bool()
     turn[swapped] = turn[swapped].flip(1)
     placed = torch.cat([turn, even(_SHIFT, 2, 1)], 2)
-    grid = functional.affine_grid(placed, [count, 3, size, size], align_corners=False)
+    grid = functional.affine_grid(placed, list(images.shape), align_corners=False)
     shown = functional.grid_sample(images.float(), grid, align_corners=False)
     contrast, brightness = torch.exp(even(_CONTRAST, 1, 1, 1)), even(_BRIGHTNESS, 3, 1, 1)
     return (shown - 128) * contrast + 128 + brightness

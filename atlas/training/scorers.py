@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from atlas.errors import TrainingError
-from atlas.evaluation import fit_reading, label_distribution, nearest_grade, quadratic_kappa
+from atlas.evaluation import auc, fit_reading, label_distribution, nearest_grade, quadratic_kappa, spearman
 from atlas.preprocess import prepare, read_photograph
 from atlas.progress import Progress, silent
 from atlas.records import (
@@ -70,6 +70,7 @@ def train_scorer(
     epochs: int = 12,
     seed: int = 0,
     source: str = "Not stated.",
+    further: Sequence[str] = (),
     command: str = "",
     work: Path | None = None,
     progress: Progress = silent,
@@ -88,6 +89,7 @@ def train_scorer(
     augmentation : see `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare
         grade in more orientations than those of a frequent one, which evens out the counts.
     source : sentences for the card on the photographs: where they come from and on what terms.
+    further : sentences for the card on what would take the scorer further.
     command : that trains this scorer again, for the card.
     work : folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
         stopped. A temporary folder if not given.
@@ -190,15 +192,28 @@ def train_scorer(
     recipe |= {
         "best_epoch": 1 + int(np.nanargmin(losses)),
         "validation_loss": round(float(np.nanmin(losses)), 5),
+        **_on_validation(severity[validation], grades[validation], scale),
         "command": command,
+        "sources": source,
+        "further": list(further),
     }
-    recipe["sources"] = source
     recipe["counts"] = {
         split: [Counter(grades[row_of[i]] for i in parts[split])[grade] for grade in scale.grades] for split in SPLITS
     }
     learned = tuple(sorted(images[row].image_id for row in np.concatenate([training, validation])))
     scorer = replace(scorer, training=recipe, learned=learned)
     return replace(scorer, card=write_card(scorer))
+
+
+def _on_validation(severity: FloatArray, grades: IntArray, scale: Scale) -> dict[str, float]:
+    """Figures to compare recipes by. They flatter: best epoch and calibration were chosen on these photographs."""
+    found = {
+        "validation_kappa": quadratic_kappa(nearest_grade(severity, scale), grades, scale),
+        "validation_spearman": spearman(severity, grades),
+    }
+    if scale.referable is not None:
+        found["validation_auc"] = auc(severity, grades >= scale.referable)
+    return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
 
 
 def _head_on(
