@@ -26,6 +26,10 @@ History = tuple[Mapping[str, float], ...]
 
 _BASIS_ROWS = 1536
 _SHARED = 0.9  # share of a head's view that lies in means over all cells; measured against 0, 0.5 and 0.99 on real photographs
+_COMPONENTS = 256  # at most
+_LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 0.1
+_DROPOUT = 0.3  # share of components hidden at each step
+_PATIENCE = 25  # epochs without a smaller validation loss after which a fit ends
 _CHUNK_BYTES = 64 << 20
 
 
@@ -38,12 +42,7 @@ def fit_head(
     validation: IntArray,
     hidden: int = 64,
     seed: int = 0,
-    rank: int = 256,
     max_epochs: int = 200,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.1,
-    dropout: float = 0.3,
-    patience: int = 25,
     progress: Progress = silent,
 ) -> tuple[Head, History]:
     """Fit the two-layer regressor on a trunk's maps: weighted squared error on the sigmoid, smallest validation loss kept.
@@ -57,9 +56,7 @@ def fit_head(
     ----------
     features : float32 (n, C, h, w), may be a memory map: it is read in pieces.
     unit_labels : (n,) in 0..1, see `Scale.to_unit`.   weights : (n,); rows of weight 0 are left out.
-    training, validation : row numbers into `features`.
-    rank : at most so many components.   dropout : share of components hidden at each step.
-    patience : epochs without a smaller validation loss after which the fit ends.
+    training, validation : row numbers into `features`.   max_epochs : the fit ends sooner where the validation loss stands still.
 
     Raises
     ------
@@ -79,8 +76,10 @@ def fit_head(
         held_out,
         squared_error,
         np.array([math.log((mean + 1e-3) / (1 - mean + 1e-3))]),
-        _Pace(hidden, seed, rank, max_epochs, learning_rate, weight_decay, dropout, patience),
-        progress,
+        hidden=hidden,
+        seed=seed,
+        max_epochs=max_epochs,
+        progress=progress,
     )
     return Head(layers.hidden_weight, layers.hidden_bias, layers.output_weight[0], float(layers.output_bias[0])), history
 
@@ -116,23 +115,10 @@ def fit_classifier(
         held_out,
         cross_entropy,
         np.log(shares + 1e-3),
-        _Pace(hidden, seed),
-        progress,
+        hidden=hidden,
+        seed=seed,
+        progress=progress,
     )
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """How long and how cautiously two layers learn; see `fit_head`."""
-
-    hidden: int
-    seed: int
-    rank: int = 256
-    max_epochs: int = 200
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.1
-    dropout: float = 0.3
-    patience: int = 25
 
 
 def _chosen(labels: FloatArray, weights: FloatArray, training: IntArray, validation: IntArray) -> tuple[IntArray, IntArray]:
@@ -156,30 +142,33 @@ def _fit(
     held_out: IntArray,
     objective: Callable[[Tensor, Tensor, Tensor], Tensor],
     prior: NDArray[np.float64],
-    pace: _Pace,
+    *,
+    hidden: int,
+    seed: int,
+    max_epochs: int = 200,
     progress: Progress,
 ) -> tuple[Classifier, History]:
     """Fit two layers with one output for each entry of `prior`, the output's first biases."""
-    basis = _Basis.of(features, rows, pace.rank, np.random.default_rng(pace.seed))
+    basis = _Basis.of(features, rows, _COMPONENTS, np.random.default_rng(seed))
     x, x_held = (torch.from_numpy(basis.coordinates(features, part)) for part in (rows, held_out))
     y, y_held = labels[rows], labels[held_out]
     w, w_held = (torch.from_numpy(np.asarray(weights[part], np.float32)) for part in (rows, held_out))
 
-    generator = torch.Generator().manual_seed(pace.seed)
+    generator = torch.Generator().manual_seed(seed)
     outputs, width = len(prior), x.shape[1]
     parameters = [
-        nn.Parameter(torch.randn(pace.hidden, width, generator=generator) * width**-0.5),
-        nn.Parameter(torch.zeros(pace.hidden)),
-        nn.Parameter(torch.randn(outputs, pace.hidden, generator=generator) * pace.hidden**-0.5),
+        nn.Parameter(torch.randn(hidden, width, generator=generator) * width**-0.5),
+        nn.Parameter(torch.zeros(hidden)),
+        nn.Parameter(torch.randn(outputs, hidden, generator=generator) * hidden**-0.5),
         nn.Parameter(torch.from_numpy(prior.astype(np.float32))),
     ]
     first, first_bias, second, second_bias = parameters
     optimizer = torch.optim.AdamW(
         [
-            {"params": [first, second], "weight_decay": pace.weight_decay},
+            {"params": [first, second], "weight_decay": _WEIGHT_DECAY},
             {"params": [first_bias, second_bias], "weight_decay": 0.0},
         ],
-        lr=pace.learning_rate,
+        lr=_LEARNING_RATE,
     )
 
     def logits(x: Tensor) -> Tensor:
@@ -188,11 +177,11 @@ def _fit(
     history: list[dict[str, float]] = []
     best, best_loss, best_epoch = [p.detach().clone() for p in parameters], math.inf, 0
     batch = min(64, len(y))
-    for epoch in range(pace.max_epochs):
+    for epoch in range(max_epochs):
         total = 0.0
         order = torch.randperm(len(y), generator=generator)
         for chosen in torch.split(order[: len(y) // batch * batch], batch):
-            kept = (torch.rand(len(chosen), width, generator=generator) >= pace.dropout) / (1 - pace.dropout)
+            kept = (torch.rand(len(chosen), width, generator=generator) >= _DROPOUT) / (1 - _DROPOUT)
             loss = objective(logits(x[chosen] * kept), y[chosen], w[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -201,16 +190,16 @@ def _fit(
         with torch.no_grad():
             held_loss = float(objective(logits(x_held), y_held, w_held))
         history.append({"training_loss": total / (len(y) // batch * batch), "validation_loss": held_loss})
-        progress("fit", epoch + 1, pace.max_epochs)
+        progress("fit", epoch + 1, max_epochs)
         if held_loss < best_loss:
             best_loss, best_epoch = held_loss, epoch
             best = [p.detach().clone() for p in parameters]
-        elif epoch - best_epoch >= pace.patience:
+        elif epoch - best_epoch >= _PATIENCE:
             break
     first_best, bias_best, second_best, second_bias_best = (p.numpy() for p in best)
     weight, shift = basis.on_raw_maps(first_best)
     layers = Classifier(
-        weight.reshape(pace.hidden, *features.shape[1:]),
+        weight.reshape(hidden, *features.shape[1:]),
         (bias_best - shift).astype(np.float32),
         second_best,
         second_bias_best,
