@@ -24,6 +24,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from atlas.errors import TrainingError
+from atlas.evaluation import spearman
 from atlas.progress import Progress, silent
 from atlas.records import ByteArray, FloatArray, Head, IntArray
 from atlas.scorer import TransferredScorer
@@ -76,12 +77,15 @@ def train_trunk(
     checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> EndToEnd:
-    """Train a trunk and a head together on squared error; the epoch of smallest validation loss is kept.
+    """Train a trunk and a head together on squared error; the epoch that ranks the validation photographs best is kept.
 
-    Judged and kept is a running average of the weights. A network that starts from random weights and has no batch normalisation
-    of its own gets one after each convolution while it learns; it is folded into the convolution at the end, so that the weights
-    fit the plain network. Whole cells of the last maps are dropped at random: the scorer meets in training what the occlusion
-    test will do to it. Convolutions run in bfloat16, sums and weights in float32.
+    Judged, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a handful of
+    photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
+
+    A network that starts from random weights and has no batch normalisation of its own gets one after each convolution while it
+    learns; it is folded into the convolution at the end, so that the weights fit the plain network. Whole cells of the last maps
+    are dropped at random: the scorer meets in training what the occlusion test will do to it. Convolutions run in bfloat16, sums
+    and weights in float32.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def train_trunk(
     teacher : a scorer with a pooled head; its scores, and at first its maps, are learned beside the grades.
     pooled : the head's first layer weighs all cells alike: far fewer weights, for few photographs.
     growing : begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the
-        full side are validated; the loss of the others is NaN.
+        full side are validated; the figures of the others are NaN.
     learning_rate : the highest; it warms up over the first tenth of all steps and then falls to 0 along a cosine.
     augmentation : "flips-rotations" shows each photograph in one of its eight orientations, drawn anew each time; "moved" turns,
         shifts and scales it a little as well, and varies its contrast and brightness.
@@ -126,7 +130,7 @@ def train_trunk(
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
-    state = _Progressed(0, [], {}, math.inf, 0, _snapshot(network))
+    state = _Progressed(0, [], {}, -math.inf, 0, _snapshot(network))
     if checkpoint is not None and checkpoint.exists():
         state = _resume(checkpoint, fingerprint, learners, optimizer)
 
@@ -157,22 +161,23 @@ def train_trunk(
             _move_average(state.average, network, max(_AVERAGED, 10 / (epoch * steps + step + 10)))
             total += graded_loss * len(chosen)
             progress("train", epoch * steps + step + 1, epochs * steps)
-        held_loss = math.nan
+        held_loss = held_rank = math.nan
         if size == side:
             learned = _snapshot(network)
             network.load_state_dict(state.average)
-            held_loss = _validation_loss(network, pixels, unit_labels, weights, held_out)
+            held_loss, held_rank = _judged(network, pixels, unit_labels, weights, held_out)
             network.load_state_dict(learned)
-        state.history.append({"training_loss": total / rows.size, "validation_loss": held_loss})
-        _log.info("epoch %d of %d: training %.4f, validation %.4f", epoch + 1, epochs, total / rows.size, held_loss)
-        if held_loss < state.best_loss:
-            state.best_loss, state.best_epoch = held_loss, epoch
+        figures = {"training_loss": total / rows.size, "validation_loss": held_loss, "validation_spearman": held_rank}
+        state.history.append(figures)
+        _log.info("epoch %d of %d: training %.4f, validation %.4f, Spearman %.4f", epoch + 1, epochs, *figures.values())
+        if math.isfinite(held_loss) and held_rank > state.best_rank:
+            state.best_rank, state.best_epoch = held_rank, epoch
             state.best = {key: tensor.clone() for key, tensor in state.average.items()}
         state.epochs_done = epoch + 1
         if checkpoint is not None:
             _save(checkpoint, fingerprint, state, learners, optimizer)
     if not state.best:
-        raise TrainingError("training diverged: no epoch had a finite validation loss", "lower the learning rate")
+        raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
     network.load_state_dict(state.best)
     return EndToEnd(fold_normalisation(network.trunk), network.head(), tuple(state.history), state.best_epoch)
 
@@ -319,7 +324,7 @@ class _Progressed:
     epochs_done: int
     history: list[dict[str, float]]
     best: dict[str, Tensor]
-    best_loss: float
+    best_rank: float
     best_epoch: int
     average: dict[str, Tensor]
 
@@ -396,16 +401,15 @@ def _weighted_loss(severity: Tensor, labels: FloatArray, weights: FloatArray) ->
 
 
 @torch.no_grad()
-def _validation_loss(
+def _judged(
     network: Network, pixels: ByteArray, unit_labels: FloatArray, weights: FloatArray, rows: IntArray, batch: int = 32
-) -> float:
+) -> tuple[float, float]:
+    """Return the loss of some photographs, and the rank correlation of their severities with their labels: 0 where undefined."""
     network.eval()
-    total = 0.0
-    for start in range(0, rows.size, batch):
-        chosen = rows[start : start + batch]
-        severity = network.severity(network.maps(_batch(pixels, chosen)))
-        total += float(_weighted_loss(severity, unit_labels[chosen], weights[chosen])) * len(chosen)
-    return total / rows.size
+    parts = [network.severity(network.maps(_batch(pixels, rows[start : start + batch]))) for start in range(0, rows.size, batch)]
+    severity = torch.cat(parts)
+    rank = spearman(severity.numpy(), unit_labels[rows])
+    return float(_weighted_loss(severity, unit_labels[rows], weights[rows])), rank if math.isfinite(rank) else 0.0
 
 
 def _learning_rate(highest: float, step: int, steps: int) -> float:
@@ -446,6 +450,6 @@ def _resume(path: Path, fingerprint: str, learners: nn.Module, optimizer: torch.
             raise TrainingError(f"{path}: a checkpoint of another training (other photographs, grades or settings)", remedy)
         learners.load_state_dict(whole["learners"])
         optimizer.load_state_dict(whole["optimizer"])
-        return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_loss", "best_epoch", "average")))
+        return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_rank", "best_epoch", "average")))
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path}: cannot be read as a checkpoint ({type(error).__name__})", remedy) from error

@@ -161,12 +161,14 @@ def train_scorer(
                 checkpoint=folder / "checkpoint.pt",
                 progress=progress,
             )
-            frozen, head, history = load_trunk(trunk, fit.module.state_dict(), size=size), fit.head, fit.history
+            frozen, head = load_trunk(trunk, fit.module.state_dict(), size=size), fit.head
+            history, best_epoch = fit.history, fit.best_epoch
         else:
             frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
             with _maps(frozen, pixels, shown, folder, progress) as features:
                 head, history = _head_on(features, shown, labels, photo_weights, validation.size, hidden, seed, progress)
+            best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
         scorer = half_precision(TransferredScorer(name, frozen, head, scale, preparation))
         z, means = _seen(scorer, pixels, progress)
     if whole:
@@ -188,10 +190,9 @@ def train_scorer(
     scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.shape), reading=reading))
     if test.size:
         scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [images[row] for row in test]))
-    losses = [row["validation_loss"] for row in history]
     recipe |= {
-        "best_epoch": 1 + int(np.nanargmin(losses)),
-        "validation_loss": round(float(np.nanmin(losses)), 5),
+        "best_epoch": 1 + best_epoch,
+        "validation_loss": round(history[best_epoch]["validation_loss"], 5),
         **_on_validation(severity[validation], grades[validation], scale),
         "command": command,
         "sources": source,
