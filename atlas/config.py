@@ -23,8 +23,8 @@ from atlas.trunks import TRUNKS
 # Fields that hold a path; in atlas.toml they are relative to the file's own folder.
 _PATHS = ("images", "grades", "masks", "curation", "out", "store")
 
-# A plate is shown by a browser, which holds 4 bytes for each of its pixels: at 4096 a side 64 MiB. Above that (16.7 million pixels)
-# phones shrink a JPEG or refuse it, and so do many canvases and graphics cards; below lie nearly all fundus cameras' discs.
+# A browser holds 4 bytes for each pixel of a plate that it shows: at 4096 a side 64 MiB. Beyond that (16.7 million pixels) phones
+# refuse canvases and shrink or refuse JPEGs, and graphics cards of laptops hold no larger texture. Few cameras' discs are larger.
 _PLATE_SIDE = 4096
 _LARGEST_PLATE = 8192
 

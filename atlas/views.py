@@ -34,7 +34,19 @@ from atlas.alike import pooled
 from atlas.errors import UnreadableImageError
 from atlas.patches import windows_inside
 from atlas.preprocess import SURROUND, cell_coverage, crop, prepare, prepared_at_source, read_photograph
-from atlas.records import LESION_GRID, BoolArray, ByteArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Lesions, Scale
+from atlas.records import (
+    LESION_GRID,
+    BoolArray,
+    ByteArray,
+    FeatureMaps,
+    FloatArray,
+    Frame,
+    GradedImage,
+    Head,
+    IntArray,
+    Lesions,
+    Scale,
+)
 from atlas.saliency import METHODS, inside_cells, saliency_maps
 from atlas.scorer import cell_sums, classify, severity
 from atlas.site.cells import encode_cells

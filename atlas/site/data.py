@@ -32,7 +32,8 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
 
     id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged (0 or 1); clusters (1-based
     numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its plate, 0 where the
-    photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`, `trusts` (the badges' words, the most telling first).
+    photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`, `trusts` (the
+    badges' words, the most telling first).
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
