@@ -164,8 +164,8 @@
     at("told").replaceChildren();
     at("caption").replaceChildren();
     at("missing").textContent = "";
+    viewer.setView({ x: 0.5, y: 0.5, scale: 1 }); // before the new photograph: its plate is for those who look closer
     viewer.show(picture(id, deck.finer[asked[now]]));
-    viewer.setView({ x: 0.5, y: 0.5, scale: 1 });
     grading.reset();
     setMark(null);
     course();
