@@ -318,10 +318,12 @@ class _Study:
         """Give a folder of links to the store's pictures, laid out as the site expects."""
         with tempfile.TemporaryDirectory(dir=store.root) as scratch:
             folder = Path(scratch)
-            for name in ("photographs", "thumbnails", "retinas", "patches", "masks", "cells"):
+            for name in ("photographs", "plates", "thumbnails", "retinas", "patches", "masks", "cells"):
                 (folder / name).mkdir()
             for image_id, seen in self.views.items():
-                (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.folder / "photograph.jpg")
+                (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.photograph)
+                if seen.plate is not None:
+                    (folder / "plates" / f"{image_id}.jpg").symlink_to(seen.plate)
                 (folder / "thumbnails" / f"{image_id}.jpg").symlink_to(seen.folder / "thumbnail.jpg")
                 (folder / "retinas" / f"{image_id}.png").symlink_to(seen.folder / "retina.png")
             for image_id, file in self.cells.items():
@@ -350,7 +352,7 @@ def _study(
     with clock("scorer"):
         source = _source(configuration)
     with clock("photographs"):
-        views, dataset, report = _view_all(dataset, report, source, configuration, store, progress)
+        views, dataset, report = _view_all(dataset, report, source, configuration, store, progress, plates=True)
     with clock("heads"):
         heads = _heads(dataset, source, configuration, store, progress)
     with clock("scores and maps"):
@@ -493,9 +495,11 @@ def _view_all(
     configuration: Configuration,
     store: Store,
     progress: Progress,
+    *,
+    plates: bool = False,
 ) -> tuple[dict[str, View], Dataset, DatasetReport]:
     """View every photograph; those that cannot be read are left out of the dataset and listed in the report."""
-    task = partial(view, source=source, store=store)
+    task = partial(view, source=source, store=store, plate_side=configuration.plate_side if plates else None)
     seen = list(run(task, dataset.images, stage="photographs", workers=configuration.workers, progress=progress))
     faults = {one.image_id: one.fault for one in seen if one.fault is not None}
     readable = tuple(image for image in dataset.images if image.image_id not in faults)

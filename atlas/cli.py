@@ -76,6 +76,7 @@ Window = Annotated[int | None, _option("window")]
 DropThreshold = Annotated[float | None, _option("drop_threshold")]
 DropQuantile = Annotated[float | None, _option("drop_quantile")]
 ClusterCount = Annotated[int | None, _option("clusters")]
+PlateSide = Annotated[int | None, _option("plate_side")]
 Layout = Annotated[str | None, _option("layout")]
 Seed = Annotated[int | None, _option("seed")]
 Limit = Annotated[int | None, _option("limit")]
@@ -118,6 +119,7 @@ def build(
     drop_quantile: DropQuantile = None,
     clusters: ClusterCount = None,
     layout: Layout = None,
+    plate_side: PlateSide = None,
     seed: Seed = None,
     limit: Limit = None,
     image_column: ImageColumn = None,
@@ -296,6 +298,7 @@ def report(
     map_window: MapWindow = None,
     window: Window = None,
     drop_threshold: DropThreshold = None,
+    plate_side: PlateSide = None,
     workers: Workers = None,
     store: StoreFolder = None,
     config: ConfigFile = None,

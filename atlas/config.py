@@ -23,6 +23,11 @@ from atlas.trunks import TRUNKS
 # Fields that hold a path; in atlas.toml they are relative to the file's own folder.
 _PATHS = ("images", "grades", "masks", "curation", "out", "store")
 
+# A browser holds 4 bytes for each pixel of a plate that it shows: at 4096 a side 64 MiB. Beyond that (16.7 million pixels) phones
+# refuse canvases and shrink or refuse JPEGs, and graphics cards of laptops hold no larger texture. Few cameras' discs are larger.
+_PLATE_SIDE = 4096
+_LARGEST_PLATE = 8192
+
 
 class ScaleTable(BaseModel):
     """`[scale]` in atlas.toml: the names of the grades, lowest first."""
@@ -87,6 +92,15 @@ class Configuration(BaseModel):
         0.95, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."
     )
     clusters: int = Field(20, ge=1, le=200, description="Number of k-means clusters.")
+    plate_side: int = Field(
+        _PLATE_SIDE,
+        ge=256,
+        le=_LARGEST_PLATE,
+        description=(
+            "Most pixels a side that a zoomed photograph shows, up to the source's own (default: 4096). A larger source costs "
+            "0.5 MB at 2000 pixels a side, 1 MB at 3000, beside 0.1 MB for the page; 1024 saves that."
+        ),
+    )
     layout: str = Field("tsne", description="Layout of the patch map: tsne or umap.")
     seed: int = Field(0, ge=0, description="Seed of everything that is drawn at random.")
     limit: int | None = Field(None, ge=1, description="Use at most this many photographs, sampled so that each grade stays.")

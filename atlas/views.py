@@ -8,7 +8,7 @@ them. Each depends on nothing but its arguments, so images may be worked on in a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -34,7 +34,19 @@ from atlas.alike import pooled
 from atlas.errors import UnreadableImageError
 from atlas.patches import windows_inside
 from atlas.preprocess import SURROUND, cell_coverage, crop, prepare, prepared_at_source, read_photograph
-from atlas.records import LESION_GRID, BoolArray, FeatureMaps, FloatArray, Frame, GradedImage, Head, IntArray, Lesions, Scale
+from atlas.records import (
+    LESION_GRID,
+    BoolArray,
+    ByteArray,
+    FeatureMaps,
+    FloatArray,
+    Frame,
+    GradedImage,
+    Head,
+    IntArray,
+    Lesions,
+    Scale,
+)
 from atlas.saliency import METHODS, inside_cells, saliency_maps
 from atlas.scorer import cell_sums, classify, severity
 from atlas.site.cells import encode_cells
@@ -45,9 +57,13 @@ from atlas.store import Store, source_digest
 from atlas.trunks import Trunk
 from atlas.trust import Row, curves, over_cells, scrambled_head
 
-PLATE_SIDE = 1024
-"""Longest side of a photograph in the site, in pixels."""
+PHOTOGRAPH_SIDE = 1024
+"""Longest side of a photograph on a page that shows it whole, in pixels. Its plate may be finer, for readers who look closer."""
+DETAIL_SIDE = 1024
+"""Longest side of the photograph that patches are cut from and described in, in pixels, whatever the plates are."""
 THUMBNAIL_SIDE = 160
+PLATE_QUALITY = 90
+"""JPEG quality of plates: readers see their single pixels, where that of the other pictures would show its blocks."""
 PATCH_SIDE = 128
 PATCH_MARGIN = 0.25
 """How much of the surroundings a patch is described with, on each side, in widths of the patch: a lesion that its edge cuts is
@@ -60,6 +76,7 @@ class View:
 
     folder : where its pictures lie in the store.   coverage : float32 (h, w), share of each cell that is retina.
     camera : what its format says of its camera.   fault : why it cannot be read, or None.
+    photograph : its picture for pages that show it whole.   plate : the same, finer, or None where there is no finer one.
     """
 
     image_id: str
@@ -68,18 +85,23 @@ class View:
     coverage: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     camera: Camera | None = None
     fault: str | None = None
+    photograph: Path = field(default_factory=Path)
+    plate: Path | None = None
 
 
-def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
-    """Decode once; keep the pictures for the site, and the trunk's maps with each cell's share of retina."""
+def view(image: GradedImage, *, source: ScoringSource, store: Store, plate_side: int | None = None) -> View:
+    """Decode once; keep the pictures for the site, and the trunk's maps with each cell's share of retina.
+
+    plate_side : pixels a side that its plate may have, and no more than the source has; None draws none.
+    """
     decoded = cache(partial(read_photograph, image.path))
     prepared = cache(lambda: prepare(image.image_id, decoded(), size=source.trunk.size, preparation=source.preparation))
 
     def draw(folder: Path) -> None:
         frame = prepared().frame
-        plate = crop(decoded(), frame, side=min(PLATE_SIDE, frame.side))
-        (folder / "photograph.jpg").write_bytes(encode_jpeg(plate))
-        (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(plate, THUMBNAIL_SIDE)))
+        photograph = crop(decoded(), frame, side=min(PHOTOGRAPH_SIDE, frame.side))
+        (folder / "photograph.jpg").write_bytes(encode_jpeg(photograph))
+        (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(photograph, THUMBNAIL_SIDE)))
         (folder / "retina.png").write_bytes(retina_png(prepared().retina))
         camera = camera_of(decoded(), frame, prepared().retina)
         facts = {
@@ -96,15 +118,33 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store) -> View:
 
     drawn_by = source_digest(atlas.preprocess, atlas.site.images, atlas.alarms)
     try:
-        folder = store.keep("pictures", [image.image_id, PLATE_SIDE, THUMBNAIL_SIDE, source.trunk.size, drawn_by], draw)
+        folder = store.keep("pictures", [image.image_id, PHOTOGRAPH_SIDE, THUMBNAIL_SIDE, source.trunk.size, drawn_by], draw)
         maps = store.keep_arrays("maps", source.input_parts(image.image_id), run_trunk)
+        facts = load_file(folder / "frame.safetensors")
+        frame = Frame(*(int(value) for value in facts["frame"]))
+        plate = None if plate_side is None else _plate(image, frame, plate_side, decoded, store)
     except UnreadableImageError as error:
         return View(image.image_id, image.path, fault=error.message)
-    facts = load_file(folder / "frame.safetensors")
-    top, left, side = (int(value) for value in facts["frame"])
+    photograph = folder / "photograph.jpg"
+    if plate is not None and plate_side is not None and plate_side < PHOTOGRAPH_SIDE:
+        photograph, plate = plate, None
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
-    return View(image.image_id, folder, Frame(top, left, side), maps["coverage"], camera)
+    return View(image.image_id, folder, frame, maps["coverage"], camera, photograph=photograph, plate=plate)
+
+
+def _plate(image: GradedImage, frame: Frame, most: int, decoded: Callable[[], ByteArray], store: Store) -> Path | None:
+    """Draw the photograph with the source's own pixels, or `most` a side; None where a page's picture is that already."""
+    side = min(most, frame.side)
+    if side == min(PHOTOGRAPH_SIDE, frame.side):
+        return None
+
+    def draw(folder: Path) -> None:
+        (folder / "plate.jpg").write_bytes(encode_jpeg(crop(decoded(), frame, side=side), PLATE_QUALITY))
+
+    place = [frame.top, frame.left, frame.side]
+    drawn_by = source_digest(atlas.preprocess, atlas.site.images)
+    return store.keep("plates", [image.image_id, place, side, PLATE_QUALITY, drawn_by], draw) / "plate.jpg"
 
 
 @dataclass(frozen=True)
@@ -209,7 +249,7 @@ def describe(
 
     def cut(folder: Path) -> None:
         decoded = read_photograph(image.path)
-        pixels, plate, frame = prepared_at_source(decoded, preparation=source.preparation, longest=PLATE_SIDE)
+        pixels, plate, frame = prepared_at_source(decoded, preparation=source.preparation, longest=DETAIL_SIDE)
         ratio = len(pixels) / frame.side  # the plate may be smaller than the source
         reach = len(pixels)  # as far as any margin goes
         pixels = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), constant_values=SURROUND)
@@ -227,7 +267,7 @@ def describe(
         save_file({"descriptors": np.stack(descriptors), "dark": np.array(dark, np.float32)}, folder / "descriptors.safetensors")
 
     made_by = source_digest(atlas.site.images, atlas.records, atlas.alarms)
-    sizes = [PLATE_SIDE, PATCH_SIDE, PATCH_MARGIN]
+    sizes = [DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
     parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), *sizes, made_by]
     folder = store.keep("patches", parts, cut)
     made = load_file(folder / "descriptors.safetensors")
@@ -248,7 +288,7 @@ def outline(image: GradedImage, *, views: Mapping[str, View], masks: Path, store
 
     def draw(folder: Path) -> None:
         shape = read_photograph(image.path).shape[:2]
-        plate: BoolArray = np.zeros((min(PLATE_SIDE, frame.side),) * 2, np.bool_)
+        plate: BoolArray = np.zeros((min(PHOTOGRAPH_SIDE, frame.side),) * 2, np.bool_)
         touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
         for file, kind in kinds.items():
             lesions = atlas.trust.read_lesions([file], shape)
@@ -263,7 +303,7 @@ def outline(image: GradedImage, *, views: Mapping[str, View], masks: Path, store
     contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
     drawn_by = source_digest(atlas.preprocess, atlas.site.outlines, atlas.trust)
     place = [frame.top, frame.left, frame.side]
-    folder = store.keep("outlines", [image.image_id, place, PLATE_SIDE, LESION_GRID, contents, drawn_by], draw)
+    folder = store.keep("outlines", [image.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, contents, drawn_by], draw)
     found = {
         name.removeprefix("kind "): cells for name, cells in sorted(load_file(folder / "cells.safetensors").items()) if cells.size
     }

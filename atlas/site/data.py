@@ -31,8 +31,9 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     """Return all photographs in columns, in ascending severity: entry k is plate number k + 1.
 
     id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged (0 or 1); clusters (1-based
-    numbers of its patches' clusters, ascending); note ("" where there is none); name, only where file names may be shown. Beside
-    them: `scale`, `grades`, `trusts` (the badges' words, the most telling first).
+    numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its plate, 0 where the
+    photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`, `trusts` (the
+    badges' words, the most telling first).
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
@@ -51,6 +52,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "trust": [badges.get(plate.id) for plate in plates],
         "clusters": [_clusters_of(book, plate.id) for plate in plates],
         "note": [notes.get(plate.id, "") for plate in plates],
+        "finer": [plate.finer for plate in plates],
     }
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]

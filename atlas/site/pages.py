@@ -68,7 +68,10 @@ class GradeView:
 
 @dataclass(frozen=True)
 class PlateView:
-    """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent."""
+    """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent.
+
+    finer : pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+    """
 
     id: str
     number: int
@@ -80,6 +83,7 @@ class PlateView:
     flagged: bool
     title: str = ""  # of the curator
     note: str = ""
+    finer: int = 0
 
     @property
     def page(self) -> str:
@@ -88,6 +92,10 @@ class PlateView:
     @property
     def photograph(self) -> str:
         return f"photographs/{self.id}.jpg"
+
+    @property
+    def detail(self) -> str:
+        return f"plates/{self.id}.jpg"
 
     @property
     def thumbnail(self) -> str:
@@ -181,10 +189,15 @@ def cluster_page(number: int) -> str:
 
 @dataclass(frozen=True)
 class Book:
-    """An atlas as its readers see it. `names` maps image ids to file names, only where the user asked for them."""
+    """An atlas as its readers see it.
+
+    names : file names by image id, only where the user asked for them.   finer : pixels a side of those plates that are finer
+    than the photographs, by image id.
+    """
 
     atlas: Atlas
     names: Mapping[str, str] = field(default_factory=dict)
+    finer: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def curation(self) -> Curation:
@@ -224,6 +237,7 @@ class Book:
                     flagged=i in wide,
                     title=words[i].title if i in words else "",
                     note=words[i].note if i in words else "",
+                    finer=self.finer.get(i, 0),
                 )
             )
         return tuple(views)

@@ -28,7 +28,8 @@ _LARGEST = 8_000_000  # characters of all answers together
 def quiz_columns(book: Book) -> dict[str, Any]:
     """Return the deck of graded photographs, in ascending id: entry k of `answers` and of the opened `grades` belongs to `id[k]`.
 
-    grades (sealed) : JSON list of the human grades.   answers (sealed) : JSON of `_answer`.   deck : names this very deck.
+    grades (sealed) : JSON list of the human grades.   answers (sealed) : JSON of `_answer`.   deck : names this very deck,
+    however fine its plates are.   finer : pixels a side of the plate, 0 where the photograph holds all there is.
     Of a grade with very many photographs those with the lowest ids are in the deck; ids are hashes, so that is a random draw that
     stays the same when photographs are added elsewhere.
     """
@@ -59,7 +60,8 @@ def quiz_columns(book: Book) -> dict[str, Any]:
         "grades": seal(_text([plate.grade.number for plate in chosen if plate.grade]), "grades"),
         "answers": answers,
     }
-    return {"deck": hashlib.sha256(_text(deck).encode()).hexdigest()[:12], **deck}
+    named = hashlib.sha256(_text(deck).encode()).hexdigest()[:12]
+    return {"deck": named, **deck, "finer": [plate.finer for plate in chosen]}
 
 
 def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from atlas.errors import StoreError
@@ -36,14 +37,15 @@ def render_site(
 ) -> None:
     """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
 
-    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied,
+    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, as are
+        plates/<image_id>.jpg, the same photographs with more pixels, where there are some;
         retinas/<image_id>.png of `retina_png`, beyond which no overlay is drawn, and where known cells/<image_id>.json of
         `encode_cells`, without which no place can be left out.
     names : file names to show, by image id; without it no page carries a file name.
 
     Raises StoreError where a picture is missing.
     """
-    book = Book(atlas, names or {})
+    book = Book(atlas, names or {}, _finer(atlas, pictures))
     _write_assets(book, out)
     _copy_pictures(book, pictures, out, progress)
     for path, content in _cells(book, pictures):
@@ -66,7 +68,7 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
 
     Raises StoreError where an image id is not in the atlas or a picture is missing.
     """
-    book = Book(atlas)
+    book = Book(atlas, finer=_finer(atlas, pictures))
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
     if unknown := [i for i in wanted if i not in book.plate]:
         raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
@@ -136,6 +138,7 @@ def _write_assets(book: Book, out: Path) -> None:
 
 def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) -> None:
     paths = [path for plate in book.plates for path in (plate.photograph, plate.thumbnail)]
+    paths += [plate.detail for plate in book.plates if plate.finer]
     paths += [patch.picture for patch in book.patches.values()]
     paths += [f"masks/{image_id}.png" for image_id in book.atlas.lesions if image_id in book.plate]
     for done, path in enumerate(paths, start=1):
@@ -145,6 +148,17 @@ def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) ->
         except FileNotFoundError as error:
             raise _missing(pictures / path) from error
         progress("pictures", done, len(paths))
+
+
+def _finer(atlas: Atlas, pictures: Path) -> dict[str, int]:
+    """Return how many pixels a side each plate has, by image id, of those photographs that have one."""
+    sides = {}
+    for image_id in atlas.dataset.image_ids:
+        file = pictures / "plates" / f"{image_id}.jpg"
+        if file.is_file():
+            with Image.open(file) as plate:  # its header alone is read
+                sides[image_id] = plate.width
+    return sides
 
 
 def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:

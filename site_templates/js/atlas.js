@@ -96,6 +96,9 @@ window.Atlas = (() => {
     return loaded.get(src);
   };
   const images = () => load("data/images.js").then(() => window.ATLAS_IMAGES);
+  // Where the pictures of a photograph lie: `src`, fine enough for a page that shows it whole; where its plate has `side` pixels a
+  // side, more than that, `finer`, for AtlasViewer.
+  const picture = (id, side = 0) => ({ src: `${root}photographs/${id}.jpg`, finer: side ? `${root}plates/${id}.jpg` : "", side });
 
   const download = (filename, text, type = "text/plain") => {
     const address = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
@@ -134,5 +137,5 @@ window.Atlas = (() => {
   // Whether the reader asked for less motion.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { root, el, number, signed, count, state, load, images, download, csv, typing, still };
+  return { root, el, number, signed, count, state, load, images, picture, download, csv, typing, still };
 })();

@@ -1,7 +1,7 @@
 // Two plates side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
 "use strict";
 (async () => {
-  const { el, number, signed, count, state, load, images, typing } = window.Atlas;
+  const { el, number, signed, count, state, load, images, picture, typing } = window.Atlas;
   const at = (id) => document.getElementById(id);
   const bar = at("bar"), difference = at("difference");
   let data;
@@ -95,13 +95,13 @@
 
   // ---- showing a plate ----------------------------------------------------------------------------------------------------------
   const show = (side, k) => {
-    const { find, photograph, fault, form, section } = sides[side];
+    const { find, photograph, fault, form, section, viewer } = sides[side];
     const id = data.id[k], grade = data.grade[k], stage = grade === null ? null : stageOf.get(grade);
     const moved = shown[side] !== k;
     shown[side] = k;
     fault.textContent = "";
     find(".what").textContent = `plate ${count(k + 1)} of ${count(data.id.length)}`;
-    if (moved) photograph.src = page(`photographs/${id}.jpg`);
+    if (moved) viewer.show(picture(id, data.finer[k]));
     photograph.alt = `Plate ${k + 1}: photograph scored ${number(data.severity[k])}, ${stage ? `human grade ${named(grade)}` : "no human grade"}`;
     find("figcaption").textContent = [data.name?.[k], data.eye[k] && `${data.eye[k]} eye`, data.note[k]].filter(Boolean).join(". ");
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, ` of ${data.scale.highest}`));

@@ -5,6 +5,7 @@
 for (const drawer of document.querySelectorAll("details.drawer")) {
   const wide = matchMedia("(min-width: 60.01rem)");
   drawer.open = wide.matches;
+  drawer.dataset.set = "";
   wide.addEventListener("change", () => { drawer.open = wide.matches; });
 }
 

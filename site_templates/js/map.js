@@ -146,6 +146,7 @@
     probe.style.color = `var(${name})`;
     return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
   };
+  const paper = () => (printing ? [255, 255, 255] : token("--raised"));
   const hex = (text) => [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
   const css = (colour) => `rgb(${colour.map(Math.round).join(" ")})`;
   const mix = (one, other, share) => one.map((value, k) => value + (other[k] - value) * share);
@@ -203,7 +204,7 @@
     const across = field.width, down = field.height;
     const buffer = pen.createImageData(across, down);
     const bytes = buffer.data;
-    const ground = token("--raised");
+    const ground = paper();
     new Uint32Array(bytes.buffer).fill(new Uint32Array(new Uint8ClampedArray([...ground, 255]).buffer)[0]);
     const { offsets, shares, reach } = stamp(radius() * ratio, across);
     const k = scale() * ratio;
@@ -274,10 +275,10 @@
   };
   let rope = null; // the lasso under way, as screen points
   const paintMarks = () => {
-    const context = sheet.getContext("2d");
+    const context = printing ? pen : sheet.getContext("2d"); // one sheet on paper: a second, emptied, is printed as white over the dots
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, wide, high);
-    const ink = css(token("--ink")), ground = css(token("--raised")), accent = css(token("--accent"));
+    if (!printing) context.clearRect(0, 0, wide, high);
+    const ink = css(token("--ink")), ground = css(paper()), accent = css(token("--accent"));
     const outline = (points, closed) => {
       context.beginPath();
       for (let k = 0; k < points.length; k += 2) context.lineTo(points[k], points[k + 1]);
@@ -562,7 +563,7 @@
       title: `Select ${plural(one.count, "patch", "patches")}`,
       "aria-label": `${colouring === "cluster" ? "Cluster" : "Grade"} ${one.label}, ${plural(one.count, "patch", "patches")}`,
     }, el("i", { style: { background: css(one.colour) }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
-    get("map-key-title").textContent = `${colouring === "cluster" ? "Clusters" : "Human grades"}: press one to select its patches`;
+    get("map-key-title").replaceChildren(colouring === "cluster" ? "Clusters" : "Human grades", el("span", { class: "of-screen" }, ": press one to select its patches"));
   };
   const recolour = (wanted, written = true) => {
     colouring = wanted;

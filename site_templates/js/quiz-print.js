@@ -1,7 +1,7 @@
 // The quiz on paper: blind plates, and an answer key that is made only when it is asked for. The address chooses both.
 "use strict";
 (() => {
-  const { el, number, count, state, load } = window.Atlas;
+  const { el, number, count, state, load, picture } = window.Atlas;
   const deck = window.ATLAS_QUIZ;
   const rules = window.AtlasDeck(deck);
   const at = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@
     at("plates-says").textContent = `${told()} Grade each plate, circle the region that decided, and say in a word what you see.`;
     at("sheets").replaceChildren(...asked.map((k, place) => el("article", {},
       el("h3", {}, String(place + 1)),
-      el("img", { src: page(`photographs/${deck.id[k]}.jpg`), alt: `Photograph ${place + 1}, to be graded`, width: 1024, height: 1024 }),
+      el("img", { src: picture(deck.id[k]).src, alt: `Photograph ${place + 1}, to be graded`, width: 1024, height: 1024 }),
       el("p", { class: "boxes-line" }, boxes()),
       el("p", { class: "write-on" }, "I see"))));
     at("screen").href = page(`quiz.html#${new URLSearchParams(Object.entries(rules.address(wanted)).filter(([, value]) => value !== null))}`);
@@ -48,7 +48,7 @@
         : target ? "where the map is strongest" : answer.grade === deck.scale.lowest ? "nothing to find" : "not known";
       return el("tr", {}, el("th", { scope: "row" }, String(place + 1)),
         el("td", {}, el("div", { class: "small-plate" },
-          el("img", { src: page(`photographs/${id}.jpg`), alt: `Photograph ${place + 1}, plate ${count(answer.plate)} of the atlas`, width: 1024, height: 1024 }), map,
+          el("img", { src: picture(id).src, alt: `Photograph ${place + 1}, plate ${count(answer.plate)} of the atlas`, width: 1024, height: 1024 }), map,
           answer.lesions && el("img", { src: page(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
         el("td", {}, `${answer.grade} ${stageOf.get(answer.grade).name}`), el("td", {}, number(answer.score)),
         el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, `plate ${count(answer.plate)} of the atlas`)));

@@ -2,7 +2,7 @@
 // known of a photograph is opened only once it is revealed; see deck.js for how far it is hidden until then.
 "use strict";
 (() => {
-  const { el, number, count, state, load, csv, typing } = window.Atlas;
+  const { el, number, count, state, load, picture, csv, typing } = window.Atlas;
   const deck = window.ATLAS_QUIZ;
   const rules = window.AtlasDeck(deck);
   const at = (id) => document.getElementById(id);
@@ -76,7 +76,7 @@
   };
 
   // ---- ask ----------------------------------------------------------------------------------------------------------------------
-  const figure = at("plate"), mat = figure.querySelector(".mat"), layer = mat.querySelector(".layer"), photograph = at("photograph");
+  const figure = at("plate"), mat = figure.querySelector(".mat"), layer = mat.querySelector(".layer");
   const circle = at("mark");
   const SMALLEST = 0.02, LARGEST = 0.12, USUAL = 0.05; // radius of a mark: larger ones would hit by chance
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -164,13 +164,13 @@
     at("told").replaceChildren();
     at("caption").replaceChildren();
     at("missing").textContent = "";
-    photograph.src = page(`photographs/${id}.jpg`);
-    viewer.setView({ x: 0.5, y: 0.5, scale: 1 });
+    viewer.setView({ x: 0.5, y: 0.5, scale: 1 }); // before the new photograph: its plate is for those who look closer
+    viewer.show(picture(id, deck.finer[asked[now]]));
     grading.reset();
     setMark(null);
     course();
     part("ask");
-    if (now + 1 < asked.length) new Image().src = page(`photographs/${deck.id[asked[now + 1]]}.jpg`);
+    if (now + 1 < asked.length) new Image().src = picture(deck.id[asked[now + 1]]).src;
     if (given.length > now) reveal();
     else heading.focus({ preventScroll: true });
   };

@@ -224,7 +224,7 @@ Atlas.images().then((images) => {
   let timer = 0;
   let ticket = 0;
   const pace = () => 1400 / Number(speed.value);
-  const picture = (row) => `${Atlas.root}photographs/${images.id[row]}.jpg`;
+  const picture = (row) => Atlas.picture(images.id[row]).src;
   const turn = (on) => {
     playing = on;
     clearTimeout(timer);

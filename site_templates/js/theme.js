@@ -1,13 +1,14 @@
-// Dark or light: the system's choice until the reader picks one. Runs before the first paint.
+// What the first paint must know: dark or light (the system's choice until the reader picks one), and whether edit mode is on.
 "use strict";
 (() => {
   const root = document.documentElement;
-  const remembered = () => {
-    try { return localStorage.getItem("atlas-theme"); } catch { return null; }
+  const remembered = (what) => {
+    try { return localStorage.getItem(what); } catch { return null; }
   };
   const dark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const theme = remembered();
+  const theme = remembered("atlas-theme");
   if (theme === "dark" || theme === "light") root.dataset.theme = theme;
+  if (remembered("atlas-edit") === "on") root.classList.add("editing"); // room for its drawer, which js/edit.js opens
   document.addEventListener("DOMContentLoaded", () => {
     document.getElementById("theme").addEventListener("click", () => {
       root.dataset.theme = dark() ? "light" : "dark";

@@ -9,7 +9,10 @@
 //   couple(other)          from now on both show the same place; returns a function that parts them
 //   at(event)              the point of the plate under a pointer event, {x, y} as shares; beyond 0..1 off the plate
 //   hold(yes)              while held, the first finger or button does not move the plate: something else draws with it
+//   show({src, finer, side})  another photograph, as of Atlas.picture
 // onView(view) is called after each change. The layer carries the enlargement as --zoom, for lines that keep their width.
+// A photograph may have a finer picture, of `side` pixels a side: data-finer and data-side on the page. It takes the photograph's
+// place as soon as the screen can show more pixels than the photograph has, and the zoom reaches its pixels from the start.
 "use strict";
 (() => {
   const STEP = 1.5;
@@ -34,7 +37,39 @@
     let held = false;
     let wheeled = -Infinity;
 
-    const most = () => Math.max(DETAIL, (DETAIL * (photograph?.naturalWidth || 0)) / (mat.clientWidth || 1));
+    // ---- the finer picture ----
+    let finer = null; // while it is not shown: {src, side, picture: where it is being loaded, wanted: to be shown once it is}
+    let side = 0; // pixels of the finest picture there is, where that is known before it is loaded
+    const pixels = () => side || photograph?.naturalWidth || 0;
+    const own = () => Math.max(DETAIL, (DETAIL * pixels()) / (mat.clientWidth || 1));
+    const most = () => Math.max(own(), ...[...partners].map((partner) => partner.most())); // coupled plates go equally far
+    const fetched = (one) => {
+      one.picture = one.picture ?? Object.assign(new Image(), { src: one.src });
+      return one.picture;
+    };
+    const sharpen = () => {
+      const one = finer;
+      if (!one || one.wanted || !photograph.complete || !photograph.naturalWidth) return;
+      if (view.scale * mat.clientWidth * devicePixelRatio <= photograph.naturalWidth) return;
+      one.wanted = true;
+      fetched(one).decode().then(() => {
+        if (finer !== one) return; // another photograph is shown meanwhile
+        finer = null;
+        photograph.decoding = "sync"; // in one frame, without a gap
+        photograph.src = one.src;
+      }, () => { /* a copy of the atlas without its plates: the photograph stands */ });
+    };
+    const know = (src, pixelsASide) => {
+      finer = src ? { src, side: pixelsASide, picture: null, wanted: false } : null;
+      side = pixelsASide || 0;
+    };
+    // Its bytes come while nothing else is to be done, so that the first zoom need not wait for them; it is decoded only then.
+    const settled = () => {
+      draw();
+      const one = finer;
+      if (one) (window.requestIdleCallback ?? ((act) => setTimeout(act, 200)))(() => { if (finer === one) fetched(one); });
+    };
+    addEventListener("resize", () => draw());
 
     const bar = document.createElement("div");
     bar.className = "zoom";
@@ -59,12 +94,12 @@
       const { x, y, scale } = view;
       layer.style.transform = scale === 1 ? "" : `translate(${(0.5 - x * scale) * 100}%, ${(0.5 - y * scale) * 100}%) scale(${scale})`;
       layer.style.setProperty("--zoom", scale);
-      const pixel = photograph?.naturalWidth ? (scale * mat.clientWidth) / photograph.naturalWidth : 0;
-      layer.classList.toggle("crisp", pixel > 3);
+      layer.classList.toggle("crisp", pixels() > 0 && scale * mat.clientWidth > 3 * pixels());
       mat.classList.toggle("zoomed", scale > 1);
       readout.value = `${scale.toFixed(1)} ×`;
       out.disabled = whole.disabled = scale <= 1;
       closer.disabled = scale >= most() - 1e-9;
+      sharpen();
     };
 
     const move = (wanted, glide, seen = new Set()) => {
@@ -210,11 +245,21 @@
         held = Boolean(yes);
         mat.classList.toggle("held", held);
       },
-      follow: (wanted, glide, seen) => move(wanted, glide, seen), // these two are for couple alone
+      show(picture) {
+        know(picture.finer, picture.side);
+        photograph.src = picture.src;
+        draw();
+      },
+      most: own, // these three are for couple alone
+      follow: (wanted, glide, seen) => move(wanted, glide, seen),
       partner: (other, yes) => { partners[yes ? "add" : "delete"](other); },
     };
     known.set(figure, controller);
-    if (photograph && !photograph.complete) photograph.addEventListener("load", draw, { once: true });
+    if (photograph) {
+      know(photograph.dataset.finer, Number(photograph.dataset.side));
+      photograph.addEventListener("load", settled);
+      if (photograph.complete && photograph.naturalWidth) settled();
+    }
     draw();
     return controller;
   };
