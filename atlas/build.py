@@ -232,7 +232,7 @@ def train(
     also: Sequence[tuple[Path, Path | None]] = (),
     from_scratch: bool = False,
     fine_tune: bool = False,
-    teacher: str | None = None,
+    teachers: Sequence[str] = (),
     augmentation: Augmentation = "flips-rotations",
     hidden: int = 64,
     epochs: int = 12,
@@ -243,7 +243,7 @@ def train(
 ) -> tuple[TransferredScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    teacher : a scorer's name or folder.
+    teachers : scorers' names or folders.
     also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
     A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
@@ -267,12 +267,12 @@ def train(
         "seed": configuration.seed,
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
-    master = None if teacher is None else load_scorer(teacher)
-    work = store.root / "training" / digest([settings, labels, master and master.sha256])[:16]
+    masters = [load_scorer(teacher) for teacher in teachers]
+    work = store.root / "training" / digest([settings, labels, [one.sha256 for one in masters] or None])[:16]
     scorer = train_scorer(
         dataset,
         name=out.name,
-        teacher=master,
+        teachers=masters,
         source=source,
         further=further,
         command=command,

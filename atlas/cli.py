@@ -170,8 +170,11 @@ def train(
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
     fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Train the trunk, too, from --trunk-weights.")] = False,
     teacher: Annotated[
-        str | None,
-        typer.Option("--teacher", help="A fine-tuned scorer's name or bundle, to learn from as well; with --from-scratch."),
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            help="A fine-tuned scorer's name or bundle, to learn from as well, where the trunk learns; may be repeated.",
+        ),
     ] = None,
     size: Size = None,
     preparation: Preparation = None,
@@ -222,7 +225,7 @@ def train(
             also=list(zip_longest(also_images or (), also_grades or ())),
             from_scratch=from_scratch,
             fine_tune=fine_tune,
-            teacher=teacher,
+            teachers=teacher or (),
             augmentation=augmentation,  # type: ignore[arg-type]
             hidden=hidden,
             epochs=epochs,

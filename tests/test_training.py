@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -504,8 +505,8 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
     torch.save(new_module("squeezenet1_1", 0).state_dict(), weights)
     common: dict[str, Any] = {"trunk": "squeezenet1_1", "size": 96, "epochs": 2, "augmentation": "moved"}
     teacher = train_scorer(dataset, name="teacher", weights=weights, fine_tune=True, **{**common, "size": 128})
-    pupil = train_scorer(dataset, name="pupil", from_scratch=True, teacher=teacher, **{**common, "trunk": "alexnet"})
-    assert pupil.training["teacher"] == "teacher"
+    pupil = train_scorer(dataset, name="pupil", from_scratch=True, teachers=[teacher], **{**common, "trunk": "alexnet"})
+    assert pupil.training["teachers"] == "teacher"
     assert teacher.classifier is not None
     assert teacher.judged is not None
     assert teacher.reading is not None
@@ -519,9 +520,16 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
     assert np.array_equal(loaded.judged.severity, pupil.judged.severity)
     for name, value in vars(pupil.reading).items():
         assert np.array_equal(getattr(loaded.reading, name), value), name
+    both = train_scorer(dataset, name="both", weights=weights, fine_tune=True, teachers=[teacher, pupil], **common)
+    assert both.training["teachers"] == "teacher, pupil"
+    elsewhere = replace(teacher, learned=("f" * 16,))
+    taught = train_scorer(dataset, name="x", weights=weights, fine_tune=True, teachers=[elsewhere], **{**common, "epochs": 1})
+    assert set(taught.learned) == {*teacher.learned, "f" * 16}, "a pupil has met what its teachers met"
+    with pytest.raises(TrainingError, match="frozen"):
+        train_scorer(dataset, name="x", weights=weights, teachers=[teacher], **{**common, "augmentation": "none"})
     own_cells = load_scorer("synthetic-alexnet")
     with pytest.raises(TrainingError, match="pooled"):
-        train_scorer(dataset, name="x", from_scratch=True, teacher=own_cells, **common)
+        train_scorer(dataset, name="x", from_scratch=True, teachers=[own_cells], **common)
 
 
 def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:

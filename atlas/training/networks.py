@@ -1,8 +1,9 @@
-"""Whole networks: a trunk and its head trained together, from random weights or from given ones, with a teacher or without.
+"""Whole networks: a trunk and its head trained together, from random weights or from given ones, with teachers or without.
 
-A teacher is a network that knows generic images. It shows a trunk that starts from random weights what to look for: the trunk
-learns to explain the teacher's last maps and to give the teacher's scores, beside the human grades (Hinton, Vinyals and Dean,
-"Distilling the Knowledge in a Neural Network", 2015; Romero et al., "FitNets", ICLR 2015).
+Teachers are scorers. A network learns to give the mean of their scores more than it learns the human grades, which are noisier,
+and so one network comes near to what several know together (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
+Network", 2015). To a trunk that starts from random weights the first teacher also shows what to look for: the trunk learns to
+explain its last maps (Romero et al., "FitNets", ICLR 2015).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 # half the side, and brightness in grey levels of 255, by channel.
 _TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
 _GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
+_GRADES_SHARE = 0.3  # weight of the human grades in the loss beside teachers
 _FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 along the training
 _DROPOUT = 0.3  # share of a pooled head's inputs hidden at each step
 _AVERAGED = 0.005  # pace of the running average of weights: about the last 200 steps count
@@ -63,7 +65,7 @@ def train_trunk(
     training: IntArray,
     validation: IntArray,
     start: Mapping[str, Tensor] | None = None,
-    teacher: TransferredScorer | None = None,
+    teachers: Sequence[TransferredScorer] = (),
     pooled: bool = False,
     growing: bool = False,
     epochs: int = 12,
@@ -93,7 +95,8 @@ def train_trunk(
     pixels : uint8 (n, S, S, 3) prepared photographs, may be a memory map.
     unit_labels : (n,) in 0..1.   weights : (n,).   training, validation : row numbers.
     start : weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
-    teacher : a scorer with a pooled head; its scores, and at first its maps, are learned beside the grades.
+    teachers : scorers with pooled heads; their mean score is learned beside the grades, and without `start` at first the maps of
+        the first one. Each sees the pictures at the size that it learned on.
     pooled : the head's first layer weighs all cells alike: far fewer weights, for few photographs.
     growing : begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the
         full side are validated; the figures of the others are NaN.
@@ -117,7 +120,7 @@ def train_trunk(
         raise TrainingError("a head with weights for each cell cannot learn from pictures that grow", "ask for a pooled head")
     side = pixels.shape[1]
     recipe = [name, epochs, batch, learning_rate, weight_decay, cell_dropout, hidden, augmentation, seed, list(pixels.shape)]
-    recipe += [pooled, growing, None if start is None else _digest(start), teacher and teacher.sha256]
+    recipe += [pooled, growing, None if start is None else _digest(start), [one.sha256 for one in teachers] or None]
     fingerprint = _fingerprint(recipe, rows, held_out, unit_labels, weights)
     module = new_module(name, seed)
     if start is None:
@@ -125,7 +128,7 @@ def train_trunk(
     else:
         module.load_state_dict(start)
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
-    lesson = None if teacher is None else _Lesson(teacher, network.cells[0], seed)
+    lesson = _Lesson(teachers, network.cells[0], seed) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
@@ -153,7 +156,8 @@ def train_trunk(
             loss = _weighted_loss(severity, unit_labels[chosen], weights[chosen])
             graded_loss = float(loss.detach())
             if lesson is not None:
-                loss = loss + lesson.loss(images, maps, severity, _FEATURE_SHARE * (1 - done))
+                share = _FEATURE_SHARE * (1 - done) if start is None else 0.0
+                loss = _GRADES_SHARE * loss + lesson.loss(images, maps, severity, weights[chosen], share)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
@@ -279,44 +283,49 @@ class Network(nn.Module):
 
 
 class _Lesson:
-    """What a teacher makes of the same pictures, as a loss of the learner."""
+    """What teachers make of the same pictures, as a loss of the learner."""
 
-    def __init__(self, teacher: TransferredScorer, channels: int, seed: int) -> None:
-        trunk, head = teacher.trunk, teacher.head
-        if (head.hidden_weight != head.hidden_weight[:, :, :1, :1]).any():
-            raise TrainingError(
-                f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures of another size",
-                "choose a teacher that was fine-tuned, with a pooled head",
-            )
-        module = new_module(trunk.name, seed)
-        module.load_state_dict(trunk.state_dict())
-        self.network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=seed, pooled=True, rough=True)
-        self.network.set_head(head)
-        self.network = self.network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.size = trunk.size
+    def __init__(self, teachers: Sequence[TransferredScorer], channels: int, seed: int) -> None:
+        self.networks = [_as_network(teacher) for teacher in teachers]
+        self.sizes = [teacher.trunk.size for teacher in teachers]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            self.explain = nn.Conv2d(channels, self.network.cells[0], 1)
-        # A teacher's logit was calibrated, the learner's is not yet: what it owes to the teacher is read stretched and shifted.
+            self.explain = nn.Conv2d(channels, self.networks[0].cells[0], 1)
+        # Teachers' logits were calibrated, the learner's is not yet: what it owes to them is read stretched and shifted.
         self.reading = nn.Linear(1, 1)
         nn.init.ones_(self.reading.weight)
         nn.init.zeros_(self.reading.bias)
         self.learners = nn.ModuleDict({"explain": self.explain, "reading": self.reading})
 
-    def loss(self, images: Tensor, maps: Tensor, severity: Tensor, share: float) -> Tensor:
-        """Squared error to the teacher's severities, plus `share` of the variance of its maps that the learner leaves open.
-
-        The teacher sees the pictures at the size that it learned on, whatever the learner's.
-        """
+    def loss(self, images: Tensor, maps: Tensor, severity: Tensor, weights: FloatArray, share: float) -> Tensor:
+        """Weighted squared error to the teachers' mean logit, as a severity, plus `share` of the variance of the first one's maps
+        that the learner leaves open."""
         with torch.no_grad():
-            taught = self.network.maps(_resized(images, self.size))
-            score = self.network.severity(taught)
-            taught = functional.adaptive_avg_pool2d(taught, (maps.shape[2], maps.shape[3]))
-            variance, mean = torch.var_mean(taught, dim=(0, 2, 3), keepdim=True)
-            taught = (taught - mean) / (variance + 1e-3 * variance.mean() + 1e-12).sqrt()
+            seen = [one.maps(_resized(images, size)) for one, size in zip(self.networks, self.sizes, strict=True)]
+            logits = [torch.logit(one.severity(own), 1e-6) for one, own in zip(self.networks, seen, strict=True)]
+            taught = torch.sigmoid(torch.stack(logits).mean(0))
         owed = torch.sigmoid(self.reading(torch.logit(severity, 1e-6)[:, None])[:, 0])
-        loss: Tensor = ((owed - score) ** 2).mean() + share * ((self.explain(maps) - taught) ** 2).mean()
+        loss: Tensor = (torch.from_numpy(weights) * (owed - taught) ** 2).mean()
+        if share:
+            shown = functional.adaptive_avg_pool2d(seen[0], (maps.shape[2], maps.shape[3]))
+            variance, mean = torch.var_mean(shown, dim=(0, 2, 3), keepdim=True)
+            shown = (shown - mean) / (variance + 1e-3 * variance.mean() + 1e-12).sqrt()
+            loss = loss + share * ((self.explain(maps) - shown) ** 2).mean()
         return loss
+
+
+def _as_network(teacher: TransferredScorer) -> Network:
+    trunk, head = teacher.trunk, teacher.head
+    if (head.hidden_weight != head.hidden_weight[:, :, :1, :1]).any():
+        raise TrainingError(
+            f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures that are turned and shifted",
+            "choose a teacher that was fine-tuned, with a pooled head",
+        )
+    module = new_module(trunk.name, 0)
+    module.load_state_dict(trunk.state_dict())
+    network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=0, pooled=True, rough=True)
+    network.set_head(head)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 @dataclass

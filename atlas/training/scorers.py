@@ -61,7 +61,7 @@ def train_scorer(
     weights: str | Path | None = None,
     from_scratch: bool = False,
     fine_tune: bool = False,
-    teacher: TransferredScorer | None = None,
+    teachers: Sequence[TransferredScorer] = (),
     size: int = 224,
     preparation: str = "standardise",
     balance: Balance = "weight",
@@ -85,7 +85,7 @@ def train_scorer(
     weights : of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk stays frozen unless asked otherwise.
     from_scratch : train the trunk too, from random weights, for `epochs` epochs.
     fine_tune : train the trunk too, from `weights`, for `epochs` epochs, under a head that weighs all cells alike.
-    teacher : a scorer that was fine-tuned; a trunk from scratch learns from it beside the grades, see `train_trunk`.
+    teachers : scorers that were fine-tuned; a trunk that learns does so from them beside the grades, see `train_trunk`.
     augmentation : see `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare
         grade in more orientations than those of a frequent one, which evens out the counts.
     source : sentences for the card on the photographs: where they come from and on what terms.
@@ -103,9 +103,9 @@ def train_scorer(
         raise TrainingError("weights are given for a trunk that is to be trained from scratch", "give one or the other")
     if from_scratch and fine_tune:
         raise TrainingError("a trunk cannot start from scratch and from given weights", "ask for one of the two")
-    if teacher is not None and not from_scratch:
-        raise TrainingError("a teacher is given for a trunk that is not trained from scratch", "leave the teacher out")
     whole = from_scratch or fine_tune
+    if teachers and not whole:
+        raise TrainingError("a teacher is given for a trunk that stays frozen", "fine-tune the trunk, or leave the teacher out")
     if augmentation == "moved" and not whole:
         raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
     images = [image for image in dataset.images if image.grade is not None]
@@ -128,7 +128,7 @@ def train_scorer(
         "hidden": hidden,
         "epochs": epochs,
         "seed": seed,
-        **({} if teacher is None else {"teacher": teacher.name}),
+        **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
         "split": "as published" if published else "80/10/10 by patient",
         "photographs": {split: len(parts[split]) for split in SPLITS},
         "labels": [
@@ -150,9 +150,9 @@ def train_scorer(
                 training=training,
                 validation=validation,
                 start=start,
-                teacher=teacher,
-                pooled=fine_tune or teacher is not None,
-                growing=teacher is not None,
+                teachers=teachers,
+                pooled=fine_tune or bool(teachers),
+                growing=from_scratch and bool(teachers),
                 epochs=epochs,
                 learning_rate=_FINE_TUNING if fine_tune else _FROM_SCRATCH,
                 hidden=hidden,
@@ -201,7 +201,8 @@ def train_scorer(
     recipe["counts"] = {
         split: [Counter(grades[row_of[i]] for i in parts[split])[grade] for grade in scale.grades] for split in SPLITS
     }
-    learned = tuple(sorted(images[row].image_id for row in np.concatenate([training, validation])))
+    known = {images[row].image_id for row in np.concatenate([training, validation])}
+    learned = tuple(sorted(known.union(*(teacher.learned for teacher in teachers))))
     scorer = replace(scorer, training=recipe, learned=learned)
     return replace(scorer, card=write_card(scorer))
 
