@@ -27,7 +27,7 @@ from atlas.config import Configuration, load_configuration
 from atlas.errors import AtlasError
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, Evaluation
-from atlas.scorer import shipped_scorers
+from atlas.scorer import DEFAULT_SCORER, shipped_scorers
 from atlas.site.figures import measures
 from atlas.store import Store
 from atlas.synthetic import write_cohort
@@ -369,7 +369,8 @@ def models() -> None:
     """List the shipped scorers."""
     for name, facts in shipped_scorers():
         grades = ", ".join(facts["grades"])
-        _out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB)", soft_wrap=True)
+        default = ", the default" if name == DEFAULT_SCORER else ""
+        _out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB{default})", soft_wrap=True)
         _out.print(f"  {facts['disease']}: {grades}", soft_wrap=True)
         _out.print(f"  {facts['trunk']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)
 
