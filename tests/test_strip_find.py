@@ -344,7 +344,7 @@ def test_a_narrow_screen_shows_plates_first_and_the_controls_on_demand(visit: Op
 def test_paper_gets_plates_and_no_controls(visit: Open, path: str) -> None:
     page = visit(path)
     page.emulate_media(media="print")
-    page.wait_for_function("() => document.querySelectorAll('.cell').length === 60")
+    page.wait_for_function("() => document.querySelectorAll('[data-printed] .cell').length === 60")
     assert not page.locator(".tools").is_visible()
     boxes = page.locator(".cell").evaluate_all(
         "(all) => all.map((cell) => cell.getBoundingClientRect()).map((box) => `${box.left} ${box.top}`)"
