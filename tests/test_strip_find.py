@@ -304,6 +304,7 @@ def test_watching_plays_from_healthy_to_severe_and_pauses(visit: Open, site: tup
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"() => document.getElementById('theatre').dataset.scene === '{place + 1}'")
     page.keyboard.press("Escape")
+    page.wait_for_function("() => document.activeElement.closest('.cell')")  # the dialog tells of its end a moment after it
     assert not stage.is_visible()
     assert focused(page) == place + 2
     assert "watch" not in state(page)
