@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -126,15 +126,17 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
             curated = curated or _demo_curation(configuration, store)
         previous = read_identities(configuration.out / _IDENTITIES)
         study = _study(dataset, report, configuration, store, progress, clock, curated, previous)
+        judged = None if study.scorer is None else evaluate_own_test(study.scorer)
+        made = replace(study.atlas, scorer_evaluation=judged)
         names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
         with clock("site"), study.pictures(store) as pictures:
-            render_site(study.atlas, pictures, folder, names=names, progress=progress)
-            write_tables(study.atlas, folder / "tables", names=names)
-            write_run(folder / "run.json", study.atlas.provenance)
+            render_site(made, pictures, folder, names=names, progress=progress)
+            write_tables(made, folder / "tables", names=names)
+            write_run(folder / "run.json", made.provenance)
             write_identities(folder / _IDENTITIES, study.clusters, study.space, previous)
         store.keep_files_key(configuration.out, ((image.image_id, image.path) for image in study.images))
     store.note(configuration.out, "timings", clock.seconds)
-    return BuildResult(configuration.out, study.atlas, study.report, clock.seconds)
+    return BuildResult(configuration.out, made, study.report, clock.seconds)
 
 
 def build_report(
@@ -177,7 +179,7 @@ def evaluate_scorer(
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
     if record is not None and source.scorer is not None:
         scorer, entry = source.scorer, evaluation_entry(record, command, evaluation)
-        entries = (*(old for old in scorer.evaluations if old["name"] != record), entry)
+        entries = _with_entry(scorer.evaluations, entry)
         amend_bundle(configuration.scorer, evaluations=entries, card=evaluations_on_card(scorer.card, entries))
     return evaluation, report
 
@@ -220,9 +222,14 @@ def measure_trust(
         seed=configuration.seed,
     )
     if record is not None and source.scorer is not None:
-        entries = (*(old for old in source.scorer.trust if old["name"] != record), entry)
+        entries = _with_entry(source.scorer.trust, entry)
         amend_bundle(configuration.scorer, trust=entries, card=on_card(source.scorer.card, entries))
     return entry, report
+
+
+def _with_entry(entries: Iterable[Mapping[str, Any]], entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Add a measurement to those of a bundle, in place of an older one of its name."""
+    return (*(old for old in entries if old["name"] != entry["name"]), entry)
 
 
 def train(
@@ -308,6 +315,7 @@ class _Study:
     cells: Mapping[str, Path]
     clusters: Clusters | None  # with those that the curation hides
     space: str  # of their descriptors
+    scorer: TransferredScorer | None  # None where heads were fitted
 
     @property
     def images(self) -> tuple[GradedImage, ...]:
@@ -408,7 +416,6 @@ def _study(
         clusters=clusters,
         embedding=embedding,
         evaluation=_evaluate(scores, heads, dataset, configuration),
-        scorer_evaluation=None if source.scorer is None else evaluate_own_test(source.scorer),
         frames={image_id: seen.frame for image_id, seen in views.items()},
         trust=_trust(looks, dataset.scale),
         other_maps=tuple(one for method, one in maps.items() if method != configuration.saliency),
@@ -420,7 +427,7 @@ def _study(
     made = replace(made, provenance=replace(made.provenance, notes=told))
     cells = {one.image_id: one.cells for one in looks}
     drawn = {image_id: folder for image_id, (_, folder) in outlined.items()}
-    return _Study(made, report, views, pictures, drawn, cells, clusters, space)
+    return _Study(made, report, views, pictures, drawn, cells, clusters, space, source.scorer)
 
 
 _SYNTHETIC = "embedded synthetic cohort"

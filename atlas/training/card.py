@@ -60,7 +60,7 @@ def write_card(scorer: TransferredScorer) -> str:
             ],
         ),
         "## Recipe",
-        "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in recipe.items() if key not in _APART),
+        "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
         "Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights "
         + ("that rank the validation photographs best. " if recipe.get("trunk_learns") else "of the smallest validation loss. ")
         + "The command:",

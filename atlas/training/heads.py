@@ -29,6 +29,7 @@ _SHARED = 0.9  # share of a head's view that lies in means over all cells; measu
 _COMPONENTS = 256  # at most
 _LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 0.1
 _DROPOUT = 0.3  # share of components hidden at each step
+_MAX_EPOCHS = 200
 _PATIENCE = 25  # epochs without a smaller validation loss after which a fit ends
 _CHUNK_BYTES = 64 << 20
 
@@ -42,7 +43,7 @@ def fit_head(
     validation: IntArray,
     hidden: int = 64,
     seed: int = 0,
-    max_epochs: int = 200,
+    max_epochs: int = _MAX_EPOCHS,
     progress: Progress = silent,
 ) -> tuple[Head, History]:
     """Fit the two-layer regressor on a trunk's maps: weighted squared error on the sigmoid, smallest validation loss kept.
@@ -145,7 +146,7 @@ def _fit(
     *,
     hidden: int,
     seed: int,
-    max_epochs: int = 200,
+    max_epochs: int = _MAX_EPOCHS,
     progress: Progress,
 ) -> tuple[Classifier, History]:
     """Fit two layers with one output for each entry of `prior`, the output's first biases."""

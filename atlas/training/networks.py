@@ -128,7 +128,7 @@ def train_trunk(
     else:
         module.load_state_dict(start)
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
-    lesson = _Lesson(teachers, network.cells[0], seed) if teachers else None
+    lesson = _Lesson(teachers, network.cells[0] if start is None else None, seed) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
@@ -156,8 +156,7 @@ def train_trunk(
             loss = _weighted_loss(severity, unit_labels[chosen], weights[chosen])
             graded_loss = float(loss.detach())
             if lesson is not None:
-                share = _FEATURE_SHARE * (1 - done) if start is None else 0.0
-                loss = _GRADES_SHARE * loss + lesson.loss(images, maps, severity, weights[chosen], share)
+                loss = _GRADES_SHARE * loss + lesson.loss(images, maps, severity, weights[chosen], _FEATURE_SHARE * (1 - done))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
@@ -283,19 +282,23 @@ class Network(nn.Module):
 
 
 class _Lesson:
-    """What teachers make of the same pictures, as a loss of the learner."""
+    """What teachers make of the same pictures, as a loss of the learner.
 
-    def __init__(self, teachers: Sequence[TransferredScorer], channels: int, seed: int) -> None:
+    channels : of the learner's maps, which are to explain the first teacher's; None where they need not.
+    """
+
+    def __init__(self, teachers: Sequence[TransferredScorer], channels: int | None, seed: int) -> None:
         self.networks = [_as_network(teacher) for teacher in teachers]
         self.sizes = [teacher.trunk.size for teacher in teachers]
+        self.learners = nn.ModuleDict()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
-            self.explain = nn.Conv2d(channels, self.networks[0].cells[0], 1)
-        # Teachers' logits were calibrated, the learner's is not yet: what it owes to them is read stretched and shifted.
-        self.reading = nn.Linear(1, 1)
-        nn.init.ones_(self.reading.weight)
-        nn.init.zeros_(self.reading.bias)
-        self.learners = nn.ModuleDict({"explain": self.explain, "reading": self.reading})
+            if channels is not None:
+                self.learners["explain"] = nn.Conv2d(channels, self.networks[0].cells[0], 1)
+            # Teachers' logits were calibrated, the learner's is not yet: what it owes to them is read stretched and shifted.
+            self.learners["reading"] = reading = nn.Linear(1, 1)
+        nn.init.ones_(reading.weight)
+        nn.init.zeros_(reading.bias)
 
     def loss(self, images: Tensor, maps: Tensor, severity: Tensor, weights: FloatArray, share: float) -> Tensor:
         """Weighted squared error to the teachers' mean logit, as a severity, plus `share` of the variance of the first one's maps
@@ -304,13 +307,13 @@ class _Lesson:
             seen = [one.maps(_resized(images, size)) for one, size in zip(self.networks, self.sizes, strict=True)]
             logits = [torch.logit(one.severity(own), 1e-6) for one, own in zip(self.networks, seen, strict=True)]
             taught = torch.sigmoid(torch.stack(logits).mean(0))
-        owed = torch.sigmoid(self.reading(torch.logit(severity, 1e-6)[:, None])[:, 0])
+        owed = torch.sigmoid(self.learners["reading"](torch.logit(severity, 1e-6)[:, None])[:, 0])
         loss: Tensor = (torch.from_numpy(weights) * (owed - taught) ** 2).mean()
-        if share:
+        if "explain" in self.learners:
             shown = functional.adaptive_avg_pool2d(seen[0], (maps.shape[2], maps.shape[3]))
             variance, mean = torch.var_mean(shown, dim=(0, 2, 3), keepdim=True)
             shown = (shown - mean) / (variance + 1e-3 * variance.mean() + 1e-12).sqrt()
-            loss = loss + share * ((self.explain(maps) - shown) ** 2).mean()
+            loss = loss + share * ((self.learners["explain"](maps) - shown) ** 2).mean()
         return loss
 
 
