@@ -38,7 +38,7 @@ from atlas.curation import (
 from atlas.dataset import read_dataset, read_files
 from atlas.embedding import embed
 from atlas.engine import run, single_threaded
-from atlas.errors import ConfigurationError, DatasetError
+from atlas.errors import ConfigurationError, DatasetError, TrainingError
 from atlas.evaluation import evaluate
 from atlas.patches import choose_threshold, off_retina, salient_windows, windows_inside, with_descriptors
 from atlas.preprocess import cell_box
@@ -69,7 +69,7 @@ from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, traine
 from atlas.store import Publication, Store, digest, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
-from atlas.training import Augmentation, evaluate_own_test, evaluation_entry, evaluations_on_card, train_scorer
+from atlas.training import Augmentation, evaluate_own_test, evaluation_entry, evaluations_on_card, join_scorers, train_scorer
 from atlas.trust import find_masks, judge, on_card, scrambled_trunk, summarise
 from atlas.views import Look, View, describe, look, measure, outline, view
 
@@ -240,6 +240,7 @@ def train(
     from_scratch: bool = False,
     fine_tune: bool = False,
     teachers: Sequence[str] = (),
+    members: Sequence[str] = (),
     augmentation: Augmentation = "flips-rotations",
     hidden: int = 64,
     epochs: int = 12,
@@ -250,11 +251,19 @@ def train(
 ) -> tuple[TransferredScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    teachers : scorers' names or folders.
+    teachers : scorers' names or folders.   members : the same, of scorers to put side by side instead of training a trunk, see
+        `join_scorers`.
     also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
     A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
+    if members and (
+        from_scratch or fine_tune or teachers or configuration.trunk or configuration.size or configuration.preparation
+    ):
+        raise TrainingError(
+            "scorers that are put side by side bring their own trunks, size and preparation, and do not learn again",
+            "leave out everything that speaks of a trunk or a teacher",
+        )
     store = Store(configuration.store)
     gathered = [_gather(configuration, store, progress)]
     for images, grades in also:
@@ -274,19 +283,21 @@ def train(
         "seed": configuration.seed,
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
-    masters = [load_scorer(teacher) for teacher in teachers]
-    work = store.root / "training" / digest([settings, labels, [one.sha256 for one in masters] or None])[:16]
-    scorer = train_scorer(
-        dataset,
-        name=out.name,
-        teachers=masters,
-        source=source,
-        further=further,
-        command=command,
-        work=work,
-        progress=progress,
-        **settings,
-    )
+    others = [load_scorer(other) for other in (*teachers, *members)]
+    work = store.root / "training" / digest([settings, labels, [one.sha256 for one in others] or None])[:16]
+    common: dict[str, Any] = {
+        "name": out.name,
+        "source": source,
+        "further": further,
+        "command": command,
+        "work": work,
+        "progress": progress,
+    }
+    if members:
+        settings = {name: settings[name] for name in ("balance", "hidden", "seed")}
+        scorer = join_scorers(dataset, members=others, **settings, **common)
+    else:
+        scorer = train_scorer(dataset, teachers=others, **settings, **common)
     save_bundle(out, scorer)
     return load_scorer(out), report
 

@@ -176,6 +176,13 @@ def train(
             help="A fine-tuned scorer's name or bundle, to learn from as well, where the trunk learns; may be repeated.",
         ),
     ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member",
+            help="A scorer's name or bundle to put beside others, with the mean of their logits, instead of training; repeat it.",
+        ),
+    ] = None,
     size: Size = None,
     preparation: Preparation = None,
     balance: Balance = None,
@@ -208,7 +215,7 @@ def train(
 ) -> None:
     """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
     own = (
-        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher"),
+        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher", "member"),
         *("augmentation", "hidden", "epochs", "source", "further", "config", "verbose"),
     )
     flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
@@ -226,6 +233,7 @@ def train(
             from_scratch=from_scratch,
             fine_tune=fine_tune,
             teachers=teacher or (),
+            members=member or (),
             augmentation=augmentation,  # type: ignore[arg-type]
             hidden=hidden,
             epochs=epochs,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 # How often, kernel, stride of the first, expansion, maps: table 1 of the paper.
 _STAGES = (
@@ -24,7 +25,7 @@ _STAGES = (
 _STEM, _HEAD = 32, 1280
 
 
-def efficientnet_lite0() -> nn.Module:
+def efficientnet_lite0() -> nn.Sequential:
     """Build the untrained network up to its last maps; input (n, 3, S, S), output (n, 1280, h, w), h = w = S / 32."""
     blocks, channels = [], _STEM
     for count, kernel, stride, expansion, out in _STAGES:
@@ -43,6 +44,23 @@ def efficientnet_lite0() -> nn.Module:
             _relu1=nn.ReLU6(),
         )
     )
+
+
+def efficientnet_lite0_fine() -> nn.Sequential:
+    """Build the network for pictures that it sees at three quarters of their side; h = w = S / 32 of the whole, as before.
+
+    It was made for small pictures, and other trunks beside it for larger ones. Its cells, each 4/3 as wide as
+    the picture's own, are laid on these by the area in which they overlap: the mean over all cells stays what it was.
+    """
+    network = OrderedDict(efficientnet_lite0().named_children())
+    spread = nn.Sequential(nn.UpsamplingNearest2d(scale_factor=4), nn.AvgPool2d(3, ceil_mode=True))
+    return nn.Sequential(OrderedDict(_shrink=_Shrink(), **network, _spread=spread))
+
+
+class _Shrink(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        side = images.shape[-1] * 3 // 4
+        return functional.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 class _Block(nn.Module):

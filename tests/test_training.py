@@ -31,6 +31,7 @@ from atlas.training import (
     fit_out_of_fold,
     fold_normalisation,
     folds_by_patient,
+    join_scorers,
     published_split,
     split_by_patient,
     train_scorer,
@@ -38,6 +39,7 @@ from atlas.training import (
     with_normalisation,
 )
 from atlas.training.heads import for_all_cells
+from atlas.training.joined import side_by_side
 from atlas.training.networks import moved
 from atlas.training.scorers import calibrate
 from atlas.trunks import TRUNKS, load_trunk, new_module
@@ -457,7 +459,9 @@ def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> N
     """The figures of the recipe are those of the validation photographs, scored anew; the AUC by counting pairs."""
     own = set(split_by_patient(dataset.images, seed=0)["validation"])
     images = [image for image in dataset.images if image.image_id in own]
-    pixels = np.stack([prepare(i.image_id, read_photograph(i.path), size=64, preparation="standardise").pixels for i in images])
+    pixels = np.stack(
+        [prepare(i.image_id, read_photograph(i.path), size=scorer.size, preparation=scorer.preparation).pixels for i in images]
+    )
     scores = scorer.severity(scorer.cell_sums(scorer.features([i.image_id for i in images], pixels))).severity
     grades = np.array([image.grade for image in images])
     won = [(high > low) + 0.5 * (high == low) for high in scores[grades >= 2] for low in scores[grades < 2]]
@@ -530,6 +534,61 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
     own_cells = load_scorer("synthetic-alexnet")
     with pytest.raises(TrainingError, match="pooled"):
         train_scorer(dataset, name="x", from_scratch=True, teachers=[own_cells], **common)
+
+
+def test_scorers_side_by_side_have_the_mean_of_their_logits(cohort: Path, tmp_path: Path) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    common: dict[str, Any] = {"size": 128, "epochs": 1, "fine_tune": True, "preparation": "equalise"}
+    torch.save(new_module("squeezenet1_1_coarse", 0).state_dict(), tmp_path / "squeezenet.pth")
+    members = []
+    for trunk, weights, met in (
+        ("efficientnet_lite0_fine", "imagenet", "e" * 16),
+        ("squeezenet1_1_coarse", tmp_path / "squeezenet.pth", "f" * 16),
+    ):
+        made = train_scorer(dataset, name=trunk[:6], trunk=trunk, weights=weights, **common)
+        members.append(replace(made, learned=(*made.learned, met)))
+    pixels = np.stack(
+        [prepare(i.image_id, read_photograph(i.path), size=128, preparation="equalise").pixels for i in dataset.images]
+    )
+
+    def logits(scorer: TransferredScorer) -> FloatArray:
+        sums = scorer.cell_sums(scorer.features([""] * len(pixels), pixels))
+        return scorer.head.logit(sums.bias + sums.values.sum(axis=1))
+
+    mean = np.mean([logits(member) for member in members], axis=0)
+    np.testing.assert_allclose(logits(side_by_side("pair", members)), mean, atol=1e-4)
+    joined = join_scorers(dataset, name="pair", members=members, source="Drawn.")
+    stretch, shift = np.polyfit(mean, logits(joined), 1)
+    np.testing.assert_allclose(logits(joined), stretch * mean + shift, atol=1e-3)  # a calibration, and nothing else
+    assert stretch > 0
+    assert joined.preparation == "equalise"
+    assert joined.training["members"] == "effici, squeez"
+    assert "the mean of its members'" in joined.card
+    assert set(joined.learned) == {*members[0].learned, *members[1].learned}
+    _assert_validation_figures(joined, dataset)
+    save_bundle(tmp_path / "pair", joined)
+    assert load_scorer(tmp_path / "pair").sha256 == joined.sha256
+
+
+def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
+    def scorer(trunk: str, size: int = 128, **other: Any) -> TransferredScorer:
+        loaded = load_trunk(trunk, new_module(trunk, 0).state_dict(), size=size)
+        head = Head(
+            np.zeros((2, loaded.channels, *loaded.shape), np.float32), np.zeros(2, np.float32), np.ones(2, np.float32), 0.0
+        )
+        return TransferredScorer(trunk, loaded, head, FIVE, other.get("preparation", "equalise"))
+
+    small = scorer("squeezenet1_1_coarse")
+    for other, fault in (
+        (scorer("squeezenet1_1_coarse"), "no trunk holds"),
+        (scorer("efficientnet_lite0_fine", 256), "size"),
+        (scorer("efficientnet_lite0_fine", preparation="standardise"), "preparation"),
+    ):
+        with pytest.raises(TrainingError, match=fault):
+            side_by_side("pair", [small, other])
+    with pytest.raises(TrainingError, match="efficientnet_lite0_fine") as caught:
+        side_by_side("pair", [small])
+    assert "squeezenet1_1_coarse" in caught.value.remedy
 
 
 def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:

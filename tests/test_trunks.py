@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
-from atlas.trunks import TRUNKS, Trunk, cells_of, load_trunk, new_module
+from atlas.trunks import TRUNKS, Trunk, cells_of, joined_weights, load_trunk, new_module
 
 SMALL = 96
 TORCHVISIONS = [name for name, spec in TRUNKS.items() if spec.network]
@@ -72,8 +72,9 @@ def test_trunk_gives_the_last_spatial_maps_of_torchvisions_network(name: str) ->
 def test_each_stride_of_pixels_adds_one_cell(name: str) -> None:
     spec = TRUNKS[name]
     cells = cells_of(name, spec.default_size)
-    for more in (-2, 1, 9):
-        assert cells_of(name, spec.default_size + more * spec.stride) == (cells[0] + more, cells[1] + more)
+    for steps in (-2, 1, 9):
+        more = steps * spec.step // spec.stride
+        assert cells_of(name, spec.default_size + steps * spec.step) == (cells[0] + more, cells[1] + more)
 
 
 def test_default_cells_are_those_of_the_literature() -> None:
@@ -269,6 +270,32 @@ def test_efficientnet_lite0_knows_a_palace_when_it_sees_one() -> None:
     maps = torch.from_numpy(load_trunk("efficientnet_lite0", "imagenet").maps(pixels[None]))
     logits = maps.mean((2, 3)) @ whole["_fc.weight"].T + whole["_fc.bias"]
     assert int(logits.argmax()) == 698  # "palace" of the thousand classes
+
+
+def test_the_fine_trunk_is_the_plain_one_on_a_smaller_picture_spread_over_the_whole_ones_cells() -> None:
+    weights = new_module("efficientnet_lite0", 3).state_dict()
+    fine, plain = (load_trunk(name, weights, size=256) for name in ("efficientnet_lite0_fine", "efficientnet_lite0"))
+    assert fine.shape == plain.shape == (8, 8)
+    pixels = noise(2, 256)
+    small = functional.interpolate(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, (192, 192), mode="bilinear", antialias=True, align_corners=False
+    )
+    with torch.inference_mode():
+        known = plain.module((small - 127 / 255) / (128 / 255)).numpy()
+    assert known.shape[2:] == (6, 6)
+    maps = fine.maps(pixels)
+    np.testing.assert_allclose(maps.mean((2, 3)), known.mean((2, 3)), atol=1e-5)
+    # A corner cell lies within the plain corner cell; its neighbour to a third in it, and to two thirds in the next.
+    np.testing.assert_allclose(maps[:, :, 0, 0], known[:, :, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(maps[:, :, 0, 1], known[:, :, 0, 0] / 3 + known[:, :, 0, 1] * 2 / 3, atol=1e-5)
+
+
+def test_trunks_side_by_side_give_the_maps_that_each_gives_alone() -> None:
+    spec = next(spec for spec in TRUNKS.values() if spec.members)
+    members = {name: load_trunk(name, new_module(name, 5).state_dict(), size=256) for name in spec.members}
+    both = load_trunk(spec.name, joined_weights(members), size=256)
+    pixels = noise(2, 256)
+    assert np.array_equal(both.maps(pixels), np.concatenate([member.maps(pixels) for member in members.values()], axis=1))
 
 
 def test_a_trunk_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

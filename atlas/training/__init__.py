@@ -14,7 +14,7 @@ from atlas.training.networks import (
     train_trunk,
     with_normalisation,
 )
-from atlas.training.scorers import train_scorer
+from atlas.training.scorers import join_scorers, train_scorer
 from atlas.training.splits import SPLITS, Balance, balance, folds_by_patient, published_split, split_by_patient
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "fit_out_of_fold",
     "fold_normalisation",
     "folds_by_patient",
+    "join_scorers",
     "labels_of",
     "published_split",
     "split_by_patient",

@@ -61,9 +61,7 @@ def write_card(scorer: TransferredScorer) -> str:
         ),
         "## Recipe",
         "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
-        "Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights "
-        + ("that rank the validation photographs best. " if recipe.get("trunk_learns") else "of the smallest validation loss. ")
-        + "The command:",
+        f"{_how_learned(recipe)} The command:",
         f"    {recipe.get('command') or 'not stated'}",
         "## Figures on the test split",
         *_figures(scorer),
@@ -77,6 +75,15 @@ def write_card(scorer: TransferredScorer) -> str:
     if scorer.evaluations:
         card = evaluations_on_card(card, scorer.evaluations)
     return on_card(card, scorer.trust) if scorer.trust else card
+
+
+def _how_learned(recipe: Mapping[str, Any]) -> str:
+    if "members" in recipe:
+        return (
+            "Its logit is the mean of its members', stretched and shifted once to agree with the grades of the validation split."
+        )
+    kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "of the smallest validation loss"
+    return f"Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights {kept}."
 
 
 def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from atlas.records import (
 from atlas.scorer import TransferredScorer, half_precision
 from atlas.training.card import write_card
 from atlas.training.heads import History, fit_classifier, fit_head, for_all_cells
+from atlas.training.joined import side_by_side
 from atlas.training.networks import Augmentation, train_trunk, turned
 from atlas.training.splits import (
     SPLITS,
@@ -108,36 +109,18 @@ def train_scorer(
         raise TrainingError("a teacher is given for a trunk that stays frozen", "fine-tune the trunk, or leave the teacher out")
     if augmentation == "moved" and not whole:
         raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
-    images = [image for image in dataset.images if image.grade is not None]
-    require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
-    published = any(image.split is not None for image in images)
-    parts = published_split(images) if published else split_by_patient(images, seed=seed)
-    row_of = {image.image_id: row for row, image in enumerate(images)}
-    training, validation, test = (np.array([row_of[i] for i in parts[split]], np.int64) for split in SPLITS)
-    scale, labels = dataset.scale, unit_labels(images, dataset.scale)
-    grades = np.array([image.grade for image in images], np.int64)
-    photo_weights = balanced_weights(images, training, validation, balance, seed)
+    material = _Material.of(dataset, balance, seed)
+    training, validation, grades, photo_weights = material.training, material.validation, material.grades, material.weights
     recipe: dict[str, Any] = {
         "trunk": trunk,
         "trunk_weights": "from scratch" if from_scratch else Path(weights or "imagenet").name,
         "trunk_learns": whole,
-        "size": size,
-        "preparation": preparation,
-        "balance": balance,
         "augmentation": augmentation,
-        "hidden": hidden,
         "epochs": epochs,
-        "seed": seed,
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
-        "split": "as published" if published else "80/10/10 by patient",
-        "photographs": {split: len(parts[split]) for split in SPLITS},
-        "labels": [
-            [grade, count, round(share, 6)]
-            for grade, (count, share) in label_distribution(grades[training], photo_weights[training], scale).items()
-        ],
     }
     with _folder(work) as folder:
-        pixels = _prepared(images, size, preparation, folder, progress)
+        pixels = _prepared(material.images, size, preparation, folder, progress)
         if whole:
             start = (
                 None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
@@ -145,7 +128,7 @@ def train_scorer(
             fit = train_trunk(
                 trunk,
                 pixels,
-                labels,
+                material.labels,
                 photo_weights,
                 training=training,
                 validation=validation,
@@ -167,18 +150,114 @@ def train_scorer(
             frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
             with _maps(frozen, pixels, shown, folder, progress) as features:
-                head, history = _head_on(features, shown, labels, photo_weights, validation.size, hidden, seed, progress)
+                head, history = _head_on(features, shown, material.labels, photo_weights, validation.size, hidden, seed, progress)
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
-        scorer = half_precision(TransferredScorer(name, frozen, head, scale, preparation))
-        z, means = _seen(scorer, pixels, progress)
-    if whole:
+        recipe |= {"best_epoch": 1 + best_epoch, "validation_loss": round(history[best_epoch]["validation_loss"], 5)}
+        scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation)
+        scorer = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
+    return _with_card(scorer, material, recipe, {"source": source, "further": further, "command": command}, teachers)
+
+
+def join_scorers(
+    dataset: Dataset,
+    *,
+    name: str,
+    members: Sequence[TransferredScorer],
+    balance: Balance = "weight",
+    hidden: int = 64,
+    seed: int = 0,
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    work: Path | None = None,
+    progress: Progress = silent,
+) -> TransferredScorer:
+    """Put scorers side by side, see `atlas.training.joined`; calibrate and measure what they make as `train_scorer` does.
+
+    Nothing else is learned: `balance`, `hidden` and `seed` are those of the softmax classifier that it is compared with. The rest
+    is as in `train_scorer`.
+
+    Raises
+    ------
+    TrainingError : scorers that do not fit together, one grade only, or too few patients.
+    UnreadableImageError : a photograph cannot be decoded.
+    """
+    joined = side_by_side(name, members)
+    if joined.scale != dataset.scale:
+        raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
+    material = _Material.of(dataset, balance, seed)
+    with _folder(work) as folder:
+        pixels = _prepared(material.images, joined.size, joined.preparation, folder, progress)
+        scorer = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
+    recipe = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
+    return _with_card(scorer, material, recipe, {"source": source, "further": further, "command": command}, members)
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """Graded photographs, dealt into splits and weighed.
+
+    labels : (n,) in 0..1.   grades, weights : (n,).   training, validation, test : rows.   facts : of all that, for the recipe.
+    """
+
+    images: Sequence[GradedImage]
+    scale: Scale
+    labels: FloatArray
+    grades: IntArray
+    weights: FloatArray
+    training: IntArray
+    validation: IntArray
+    test: IntArray
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, dataset: Dataset, balance: Balance, seed: int) -> _Material:
+        images = [image for image in dataset.images if image.grade is not None]
+        require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
+        published = any(image.split is not None for image in images)
+        parts = published_split(images) if published else split_by_patient(images, seed=seed)
+        row_of = {image.image_id: row for row, image in enumerate(images)}
+        rows = {split: np.array([row_of[i] for i in parts[split]], np.int64) for split in SPLITS}
+        training, validation, test = (rows[split] for split in SPLITS)
+        scale = dataset.scale
+        grades = np.array([image.grade for image in images], np.int64)
+        weights = balanced_weights(images, training, validation, balance, seed)
+        found = label_distribution(grades[training], weights[training], scale)
+        facts = {
+            "balance": balance,
+            "seed": seed,
+            "split": "as published" if published else "80/10/10 by patient",
+            "photographs": {split: len(parts[split]) for split in SPLITS},
+            "labels": [[grade, count, round(share, 6)] for grade, (count, share) in found.items()],
+            "counts": {split: [Counter(grades[rows[split]])[grade] for grade in scale.grades] for split in SPLITS},
+        }
+        return cls(images, scale, unit_labels(images, scale), grades, weights, training, validation, test, facts)
+
+
+def _measured(
+    scorer: TransferredScorer,
+    material: _Material,
+    pixels: ByteArray,
+    *,
+    calibrated: bool,
+    hidden: int,
+    seed: int,
+    progress: Progress,
+) -> TransferredScorer:
+    """Give a scorer its calibration if asked, its reading, the classifier that it is compared with and its scores of the test
+    split; all at half precision, as the bundle will have it. `training` of the result holds figures of the validation split."""
+    scale, grades = material.scale, material.grades
+    training, validation, test = material.training, material.validation, material.test
+    scorer = half_precision(scorer)
+    z, means = _seen(scorer, pixels, progress)
+    if calibrated:
         held = scorer.head.logit(z[validation])
         scorer = half_precision(replace(scorer, head=calibrate(scorer.head, held, grades[validation], scale)))
     severity = scorer.head.severity(z, scale)
     classifier, _ = fit_classifier(
         means[:, :, None, None],
         grades - scale.lowest,
-        photo_weights,
+        material.weights,
         count=len(scale.grades),
         training=training,
         validation=validation,
@@ -189,21 +268,32 @@ def train_scorer(
     reading = fit_reading(severity[training], grades[training], scale)
     scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.shape), reading=reading))
     if test.size:
-        scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [images[row] for row in test]))
-    recipe |= {
-        "best_epoch": 1 + best_epoch,
-        "validation_loss": round(history[best_epoch]["validation_loss"], 5),
-        **_on_validation(severity[validation], grades[validation], scale),
-        "command": command,
-        "sources": source,
-        "further": list(further),
+        scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [material.images[row] for row in test]))
+    figures = {"hidden": hidden, **_on_validation(severity[validation], grades[validation], scale)}
+    return replace(scorer, training=figures)
+
+
+def _with_card(
+    scorer: TransferredScorer,
+    material: _Material,
+    recipe: Mapping[str, Any],
+    words: Mapping[str, Any],
+    others: Sequence[TransferredScorer],
+) -> TransferredScorer:
+    """Gather the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
+    facts = {
+        **recipe,
+        "size": scorer.size,
+        "preparation": scorer.preparation,
+        **material.facts,
+        **scorer.training,
+        "command": words["command"],
+        "sources": words["source"],
+        "further": list(words["further"]),
     }
-    recipe["counts"] = {
-        split: [Counter(grades[row_of[i]] for i in parts[split])[grade] for grade in scale.grades] for split in SPLITS
-    }
-    known = {images[row].image_id for row in np.concatenate([training, validation])}
-    learned = tuple(sorted(known.union(*(teacher.learned for teacher in teachers))))
-    scorer = replace(scorer, training=recipe, learned=learned)
+    known = {material.images[row].image_id for row in np.concatenate([material.training, material.validation])}
+    learned = tuple(sorted(known.union(*(other.learned for other in others))))
+    scorer = replace(scorer, training=facts, learned=learned)
     return replace(scorer, card=write_card(scorer))
 
 

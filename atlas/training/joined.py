@@ -1,0 +1,61 @@
+"""Scorers side by side: one scorer whose maps are those of several, and whose logit is the mean of theirs.
+
+Networks that erred apart err less together. A cell that is left out takes from the logit what each of them saw there, so that one
+map explains the whole score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from atlas.errors import TrainingError
+from atlas.records import Head
+from atlas.scorer import TransferredScorer
+from atlas.trunks import TRUNKS, joined_weights, load_trunk
+
+
+def side_by_side(name: str, members: Sequence[TransferredScorer]) -> TransferredScorer:
+    """Put scorers side by side, in any order.
+
+    Raises
+    ------
+    TrainingError : they are not of trunks that an entry of `TRUNKS` holds side by side, or differ in size, preparation or scale.
+    """
+    given = {member.trunk.name: member for member in members}
+    known = [spec for spec in TRUNKS.values() if spec.members]
+    fitting = next((spec for spec in known if sorted(spec.members) == sorted(member.trunk.name for member in members)), None)
+    if fitting is None:
+        raise TrainingError(
+            f"no trunk holds {' and '.join(member.trunk.name for member in members) or 'nothing'} side by side",
+            f"give one scorer of each of these trunks: {' or '.join(', '.join(spec.members) for spec in known)}",
+        )
+    ordered = [given[trunk] for trunk in fitting.members]
+    first = ordered[0]
+    for other in ordered[1:]:
+        for what in ("size", "preparation", "scale"):
+            if getattr(other, what) != getattr(first, what):
+                raise TrainingError(
+                    f"scorers {first.name} and {other.name} differ in their {what}", "train both on photographs prepared alike"
+                )
+    weights = joined_weights({member.trunk.name: member.trunk for member in ordered})
+    trunk = load_trunk(fitting.name, weights, size=first.size, device=first.trunk.device)
+    return TransferredScorer(name, trunk, _mean_head([member.head for member in ordered]), first.scale, first.preparation)
+
+
+def _mean_head(heads: Sequence[Head]) -> Head:
+    """Lay heads along the diagonal: each reads its own maps, and the logit is the mean of theirs."""
+    hidden, channels = (sum(head.hidden_weight.shape[axis] for head in heads) for axis in (0, 1))
+    weight = np.zeros((hidden, channels, *heads[0].shape), np.float32)
+    row = column = 0
+    for head in heads:
+        own = head.hidden_weight
+        weight[row : row + own.shape[0], column : column + own.shape[1]] = own
+        row, column = row + own.shape[0], column + own.shape[1]
+    return Head(
+        weight,
+        np.concatenate([head.hidden_bias for head in heads]),
+        (np.concatenate([head.output_weight for head in heads]) / len(heads)).astype(np.float32),
+        float(np.mean([head.output_bias for head in heads])),
+    )
