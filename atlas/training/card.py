@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas.evaluation import evaluate
-from atlas.records import Evaluation, Reading, Scale
+from atlas.records import Evaluation
 from atlas.scorer import TransferredScorer, with_section
 from atlas.training.splits import SPLITS
 from atlas.trust import on_card
@@ -149,16 +149,20 @@ def _figures(scorer: TransferredScorer) -> list[str]:
     ]
     about = (
         f"{found.count:,} photographs of {found.patients:,} patients that it never met; 95 % intervals by resampling patients. "
-        + _how_read(scorer.reading, scorer.scale)
+        + _how_read(scorer)
     )
     return [about, _table(("figure", "value", "95 % interval"), rows)]
 
 
-def _how_read(reading: Reading | None, scale: Scale) -> str:
+def _how_read(scorer: TransferredScorer) -> str:
+    reading = scorer.reading
     if reading is None:
         return ""
     cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
-    referable = "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on"
+    of_scores = scorer.training.get("threshold", "of training scores")
+    referable = (
+        "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on, by the best Youden index {of_scores}"
+    )
     return f"Stage ranges, fitted on training scores, part the grades at {cuts}{referable}."
 
 

@@ -265,11 +265,19 @@ def _measured(
         seed=seed,
         progress=progress,
     )
-    reading = fit_reading(severity[training], grades[training], scale)
+    # Severities of photographs that were learned from by heart lie further apart than those of new ones: a threshold chosen among
+    # them would miss too many. The stage ranges stay as the study has them.
+    ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (training, validation))
+    found = held_out.threshold is not None
+    reading = replace(ranges, threshold=held_out.threshold) if found else ranges
     scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.shape), reading=reading))
     if test.size:
         scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [material.images[row] for row in test]))
-    figures = {"hidden": hidden, **_on_validation(severity[validation], grades[validation], scale)}
+    figures = {
+        "hidden": hidden,
+        "threshold": "of validation scores",
+        **_on_validation(severity[validation], grades[validation], scale),
+    }
     return replace(scorer, training=figures)
 
 
