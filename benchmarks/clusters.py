@@ -32,7 +32,7 @@ from atlas.records import DIABETIC_RETINOPATHY, BoolArray, ByteArray, FeatureMap
 from atlas.saliency import inside_cells
 from atlas.scorer import cell_sums, load_scorer
 from atlas.synthetic import LESIONS, draw_eye
-from atlas.trunks import Trunk, load_trunk
+from atlas.trunks import TRUNKS, Trunk, load_trunk
 
 QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
 NONE = 0.25
@@ -73,14 +73,19 @@ def lesion_shares(patches: Patches, cohort: Mapping[str, Eye]) -> FloatArray:
 
 
 def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-    """Run the trunk on one square; return its last maps and those half-way, (C, h, w) each."""
-    layers = [*trunk.module.features] if hasattr(trunk.module, "features") else [*trunk.module]
+    """Run the trunk on one square; return its last maps (C, h, w), and the means (c,) of those half-way."""
     half: list[FloatArray] = []
-    hook = layers[len(layers) // 2].register_forward_hook(lambda _, __, maps: half.append(maps[0].numpy().copy()))
+    hooks = []
+    for one in trunk.module.children() if TRUNKS[trunk.name].members else [trunk.module]:
+        layers = [*getattr(one, "features", one).children()]
+        hooks.append(
+            layers[len(layers) // 2].register_forward_hook(lambda _, __, maps: half.append(maps[0].numpy().mean((1, 2))))
+        )
     with torch.inference_mode():
         last = trunk.maps(pixels[None])[0]
-    hook.remove()
-    return last, half[0]
+    for hook in hooks:
+        hook.remove()
+    return last, np.concatenate(half)
 
 
 def descriptors(
@@ -103,7 +108,7 @@ def descriptors(
             "mean of last maps": last.mean(axis=(1, 2)),
             "maximum of last maps": last.max(axis=(1, 2)),
             "weighted to the centre": (last * weight).sum(axis=(1, 2)) / weight.sum(),
-            "mean of maps half-way": half.mean(axis=(1, 2)),
+            "mean of maps half-way": half,
             "colour quantiles alone": np.quantile(colours, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], axis=0).ravel(),
         }
         for name, values in ways.items():

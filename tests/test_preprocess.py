@@ -484,6 +484,21 @@ def test_equalise_flattens_the_histogram_and_keeps_the_order(textured: tuple[Byt
         assert (np.diff(equalised[..., k][retina][order].astype(int)) >= 0).all()
 
 
+def test_soft_equalisation_takes_half_a_pixels_sharpness_and_nothing_else(textured: tuple[ByteArray, BoolArray]) -> None:
+    pixels, retina = textured
+    plain, soft = (PREPARATIONS[name](pixels, retina).astype(float) for name in ("equalise", "equalise-soft"))
+    deep = cv2.erode(retina.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    assert soft[deep].mean() == pytest.approx(plain[deep].mean(), abs=1)
+    # A Gaussian of 0.5 pixels keeps this share of the finest stripes, one pixel on and one off: exp(-pi^2 s^2 / 2), sampled.
+    weights = np.exp(-0.5 * (np.arange(-2, 3) / 0.5) ** 2)
+    kept = (weights * (-1.0) ** np.arange(-2, 3)).sum() / weights.sum()
+    stripes = np.full((40, 40, 3), 60, np.uint8)
+    stripes[:, ::2] = 190
+    inside = np.ones((40, 40), bool)
+    plain, soft = (PREPARATIONS[name](stripes, inside).astype(float) for name in ("equalise", "equalise-soft"))
+    assert np.ptp(soft[5:-5, 5:-5]) == pytest.approx(kept * np.ptp(plain[5:-5, 5:-5]), abs=2)
+
+
 @pytest.mark.parametrize("light", [0.5, 1.0, 1.6])
 def test_gamma_brings_the_median_lightness_to_the_middle(textured: tuple[ByteArray, BoolArray], light: float) -> None:
     pixels, retina = textured

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
 
-from atlas import training
+from atlas import load_configuration, training
+from atlas.build import train
 from atlas.dataset import read_dataset
 from atlas.errors import TrainingError
 from atlas.evaluation import nearest_grade, quadratic_kappa, spearman
@@ -542,15 +543,16 @@ def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) 
 
 def test_scorers_side_by_side_have_the_mean_of_their_logits(cohort: Path, tmp_path: Path) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
-    common: dict[str, Any] = {"size": 128, "epochs": 1, "fine_tune": True, "preparation": "equalise"}
     torch.save(new_module("squeezenet1_1_coarse", 0).state_dict(), tmp_path / "squeezenet.pth")
     members = []
-    for trunk, weights, met in (
-        ("efficientnet_lite0_fine", "imagenet", "e" * 16),
-        ("squeezenet1_1_coarse", tmp_path / "squeezenet.pth", "f" * 16),
+    for trunk, size, weights, met in (
+        ("efficientnet_lite0", 96, "imagenet", "e" * 16),
+        ("squeezenet1_1_coarse", 128, tmp_path / "squeezenet.pth", "f" * 16),
     ):
+        common: dict[str, Any] = {"size": size, "epochs": 1, "fine_tune": True, "preparation": "equalise"}
         made = train_scorer(dataset, name=trunk[:6], trunk=trunk, weights=weights, **common)
         members.append(replace(made, learned=(*made.learned, met)))
+    large, small = members
     pixels = np.stack(
         [prepare(i.image_id, read_photograph(i.path), size=128, preparation="equalise").pixels for i in dataset.images]
     )
@@ -559,16 +561,19 @@ def test_scorers_side_by_side_have_the_mean_of_their_logits(cohort: Path, tmp_pa
         sums = scorer.cell_sums(scorer.features([""] * len(pixels), pixels))
         return scorer.head.logit(sums.bias + sums.values.sum(axis=1))
 
-    mean = np.mean([logits(member) for member in members], axis=0)
+    # The one that learned on smaller pictures sees these at 96 pixels, and its head the mean of nine cells.
+    shrunk = load_trunk("efficientnet_lite0_fine", large.trunk.state_dict(), size=128).maps(pixels).mean((2, 3))
+    alone = large.head.logit(shrunk @ large.head.hidden_weight.sum(axis=(2, 3)).T + large.head.hidden_bias)
+    mean = (logits(small) + alone) / 2
     np.testing.assert_allclose(logits(side_by_side("pair", members)), mean, atol=1e-4)
-    joined = join_scorers(dataset, name="pair", members=members, source="Drawn.")
+    joined = join_scorers(dataset, name="pair", members=members, preparation="equalise-soft", source="Drawn.")
     stretch, shift = np.polyfit(mean, logits(joined), 1)
     np.testing.assert_allclose(logits(joined), stretch * mean + shift, atol=1e-3)  # a calibration, and nothing else
     assert stretch > 0
-    assert joined.preparation == "equalise"
+    assert joined.preparation == "equalise-soft"
     assert joined.training["members"] == "effici, squeez"
     assert "the mean of its members'" in joined.card
-    assert set(joined.learned) == {*members[0].learned, *members[1].learned}
+    assert set(joined.learned) == {*large.learned, *small.learned}
     _assert_validation_figures(joined, dataset)
     save_bundle(tmp_path / "pair", joined)
     assert load_scorer(tmp_path / "pair").sha256 == joined.sha256
@@ -587,12 +592,23 @@ def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
         (scorer("squeezenet1_1_coarse"), "no trunk holds"),
         (scorer("efficientnet_lite0_fine", 256), "size"),
         (scorer("efficientnet_lite0_fine", preparation="standardise"), "preparation"),
+        (scorer("efficientnet_lite0", 192), "size"),
     ):
         with pytest.raises(TrainingError, match=fault):
             side_by_side("pair", [small, other])
     with pytest.raises(TrainingError, match="efficientnet_lite0_fine") as caught:
         side_by_side("pair", [small])
     assert "squeezenet1_1_coarse" in caught.value.remedy
+    smaller = scorer("efficientnet_lite0", 96)
+    smaller.head.hidden_weight[0, 0, 0, 0] = 1
+    with pytest.raises(TrainingError, match="each cell on its own"):
+        side_by_side("pair", [small, smaller])
+
+
+def test_members_do_not_learn_again(cohort: Path, tmp_path: Path) -> None:
+    configuration = load_configuration(images=cohort / "images", grades=cohort / "grades.csv", store=tmp_path, training=True)
+    with pytest.raises(TrainingError, match="do not learn again"):
+        train(configuration, tmp_path / "pair", members=["synthetic-alexnet", "synthetic-alexnet"], fine_tune=True)
 
 
 def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:

@@ -6,7 +6,9 @@ map explains the whole score.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,16 +18,24 @@ from atlas.scorer import TransferredScorer
 from atlas.trunks import TRUNKS, joined_weights, load_trunk
 
 
-def side_by_side(name: str, members: Sequence[TransferredScorer]) -> TransferredScorer:
+def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: str | None = None) -> TransferredScorer:
     """Put scorers side by side, in any order.
+
+    A member whose trunk one that shrinks its pictures can stand for is shown them at 3/4 of their side: it may have learned on
+    smaller ones than the others.
+
+    preparation : a key of `PREPARATIONS`; that of the members if not given.
 
     Raises
     ------
-    TrainingError : they are not of trunks that an entry of `TRUNKS` holds side by side, or differ in size, preparation or scale.
+    TrainingError : they are not of trunks that an entry of `TRUNKS` holds side by side, differ in size, preparation or scale, or
+        one that saw smaller pictures weighs each cell on its own.
+    ConfigurationError : the size that a member's pictures would have makes no whole cells.
     """
-    given = {member.trunk.name: member for member in members}
+    able = [_enlarged(member) for member in members]
+    given = {member.trunk.name: member for member in able}
     known = [spec for spec in TRUNKS.values() if spec.members]
-    fitting = next((spec for spec in known if sorted(spec.members) == sorted(member.trunk.name for member in members)), None)
+    fitting = next((spec for spec in known if sorted(spec.members) == sorted(member.trunk.name for member in able)), None)
     if fitting is None:
         raise TrainingError(
             f"no trunk holds {' and '.join(member.trunk.name for member in members) or 'nothing'} side by side",
@@ -41,7 +51,25 @@ def side_by_side(name: str, members: Sequence[TransferredScorer]) -> Transferred
                 )
     weights = joined_weights({member.trunk.name: member.trunk for member in ordered})
     trunk = load_trunk(fitting.name, weights, size=first.size, device=first.trunk.device)
-    return TransferredScorer(name, trunk, _mean_head([member.head for member in ordered]), first.scale, first.preparation)
+    head = _mean_head([member.head for member in ordered])
+    return TransferredScorer(name, trunk, head, first.scale, preparation or first.preparation)
+
+
+def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
+    """Let a scorer of smaller pictures look at larger ones through a trunk that shrinks them, where there is such a trunk."""
+    through = next((spec for spec in TRUNKS.values() if spec.shrinks_for == scorer.trunk.name), None)
+    if through is None:
+        return scorer
+    weight = scorer.head.hidden_weight
+    if (weight != weight[:, :, :1, :1]).any():
+        raise TrainingError(
+            f"scorer {scorer.name} weighs each cell on its own and cannot be shown other cells",
+            "give a scorer that was fine-tuned",
+        )
+    trunk = load_trunk(through.name, scorer.trunk.state_dict(), size=scorer.size * 4 // 3, device=scorer.trunk.device)
+    share = math.prod(scorer.shape) / math.prod(trunk.shape)  # the mean over all cells stays the same
+    laid = np.broadcast_to(weight[:, :, :1, :1] * np.float32(share), (*weight.shape[:2], *trunk.shape))
+    return replace(scorer, trunk=trunk, head=replace(scorer.head, hidden_weight=np.ascontiguousarray(laid)), classifier=None)
 
 
 def _mean_head(heads: Sequence[Head]) -> Head:

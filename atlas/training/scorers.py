@@ -163,6 +163,7 @@ def join_scorers(
     *,
     name: str,
     members: Sequence[TransferredScorer],
+    preparation: str | None = None,
     balance: Balance = "weight",
     hidden: int = 64,
     seed: int = 0,
@@ -174,15 +175,15 @@ def join_scorers(
 ) -> TransferredScorer:
     """Put scorers side by side, see `atlas.training.joined`; calibrate and measure what they make as `train_scorer` does.
 
-    Nothing else is learned: `balance`, `hidden` and `seed` are those of the softmax classifier that it is compared with. The rest
-    is as in `train_scorer`.
+    preparation : of the photographs that it scores; that of the members if not given.
+    balance, hidden, seed : of the softmax classifier that it is compared with; nothing else learns.
 
     Raises
     ------
     TrainingError : scorers that do not fit together, one grade only, or too few patients.
     UnreadableImageError : a photograph cannot be decoded.
     """
-    joined = side_by_side(name, members)
+    joined = side_by_side(name, members, preparation)
     if joined.scale != dataset.scale:
         raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
     material = _Material.of(dataset, balance, seed)
