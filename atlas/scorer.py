@@ -33,7 +33,7 @@ from atlas.records import (
 from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
 
-DEFAULT_SCORER = "eyepacs-squeezenet"
+DEFAULT_SCORER = "eyepacs-pair"
 FORMAT = 1
 
 _MANIFEST = "scorer.json"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from atlas import load_configuration, load_scorer
 from atlas.build import evaluate_scorer, measure_trust
@@ -39,17 +40,29 @@ def test_the_card_tells_what_the_test_split_holds() -> None:
 
 
 @pytest.mark.photographs
-def test_evaluation_gives_the_recorded_figures_again(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scorer", [name for name, _ in shipped_scorers() if name.startswith("eyepacs")])
+def test_evaluation_gives_the_recorded_figures_again(photographs: Path, tmp_path: Path, scorer: str) -> None:
     folder = photographs / "eyepacs-colour"
     evaluation, _ = evaluate_scorer(
-        load_configuration(images=folder / "images", grades=folder / "grades.csv", split="test", store=tmp_path)
+        load_configuration(images=folder / "images", grades=folder / "grades.csv", split="test", store=tmp_path, scorer=scorer)
     )
-    recorded = _entry(load_scorer(DEFAULT_SCORER).evaluations, COLOUR)
+    recorded = _entry(load_scorer(scorer).evaluations, COLOUR)
     assert evaluation.count == recorded["photographs"]
     assert evaluation.patients == recorded["patients"]
     for name, (value, *_) in recorded["figures"].items():
         assert evaluation.figures[name] == pytest.approx(value, abs=0.01), name
     assert evaluation.figures["quadratic_kappa"] >= 0.60
+    if scorer == DEFAULT_SCORER:
+        assert evaluation.figures["auc_referable"] >= 0.85
+
+
+def test_the_default_scorer_is_its_members_side_by_side() -> None:
+    pair, small = load_scorer(DEFAULT_SCORER), load_scorer("eyepacs-squeezenet")
+    assert pair.training["members"].split(", ")[0] == small.name
+    weights = pair.trunk.state_dict()
+    for name, tensor in small.trunk.state_dict().items():
+        assert torch.equal(weights[f"{small.trunk.name}.{name}"], tensor), name
+    assert set(small.learned) <= set(pair.learned)
 
 
 @pytest.mark.photographs
