@@ -179,6 +179,11 @@ class Head:
         return severity_of_logit(self.logit(z), scale)
 
 
+def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
+    """Tell whether a first layer, (H, C, h, w), weighs all cells alike, as one that learned on means over all cells does."""
+    return bool((hidden_weight == hidden_weight[:, :, :1, :1]).all())
+
+
 def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
     """Map logits of any shape to severities in grade units: lowest + span * sigmoid(logit)."""
     severity: FloatArray = (scale.lowest + scale.span / (1.0 + np.exp(-logit.astype(np.float64)))).astype(np.float32)

@@ -29,6 +29,7 @@ from atlas.records import (
     Reading,
     Scale,
     Scores,
+    weighs_cells_alike,
 )
 from atlas.resources import models_folder
 from atlas.trunks import TRUNKS, Trunk, load_trunk
@@ -523,7 +524,7 @@ def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:
     """Return the arrays to store; the first layer is one cell's where all cells weigh alike."""
     arrays = _layer_arrays(layers)
     weight = arrays["hidden_weight"]
-    if (weight == weight[:, :, :1, :1]).all():
+    if weighs_cells_alike(weight):
         arrays["hidden_weight"] = np.ascontiguousarray(weight[:, :, :1, :1])
     return {name: _stored(array, half) for name, array in arrays.items()}
 

@@ -114,6 +114,12 @@ def _lite(
     )
 
 
+def _normalised(images: Tensor, spec: TrunkSpec) -> Tensor:
+    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a trunk knows."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (images - mean) / std
+
+
 class _SideBySide(nn.Module):
     """Trunks that make the same cells of the same picture, each on pixels as it knows them: their maps, one after the other."""
 
@@ -125,11 +131,8 @@ class _SideBySide(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map pictures (n, 3, S, S) of 0..1."""
-        seen = [
-            (images - images.new_tensor(spec.mean)[:, None, None]) / images.new_tensor(spec.std)[:, None, None]
-            for spec in self._specs
-        ]
-        return torch.cat([trunk(pixels) for trunk, pixels in zip(self.children(), seen, strict=True)], 1)
+        seen = zip(self.children(), self._specs, strict=True)
+        return torch.cat([trunk(_normalised(images, spec)) for trunk, spec in seen], 1)
 
 
 def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
@@ -257,10 +260,8 @@ class Trunk:
     def _run(self, pixels: ByteArray) -> FloatArray:
         spec = TRUNKS[self.name]
         with torch.inference_mode():
-            mean = torch.tensor(spec.mean, device=self.device).view(3, 1, 1)
-            std = torch.tensor(spec.std, device=self.device).view(3, 1, 1)
-            batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2)
-            maps: FloatArray = self.module(((batch.float() / 255 - mean) / std).contiguous()).cpu().numpy()
+            batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
+            maps: FloatArray = self.module(_normalised(batch, spec).contiguous()).cpu().numpy()
         return maps
 
 

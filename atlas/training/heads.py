@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
 from atlas.records import Classifier, FloatArray, GradedImage, Head, IntArray, Scale
 from atlas.training.splits import Balance, balanced_weights, deal, folds_by_patient, require_variety, unit_labels
+
+Layers = TypeVar("Layers", Head, Classifier)
 
 History = tuple[Mapping[str, float], ...]
 """One row per epoch: `training_loss` and `validation_loss`, mean squared errors on the sigmoid's scale."""
@@ -259,10 +261,16 @@ class _Basis:
         return raw, (raw.astype(np.float64) @ self.mean.astype(np.float64)).astype(np.float32)
 
 
-def for_all_cells(layers: Classifier, shape: tuple[int, int]) -> Classifier:
-    """Turn a classifier of means over all cells, (H, C, 1, 1), into the same one on maps of `shape` cells."""
+def for_all_cells(layers: Layers, shape: tuple[int, int]) -> Layers:
+    """Turn layers on means over all cells, (H, C, 1, 1), into the same ones on maps of `shape` cells."""
     spread = np.broadcast_to(layers.hidden_weight / (shape[0] * shape[1]), (*layers.hidden_weight.shape[:2], *shape))
     return replace(layers, hidden_weight=np.ascontiguousarray(spread, np.float32))
+
+
+def on_means(layers: Layers) -> Layers:
+    """Turn layers that weigh all cells alike into the same ones on means over all cells, (H, C, 1, 1)."""
+    weight = layers.hidden_weight
+    return replace(layers, hidden_weight=weight[:, :, :1, :1] * (weight.shape[2] * weight.shape[3]))
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ map explains the whole score.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from atlas.errors import TrainingError
-from atlas.records import Head
+from atlas.records import Head, weighs_cells_alike
 from atlas.scorer import TransferredScorer
+from atlas.training.heads import for_all_cells, on_means
 from atlas.trunks import TRUNKS, joined_weights, load_trunk
 
 
@@ -60,16 +60,13 @@ def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
     through = next((spec for spec in TRUNKS.values() if spec.shrinks_for == scorer.trunk.name), None)
     if through is None:
         return scorer
-    weight = scorer.head.hidden_weight
-    if (weight != weight[:, :, :1, :1]).any():
+    if not weighs_cells_alike(scorer.head.hidden_weight):
         raise TrainingError(
             f"scorer {scorer.name} weighs each cell on its own and cannot be shown other cells",
             "give a scorer that was fine-tuned",
         )
     trunk = load_trunk(through.name, scorer.trunk.state_dict(), size=scorer.size * 4 // 3, device=scorer.trunk.device)
-    share = math.prod(scorer.shape) / math.prod(trunk.shape)  # the mean over all cells stays the same
-    laid = np.broadcast_to(weight[:, :, :1, :1] * np.float32(share), (*weight.shape[:2], *trunk.shape))
-    return replace(scorer, trunk=trunk, head=replace(scorer.head, hidden_weight=np.ascontiguousarray(laid)), classifier=None)
+    return replace(scorer, trunk=trunk, head=for_all_cells(on_means(scorer.head), trunk.shape), classifier=None)
 
 
 def _mean_head(heads: Sequence[Head]) -> Head:

@@ -27,9 +27,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from atlas.errors import TrainingError
 from atlas.evaluation import spearman
 from atlas.progress import Progress, silent
-from atlas.records import ByteArray, FloatArray, Head, IntArray
+from atlas.records import ByteArray, FloatArray, Head, IntArray, weighs_cells_alike
 from atlas.scorer import TransferredScorer
-from atlas.training.heads import History
+from atlas.training.heads import History, for_all_cells, on_means
 from atlas.trunks import TRUNKS, new_module
 
 Augmentation = Literal["none", "flips-rotations", "moved"]
@@ -263,19 +263,15 @@ class Network(nn.Module):
         """Return the head as it acts on the maps; that of a pooled network weighs all cells alike."""
         first, second = self.first, self.second
         weight, bias, output = (t.detach().numpy().copy() for t in (first.weight, first.bias, second.weight[0]))
-        rows, columns = self.cells[1:]
-        if self.pooled:
-            one = (weight / (rows * columns))[:, :, None, None]
-            whole = np.ascontiguousarray(np.broadcast_to(one, (*weight.shape, rows, columns)))
-        else:
-            whole = weight.reshape(-1, *self.cells)
-        return Head(whole, bias, output, float(second.bias.detach()))
+        own = weight[:, :, None, None] if self.pooled else weight.reshape(-1, *self.cells)
+        head = Head(own, bias, output, float(second.bias.detach()))
+        _, rows, columns = self.cells
+        return for_all_cells(head, (rows, columns)) if self.pooled else head
 
     @torch.no_grad()
     def set_head(self, head: Head) -> None:
         """Take over a pooled head that `head` gave."""
-        rows, columns = head.shape
-        self.first.weight.copy_(torch.from_numpy(head.hidden_weight[:, :, 0, 0] * (rows * columns)))
+        self.first.weight.copy_(torch.from_numpy(on_means(head).hidden_weight[:, :, 0, 0]))
         self.first.bias.copy_(torch.from_numpy(head.hidden_bias))
         self.second.weight.copy_(torch.from_numpy(head.output_weight)[None])
         self.second.bias.fill_(head.output_bias)
@@ -319,7 +315,7 @@ class _Lesson:
 
 def _as_network(teacher: TransferredScorer) -> Network:
     trunk, head = teacher.trunk, teacher.head
-    if (head.hidden_weight != head.hidden_weight[:, :, :1, :1]).any():
+    if not weighs_cells_alike(head.hidden_weight):
         raise TrainingError(
             f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures that are turned and shifted",
             "choose a teacher that was fine-tuned, with a pooled head",

@@ -154,8 +154,9 @@ def train_scorer(
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
         recipe |= {"best_epoch": 1 + best_epoch, "validation_loss": round(history[best_epoch]["validation_loss"], 5)}
         scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation)
-        scorer = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
-    return _with_card(scorer, material, recipe, {"source": source, "further": further, "command": command}, teachers)
+        scorer, figures = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
+    recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
+    return _with_card(scorer, material, recipe, teachers)
 
 
 def join_scorers(
@@ -189,9 +190,10 @@ def join_scorers(
     material = _Material.of(dataset, balance, seed)
     with _folder(work) as folder:
         pixels = _prepared(material.images, joined.size, joined.preparation, folder, progress)
-        scorer = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
-    recipe = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
-    return _with_card(scorer, material, recipe, {"source": source, "further": further, "command": command}, members)
+        scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
+    recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
+    recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
+    return _with_card(scorer, material, recipe, members)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,9 +246,9 @@ def _measured(
     hidden: int,
     seed: int,
     progress: Progress,
-) -> TransferredScorer:
+) -> tuple[TransferredScorer, dict[str, Any]]:
     """Give a scorer its calibration if asked, its reading, the classifier that it is compared with and its scores of the test
-    split; all at half precision, as the bundle will have it. `training` of the result holds figures of the validation split."""
+    split; all at half precision, as the bundle will have it. Added are facts for the recipe, figures of the validation split."""
     scale, grades = material.scale, material.grades
     training, validation, test = material.training, material.validation, material.test
     scorer = half_precision(scorer)
@@ -276,30 +278,17 @@ def _measured(
         scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [material.images[row] for row in test]))
     figures = {
         "hidden": hidden,
-        "threshold": "of validation scores",
+        "threshold": f"of {'validation' if found else 'training'} scores",
         **_on_validation(severity[validation], grades[validation], scale),
     }
-    return replace(scorer, training=figures)
+    return scorer, figures
 
 
 def _with_card(
-    scorer: TransferredScorer,
-    material: _Material,
-    recipe: Mapping[str, Any],
-    words: Mapping[str, Any],
-    others: Sequence[TransferredScorer],
+    scorer: TransferredScorer, material: _Material, recipe: Mapping[str, Any], others: Sequence[TransferredScorer]
 ) -> TransferredScorer:
-    """Gather the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
-    facts = {
-        **recipe,
-        "size": scorer.size,
-        "preparation": scorer.preparation,
-        **material.facts,
-        **scorer.training,
-        "command": words["command"],
-        "sources": words["source"],
-        "further": list(words["further"]),
-    }
+    """Complete the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
+    facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
     known = {material.images[row].image_id for row in np.concatenate([material.training, material.validation])}
     learned = tuple(sorted(known.union(*(other.learned for other in others))))
     scorer = replace(scorer, training=facts, learned=learned)
