@@ -12,36 +12,39 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from atlas.errors import ConfigurationError
-from atlas.records import FeatureMaps, FloatArray, Head, Scale, severity_of_logit
+from atlas.records import CellSums, FeatureMaps, FloatArray, Head, Scale, severity_of_logit
 
 
-def logit_maps(features: FeatureMaps, head: Head) -> FloatArray:
-    """Weigh each map by the spatial mean of the logit's gradient and add them up: float32 (n, h, w), signed, in logits."""
-    return _logit_maps(features, head, _first_layer(features, head))
+def logit_maps(features: FeatureMaps, sums: CellSums, head: Head) -> FloatArray:
+    """Weigh each map by the spatial mean of the logit's gradient and add them up: float32 (n, h, w), signed, in logits.
+
+    sums : of the same images, in the same order, by the same head.
+    """
+    return _logit_maps(features, head, _first_layer(sums))
 
 
-def drops(features: FeatureMaps, head: Head, scale: Scale, *, window: int = 1) -> FloatArray:
+def drops(features: FeatureMaps, sums: CellSums, head: Head, scale: Scale, *, window: int = 1) -> FloatArray:
     """Read each window's share of the logit in grade units: float32 (n, h-window+1, w-window+1), signed.
 
     A window that contributes v to the logit counts severity(logit) - severity(logit - v), the secant rather than the tangent of
     the sigmoid, so that a severe eye keeps its map. Raises ConfigurationError where the window does not fit on the maps.
     """
-    rows, columns = head.shape
+    rows, columns = sums.shape
     if not 1 <= window <= min(rows, columns):
         raise ConfigurationError(
             f"window = {window} does not fit on maps of {rows} x {columns} cells",
             f"choose a whole number from 1 to {min(rows, columns)}.",
         )
-    z = _first_layer(features, head)
+    z = _first_layer(sums)
     share = sliding_window_view(_logit_maps(features, head, z), (window, window), axis=(1, 2)).sum(axis=(-2, -1))
     logit = head.logit(z)[:, None, None]
     drop: FloatArray = severity_of_logit(logit, scale) - severity_of_logit(logit - share, scale)
     return drop
 
 
-def _first_layer(features: FeatureMaps, head: Head) -> NDArray[np.float64]:
+def _first_layer(sums: CellSums) -> NDArray[np.float64]:
     """Return z, (n, H)."""
-    return head.hidden_bias + np.tensordot(features.values.astype(np.float64), head.hidden_weight, axes=([1, 2, 3], [1, 2, 3]))
+    return np.asarray(sums.bias + sums.values.sum(axis=1, dtype=np.float64))
 
 
 def _logit_maps(features: FeatureMaps, head: Head, z: NDArray[np.float64]) -> FloatArray:

@@ -155,7 +155,8 @@ class CellSums:
 class Head:
     """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
 
-    hidden_weight : float32 (H, C, h, w).   hidden_bias : float32 (H,).   output_weight : float32 (H,).   output_bias : float.
+    hidden_weight : float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of
+        maps of any size, see `pooled`.   hidden_bias : float32 (H,).   output_weight : float32 (H,).   output_bias : float.
     The severity is the sigmoid of the logit, read on the scale.
     """
 
@@ -165,9 +166,9 @@ class Head:
     output_bias: float
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of cells."""
-        return int(self.hidden_weight.shape[2]), int(self.hidden_weight.shape[3])
+    def pooled(self) -> bool:
+        """Whether one matrix serves all cells, as that of a head which learned on means over all cells does."""
+        return self.hidden_weight.shape[2:] == (1, 1)
 
     def logit(self, z: NDArray[np.floating]) -> FloatArray:
         """Map first-layer sums (..., H), float32 or float64, to logits (...)."""
@@ -180,7 +181,7 @@ class Head:
 
 
 def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
-    """Tell whether a first layer, (H, C, h, w), weighs all cells alike, as one that learned on means over all cells does."""
+    """Tell whether a first layer, (H, C, h, w), weighs all cells alike: then one cell's weights, (H, C, 1, 1), say it all."""
     return bool((hidden_weight == hidden_weight[:, :, :1, :1]).all())
 
 
@@ -194,8 +195,8 @@ def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
 class Classifier:
     """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
 
-    hidden_weight : float32 (H, C, h, w).   hidden_bias : float32 (H,).   output_weight : float32 (K, H).   output_bias : (K,),
-    with one row for each of the scale's K grades.
+    hidden_weight : float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.   hidden_bias : float32 (H,).   output_weight : float32
+    (K, H).   output_bias : (K,), with one row for each of the scale's K grades.
     """
 
     hidden_weight: FloatArray

@@ -35,7 +35,7 @@ METHODS: Mapping[str, Method] = {
         "Grad-CAM",
         "The network's last maps are added up, each weighted by how strongly the severity answers to it, "
         "and every place is coloured by its part of the sum.",
-        lambda features, sums, head, scale, window: gradcam.drops(features, head, scale, window=window),
+        lambda features, sums, head, scale, window: gradcam.drops(features, sums, head, scale, window=window),
     ),
 }
 

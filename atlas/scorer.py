@@ -113,7 +113,7 @@ class TransferredScorer:
 
     def __post_init__(self) -> None:
         expected = (self.trunk.channels, *self.trunk.shape)
-        if self.head.hidden_weight.shape[1:] != expected:
+        if self.head.hidden_weight.shape[1:] not in (expected, (self.trunk.channels, 1, 1)):
             raise ScorerError(
                 f"scorer {self.name}: the head is for maps of shape {self.head.hidden_weight.shape[1:]}, "
                 f"trunk {self.trunk.name} at {self.trunk.size} pixels makes {expected}",
@@ -165,18 +165,21 @@ def cell_sums(features: FeatureMaps, head: Head) -> CellSums:
     """
     hidden, *expected = head.hidden_weight.shape
     count, *found = features.values.shape
-    if found != expected:
+    channels, *shape = found
+    if found != expected and expected != [channels, 1, 1]:
         raise ScorerError(
             f"the head takes maps of shape {tuple(expected)}, not {tuple(found)}", "use the trunk it was trained on"
         )
-    channels, cells = expected[0], head.shape[0] * head.shape[1]
-    weight = np.ascontiguousarray(head.hidden_weight.reshape(hidden, channels, cells).transpose(2, 0, 1), np.float32)
+    cells = shape[0] * shape[1]
+    of_cell = head.hidden_weight.reshape(hidden, channels, -1).transpose(2, 0, 1)
+    # einsum adds in one fixed order; a matrix product's order varies with batch and threads.
+    weight, add_up = (of_cell[0], "hc,kc->kh") if head.pooled else (of_cell, "khc,kc->kh")
+    weight = np.ascontiguousarray(weight, np.float32)
     sums = np.empty((count, cells, hidden), np.float32)
     for image, maps in enumerate(features.values):
-        # einsum adds in one fixed order; a matrix product's order varies with batch and threads.
         x = np.ascontiguousarray(maps.reshape(channels, cells).T, np.float32)
-        np.einsum("khc,kc->kh", weight, x, out=sums[image], optimize=False)
-    return CellSums(features.image_ids, sums, head.hidden_bias.astype(np.float32), head.shape)
+        np.einsum(add_up, weight, x, out=sums[image], optimize=False)
+    return CellSums(features.image_ids, sums, head.hidden_bias.astype(np.float32), (shape[0], shape[1]))
 
 
 def classify(features: FeatureMaps, classifier: Classifier) -> FloatArray:
@@ -403,12 +406,12 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     return TransferredScorer(
         name=manifest.name,
         trunk=trunk,
-        head=_read_head(folder / _HEAD, trunk.shape),
+        head=_read_head(folder / _HEAD),
         scale=Scale(facts.lowest, tuple(facts.names), facts.referable, facts.disease),
         preparation=manifest.preparation,
         card=(folder / _CARD).read_bytes().decode(),
         training=manifest.training,
-        classifier=_read_classifier(folder / _CLASSIFIER, trunk.shape) if _CLASSIFIER in manifest.files else None,
+        classifier=_read_classifier(folder / _CLASSIFIER) if _CLASSIFIER in manifest.files else None,
         reading=None if reading is None else _reading(reading),
         judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
         trust=_read_entries(folder / _TRUST) if _TRUST in manifest.files else (),
@@ -468,17 +471,17 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
 
 
-def _read_head(path: Path, shape: tuple[int, int]) -> Head:
-    arrays = _read_layers(path, shape)
+def _read_head(path: Path) -> Head:
+    arrays = _read_layers(path)
     return Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"][0]))
 
 
-def _read_classifier(path: Path, shape: tuple[int, int]) -> Classifier:
-    return Classifier(**_read_layers(path, shape))
+def _read_classifier(path: Path) -> Classifier:
+    return Classifier(**_read_layers(path))
 
 
-def _read_layers(path: Path, shape: tuple[int, int]) -> dict[str, FloatArray]:
-    """Read the two layers of a head or a classifier; a first layer that was stored once is laid over all cells of `shape`."""
+def _read_layers(path: Path) -> dict[str, FloatArray]:
+    """Read the two layers of a head or a classifier."""
     try:
         arrays = {name: array.astype(np.float32) for name, array in safetensors.numpy.load_file(path).items()}
         weight, bias, output_weight, output_bias = (arrays[name] for name in _LAYERS)
@@ -494,8 +497,6 @@ def _read_layers(path: Path, shape: tuple[int, int]) -> dict[str, FloatArray]:
         raise ScorerError(f"{path}: the head's layers do not fit together", "fetch or train the scorer again")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ScorerError(f"{path}: the head holds values that are not finite", "train the scorer again")
-    if weight.shape[2:] == (1, 1):
-        weight = np.ascontiguousarray(np.broadcast_to(weight, (*weight.shape[:2], *shape)))
     return dict(zip(_LAYERS, (weight, bias, output_weight, output_bias), strict=True))
 
 

@@ -276,9 +276,10 @@ def scrambled_head(head: Head, seed: int) -> Head:
     would tell two maps apart too easily. Without new signs a mean below zero would put all hidden units to rest for good.
     """
     rng = np.random.default_rng(seed)
-    grids = rng.permutation(head.hidden_weight.reshape(-1, *head.shape)) * _signs(rng, (head.hidden_weight[..., 0, 0].size, 1, 1))
+    weight = head.hidden_weight
+    grids = rng.permutation(weight.reshape(-1, *weight.shape[2:])) * _signs(rng, (weight[..., 0, 0].size, 1, 1))
     return Head(
-        grids.reshape(head.hidden_weight.shape),
+        grids.reshape(weight.shape),
         rng.permutation(head.hidden_bias),
         rng.permutation(head.output_weight) * _signs(rng, head.output_weight.shape),
         head.output_bias,

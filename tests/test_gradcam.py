@@ -10,7 +10,8 @@ from torch import nn
 
 from atlas import gradcam
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, FeatureMaps, Head, severity_of_logit
+from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps, Head, severity_of_logit
+from atlas.scorer import cell_sums
 
 
 class TorchHead(nn.Module):
@@ -33,41 +34,42 @@ class TorchHead(nn.Module):
         return self.second(self.first(self.trunk(values).flatten(1)).relu())[:, 0]
 
 
-def make(output_bias: float = 0.3) -> tuple[FeatureMaps, Head]:
+def make(output_bias: float = 0.3) -> tuple[FeatureMaps, CellSums, Head]:
     rng = np.random.default_rng(11)
     weight = rng.normal(0, 0.15, (8, 10, 5, 7)).astype(np.float32)
     head = Head(weight, rng.normal(size=8).astype(np.float32), rng.normal(size=8).astype(np.float32), output_bias)
     values = rng.gamma(1.0, 1.0, (6, 10, 5, 7)).astype(np.float32)
-    return FeatureMaps(tuple(f"{i:016x}" for i in range(6)), values, 32.0), head
+    features = FeatureMaps(tuple(f"{i:016x}" for i in range(6)), values, 32.0)
+    return features, cell_sums(features, head), head
 
 
 def test_maps_equal_captum() -> None:
-    features, head = make()
+    features, sums, head = make()
     network = TorchHead(head)
     explained = LayerGradCam(network, network.trunk).attribute(
         torch.tensor(features.values, dtype=torch.float64, requires_grad=True), relu_attributions=False
     )
-    ours = gradcam.logit_maps(features, head)
+    ours = gradcam.logit_maps(features, sums, head)
     assert ours.dtype == np.float32
     assert ours.min() < -0.01 < 0.01 < ours.max()
     np.testing.assert_allclose(ours, explained[:, 0].detach().numpy(), atol=1e-5, rtol=0)
 
 
 def test_maps_equal_autograd() -> None:
-    features, head = make()
+    features, sums, head = make()
     values = torch.tensor(features.values, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(TorchHead(head)(values).sum(), values)
     expected = (gradient.mean((2, 3), keepdim=True) * values).sum(1)
-    np.testing.assert_allclose(gradcam.logit_maps(features, head), expected.detach().numpy(), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(gradcam.logit_maps(features, sums, head), expected.detach().numpy(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
 def test_drops_are_the_secant_of_the_severity(window: int) -> None:
-    features, head = make()
+    features, sums, head = make()
     with torch.no_grad():
         logit = TorchHead(head)(torch.tensor(features.values, dtype=torch.float64)).numpy()
-    maps = gradcam.logit_maps(features, head)
-    ours = gradcam.drops(features, head, DIABETIC_RETINOPATHY, window=window)
+    maps = gradcam.logit_maps(features, sums, head)
+    ours = gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY, window=window)
     assert ours.shape == (6, 6 - window, 8 - window)
     for row, column in np.ndindex(ours.shape[1:]):
         share = maps[:, row : row + window, column : column + window].sum(axis=(1, 2))
@@ -82,7 +84,8 @@ def test_a_severe_eye_keeps_its_map() -> None:
     head = Head(weight, np.zeros(1, np.float32), np.ones(1, np.float32), -2.0)
     values = np.zeros((1, 1, 3, 3), np.float32)
     values[0, 0, 1, 1] = 12.0
-    drops = gradcam.drops(FeatureMaps(("0" * 16,), values, 32.0), head, DIABETIC_RETINOPATHY)
+    features = FeatureMaps(("0" * 16,), values, 32.0)
+    drops = gradcam.drops(features, cell_sums(features, head), head, DIABETIC_RETINOPATHY)
     tangent = 12.0 * DIABETIC_RETINOPATHY.span * np.exp(-10.0)
     assert tangent < 0.01
     assert drops[0, 1, 1] > 0.75 * DIABETIC_RETINOPATHY.span
@@ -90,13 +93,13 @@ def test_a_severe_eye_keeps_its_map() -> None:
 
 
 def test_a_resting_head_shows_nothing() -> None:
-    features, head = make()
+    features, _, head = make()
     resting = Head(head.hidden_weight, np.full(8, -1e4, np.float32), head.output_weight, head.output_bias)
-    assert not gradcam.logit_maps(features, resting).any()
+    assert not gradcam.logit_maps(features, cell_sums(features, resting), resting).any()
 
 
 @pytest.mark.parametrize("window", [0, 6])
 def test_a_window_that_does_not_fit_is_refused(window: int) -> None:
-    features, head = make()
+    features, sums, head = make()
     with pytest.raises(ConfigurationError, match=f"window = {window}.*5 x 7"):
-        gradcam.drops(features, head, DIABETIC_RETINOPATHY, window=window)
+        gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY, window=window)

@@ -97,14 +97,14 @@ def test_global_average_pooling_makes_occlusion_and_gradcam_one() -> None:
     )
     z = pooled.hidden_bias + np.einsum("kchw,nchw->nk", weight, features.values.astype(np.float64))
     drops = (pooled.logit(z)[:, None] - without).reshape(-1, 6, 6)
-    maps = gradcam.logit_maps(features, pooled)
-    assert np.ptp(maps) > 0.01
-    np.testing.assert_allclose(drops, maps, atol=2e-5, rtol=0)  # the logits are differences of numbers near 100
     sums = CellSums(
         features.image_ids, np.einsum("kchw,nchw->nhwk", weight, features.values).reshape(4, 36, 8), pooled.hidden_bias, (6, 6)
     )
+    maps = gradcam.logit_maps(features, sums, pooled)
+    assert np.ptp(maps) > 0.01
+    np.testing.assert_allclose(drops, maps, atol=2e-5, rtol=0)  # the logits are differences of numbers near 100
     ours = occlusion.drops(sums, pooled, DIABETIC_RETINOPATHY, window=2)
-    np.testing.assert_allclose(ours, gradcam.drops(features, pooled, DIABETIC_RETINOPATHY, window=2), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(ours, gradcam.drops(features, sums, pooled, DIABETIC_RETINOPATHY, window=2), atol=1e-4, rtol=0)
 
 
 def test_a_cell_that_adds_nothing_drops_nothing() -> None:

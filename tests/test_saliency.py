@@ -92,7 +92,7 @@ def test_the_table_gives_the_stages_own_numbers() -> None:
     everywhere = np.ones((1, CELLS, CELLS), np.bool_)
     expected = {
         "occlusion": occlusion.drops(sums, head, DIABETIC_RETINOPATHY),
-        "gradcam": gradcam.drops(features, head, DIABETIC_RETINOPATHY),
+        "gradcam": gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY),
     }
     assert set(expected) == set(METHODS)
     for method, drops in expected.items():

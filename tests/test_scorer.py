@@ -100,6 +100,30 @@ def scores(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
     return scorer.severity(scorer.cell_sums(features)).severity
 
 
+def test_a_pooled_head_equals_the_same_head_laid_over_all_cells_to_the_last_bit() -> None:
+    maps = random_maps(3, 40, 5, 7)
+    pooled = random_head(8, 40, 1, 1)
+    laid_over = replace(pooled, hidden_weight=np.broadcast_to(pooled.hidden_weight, (8, 40, 5, 7)))
+    once, by_cell = cell_sums(maps, pooled), cell_sums(maps, laid_over)
+    assert pooled.pooled
+    assert not laid_over.pooled
+    assert once.shape == by_cell.shape == (5, 7)
+    assert np.array_equal(once.values, by_cell.values)
+    assert np.ptp(once.values) > 0
+
+
+def test_a_pooled_head_stays_one_matrix_on_disk_and_back(scorer: TransferredScorer, tmp_path: Path) -> None:
+    one_matrix = random_head(8, scorer.trunk.channels, 1, 1)
+    grid = (8, scorer.trunk.channels, *scorer.shape)
+    save_bundle(
+        tmp_path / "laid",
+        replace(scorer, head=replace(one_matrix, hidden_weight=np.broadcast_to(one_matrix.hidden_weight, grid))),
+    )
+    loaded = load_scorer(tmp_path / "laid").head
+    assert loaded.hidden_weight.shape == (8, scorer.trunk.channels, 1, 1)
+    assert np.array_equal(loaded.hidden_weight, one_matrix.hidden_weight.astype(np.float16).astype(np.float32))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     count=st.integers(1, 4),

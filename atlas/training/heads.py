@@ -262,15 +262,13 @@ class _Basis:
 
 
 def for_all_cells(layers: Layers, shape: tuple[int, int]) -> Layers:
-    """Turn layers on means over all cells, (H, C, 1, 1), into the same ones on maps of `shape` cells."""
-    spread = np.broadcast_to(layers.hidden_weight / (shape[0] * shape[1]), (*layers.hidden_weight.shape[:2], *shape))
-    return replace(layers, hidden_weight=np.ascontiguousarray(spread, np.float32))
+    """Turn layers on means over all cells, (H, C, 1, 1), into the same ones on maps of `shape` cells, (H, C, 1, 1)."""
+    return replace(layers, hidden_weight=np.asarray(layers.hidden_weight / (shape[0] * shape[1]), np.float32))
 
 
-def on_means(layers: Layers) -> Layers:
-    """Turn layers that weigh all cells alike into the same ones on means over all cells, (H, C, 1, 1)."""
-    weight = layers.hidden_weight
-    return replace(layers, hidden_weight=weight[:, :, :1, :1] * (weight.shape[2] * weight.shape[3]))
+def on_means(layers: Layers, shape: tuple[int, int]) -> Layers:
+    """Turn layers that weigh all of `shape` cells alike into the same ones on means over all cells, (H, C, 1, 1)."""
+    return replace(layers, hidden_weight=layers.hidden_weight[:, :, :1, :1] * (shape[0] * shape[1]))
 
 
 @dataclass(frozen=True)

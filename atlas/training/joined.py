@@ -51,7 +51,7 @@ def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: s
                 )
     weights = joined_weights({member.trunk.name: member.trunk for member in ordered})
     trunk = load_trunk(fitting.name, weights, size=first.size, device=first.trunk.device)
-    head = _mean_head([member.head for member in ordered])
+    head = _mean_head([member.head for member in ordered], trunk.shape)
     return TransferredScorer(name, trunk, head, first.scale, preparation or first.preparation)
 
 
@@ -66,13 +66,13 @@ def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
             "give a scorer that was fine-tuned",
         )
     trunk = load_trunk(through.name, scorer.trunk.state_dict(), size=scorer.size * 4 // 3, device=scorer.trunk.device)
-    return replace(scorer, trunk=trunk, head=for_all_cells(on_means(scorer.head), trunk.shape), classifier=None)
+    return replace(scorer, trunk=trunk, head=for_all_cells(on_means(scorer.head, scorer.shape), trunk.shape), classifier=None)
 
 
-def _mean_head(heads: Sequence[Head]) -> Head:
-    """Lay heads along the diagonal: each reads its own maps, and the logit is the mean of theirs."""
+def _mean_head(heads: Sequence[Head], shape: tuple[int, int]) -> Head:
+    """Lay heads along the diagonal: each reads its own maps of `shape` cells, and the logit is the mean of theirs."""
     hidden, channels = (sum(head.hidden_weight.shape[axis] for head in heads) for axis in (0, 1))
-    weight = np.zeros((hidden, channels, *heads[0].shape), np.float32)
+    weight = np.zeros((hidden, channels, *((1, 1) if all(head.pooled for head in heads) else shape)), np.float32)
     row = column = 0
     for head in heads:
         own = head.hidden_weight

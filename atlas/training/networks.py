@@ -271,7 +271,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def set_head(self, head: Head) -> None:
         """Take over a pooled head that `head` gave."""
-        self.first.weight.copy_(torch.from_numpy(on_means(head).hidden_weight[:, :, 0, 0]))
+        self.first.weight.copy_(torch.from_numpy(on_means(head, (self.cells[1], self.cells[2])).hidden_weight[:, :, 0, 0]))
         self.first.bias.copy_(torch.from_numpy(head.hidden_bias))
         self.second.weight.copy_(torch.from_numpy(head.output_weight)[None])
         self.second.bias.fill_(head.output_bias)

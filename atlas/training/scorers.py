@@ -377,7 +377,7 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
 def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> Judged:
     classifier = scorer.classifier
     assert classifier is not None
-    weight = classifier.hidden_weight.sum(axis=(2, 3), dtype=np.float64)  # all cells weigh alike
+    weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.shape[0] * scorer.shape[1])
     return Judged(
         severity,
         np.array([image.grade for image in images], np.int64),
