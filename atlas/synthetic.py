@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -843,13 +845,31 @@ def draw_cohort(count: int, *, seed: int = 0, size: int = 640) -> Iterator[tuple
     The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades are spread as in
     GRADE_SHARES; from 10 photographs on, every grade occurs.
     """
+    return ((sitter.patient, sitter.draw(size)) for sitter in _sitters(count, seed))
+
+
+@dataclass(frozen=True)
+class _Sitter:
+    """An eye of a cohort before it is drawn."""
+
+    patient: str
+    eye: str
+    grade: int
+    seed: int
+
+    def draw(self, size: int) -> SyntheticEye:
+        return draw_eye(self.seed, self.grade, eye=self.eye, size=size)
+
+
+def _sitters(count: int, seed: int) -> list[_Sitter]:
     if count < 1:
         raise DatasetError(f"count is {count}, expected at least 1 photograph")
     digits = max(4, len(str(count)))
-    for index, grade in enumerate(_grades(count, _stream(seed, 6))):
-        number, eye = index // 2, ("left", "right")[index % 2]
-        anatomy_seed = int(_stream(seed, 7, number).integers(2**63))
-        yield f"{number + 1:0{digits}d}", draw_eye(anatomy_seed, grade, eye=eye, size=size)
+    seeds = [int(_stream(seed, 7, number).integers(2**63)) for number in range(-(-count // 2))]
+    return [
+        _Sitter(f"{index // 2 + 1:0{digits}d}", ("left", "right")[index % 2], grade, seeds[index // 2])
+        for index, grade in enumerate(_grades(count, _stream(seed, 6)))
+    ]
 
 
 TABLE = "grades.csv"
@@ -874,14 +894,24 @@ def write_cohort(count: int, out: Path, *, seed: int = 0, size: int = 640, progr
     """
     out = Path(out)
     _clear(out)
-    rows = []
-    for done, (patient, drawn) in enumerate(draw_cohort(count, seed=seed, size=size), start=1):
-        stem = f"{patient}_{drawn.eye}"
+    sitters = _sitters(count, seed)
+
+    def write(sitter: _Sitter) -> tuple[str, int, str, str]:
+        drawn, stem = sitter.draw(size), f"{sitter.patient}_{sitter.eye}"
         _write(out / "images" / f"{stem}.jpg", drawn.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         for kind, mask in drawn.masks.items():
             _write(out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])
-        rows.append((stem, drawn.grade, patient, drawn.eye))
-        progress("synthesize", done, count)
+        return stem, drawn.grade, sitter.patient, sitter.eye
+
+    rows = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for row in pool.map(write, sitters):
+                rows.append(row)
+                progress("synthesize", len(rows), count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     table = out / TABLE
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
