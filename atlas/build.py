@@ -66,7 +66,7 @@ from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bund
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
 from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, trained_source
-from atlas.store import Publication, Store, digest, source_digest
+from atlas.store import Publication, Store, default_root, digest, disk_faults, link_or_copy, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
 from atlas.training import Augmentation, evaluate_own_test, evaluation_entry, evaluations_on_card, join_scorers, train_scorer
@@ -101,12 +101,16 @@ _UNTOLD = {
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build made. `report` names files: for the terminal only. `timings`: seconds by stage."""
+    """What a build made. `report` and `kept` name files: for the terminal only.
+
+    timings : seconds by stage.   kept : the user's own files that were in the atlas before, and still are.
+    """
 
     out: Path
     atlas: Atlas
     report: DatasetReport
     timings: Mapping[str, float] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
 
 def build_atlas(configuration: Configuration, *, progress: Progress = silent) -> BuildResult:
@@ -117,9 +121,12 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
+    require_apart(configuration)
     store = Store(configuration.store)
     clock = _Clock()
-    with Publication(configuration.out, store) as folder, single_threaded():
+    publication = Publication(configuration.out)
+    store.tidy()
+    with publication as folder, single_threaded():
         with clock("dataset"):
             curated = _curation(configuration)
             dataset, report = _gather(configuration, store, progress)
@@ -129,14 +136,32 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         judged = None if study.scorer is None else evaluate_own_test(study.scorer)
         made = replace(study.atlas, scorer_evaluation=judged)
         names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
-        with clock("site"), study.pictures(store) as pictures:
+        room = disk_faults(configuration.out.absolute().parent, "make room, or choose another --out; the old atlas is unchanged.")
+        with clock("site"), room, study.pictures(store) as pictures:
             render_site(made, pictures, folder, names=names, progress=progress)
             write_tables(made, folder / "tables", names=names)
             write_run(folder / "run.json", made.provenance)
             write_identities(folder / _IDENTITIES, study.clusters, study.space, previous)
         store.keep_files_key(configuration.out, ((image.image_id, image.path) for image in study.images))
     store.note(configuration.out, "timings", clock.seconds)
-    return BuildResult(configuration.out, made, study.report, clock.seconds)
+    return BuildResult(configuration.out, made, study.report, clock.seconds, publication.kept)
+
+
+def require_apart(configuration: Configuration) -> None:
+    """Raise ConfigurationError where the atlas or the store would lie among the photographs, or they in the atlas."""
+    if configuration.images is None or configuration.out is None:
+        return
+    images, out = (os.path.realpath(path) for path in (configuration.images, configuration.out))
+    inside = "{name} = {inner}: lies in the folder of the {outer}"
+    for name, inner, outer, what in (
+        ("out", out, images, "photographs"),
+        ("store", os.path.realpath(configuration.store or default_root()), images, "photographs"),
+        ("images", images, out, "atlas"),
+    ):
+        if os.path.commonpath([inner, outer]) == outer:
+            raise ConfigurationError(
+                inside.format(name=name, inner=inner, outer=what), f"choose a folder outside of {outer} for --{name}."
+            )
 
 
 def build_report(
@@ -338,17 +363,17 @@ class _Study:
             for name in ("photographs", "plates", "thumbnails", "retinas", "patches", "masks", "cells"):
                 (folder / name).mkdir()
             for image_id, seen in self.views.items():
-                (folder / "photographs" / f"{image_id}.jpg").symlink_to(seen.photograph)
+                link_or_copy(seen.photograph, folder / "photographs" / f"{image_id}.jpg")
                 if seen.plate is not None:
-                    (folder / "plates" / f"{image_id}.jpg").symlink_to(seen.plate)
-                (folder / "thumbnails" / f"{image_id}.jpg").symlink_to(seen.folder / "thumbnail.jpg")
-                (folder / "retinas" / f"{image_id}.png").symlink_to(seen.folder / "retina.png")
+                    link_or_copy(seen.plate, folder / "plates" / f"{image_id}.jpg")
+                link_or_copy(seen.folder / "thumbnail.jpg", folder / "thumbnails" / f"{image_id}.jpg")
+                link_or_copy(seen.folder / "retina.png", folder / "retinas" / f"{image_id}.png")
             for image_id, file in self.cells.items():
-                (folder / "cells" / f"{image_id}.json").symlink_to(file)
+                link_or_copy(file, folder / "cells" / f"{image_id}.json")
             for patch_id, file in self.patch_pictures.items():
-                (folder / "patches" / f"{patch_id}.jpg").symlink_to(file)
+                link_or_copy(file, folder / "patches" / f"{patch_id}.jpg")
             for image_id, drawn in self.outlines.items():
-                (folder / "masks" / f"{image_id}.png").symlink_to(drawn / "outlines.png")
+                link_or_copy(drawn / "outlines.png", folder / "masks" / f"{image_id}.png")
             yield folder
 
 

@@ -148,6 +148,9 @@ def build(
         _out.print(f"Note: {note}", soft_wrap=True)
     for line in result.atlas.curation.unmatched:
         _out.print(f"  {line}", markup=False, soft_wrap=True)
+    if result.kept:
+        _out.print(f"{len(result.kept):,} files in the atlas's folder are not of an atlas; they were kept:")
+        _print_lines(result.kept, verbose)
     if verbose:
         for stage, seconds in result.timings.items():
             _out.print(f"  {stage}: {seconds:.1f} s")
@@ -392,7 +395,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:
-            _err.print("atlas: interrupted. An earlier atlas still stands; the same command goes on from here.")
+            _err.print("atlas: interrupted. Your existing atlas is unchanged. Run the same command again to resume.")
         raise
 
 
@@ -441,11 +444,15 @@ def _print_report(found: DatasetReport, verbose: bool) -> None:
         if not lines:
             continue
         _out.print(f"{len(lines):,} {kind}:")
-        shown = lines if verbose else lines[:_LISTED]
-        for line in shown:
-            _out.print(f"  {line}", markup=False, soft_wrap=True)
-        if len(shown) < len(lines):
-            _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
+        _print_lines(lines, verbose)
+
+
+def _print_lines(lines: Sequence[str], verbose: bool) -> None:
+    shown = lines if verbose else lines[:_LISTED]
+    for line in shown:
+        _out.print(f"  {line}", markup=False, soft_wrap=True)
+    if len(shown) < len(lines):
+        _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
 
 
 def _print_trust(entry: Mapping[str, Any]) -> None:

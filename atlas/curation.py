@@ -321,7 +321,7 @@ def write_identities(file: Path, clusters: Clusters | None, space: str, previous
         if one.number not in clusters.shown
     ]
     table = {"space": space, "clusters": sorted(known + gone, key=lambda one: one["number"])}  # type: ignore[arg-type, return-value]
-    file.write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
 
 
 def number_clusters(

@@ -51,6 +51,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport, GradedImage, Scale
+from atlas.resources import is_atlas
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 """Endings of files taken for photographs, in lower case."""
@@ -255,6 +256,8 @@ def _walk(folder: Path) -> Iterator[Path]:
         visible = sorted(name for name in folders if not name.startswith("."))
         folders.clear()
         for name in visible:
+            if is_atlas(Path(parent, name)):
+                continue  # its pictures are copies of photographs
             if (real := os.path.realpath(Path(parent, name))) not in seen:
                 seen.add(real)
                 folders.append(name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from atlas.alarms import summary
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
+from atlas.resources import MADE_BY
 from atlas.sources import Heads, ScoringSource
 from atlas.store import digest
 
@@ -81,8 +82,8 @@ def describe_build(
 def write_run(file: Path, provenance: Provenance) -> None:
     """Write `run.json`: the provenance but for the card, which the methods page shows. No time enters it."""
     fields = ("title", "scorer", "settings", "counts", "hashes", "versions", "notes", "synthetic")
-    run = {name: getattr(provenance, name) for name in fields}
-    file.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    run = {"made_by": MADE_BY, **{name: getattr(provenance, name) for name in fields}}
+    file.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters: Clusters | None) -> dict[str, int]:

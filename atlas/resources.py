@@ -1,8 +1,17 @@
-"""Where the shipped scorers and templates lie, in a checkout and in an installed wheel."""
+"""Where the shipped scorers and templates lie, in a checkout and in an installed wheel, and how a built atlas is recognised."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+MADE_BY = "lesion-atlas"
+RUN = "run.json"
+"""File in an atlas that tells how it was built, and by which a folder is recognised as an atlas."""
+
+_LARGEST_RUN = 10_000_000  # bytes; the file of a real atlas is a thousand times smaller
+# What the file held before it named its maker.
+_UNMARKED = {"title", "scorer", "settings", "counts", "hashes", "versions", "notes", "synthetic"}
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -25,3 +34,18 @@ def demo_curation() -> Path:
 def templates_folder() -> Path:
     """Return the folder of page templates, with `css/` and `js/` inside."""
     return _root() / "site_templates"
+
+
+def is_atlas(folder: Path) -> bool:
+    """Tell whether a folder holds a built atlas: it has a home page, and a run.json that a build wrote."""
+    run = folder / RUN
+    try:
+        if not (folder / "index.html").is_file() or not run.is_file() or run.stat().st_size > _LARGEST_RUN:
+            return False
+        told = json.loads(run.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(told, dict):
+        return False
+    unmarked = told.keys() == _UNMARKED and isinstance(told["versions"], dict) and MADE_BY in told["versions"]
+    return unmarked or told.get("made_by") == MADE_BY

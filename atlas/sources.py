@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors.numpy import load_file
 
 import atlas.preprocess
 import atlas.records
@@ -26,7 +25,7 @@ from atlas.evaluation import label_distribution
 from atlas.progress import Progress, silent
 from atlas.records import Classifier, Dataset, FeatureMaps, Head, Reading, Scale
 from atlas.scorer import TransferredScorer, load_scorer
-from atlas.store import Store, source_digest
+from atlas.store import Store, load_arrays, source_digest
 from atlas.training import Balance, fit_out_of_fold, labels_of
 from atlas.trunks import Trunk, load_trunk
 
@@ -58,7 +57,7 @@ class ScoringSource:
     def features(self, image_id: str, store: Store) -> FeatureMaps:
         """Return the maps (1, C, h, w) that `views.view` kept of an image."""
         entry = store.path("maps", self.input_parts(image_id))
-        return FeatureMaps((image_id,), load_file(entry / "arrays.safetensors")["features"][None], self.trunk.stride)
+        return FeatureMaps((image_id,), load_arrays(entry / "arrays.safetensors")["features"][None], self.trunk.stride)
 
 
 def trained_source(scorer: str, scale: Scale) -> ScoringSource:

@@ -1,31 +1,58 @@
 """A content-addressed store of stage results: what a build can reuse, and from which a killed build goes on.
 
 An entry's key is the hash of everything that its content depends on: the photograph's bytes, the settings, the weights, and the
-source of the stages that made it. An entry appears whole or not at all, so a build may be killed at any time.
+source of the stages that made it. An entry appears whole or not at all, so a build may be killed at any time. Its files are
+checked by their hashes when it is first used; a damaged entry is made again.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import platformdirs
+import safetensors
+import safetensors.numpy
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from atlas.errors import StoreError
+from atlas.resources import is_atlas
 
-_MARK = "run.json"
+_HASHES = "entry.json"  # of an entry's other files
+_ARRAYS = "arrays.safetensors"
+_UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
+_FILES = "files.txt"  # in a site: the files that its build wrote
+_LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for that of a killed one
+
+# What sites held at their top before they listed their files.
+_UNLISTED = frozenset(
+    (
+        *("cells", "clusters", "clusters.html", "clusters.json", "compare.html", "css", "data", "find.html", "glossary.html"),
+        *("handouts", "images", "index.html", "js", "lessons", "lessons.html", "map.html", "masks", "methods.html", "patches"),
+        *("photographs", "plates", "quiz-print.html", "quiz.html", "run.json", "strip.html", "tables", "thumbnails"),
+    )
+)
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+_DISK = {
+    errno.ENOSPC: "there is no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "a file would be larger than allowed",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk reports an error",
+}
 
 
 def default_root() -> Path:
@@ -48,6 +75,17 @@ def source_digest(*modules: ModuleType) -> str:
     return total.hexdigest()
 
 
+@contextmanager
+def disk_faults(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn a full, read-only or failing disk under `folder` into a StoreError; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StoreError(f"{folder}: cannot be written: {_DISK[error.errno]}", remedy) from error
+
+
 class Store:
     """Entries are folders of files at `root/stage/key[:2]/key`.
 
@@ -55,9 +93,12 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or default_root()).expanduser()
+        self.root = Path(os.path.abspath((root or default_root()).expanduser()))  # noqa: PTH100 - a link may stay a link
+        self._sound: set[Path] = set()  # entries whose hashes were checked
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
         except OSError as error:
             raise StoreError(
                 f"{self.root}: the store cannot be written ({error.strerror})", "name another folder with --store."
@@ -69,56 +110,106 @@ class Store:
         return self.root / stage / key[:2] / key
 
     def keep(self, stage: str, parts: Any, write: Callable[[Path], None]) -> Path:
-        """Return the entry's folder; where it is missing, let `write(folder)` fill a new one, and move it into place."""
+        """Return the entry's folder; where it is missing or damaged, let `write(folder)` fill a new one, and move it into place.
+
+        Raises StoreError where the disk is full or cannot be written.
+        """
         entry = self.path(stage, parts)
-        if entry.is_dir():
+        if self._is_sound(entry):
             return entry
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
-        try:
-            write(folder)
+        with disk_faults(self.root, "make room, or name another folder with --store; the same command then goes on from here."):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
             try:
-                folder.rename(entry)
-            except OSError:
-                # Another build was quicker with the same bytes.
-                if not entry.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                write(folder)
+                hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+                (folder / _HASHES).write_text(json.dumps(hashes), encoding="utf-8", newline="\n")
+                if entry.is_dir() and not self._is_sound(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+                try:
+                    folder.rename(entry)
+                except OSError:
+                    # Another build was quicker with the same bytes.
+                    if not self._is_sound(entry):
+                        raise
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._sound.add(entry)
         return entry
 
+    def _is_sound(self, entry: Path) -> bool:
+        """Tell whether an entry is there with all its files as they were written. Each is checked once by each Store."""
+        if entry in self._sound:
+            return True
+        try:
+            hashes = json.loads((entry / _HASHES).read_text(encoding="utf-8"))
+            if not hashes or any(_sha256(entry / name) != sha256 for name, sha256 in hashes.items()):
+                return False
+        except (OSError, ValueError, AttributeError):
+            return False
+        self._sound.add(entry)
+        return True
+
     def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-        """Return the entry's arrays by name; where it is missing, make and keep them."""
+        """Return the entry's arrays by name; where it is missing or damaged, make and keep them."""
 
         def write(folder: Path) -> None:
-            save_file({name: np.ascontiguousarray(array) for name, array in make().items()}, folder / "arrays.safetensors")
+            save_arrays(folder / _ARRAYS, make())
 
-        entry = self.keep(stage, parts, write)
         try:
-            return load_file(entry / "arrays.safetensors")
-        except Exception:
-            # A file damaged from outside costs one recomputation, not the build.
-            shutil.rmtree(entry, ignore_errors=True)
-            return load_file(self.keep(stage, parts, write) / "arrays.safetensors")
+            return load_arrays(self.keep(stage, parts, write) / _ARRAYS)
+        except (safetensors.SafetensorError, OSError):  # damaged since it was checked
+            self.drop(stage, parts)
+            return load_arrays(self.keep(stage, parts, write) / _ARRAYS)
+
+    def drop(self, stage: str, parts: Any) -> None:
+        """Remove an entry, if it is there."""
+        entry = self.path(stage, parts)
+        self._sound.discard(entry)
+        shutil.rmtree(entry, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what killed builds were filling. By age, not by process: a store may be shared by several machines."""
+        for left in self.root.glob("*/*/.new-*"):
+            try:
+                if time.time() - left.stat().st_mtime > _LEFT_OVER:
+                    shutil.rmtree(left, ignore_errors=True)
+            except OSError:  # another build removed it first
+                continue
 
     def keep_files_key(self, out: Path, rows: Iterable[tuple[str, Path]]) -> None:
         """Keep the key from image_id to file of the atlas at `out`, outside the site."""
         folder = self.root / "keys"
         folder.mkdir(exist_ok=True)
         file = folder / f"{digest(str(out.resolve()))[:16]}.csv"
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, newline="", encoding="utf-8") as stream:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=folder, delete=False, newline="", encoding="utf-8", errors="surrogateescape"
+        ) as stream:
             writer = csv.writer(stream)
             writer.writerow(("image_id", "path"))
             writer.writerows((image_id, str(path.resolve())) for image_id, path in rows)
         Path(stream.name).replace(file)
 
     def find_file(self, image_id: str) -> Path:
-        """Return the file that an image_id stands for, from the keys of earlier builds; StoreError where none is known."""
+        """Return the file that an image_id stands for, from the keys of earlier builds.
+
+        Raises StoreError where no build knows it, or its file is gone or has changed.
+        """
+        changed = None
         for key in sorted((self.root / "keys").glob("*.csv")):
-            with key.open(newline="", encoding="utf-8") as stream:
+            with key.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
                 for row in csv.DictReader(stream):
-                    if row["image_id"] == image_id and Path(row["path"]).is_file():
-                        return Path(row["path"])
+                    file = Path(row["path"])
+                    if row["image_id"] != image_id or not file.is_file():
+                        continue
+                    if _sha256(file).startswith(image_id):
+                        return file
+                    changed = file
+        if changed is not None:
+            raise StoreError(
+                f"{image_id}: {changed} has changed since the atlas was built; it is another photograph now",
+                "put the photograph back, or give the file itself instead of --id.",
+            )
         raise StoreError(
             f"{image_id}: no build in the store {self.root} knows a file of this id, or the file is gone",
             "build the atlas again on this machine, or name the store of that build with --store.",
@@ -129,64 +220,151 @@ class Store:
         folder = self.root / kind
         folder.mkdir(exist_ok=True)
         file = folder / f"{digest(str(out.resolve()))[:16]}.json"
-        file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
         return file
 
 
-class Publication:
-    """A new site is written beside the old one and takes its place once whole; an interrupted build leaves the old one standing.
+def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name. Raises OSError where the disk cannot take them."""
+    file.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
-    Use as a context: `with Publication(out, store) as folder:` write into `folder`; it becomes `out` on a clean exit.
-    Raises StoreError where `out` holds something that is not an atlas, or where another build writes to it.
+
+def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays by name."""
+    return dict(safetensors.numpy.load_file(file))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Publication:
+    """A new site is written beside the old one and takes its place once complete; an interrupted build leaves the old one alone.
+
+    Use as a context: `with Publication(out) as folder:` write into `folder`; it becomes `out` on a clean exit. Files in the old
+    site that its build did not write are the user's: they move on into the new one, and `kept` names them. A link to a folder
+    is followed.
+
+    Raises StoreError where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out`
+    cannot be written, or where another build writes to it.
     """
 
-    def __init__(self, out: Path, store: Store) -> None:
-        self.out = Path(os.path.abspath(out.expanduser()))  # noqa: PTH100 - resolve() would follow a link at `out` itself
+    def __init__(self, out: Path) -> None:
+        self.out = Path(os.path.abspath(out.expanduser()))  # noqa: PTH100 - `resolve` would follow links above `out`, too
+        if self.out.is_symlink():
+            if not self.out.is_dir():
+                raise StoreError(f"{self.out}: is a link to nothing", "remove the link, or choose another --out.")
+            self.out = self.out.resolve()
+        if not self.out.name:
+            raise StoreError(f"{self.out}: is the root of the disk", "choose a folder of its own with --out.")
+        self.kept: tuple[str, ...] = ()
         self._new = self.out.with_name(f".{self.out.name}.new")
         self._old = self.out.with_name(f".{self.out.name}.old")
-        locks = store.root / "locks"
-        locks.mkdir(exist_ok=True)
-        self._lock = FileLock(locks / f"{digest(str(self.out))[:16]}.lock", timeout=0)
+        # Beside `out`, not in a store: builds with different stores may write to one atlas.
+        self._lock = FileLock(self.out.with_name(f".{self.out.name}.lock"), timeout=0)
 
     def __enter__(self) -> Path:
         try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout:
             raise StoreError(f"{self.out}: another build is writing to it", "wait for it, or choose another --out.") from None
+        except OSError as error:
+            raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
         try:
             self._check()
-            self.out.parent.mkdir(parents=True, exist_ok=True)
             if self._old.exists() and not self.out.exists():
                 self._old.rename(self.out)  # a build was killed between the two renames of its exit
             for left in (self._new, self._old):
                 shutil.rmtree(left, ignore_errors=True)
             self._new.mkdir()
+            (self._new / _UNFINISHED).touch()
         except OSError as error:
-            self._lock.release()
+            self._release()
             raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
         except StoreError:
-            self._lock.release()
+            self._release()
             raise
         return self._new
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if kind is None:
-                if self.out.exists():
-                    self.out.rename(self._old)
-                self._new.rename(self.out)
+                with disk_faults(self.out.parent, "make room, or choose another --out; the old atlas is unchanged."):
+                    self._complete()
         finally:
             shutil.rmtree(self._new, ignore_errors=True)
             if self.out.exists():
                 shutil.rmtree(self._old, ignore_errors=True)
-            self._lock.release()
+            self._release()
+
+    def _release(self) -> None:
+        with suppress(OSError):  # Windows removes no file that is open
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
+
+    def _complete(self) -> None:
+        written = sorted(_files_in(self._new) - {_UNFINISHED} | {_FILES})
+        (self._new / _FILES).write_text("\n".join(written) + "\n", encoding="utf-8", newline="\n")
+        self.kept = tuple(sorted(self._foreign()))
+        for name in self.kept:
+            target = self._new / name
+            if target.exists():  # the new site has a page of this name
+                target = target.with_name(f"{target.name}.kept")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.out / name, target, follow_symlinks=False)
+        (self._new / _UNFINISHED).unlink()
+        if self.out.exists():
+            self.out.rename(self._old)
+        self._new.rename(self.out)
+
+    def _foreign(self) -> Iterator[str]:
+        """Name the files in the old site that are the user's own."""
+        if not self.out.is_dir():
+            return
+        try:
+            listed: set[str] | None = set((self.out / _FILES).read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeDecodeError):
+            listed = None
+        for name in _files_in(self.out):
+            if name not in listed if listed is not None else name.split("/")[0] not in _UNLISTED:
+                yield name
 
     def _check(self) -> None:
-        if not self.out.exists():
-            return
-        empty = self.out.is_dir() and not any(self.out.iterdir())
-        if not empty and not (self.out / _MARK).is_file():
+        if self.out.exists() and not _is_empty(self.out) and not is_atlas(self.out):
             raise StoreError(
-                f"{self.out}: stands already and is not an atlas (it has no {_MARK})",
-                "choose another --out; nothing was written.",
+                f"{self.out}: already exists and is not an atlas",
+                "choose another --out; nothing was written or deleted.",
             )
+        for left, ours in ((self._old, is_atlas(self._old)), (self._new, (self._new / _UNFINISHED).is_file())):
+            # Earlier versions did not mark what they were writing.
+            ours = ours or is_atlas(left) or (left == self._new and (left / "css" / "atlas.css").is_file())
+            if left.exists() and not ours and not _is_empty(left):
+                raise StoreError(
+                    f"{left}: a build needs this place, and it holds something else", "move it away, or choose another --out."
+                )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Name all files below a folder, links among them, relative to it and with forward slashes."""
+    found = set()
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found |= {Path(parent, name).relative_to(folder).as_posix() for name in (*names, *links)}
+    return found
+
+
+def link_or_copy(file: Path, place: Path) -> None:
+    """Make `file` appear at `place`: by a link, or where links are refused (as Windows does) by a hard link or a copy."""
+    try:
+        place.symlink_to(file)
+    except OSError:
+        try:
+            os.link(file, place)
+        except OSError:
+            shutil.copyfile(file, place)

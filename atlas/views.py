@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 import atlas.alarms
 import atlas.alike
@@ -53,7 +52,7 @@ from atlas.site.cells import encode_cells
 from atlas.site.images import encode_jpeg, retina_png, thumbnail
 from atlas.site.outlines import kind_in_words, outlines_png
 from atlas.sources import Heads, ScoringSource
-from atlas.store import Store, source_digest
+from atlas.store import Store, load_arrays, save_arrays, source_digest
 from atlas.trunks import Trunk
 from atlas.trust import Row, curves, over_cells, scrambled_head
 
@@ -108,7 +107,7 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store, plate_side:
             "frame": np.array([frame.top, frame.left, frame.side]),
             "camera": np.array([camera.height, camera.width, *camera.cut, camera.surround]),
         }
-        save_file(facts, folder / "frame.safetensors")
+        save_arrays(folder / "frame.safetensors", facts)
 
     def run_trunk() -> dict[str, FloatArray]:
         return {
@@ -120,7 +119,7 @@ def view(image: GradedImage, *, source: ScoringSource, store: Store, plate_side:
     try:
         folder = store.keep("pictures", [image.image_id, PHOTOGRAPH_SIDE, THUMBNAIL_SIDE, source.trunk.size, drawn_by], draw)
         maps = store.keep_arrays("maps", source.input_parts(image.image_id), run_trunk)
-        facts = load_file(folder / "frame.safetensors")
+        facts = load_arrays(folder / "frame.safetensors")
         frame = Frame(*(int(value) for value in facts["frame"]))
         plate = None if plate_side is None else _plate(image, frame, plate_side, decoded, store)
     except UnreadableImageError as error:
@@ -264,13 +263,14 @@ def describe(
             picture = crop(plate, place, side=PATCH_SIDE)
             dark.append(dark_share(picture))
             (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
-        save_file({"descriptors": np.stack(descriptors), "dark": np.array(dark, np.float32)}, folder / "descriptors.safetensors")
+        described = {"descriptors": np.stack(descriptors), "dark": np.array(dark, np.float32)}
+        save_arrays(folder / "descriptors.safetensors", described)
 
     made_by = source_digest(atlas.site.images, atlas.records, atlas.alarms)
     sizes = [DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
     parts = [*source.input_parts(image.image_id), list(own_ids), own_boxes.tolist(), *sizes, made_by]
     folder = store.keep("patches", parts, cut)
-    made = load_file(folder / "descriptors.safetensors")
+    made = load_arrays(folder / "descriptors.safetensors")
     return Detail(made["descriptors"], made["dark"], folder)
 
 
@@ -295,17 +295,17 @@ def outline(image: GradedImage, *, views: Mapping[str, View], masks: Path, store
             touched[kind] |= atlas.trust.lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
             plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
         (folder / "outlines.png").write_bytes(outlines_png(plate))
-        save_file(
-            {f"kind {kind}": np.flatnonzero(cells).astype(np.int64) for kind, cells in touched.items()},
-            folder / "cells.safetensors",
-        )
+        cells = {f"kind {kind}": np.flatnonzero(mask).astype(np.int64) for kind, mask in touched.items()}
+        save_arrays(folder / "cells.safetensors", cells)
 
     contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
     drawn_by = source_digest(atlas.preprocess, atlas.site.outlines, atlas.trust)
     place = [frame.top, frame.left, frame.side]
     folder = store.keep("outlines", [image.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, contents, drawn_by], draw)
     found = {
-        name.removeprefix("kind "): cells for name, cells in sorted(load_file(folder / "cells.safetensors").items()) if cells.size
+        name.removeprefix("kind "): cells
+        for name, cells in sorted(load_arrays(folder / "cells.safetensors").items())
+        if cells.size
     }
     return (found, folder) if found else None
 

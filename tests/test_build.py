@@ -506,3 +506,14 @@ def test_real_photographs_make_an_atlas(photographs: Path, squeezenet_weights: P
     assert not result.report.unreadable
     first_page = (result.out / "index.html").read_text()
     assert "does not diagnose" in first_page
+
+
+@pytest.mark.parametrize(("name", "place"), [("out", "images/site"), ("store", "images/store"), ("out", "images"), ("out", ".")])
+def test_an_atlas_never_lies_among_its_photographs_nor_they_in_it(cohort: Path, tmp_path: Path, name: str, place: str) -> None:
+    shutil.copytree(cohort, tmp_path / "cohort")
+    images = tmp_path / "cohort" / "images"
+    settings = {"out": tmp_path / "site", "store": tmp_path / "store", name: tmp_path / "cohort" / place}
+    before = sorted(path.name for path in images.iterdir())
+    with pytest.raises(ConfigurationError, match="lies in the folder of the"):
+        build_atlas(load_configuration(images=images, grades=tmp_path / "cohort" / "grades.csv", **settings))
+    assert sorted(path.name for path in images.iterdir()) == before

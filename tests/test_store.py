@@ -1,7 +1,13 @@
-"""The store keeps whole entries only; a publication replaces an atlas only by a whole one."""
+"""The store keeps complete entries only, and notices what happened to them since."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +16,7 @@ import pytest
 import atlas.errors
 import atlas.records
 from atlas.errors import StoreError
-from atlas.store import Publication, Store, default_root, digest, source_digest
+from atlas.store import Store, default_root, digest, source_digest
 
 
 @pytest.fixture
@@ -76,66 +82,66 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_files_are_found_by_image_id(store: Store, tmp_path: Path) -> None:
     photograph = tmp_path / "eye.jpg"
     photograph.write_bytes(b"x")
-    store.keep_files_key(tmp_path / "out", [("0123456789abcdef", photograph)])
-    assert store.find_file("0123456789abcdef") == photograph
+    image_id = hashlib.sha256(b"x").hexdigest()[:16]
+    store.keep_files_key(tmp_path / "out", [(image_id, photograph)])
+    assert store.find_file(image_id) == photograph
     with pytest.raises(StoreError, match="ffff"):
         store.find_file("ffff")
+    photograph.write_bytes(b"another photograph")
+    with pytest.raises(StoreError, match="changed"):
+        store.find_file(image_id)
     photograph.unlink()
     with pytest.raises(StoreError, match="gone"):
-        store.find_file("0123456789abcdef")
+        store.find_file(image_id)
 
 
-def publish(out: Path, store: Store, text: str) -> None:
-    with Publication(out, store) as folder:
-        (folder / "run.json").write_text(text)
+def test_an_entry_damaged_on_disk_is_made_again(tmp_path: Path) -> None:
+    def draw(text: str) -> Callable[[Path], None]:
+        return lambda folder: (folder / "picture.jpg").write_text(text) and None
+
+    file = Store(tmp_path).keep("pictures", 1, draw("good")) / "picture.jpg"
+    assert (Store(tmp_path).keep("pictures", 1, draw("new")) / "picture.jpg").read_text() == "good"
+    file.write_text("gone")  # of the same length
+    assert (Store(tmp_path).keep("pictures", 1, draw("new")) / "picture.jpg").read_text() == "new"
+    file.unlink()
+    assert (Store(tmp_path).keep("pictures", 1, draw("newer")) / "picture.jpg").read_text() == "newer"
 
 
-def test_a_whole_site_replaces_the_old_one(store: Store, tmp_path: Path) -> None:
-    out = tmp_path / "site"
-    publish(out, store, "first")
-    publish(out, store, "second")
-    assert (out / "run.json").read_text() == "second"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "store"]
+def test_a_relative_store_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = Store(Path("kept")).keep("stage", 1, lambda folder: (folder / "x").touch())
+    monkeypatch.chdir("/")
+    assert entry.is_absolute()
+    assert (entry / "x").is_file()
 
 
-def break_midway(out: Path, store: Store, fault: type[BaseException]) -> None:
-    with Publication(out, store) as folder:
-        (folder / "half").write_text("half")
-        raise fault
+def test_a_full_disk_is_named_and_nothing_half_written_stays(store: Store) -> None:
+    """A process that may write files of a kilobyte only stands for a disk that is full."""
+    script = f"""
+import resource, signal, numpy as np
+from atlas.errors import StoreError
+from atlas.store import Store
+from pathlib import Path
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+store = Store(Path({str(store.root)!r}))
+try:
+    store.keep_arrays("maps", 1, lambda: {{"x": np.zeros(10_000)}})
+except StoreError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert str(store.root) in told
+    assert "--store" in told
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
-def test_the_old_site_stands_when_a_build_breaks(store: Store, tmp_path: Path, fault: type[BaseException]) -> None:
-    out = tmp_path / "site"
-    publish(out, store, "first")
-    with pytest.raises(fault):
-        break_midway(out, store, fault)
-    assert (out / "run.json").read_text() == "first"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "store"]
-
-
-def test_a_build_killed_between_the_renames_loses_nothing(store: Store, tmp_path: Path) -> None:
-    out = tmp_path / "site"
-    publish(out, store, "first")
-    out.rename(tmp_path / ".site.old")  # where a kill leaves the old site
-    with pytest.raises(RuntimeError), Publication(out, store):
-        raise RuntimeError
-    assert (out / "run.json").read_text() == "first"
-
-
-def test_what_is_not_an_atlas_is_never_replaced(store: Store, tmp_path: Path) -> None:
-    out = tmp_path / "thesis"
-    out.mkdir()
-    (out / "chapter.txt").write_text("years of work")
-    with pytest.raises(StoreError, match="not an atlas"), Publication(out, store):
-        pass
-    assert (out / "chapter.txt").read_text() == "years of work"
-
-
-def test_two_builds_do_not_write_to_one_folder(store: Store, tmp_path: Path) -> None:
-    out = tmp_path / "site"
-    with Publication(out, store) as folder:
-        with pytest.raises(StoreError, match="another build"), Publication(out, store):
-            pass
-        (folder / "run.json").write_text("mine")
-    assert (out / "run.json").read_text() == "mine"
+def test_what_killed_builds_were_filling_is_removed_after_a_day(store: Store) -> None:
+    fresh, stale = (store.root / "stage" / "ab" / f".new-{name}" for name in ("fresh", "stale"))
+    for folder in (fresh, stale):
+        folder.mkdir(parents=True)
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(stale, (two_days_ago, two_days_ago))
+    store.tidy()
+    assert fresh.is_dir(), "another build may be filling it"
+    assert not stale.exists()
