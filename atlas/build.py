@@ -135,7 +135,9 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         study = _study(dataset, report, configuration, store, progress, clock, curated, previous)
         judged = None if study.scorer is None else evaluate_own_test(study.scorer)
         made = replace(study.atlas, scorer_evaluation=judged)
-        names = {image.image_id: image.path.name for image in study.images} if configuration.keep_names else None
+        names = None
+        if configuration.keep_names:
+            names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in study.images}
         room = disk_faults(configuration.out.absolute().parent, "make room, or choose another --out; the old atlas is unchanged.")
         with clock("site"), room, study.pictures(store) as pictures:
             render_site(made, pictures, folder, names=names, progress=progress)
@@ -547,7 +549,7 @@ def _view_all(
     if not readable:
         raise DatasetError("none of the photographs can be read; the first fault is:\n  " + next(iter(faults.values())))
     views = {one.image_id: one for one in seen if one.fault is None}
-    return views, replace(dataset, images=readable), replace(report, unreadable=tuple(faults.values()))
+    return views, replace(dataset, images=readable), replace(report, unreadable=(*report.unreadable, *faults.values()))
 
 
 def _heads(dataset: Dataset, source: ScoringSource, configuration: Configuration, store: Store, progress: Progress) -> Heads:

@@ -147,7 +147,7 @@ def build(
     for note in result.atlas.provenance.notes:
         _out.print(f"Note: {note}", soft_wrap=True)
     for line in result.atlas.curation.unmatched:
-        _out.print(f"  {line}", markup=False, soft_wrap=True)
+        _out.print(f"  {printable(line)}", markup=False, soft_wrap=True)
     if result.kept:
         _out.print(f"{len(result.kept):,} files in the atlas's folder are not of an atlas; they were kept:")
         _print_lines(result.kept, verbose)
@@ -399,8 +399,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def printable(text: str, encoding: str | None = None) -> str:
+    """Escape what a terminal cannot show or would obey: names of files may hold anything but a slash."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    encoding = encoding or _out.encoding
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _plain(error: Exception) -> str:
-    return str(error).replace("[", r"\[")
+    return "\n".join(printable(line) for line in str(error).split("\n")).replace("[", r"\[")
 
 
 @contextmanager
@@ -438,6 +445,7 @@ def _print_report(found: DatasetReport, verbose: bool) -> None:
         "conflicting duplicates": found.conflicting_duplicates,
         "identical files": found.identical_files,
         "unreadable files": found.unreadable,
+        "files of other kinds": found.other_files,
     }
     _out.print(f"Dataset layout: {found.layout}")
     for kind, lines in kinds.items():
@@ -450,7 +458,7 @@ def _print_report(found: DatasetReport, verbose: bool) -> None:
 def _print_lines(lines: Sequence[str], verbose: bool) -> None:
     shown = lines if verbose else lines[:_LISTED]
     for line in shown:
-        _out.print(f"  {line}", markup=False, soft_wrap=True)
+        _out.print(f"  {printable(line)}", markup=False, soft_wrap=True)
     if len(shown) < len(lines):
         _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
 

@@ -32,10 +32,12 @@ patient can be known, `patient` is None and each photograph counts as its own pa
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,6 +57,9 @@ from atlas.resources import is_atlas
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 """Endings of files taken for photographs, in lower case."""
+
+_TEXTS = frozenset({".csv", ".tsv", ".xlsx", ".txt", ".md", ".toml", ".json", ".db", ".ini"})
+"""Endings of tables, notes and what systems put into folders: nobody takes them for photographs."""
 
 EYES = ("left", "right")
 
@@ -132,7 +137,7 @@ def read_dataset(
         raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
     columns = _Columns(image_column, grade_column, patient_column, eye_column, split_column)
     report = _Report()
-    files = _find_photographs(images)
+    files = _find_photographs(images, report)
     if grades is not None:
         layout, rows = _read_rows(grades, columns)
         claims = list(_claims_of_rows(rows, files, scale, report))
@@ -233,31 +238,41 @@ class _File:
         return cls(path, name, *_split_name(name))
 
 
-def _find_photographs(images: Path) -> list[_File]:
-    """All photographs under a folder, in order of their names."""
+def _find_photographs(images: Path, report: _Report) -> list[_File]:
+    """All photographs under a folder, in order of their names; what is passed over is reported."""
     if not images.exists():
         raise DatasetError(f"the folder of photographs {images} does not exist", "check the path's spelling")
     if not images.is_dir():
         raise DatasetError(f"{images} is not a folder", "give the folder that holds the photographs")
-    files = [file for path in _walk(images) if (file := _File.of(path, path.relative_to(images).as_posix())).ending]
+    found = sorted(
+        (_File.of(path, path.relative_to(images).as_posix()) for path in _walk(images, report)), key=lambda file: file.name
+    )
+    for file in found:
+        if not file.ending and file.path.suffix.lower() not in _TEXTS:
+            report.add("other_files", f"{file.name}: files ending in `{file.path.suffix}` are not read")
+    files = [file for file in found if file.ending]
     if not files:
-        raise DatasetError(f"no photographs in {images}", f"give files ending in {', '.join(sorted(ENDINGS))}")
-    return sorted(files, key=lambda file: file.name)
+        raise DatasetError(f"no photographs in {images}{report.summary()}", f"give files ending in {', '.join(sorted(ENDINGS))}")
+    return files
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files under a folder, through linked folders too, each folder once; hidden ones ignored."""
+def _walk(folder: Path, report: _Report) -> Iterator[Path]:
+    """Files under a folder, through linked folders too, each folder once; hidden ones ignored. Atlases are not entered."""
 
     def refuse(error: OSError) -> None:
-        raise DatasetError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+        if Path(error.filename) == folder:
+            raise DatasetError(f"cannot read the folder {folder}: {error.strerror}", "ask for the right to read it") from error
+        report.add("unreadable", f"{Path(error.filename).relative_to(folder).as_posix()}/: folder not read ({error.strerror})")
 
     seen = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         visible = sorted(name for name in folders if not name.startswith("."))
         folders.clear()
         for name in visible:
-            if is_atlas(Path(parent, name)):
-                continue  # its pictures are copies of photographs
+            if is_atlas(Path(parent, name)):  # its pictures are copies of photographs
+                place = Path(parent, name).relative_to(folder).as_posix()
+                report.add("other_files", f"{place}/: an atlas, whose pictures are not read again")
+                continue
             if (real := os.path.realpath(Path(parent, name))) not in seen:
                 seen.add(real)
                 folders.append(name)
@@ -499,7 +514,7 @@ def _claims_of_rows(rows: Iterable[_Row], files: Sequence[_File], scale: Scale, 
         found = _locate(row.image, by_stem)
         named.update(file.name for file in found)
         if not found:
-            report.add("rows_without_file", f"{where}: " + (f"{row.image}: no such file" if row.image else "no image named"))
+            report.add("rows_without_file", f"{where}: " + _missing(row.image, report.lines.get("other_files", ())))
             continue
         if len(found) > 1:
             candidates = ", ".join(file.name for file in found)
@@ -513,6 +528,18 @@ def _claims_of_rows(rows: Iterable[_Row], files: Sequence[_File], scale: Scale, 
     for file in files:
         if file.name not in named:
             report.add("files_without_row", f"{file.name}: not in the table")
+
+
+def _missing(name: str, others: Sequence[str]) -> str:
+    """Say why a row finds no photograph. others : lines on the files that are not read."""
+    if not name:
+        return "no image named"
+    stem = _split_name(name)[1]
+    for line in others:
+        file = PurePosixPath(line.partition(":")[0])
+        if stem in (file.stem, file.name):
+            return f"{name}: {line}"
+    return f"{name}: no such file"
 
 
 def _claims_of_folders(files: Sequence[_File], scale: Scale, report: _Report) -> tuple[str, list[_Claim]]:
@@ -543,8 +570,7 @@ def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> lis
     by_id: defaultdict[str, list[_Claim]] = defaultdict(list)
     for done, (name, same) in enumerate(sorted(by_name.items()), start=1):
         try:
-            with same[0].file.path.open("rb") as stream:
-                image_id = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+            image_id = _image_id(same[0].file.path)
         except OSError as error:
             report.add("unreadable", f"{name}: {error.strerror}")
         else:
@@ -575,6 +601,14 @@ def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> lis
         )
         photographs.append(photograph)
     return sorted(photographs, key=lambda photograph: photograph.image_id)
+
+
+def _image_id(path: Path) -> str:
+    """Hash a file's bytes. Raises OSError for a pipe or a device as well, whose reading may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a file but a pipe, a device or a socket")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
 def _agreed(what: str, values: Iterable[str | None], file: _File, report: _Report) -> str | None:

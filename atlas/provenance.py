@@ -100,6 +100,7 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     counts["conflicting duplicates"] = len(report.conflicting_duplicates)
     counts["identical files"] = len(report.identical_files)
     counts["unreadable files"] = len(report.unreadable)
+    counts["files of other kinds"] = len(report.other_files)
     return counts
 
 

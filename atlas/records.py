@@ -103,6 +103,7 @@ class DatasetReport:
     conflicting_duplicates: tuple[str, ...] = ()
     identical_files: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
