@@ -82,22 +82,6 @@ _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, f
 _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
-# Settings that name files, or that do not change the result: they stay out of the site.
-_UNTOLD = {
-    "images",
-    "grades",
-    "masks",
-    "curation",
-    "out",
-    "store",
-    "workers",
-    "title",
-    "scorer",
-    "trunk",
-    "trunk_weights",
-    "scale",
-}
-
 
 @dataclass(frozen=True)
 class BuildResult:
@@ -438,7 +422,7 @@ def _study(
         strip=rank(scores, {image.image_id: image.grade for image in dataset.images}, dataset.scale),
         provenance=describe_build(
             title=configuration.title,
-            settings=configuration.model_dump(mode="json", exclude=_UNTOLD),
+            settings=configuration.published(),
             dataset=dataset,
             report=report,
             source=source,

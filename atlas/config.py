@@ -8,9 +8,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from atlas.embedding import LAYOUTS
 from atlas.errors import ConfigurationError
@@ -20,8 +20,12 @@ from atlas.saliency import METHODS
 from atlas.scorer import DEFAULT_SCORER
 from atlas.trunks import TRUNKS
 
-# Fields that hold a path; in atlas.toml they are relative to the file's own folder.
-_PATHS = ("images", "grades", "masks", "curation", "out", "store")
+PRIVATE = "private"
+"""Mark of a setting that never enters an atlas: it names a file, or is free text that can name a person or a place, or it does
+not change the result. A setting that holds a path is private with or without the mark."""
+
+# Settings that name something known, or a file.
+_NAMES_OR_PATHS = ("scorer", "trunk_weights")
 
 # A browser holds 4 bytes for each pixel of a plate that it shows: at 4096 a side 64 MiB. Beyond that (16.7 million pixels) phones
 # refuse canvases and shrink or refuse JPEGs, and graphics cards of laptops hold no larger texture. Few cameras' discs are larger.
@@ -43,9 +47,11 @@ class ScaleTable(BaseModel):
     def _consistent(self) -> ScaleTable:
         if len(set(self.names)) != len(self.names) or not all(name.strip() for name in self.names):
             raise ValueError("names must be non-empty and differ from each other")
-        if self.referable is not None and not self.lowest < self.referable < self.lowest + len(self.names):
-            raise ValueError("referable must be one of the grades above the lowest")
+        self.scale()  # knows which grade may be referable
         return self
+
+    def scale(self) -> Scale:
+        return Scale(**self.model_dump())
 
 
 def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
@@ -58,25 +64,29 @@ class Configuration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: Path | None = Field(None, description="Folder of photographs; without it the embedded synthetic cohort is used.")
-    grades: Path | None = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
-    masks: Path | None = Field(
+    images: Annotated[Path | None, PRIVATE] = Field(
+        None, description="Folder of photographs; without it the embedded synthetic cohort is used."
+    )
+    grades: Annotated[Path | None, PRIVATE] = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
+    masks: Annotated[Path | None, PRIVATE] = Field(
         None,
         description="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME.",
     )
-    curation: Path | None = Field(
+    curation: Annotated[Path | None, PRIVATE] = Field(
         None,
         description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the photographs).",
     )
-    out: Path | None = Field(None, description="Folder to write the atlas to; an earlier one stands until the new one is whole.")
-    title: str = Field("", max_length=120, description="Title of the atlas.")
-    scorer: str = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
+    out: Annotated[Path | None, PRIVATE] = Field(
+        None, description="Folder to write the atlas to; an earlier one stands until the new one is whole."
+    )
+    title: Annotated[str, PRIVATE] = Field("", max_length=120, description="Title of the atlas.")
+    scorer: Annotated[str, PRIVATE] = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
     fit: bool = Field(False, description="Fit the head on this cohort by patient-wise folds and use out-of-fold scores only.")
     folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
     balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
     preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
     trunk: str | None = Field(None, description="Convolutional trunk for --fit (default: the scorer's own).")
-    trunk_weights: str | None = Field(
+    trunk_weights: Annotated[str | None, PRIVATE] = Field(
         None, description="Weights of --trunk: `imagenet`, or a state dict's file (default: the scorer's own)."
     )
     size: int | None = Field(
@@ -104,22 +114,32 @@ class Configuration(BaseModel):
     layout: str = Field("tsne", description="Layout of the patch map: tsne or umap.")
     seed: int = Field(0, ge=0, description="Seed of everything that is drawn at random.")
     limit: int | None = Field(None, ge=1, description="Use at most this many photographs, sampled so that each grade stays.")
-    image_column: str | None = Field(None, description="Column of the table that names the photograph.")
-    grade_column: str | None = Field(None, description="Column of the table that holds the grade.")
-    patient_column: str | None = Field(None, description="Column of the table that names the patient.")
-    eye_column: str | None = Field(None, description="Column of the table that says left or right.")
-    split_column: str | None = Field(
+    image_column: Annotated[str | None, PRIVATE] = Field(None, description="Column of the table that names the photograph.")
+    grade_column: Annotated[str | None, PRIVATE] = Field(None, description="Column of the table that holds the grade.")
+    patient_column: Annotated[str | None, PRIVATE] = Field(None, description="Column of the table that names the patient.")
+    eye_column: Annotated[str | None, PRIVATE] = Field(None, description="Column of the table that says left or right.")
+    split_column: Annotated[str | None, PRIVATE] = Field(
         None, description="Column of the table that says training, validation or test (default: `split`, where it stands)."
     )
     split: Literal["training", "validation", "test"] | None = Field(
         None, description="Use only the photographs that the table puts into this split."
     )
     keep_names: bool = Field(False, description="Write file names into the site and its tables; names can identify patients.")
-    workers: int | None = Field(
+    workers: Annotated[int | None, PRIVATE] = Field(
         None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result."
     )
-    store: Path | None = Field(None, description="Folder that keeps what can be reused (default: the user's cache folder).")
+    store: Annotated[Path | None, PRIVATE] = Field(
+        None, description="Folder that keeps what can be reused (default: the user's cache folder)."
+    )
     scale: ScaleTable | None = Field(None, description="Named grades of another disease; only in atlas.toml.")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _home_is_found(cls, value: Any, info: ValidationInfo) -> Any:
+        """Expand `~`, which a shell does not where it follows an equals sign."""
+        if isinstance(value, Path):
+            return value.expanduser()
+        return str(Path(value).expanduser()) if info.field_name in _NAMES_OR_PATHS and str(value).startswith("~") else value
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Configuration:
@@ -153,9 +173,26 @@ class Configuration(BaseModel):
             raise ValueError("; ".join(faults))
         return self
 
+    def published(self) -> dict[str, Any]:
+        """Return the settings that an atlas tells its readers, as plain JSON values: those that are not private.
+
+        Left out as well are trunk and scale, which the provenance tells as they were used, whether set or not.
+        """
+        own = type(self).model_fields.items()
+        kept = {name for name, field in own if PRIVATE not in field.metadata and not _holds(Path, field.annotation)}
+        return self.model_dump(mode="json", include=kept - {"trunk", "scale"})
+
     def grade_scale(self) -> Scale:
         """Return the scale of grades, diabetic retinopathy unless atlas.toml names another."""
-        return DIABETIC_RETINOPATHY if self.scale is None else Scale(**self.scale.model_dump())
+        return DIABETIC_RETINOPATHY if self.scale is None else self.scale.scale()
+
+
+def _holds(kind: type, annotation: Any) -> bool:
+    """Tell whether a value of this annotation can hold one of a kind, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds(kind, field.annotation) for field in annotation.model_fields.values())
+    parts = get_args(annotation)
+    return any(_holds(kind, part) for part in parts) or (isinstance(annotation, type) and issubclass(annotation, kind))
 
 
 def load_configuration(file: Path | None = None, *, training: bool = False, **flags: Any) -> Configuration:
@@ -187,15 +224,14 @@ def _read_toml(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: not valid TOML: {error}", "mend the line that is named.") from None
     values = {key.replace("-", "_"): value for key, value in values.items()}
-    for name in _PATHS:
-        if isinstance(values.get(name), str):
-            values[name] = file.parent / Path(values[name]).expanduser()
-    weights = values.get("trunk_weights")
-    if isinstance(weights, str) and weights != "imagenet":
-        values["trunk_weights"] = str(file.parent / Path(weights).expanduser())
-    scorer = values.get("scorer")
-    if isinstance(scorer, str) and ("/" in scorer or "\\" in scorer):
-        values["scorer"] = str(file.parent / Path(scorer).expanduser())
+    for name, value in values.items():
+        field = Configuration.model_fields.get(name)
+        if field is None or not isinstance(value, str) or value.startswith("~"):
+            continue
+        if _holds(Path, field.annotation):
+            values[name] = file.parent / value
+        elif (name == "trunk_weights" and value != "imagenet") or (name == "scorer" and ("/" in value or "\\" in value)):
+            values[name] = str(file.parent / value)
     return values
 
 

@@ -25,13 +25,18 @@ class Scale:
     """An ordinal scale of named grades, consecutive whole numbers from `lowest`.
 
     `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
-    disease has no such notion.
+    disease has no such notion. Raises ValueError where it is not one of the grades above the lowest: were everyone referred,
+    there would be nobody to tell them from.
     """
 
     lowest: int = 0
     names: tuple[str, ...] = ("normal", "mild", "moderate", "severe", "proliferative")
     referable: int | None = 2
     disease: str = "diabetic retinopathy"
+
+    def __post_init__(self) -> None:
+        if self.referable is not None and not self.lowest < self.referable <= self.highest:
+            raise ValueError(f"referable must be one of the grades above the lowest, {self.lowest + 1} to {self.highest}")
 
     @property
     def highest(self) -> int:

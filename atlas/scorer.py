@@ -206,10 +206,12 @@ class _ScaleFacts(pydantic.BaseModel):
     disease: str
 
     @pydantic.model_validator(mode="after")
-    def _referable_is_a_grade(self) -> Self:
-        if self.referable is not None and not self.lowest <= self.referable < self.lowest + len(self.names):
-            raise ValueError("referable is no grade of the scale")
+    def _grades_make_a_scale(self) -> Self:
+        self.scale()
         return self
+
+    def scale(self) -> Scale:
+        return Scale(self.lowest, tuple(self.names), self.referable, self.disease)
 
 
 class _ReadingFacts(pydantic.BaseModel):
@@ -402,12 +404,12 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
     except ConfigurationError as error:
         raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
-    facts, reading = manifest.scale, manifest.reading
+    reading = manifest.reading
     return TransferredScorer(
         name=manifest.name,
         trunk=trunk,
         head=_read_head(folder / _HEAD),
-        scale=Scale(facts.lowest, tuple(facts.names), facts.referable, facts.disease),
+        scale=manifest.scale.scale(),
         preparation=manifest.preparation,
         card=(folder / _CARD).read_bytes().decode(),
         training=manifest.training,
@@ -445,7 +447,7 @@ def _shipped_names() -> list[str]:
 def _find(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and name_or_path in _shipped_names():
         return models_folder() / name_or_path
-    folder = Path(name_or_path)
+    folder = Path(name_or_path).expanduser()
     if not (folder / _MANIFEST).is_file():
         raise ScorerError(
             f"{name_or_path}: neither a shipped scorer nor a folder with a {_MANIFEST}",

@@ -83,7 +83,7 @@ def fitted_source(
     `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
     """
     if trunk is not None and trunk_weights is not None:
-        weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights).expanduser()
+        weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
         named = load_trunk(trunk, weights, size=size)
         return ScoringSource(named, preparation or "standardise", None, f"{named.name}, fitted on this cohort", "")
     loaded = load_scorer(scorer)

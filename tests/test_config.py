@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import pydantic
 import pytest
 
-from atlas.config import Configuration, load_configuration
+from atlas.config import PRIVATE, Configuration, load_configuration
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY
 
@@ -89,6 +92,69 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path: Path) -> None:
         load_configuration(tmp_path / "nowhere.toml")
     with pytest.raises(ConfigurationError, match=r"atlas\.toml.*TOML"):
         load_configuration(write(tmp_path, "clusters = = 3"))
+
+
+def test_the_home_folder_is_found_in_flags_and_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = {"images": "~/photos", "store": "~/store", "scorer": "~/scorers/own"}
+    trained = {"fit": True, "trunk": "resnet18", "trunk_weights": "~/w.pth"}
+    file = write(tmp_path, "\n".join(f'{name} = "{value}"' for name, value in names.items()) + "\n")
+    flags = load_configuration(images=Path("~/photos"), store=Path("~/store"), scorer="~/scorers/own", **trained)
+    for configuration in (load_configuration(file, **trained), flags):
+        assert configuration.images == tmp_path / "photos"
+        assert configuration.store == tmp_path / "store"
+        assert configuration.scorer == str(tmp_path / "scorers" / "own")
+        assert configuration.trunk_weights == str(tmp_path / "w.pth")
+
+
+# ---- what an atlas tells of its settings --------------------------------------------------------------------------------------
+
+
+class Table(pydantic.BaseModel):
+    file: Path
+
+
+class Later(Configuration):
+    """Settings that a later version may have, whose author forgot to mark them."""
+
+    clinical: Path | None = pydantic.Field(None, description="Clinical table.")
+    further: tuple[Path, ...] = pydantic.Field((), description="Further folders.")
+    tables: dict[str, Table] = pydantic.Field({}, description="Further tables.")
+
+
+SECRET = "/clinic/Mrs-Surname"
+
+
+def secret(annotation: Any) -> Any:
+    """A value that tells on itself, for a setting that holds a path or free text."""
+    text = str(annotation)
+    if "Table" in text and "ScaleTable" not in text:
+        return {SECRET: {"file": SECRET}}
+    return [SECRET] if "tuple" in text else SECRET
+
+
+def test_no_path_and_no_free_text_is_published() -> None:
+    chosen_from_a_table = {"preparation", "trunk", "saliency", "layout"}
+    texts = {
+        name: secret(field.annotation)
+        for name, field in Later.model_fields.items()
+        if name not in chosen_from_a_table
+        and ("Path" in str(field.annotation) or "str" in str(field.annotation) or "Table" in str(field.annotation))
+        if name != "scale"
+    }
+    assert {"images", "out", "curation", "title", "scorer", "trunk_weights", "patient_column", "clinical", "tables"} <= set(texts)
+    configuration = Later.model_validate(texts | {"trunk": "resnet18", "fit": True, "seed": 7}, context={"training": False})
+    published = configuration.published()
+    assert "Surname" not in json.dumps(published)
+    assert published["seed"] == 7
+    assert published.keys().isdisjoint(texts)
+    assert set(Later().published()) == set(Configuration().published())
+
+
+def test_every_setting_that_holds_a_path_is_marked() -> None:
+    for name, field in Configuration.model_fields.items():
+        if "Path" in str(field.annotation):
+            assert PRIVATE in field.metadata, name
 
 
 def test_every_setting_has_a_sentence() -> None:

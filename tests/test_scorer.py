@@ -206,7 +206,7 @@ def test_sha256_changes_with_what_changes_scores_and_nothing_else(scorer: Transf
     changed = [
         scorer,
         replace(scorer, trunk=other),
-        replace(scorer, scale=replace(THREE_GRADES, lowest=0)),
+        replace(scorer, scale=replace(THREE_GRADES, lowest=2)),
         replace(scorer, preparation="clahe"),
         *(
             replace(scorer, head=replace(head, **{layer: getattr(head, layer) + np.float32(1)}))
@@ -225,6 +225,19 @@ def test_a_bundle_gives_back_the_same_scorer(scorer: TransferredScorer, pixels: 
     assert loaded.sha256 == scorer.sha256
     for fact in ("name", "scale", "preparation", "card", "training"):
         assert getattr(loaded, fact) == getattr(scorer, fact)
+
+
+def test_a_bundle_is_found_in_the_home_folder(scorer: TransferredScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_bundle(tmp_path / "own", scorer)
+    assert load_scorer("~/own").name == scorer.name
+
+
+@pytest.mark.parametrize("referable", [0, 1, 4])
+def test_a_scale_refers_one_of_its_grades_above_the_lowest(referable: int) -> None:
+    with pytest.raises(ValueError, match="referable"):
+        Scale(1, ("clear", "hazy", "opaque"), referable)
+    assert Scale(1, ("clear", "hazy", "opaque"), 2).referable == 2
 
 
 def test_a_halved_bundle_rounds_once(scorer: TransferredScorer, pixels: np.ndarray, tmp_path: Path) -> None:
@@ -316,6 +329,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda facts: facts.update(extra=1), "extra"),
         (lambda facts: facts["scale"].update(names=["one"]), "scale.names"),
         (lambda facts: facts["scale"].update(referable=9), "referable"),
+        (lambda facts: facts["scale"].update(referable=1), "referable must be one of the grades above the lowest, 2 to 3"),
         (lambda facts: facts["files"].pop("card.md"), "card.md"),
         (lambda facts: facts["files"].update({"../../x": "0" * 64}), "files"),
     ],
