@@ -65,7 +65,7 @@ from atlas.saliency import METHODS, inside_cells
 from atlas.scorer import TransferredScorer, amend_bundle, load_scorer, save_bundle
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
-from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, trained_source
+from atlas.sources import Heads, ScoringSource, fitted_source, heads_for, on_scale, trained_source
 from atlas.store import Publication, Store, default_root, digest, disk_faults, link_or_copy, source_digest
 from atlas.strip import rank
 from atlas.synthetic import write_cohort
@@ -537,7 +537,7 @@ def _view_all(
 
 
 def _heads(dataset: Dataset, source: ScoringSource, configuration: Configuration, store: Store, progress: Progress) -> Heads:
-    return heads_for(
+    heads = heads_for(
         dataset,
         source,
         store,
@@ -546,6 +546,7 @@ def _heads(dataset: Dataset, source: ScoringSource, configuration: Configuration
         seed=configuration.seed,
         progress=progress,
     )
+    return heads if source.scorer is None else on_scale(heads, source.scorer.scale, dataset.scale)
 
 
 def _look_all(

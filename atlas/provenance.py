@@ -73,7 +73,7 @@ def describe_build(
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,
         card=source.card,
-        notes=_notes(dataset, heads, patches, clusters, scores, settings["drop_threshold"], synthetic),
+        notes=source.notes + _notes(dataset, heads, patches, clusters, scores, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
         trust=() if source.scorer is None else source.scorer.trust,
     )

@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,13 +34,17 @@ _LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 @dataclass(frozen=True)
 class ScoringSource:
-    """A trunk and a preparation, and a trained scorer unless heads are to be fitted on the cohort."""
+    """A trunk and a preparation, and a trained scorer unless heads are to be fitted on the cohort.
+
+    notes : sentences for the reader on how the scorer's grades differ from the cohort's.
+    """
 
     trunk: Trunk
     preparation: str
     scorer: TransferredScorer | None
     name: str
     card: str
+    notes: tuple[str, ...] = ()
 
     def input_parts(self, image_id: str) -> list[Any]:
         """Return all that an image's maps depend on, as plain JSON values."""
@@ -63,16 +67,72 @@ class ScoringSource:
 def trained_source(scorer: str, scale: Scale) -> ScoringSource:
     """Use the scorer of this name or folder as it is.
 
-    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another number of grades.
+    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease or another number of grades.
+    Names of grades, which are often only spelled differently, and the grade that is referred may differ: `notes` say so.
     """
     loaded = load_scorer(scorer)
-    if len(loaded.scale.names) != len(scale.names):
+    learned = loaded.scale
+    if len(learned.names) != len(scale.names):
         raise ConfigurationError(
-            f"scorer {loaded.name}: learned {len(loaded.scale.names)} grades of {loaded.scale.disease}; "
+            f"scorer {loaded.name}: learned {len(learned.names)} grades of {learned.disease}; "
             f"[scale] names {len(scale.names)} of {scale.disease}",
             "use --fit to fit a head on this cohort, or name a scorer trained on this scale.",
         )
-    return ScoringSource(loaded.trunk, loaded.preparation, loaded, loaded.name, loaded.card)
+    if _plain(learned.disease) != _plain(scale.disease):
+        raise ConfigurationError(
+            f"scorer {loaded.name}: learned to grade {learned.disease}; the photographs are graded for {scale.disease}",
+            "use --fit to fit a head on this cohort, or name a scorer of this disease; if it is the same disease by another "
+            f'name, set disease = "{learned.disease}" under [scale] in atlas.toml.',
+        )
+    return ScoringSource(loaded.trunk, loaded.preparation, loaded, loaded.name, loaded.card, _differences(learned, scale))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
+    """Say how the grades that a scorer learned differ from those of the cohort, in sentences."""
+    notes = []
+    pairs = list(zip(learned.grades, learned.names, scale.grades, scale.names, strict=True))
+    if other := [pair for pair in pairs if _plain(pair[1]) != _plain(pair[3])]:
+        named = "; ".join(f"{theirs} ({name}) for {own} ({own_name})" for theirs, name, own, own_name in other)
+        notes.append(f"The scorer learned grades of other names, which are read in their order: {named}.")
+    elif learned.lowest != scale.lowest:
+        notes.append(
+            f"The scorer learned grades numbered from {learned.lowest}; its scores are given on this scale, from {scale.lowest}."
+        )
+    if learned.referable is not None and _referred(learned) != _referred(scale):
+        notes.append(
+            f"The scorer's threshold for referral is for grade {learned.referable} ({learned.name(learned.referable)}) and "
+            "above. This atlas refers from another grade, or from none, so the threshold is not used."
+        )
+    elif learned.referable is None and scale.referable is not None:
+        notes.append("The scorer learned no threshold for referral, so its scores are not read as referable or not.")
+    return tuple(notes)
+
+
+def _referred(scale: Scale) -> int | None:
+    """The place of the lowest grade that is referred, counted from the lowest grade."""
+    return None if scale.referable is None else scale.referable - scale.lowest
+
+
+def on_scale(heads: Heads, learned: Scale, scale: Scale) -> Heads:
+    """Return the heads of a scorer with what it learned, in grades of its own scale, told in those of a cohort's.
+
+    The threshold for referral is left out where another grade is referred.
+    """
+    shift, reading = scale.lowest - learned.lowest, heads.reading
+    if reading is not None:
+        threshold = reading.threshold if _referred(learned) == _referred(scale) else None
+        reading = Reading(
+            reading.cuts + np.float32(shift),
+            None if threshold is None else threshold + shift,
+            None if reading.peaks is None else reading.peaks + np.float32(shift),
+            reading.deviations,
+        )
+    labels = None if heads.labels is None else {grade + shift: found for grade, found in heads.labels.items()}
+    return replace(heads, reading=reading, labels=labels)
 
 
 def fitted_source(

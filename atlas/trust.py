@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
+from scipy.integrate import trapezoid
 from scipy.stats import spearmanr
 
 from atlas.errors import DatasetError
@@ -195,7 +196,7 @@ def curves(values: FloatArray, inside: BoolArray, sums: CellSums, head: Head, sc
 
 def area(curve: FloatArray) -> float:
     """Return the mean height of a curve (STEPS,), by the trapezoid rule."""
-    return float(np.trapezoid(curve.astype(np.float64), dx=1.0 / (len(curve) - 1)))
+    return float(trapezoid(curve.astype(np.float64), dx=1.0 / (len(curve) - 1)))
 
 
 # ---- a word for each photograph ------------------------------------------------------------------------------------------------

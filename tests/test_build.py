@@ -25,7 +25,8 @@ from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.records import DIABETIC_RETINOPATHY, Head
 from atlas.resources import models_folder
-from atlas.scorer import DEFAULT_SCORER, amend_bundle
+from atlas.scorer import DEFAULT_SCORER, amend_bundle, shipped_scorers
+from atlas.sources import trained_source
 from atlas.trunks import new_module
 
 EYES = 24
@@ -104,7 +105,7 @@ def test_every_photograph_has_its_page_and_its_row(built: BuildResult) -> None:
         assert (built.out / "images" / f"{row['image_id']}.html").is_file()
     severities = [float(row["severity"]) for row in table]
     assert severities == sorted(severities)
-    assert {row["out_of_fold"] for row in table} == {"1"}
+    assert {(row["out_of_fold"], row["unseen"]) for row in table} == {("1", "1")}
     assert not built.report.unreadable
 
 
@@ -270,7 +271,8 @@ def test_without_grades_the_atlas_builds_and_says_what_is_missing(cohort: Path, 
     assert result.atlas.evaluation is None
     assert any("no human grades" in note for note in result.atlas.provenance.notes)
     assert {row["grade"] for row in rows(result.out / "tables" / "images.csv")} == {""}
-    assert {row["out_of_fold"] for row in rows(result.out / "tables" / "images.csv")} == {"0"}
+    table = rows(result.out / "tables" / "images.csv")
+    assert {(row["out_of_fold"], row["unseen"]) for row in table} == {("0", "")}, "its bundle does not tell whom it learned from"
 
 
 def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path) -> None:
@@ -317,6 +319,60 @@ def test_a_scorer_of_another_scale_is_refused(cohort: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match="--fit"):
         build_atlas(load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t"))
     assert not (tmp_path / "s").exists()
+
+
+def test_a_scorer_of_another_disease_is_refused(cohort: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "atlas.toml"
+    toml.write_text('[scale]\nnames = ["none", "early", "moderate", "advanced", "blind"]\ndisease = "glaucoma"\n')
+    with pytest.raises(
+        ConfigurationError, match="learned to grade diabetic retinopathy; the photographs are graded for glaucoma"
+    ) as fault:
+        build_atlas(load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t"))
+    for remedy in ("--fit", "scorer of this disease", 'disease = "diabetic retinopathy"'):
+        assert remedy in fault.value.remedy
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("name", [name for name, _ in shipped_scorers()])
+def test_every_shipped_scorer_fits_the_scale_of_a_build_without_one(name: str) -> None:
+    source = trained_source(name, load_configuration().grade_scale())
+    assert source.notes == ()
+
+
+def test_the_same_grades_by_other_names_are_allowed_and_said(cohort: Path, tmp_path: Path) -> None:
+    table = rows(cohort / "grades.csv")
+    with (tmp_path / "stages.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("image", "grade", "patient"))
+        writer.writerows((row["image"], 1 + int(row["level"]), row["patient"]) for row in table)
+    toml = tmp_path / "atlas.toml"
+    toml.write_text(
+        'grades = "stages.csv"\nimage_column = "image"\ngrade_column = "grade"\npatient_column = "patient"\n[scale]\nlowest = 1\n'
+        'names = ["No DR", " Mild", "moderate", "Severe", "PDR"]\nreferable = 4\ndisease = " Diabetic  Retinopathy"\n'
+    )
+    common: dict[str, Any] = {
+        "images": cohort / "images",
+        "scorer": "eyepacs-squeezenet",
+        "store": tmp_path / "t",
+        "limit": 8,
+        "clusters": 2,
+    }
+    theirs = evaluate_scorer(load_configuration(grades=cohort / "grades.csv", **common))[0]
+    made = build_atlas(load_configuration(toml, out=tmp_path / "s", **common)).atlas
+    names, referral = made.provenance.notes[:2]
+    assert "0 (normal) for 1 (No DR); 4 (proliferative) for 5 (PDR)" in names
+    assert "mild" not in names.lower(), "a name that is only spelled differently is the same name"
+    assert "for grade 2 (moderate) and above" in referral
+    # The same scores, read by the same cuts, one grade higher.
+    own = made.evaluation
+    assert own is not None
+    assert own.reading is not None
+    assert theirs.reading is not None
+    np.testing.assert_allclose(own.reading.cuts, theirs.reading.cuts + 1, atol=1e-6)
+    assert (own.confusions["ranges"].counts == theirs.confusions["ranges"].counts).all()
+    assert own.reading.threshold is None, "a threshold for another grade says nothing here"
+    assert [label.grade for label in own.labels] == [label.grade + 1 for label in theirs.labels]
+    assert own.labels
 
 
 def test_a_file_that_is_no_photograph_is_named_and_left_out(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -468,7 +524,9 @@ def test_what_the_scorer_learned_from_does_not_flatter_it(cohort: Path, tmp_path
     of_the_patient = {image.image_id for image in dataset.images if image.patient == met.patient}
     assert len(of_the_patient) == 2, "both eyes of the patient count as met"
     table = rows(result.out / "tables" / "images.csv")
-    assert {row["image_id"] for row in table if row["out_of_fold"] == "0"} == of_the_patient
+    assert {row["image_id"] for row in table if row["unseen"] == "0"} == of_the_patient
+    assert {row["unseen"] for row in table} == {"0", "1"}
+    assert {row["out_of_fold"] for row in table} == {"0"}, "no head was fitted on this cohort"
     assert result.atlas.evaluation is not None
     assert result.atlas.evaluation.count == EYES - len(of_the_patient)
     assert any("learned from 2 of these 24" in note for note in result.atlas.provenance.notes)

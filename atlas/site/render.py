@@ -20,7 +20,7 @@ from atlas.records import Atlas
 from atlas.resources import templates_folder
 from atlas.site.cells import cells_script
 from atlas.site.data import write_data, write_script
-from atlas.site.glossary import known
+from atlas.site.glossary import about_retinopathy, known
 from atlas.site.images import LOWERED, RAISED
 from atlas.site.lessons import curation_script
 from atlas.site.mapdata import map_columns
@@ -115,6 +115,7 @@ def _environment(book: Book) -> Environment:
         "scale": book.atlas.dataset.scale,
         "kinds": frozenset(PAGES),
         "glossary": known(book.atlas.dataset.scale),
+        "retinopathy": about_retinopathy(book.atlas.dataset.scale),
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),
     }

@@ -3,6 +3,9 @@
 `trust` is the badge of a photograph's map, see `atlas.trust`; `deletion_gain`, in grade units, how much further the score falls
 without the fifth of the retina that the map marks strongest than without a random fifth.
 
+`out_of_fold` is 1 where the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 where the
+scorer never learned from the photograph's patient, 0 where it did, and empty where nobody knows.
+
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and disagreement are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
 
@@ -51,7 +54,8 @@ def _number(value: float) -> str:
 
 
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "eye", "patches", "trust", "deletion_gain"]
+    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen", "eye", "patches"]
+    header += ["trust", "deletion_gain"]
     images = {image.image_id: image for image in atlas.dataset.images}
     patches = Counter(atlas.patches.image_ids if atlas.patches else ())
     trust = atlas.trust
@@ -69,7 +73,8 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 _number(severity),
                 "" if image.grade is None else image.grade,
                 _number(disagreement),
-                int(bool(atlas.scores.unseen(image_id))),
+                int(atlas.scores.out_of_fold),
+                "" if (unseen := atlas.scores.unseen(image_id)) is None else int(unseen),
                 image.eye or "",
                 patches[image_id],
                 *(found.get(image_id) or ("", "")),
