@@ -27,6 +27,7 @@ from atlas.config import Configuration
 from atlas.curation import (
     CurationFile,
     Identities,
+    anchors_of,
     leave_out,
     notes,
     number_clusters,
@@ -411,7 +412,7 @@ def _study(
                 cameras={image_id: seen.camera for image_id, seen in views.items()},
                 patients={image.image_id: image.patient or image.image_id for image in dataset.images},
             )
-            clusters, changes = number_clusters(clusters, previous, curated, space)
+            clusters, changes = number_clusters(clusters, previous, anchors_of(curated), reserved=curated.clusters, space=space)
         with clock("layout"):
             progress("layout", 0, 0)
             embedding = embed(compared, layout=configuration.layout, seed=configuration.seed)

@@ -325,18 +325,24 @@ def write_identities(file: Path, clusters: Clusters | None, space: str, previous
 
 
 def number_clusters(
-    clusters: Clusters, previous: Identities, curated: CurationFile, space: str = ""
+    clusters: Clusters,
+    previous: Identities,
+    anchors: Sequence[Identity] = (),
+    *,
+    reserved: Iterable[int] = (),
+    space: str = "",
 ) -> tuple[Clusters, tuple[str, ...]]:
     """Give each cluster the number it had, and say in sentences what came and went.
 
-    previous : of the last build; where there was none, the curation's own entries tell which cluster is which. A cluster that is
-        new gets the lowest number that nothing had before, the largest cluster first: in a first build 1 is the largest.
-    space : of the clusters' descriptors.
+    previous : of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster
+        first: in a first build 1 is the largest.
+    anchors : clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
+    reserved : numbers that the file speaks of.   space : of the clusters' descriptors.
     """
     first = not previous.clusters
-    before = Identities(_anchored(curated)) if first else previous
+    before = Identities(tuple(anchors)) if first else previous
     found = match_clusters(before, clusters, space)
-    taken = {one.number for one in before.clusters} | set(curated.clusters)
+    taken = {one.number for one in before.clusters} | set(reserved)
     free = (number for number in range(1, len(taken) + len(clusters.centroids) + 1) if number not in taken)
     numbers = tuple(found[label] if label in found else next(free) for label in range(len(clusters.centroids)))
     numbered = replace(clusters, numbers=numbers)
@@ -428,7 +434,8 @@ def _nearest(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArra
     return np.asarray(np.where(apart > 0, apart, np.inf).min(axis=1, initial=np.inf))
 
 
-def _anchored(curated: CurationFile) -> tuple[Identity, ...]:
+def anchors_of(curated: CurationFile) -> tuple[Identity, ...]:
+    """Return the clusters that the file knows by some of their patches."""
     return tuple(
         Identity(number, entry.patches, whole=False) for number, entry in sorted(curated.clusters.items()) if entry.patches
     )
@@ -470,7 +477,7 @@ class _Resolver:
         """Numbers in the file to numbers in this build, for the file's own entries. Patches speak louder than the number."""
         clusters, found = self.atlas.clusters, {}
         if clusters is not None:
-            matched = match_clusters(Identities(_anchored(self.curated)), clusters)
+            matched = match_clusters(Identities(anchors_of(self.curated)), clusters)
             found = {number: clusters.shown[label] for label, number in matched.items()}
         for number, entry in self.curated.clusters.items():
             if not entry.patches and number in self.live and number not in found.values():

@@ -14,6 +14,7 @@ from atlas.curation import (
     CurationFile,
     Identities,
     Identity,
+    anchors_of,
     leave_out,
     match_clusters,
     notes,
@@ -187,19 +188,19 @@ def grouped(*groups: str, centroids: list[list[float]] | None = None) -> Cluster
 
 def built(*groups: str, tmp_path: Path, before: Identities | None = None, **more: list[list[float]]) -> Identities:
     """What a build of these clusters leaves behind."""
-    numbered, _ = number_clusters(grouped(*groups, **more), before or Identities(), CurationFile(), "space")
+    numbered, _ = number_clusters(grouped(*groups, **more), before or Identities(), space="space")
     write_identities(tmp_path / "clusters.json", numbered, "space", before or Identities())
     return read_identities(tmp_path / "clusters.json")
 
 
 def numbers(before: Identities, *groups: str, space: str = "space", **more: list[list[float]]) -> dict[str, int]:
     """Give each group's number in a build after `before`."""
-    numbered, _ = number_clusters(grouped(*groups, **more), before, CurationFile(), space)
+    numbered, _ = number_clusters(grouped(*groups, **more), before, space=space)
     return dict(zip(groups, numbered.shown, strict=True))
 
 
 def changes(before: Identities, *groups: str) -> str:
-    return " ".join(number_clusters(grouped(*groups), before, CurationFile(), "space")[1])
+    return " ".join(number_clusters(grouped(*groups), before, space="space")[1])
 
 
 def test_a_first_build_counts_from_the_largest_cluster() -> None:
@@ -265,7 +266,7 @@ def test_a_sample_of_patches_finds_its_cluster() -> None:
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     before = built("abcd", "efg", tmp_path=tmp_path)
     for turn in range(2):
-        numbered, _ = number_clusters(grouped("efgh", "abc"), before, CurationFile(), "space")
+        numbered, _ = number_clusters(grouped("efgh", "abc"), before, space="space")
         write_identities(tmp_path / f"{turn}.json", numbered, "space", before)
     assert (tmp_path / "0.json").read_bytes() == (tmp_path / "1.json").read_bytes()
 
@@ -354,7 +355,7 @@ def test_patches_in_the_file_give_a_first_build_its_numbers(atlas: Atlas) -> Non
     assert atlas.clusters is not None
     members = tuple(patch for patch, number in atlas.clusters.of_patch.items() if number == 1)
     file = CurationFile.model_validate({"clusters": {"7": {"title": "Dots", "patches": members[:3]}}})
-    numbered, said = number_clusters(atlas.clusters, Identities(), file)
+    numbered, said = number_clusters(atlas.clusters, Identities(), anchors_of(file), reserved=file.clusters)
     assert numbered.shown == (7, 1, 2)
     assert said == ()
     assert resolve(file, dataclasses.replace(atlas, clusters=numbered)).curation.clusters == {7: Words("Dots", "")}
