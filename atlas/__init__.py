@@ -3,16 +3,17 @@
 The names below are the public ones. Records (`Dataset`, `Scores`, `Patches`, ...) lie in `atlas.records`.
 """
 
-from atlas.build import build_atlas
+from atlas.agreement.evaluation import evaluate
+from atlas.cohort.dataset import read_dataset
 from atlas.config import load_configuration
-from atlas.dataset import read_dataset
+from atlas.drawn.cohort import write_cohort
 from atlas.errors import AtlasError
-from atlas.evaluation import evaluate
-from atlas.preprocess import prepare, read_photograph
-from atlas.saliency import saliency_maps
-from atlas.scorer import load_scorer
+from atlas.explain.methods import saliency_maps
+from atlas.photographs.decode import read_photograph
+from atlas.photographs.preparations import prepare
+from atlas.pipeline.build import build_atlas
+from atlas.scorers.bundle import load_scorer
 from atlas.site.render import render_site
-from atlas.synthetic import write_cohort
 
 __all__ = [
     "AtlasError",

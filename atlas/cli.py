@@ -21,17 +21,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from atlas.build import build_atlas, build_report, evaluate_scorer, measure_trust
-from atlas.build import train as train_scorer
 from atlas.config import Configuration, load_configuration
+from atlas.drawn.cohort import write_cohort
 from atlas.errors import AtlasError
+from atlas.pipeline.build import build_atlas
+from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.report import build_report
+from atlas.pipeline.store import Store
+from atlas.pipeline.train import train as train_scorer
+from atlas.pipeline.trust import measure_trust
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, Evaluation
-from atlas.scorer import DEFAULT_SCORER, shipped_scorers
+from atlas.scorers.bundle import DEFAULT_SCORER, shipped_scorers
 from atlas.site.figures import measures
-from atlas.store import Store
-from atlas.synthetic import write_cohort
-from atlas.training import Augmentation
+from atlas.training.networks import Augmentation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +42,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a folder of severity-graded medical photographs into a static teaching atlas. It teaches; it does not diagnose.",
 )
+
 _out = Console(highlight=False)
+
 _err = Console(stderr=True, highlight=False)
 
 _LISTED = 10  # names shown of each kind of trouble, unless --verbose
@@ -57,42 +62,77 @@ def _argument(field: str) -> Any:
 
 
 Images = Annotated[Path | None, _argument("images")]
+
 Grades = Annotated[Path | None, _option("grades")]
+
 Masks = Annotated[Path | None, _option("masks")]
+
 CurationFile = Annotated[Path | None, _option("curation")]
+
 Out = Annotated[Path | None, _option("out")]
+
 Title = Annotated[str | None, _option("title")]
+
 Scorer = Annotated[str | None, _option("scorer")]
+
 Fit = Annotated[bool | None, _option("fit")]
+
 Folds = Annotated[int | None, _option("folds")]
+
 Balance = Annotated[str | None, _option("balance")]
+
 Preparation = Annotated[str | None, _option("preparation")]
+
 Trunk = Annotated[str | None, _option("trunk")]
+
 TrunkWeights = Annotated[str | None, _option("trunk_weights")]
+
 Size = Annotated[int | None, _option("size")]
+
 Saliency = Annotated[str | None, _option("saliency")]
+
 MapWindow = Annotated[int | None, _option("map_window")]
+
 Window = Annotated[int | None, _option("window")]
+
 DropThreshold = Annotated[float | None, _option("drop_threshold")]
+
 DropQuantile = Annotated[float | None, _option("drop_quantile")]
+
 ClusterCount = Annotated[int | None, _option("clusters")]
+
 PlateSide = Annotated[int | None, _option("plate_side")]
+
 Layout = Annotated[str | None, _option("layout")]
+
 Seed = Annotated[int | None, _option("seed")]
+
 Limit = Annotated[int | None, _option("limit")]
+
 ImageColumn = Annotated[str | None, _option("image_column")]
+
 GradeColumn = Annotated[str | None, _option("grade_column")]
+
 PatientColumn = Annotated[str | None, _option("patient_column")]
+
 EyeColumn = Annotated[str | None, _option("eye_column")]
+
 SplitColumn = Annotated[str | None, _option("split_column")]
+
 Split = Annotated[str | None, _option("split")]
+
 KeepNames = Annotated[bool | None, _option("keep_names")]
+
 Workers = Annotated[int | None, _option("workers")]
+
 StoreFolder = Annotated[Path | None, _option("store")]
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="atlas.toml with any of these settings; a flag wins over it.")]
+
 Record = Annotated[
     str | None, typer.Option("--record", help="Keep the figures under this name in the scorer's bundle and on its card.")
 ]
+
 Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row that was left out.")]
 
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from atlas.embedding import LAYOUTS
 from atlas.errors import ConfigurationError
-from atlas.preprocess import PREPARATIONS
+from atlas.explain.methods import METHODS
+from atlas.patterns.embedding import LAYOUTS
+from atlas.photographs.preparations import PREPARATIONS
 from atlas.records import DIABETIC_RETINOPATHY, Scale
-from atlas.saliency import METHODS
-from atlas.scorer import DEFAULT_SCORER
-from atlas.trunks import TRUNKS
+from atlas.scorers.bundle import DEFAULT_SCORER
+from atlas.scorers.trunks import TRUNKS
 
 PRIVATE = "private"
 """Mark of a setting that never enters an atlas: it names a file, or is free text that can name a person or a place, or it does
@@ -30,6 +30,7 @@ _NAMES_OR_PATHS = ("scorer", "trunk_weights")
 # A browser holds 4 bytes for each pixel of a plate that it shows: at 4096 a side 64 MiB. Beyond that (16.7 million pixels) phones
 # refuse canvases and shrink or refuse JPEGs, and graphics cards of laptops hold no larger texture. Few cameras' discs are larger.
 _PLATE_SIDE = 4096
+
 _LARGEST_PLATE = 8192
 
 

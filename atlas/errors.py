@@ -12,6 +12,8 @@ AtlasError
 Every message names the file, row or setting, says what was expected, and what to do.
 """
 
+from __future__ import annotations
+
 
 class AtlasError(Exception):
     """Base of all errors that atlas raises on purpose.

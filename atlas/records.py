@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+
 IntArray = NDArray[np.int64]
+
 ByteArray = NDArray[np.uint8]
+
 BoolArray = NDArray[np.bool_]
 
 
@@ -158,67 +161,6 @@ class CellSums:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
-
-    hidden_weight : float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of
-        maps of any size, see `pooled`.   hidden_bias : float32 (H,).   output_weight : float32 (H,).   output_bias : float.
-    The severity is the sigmoid of the logit, read on the scale.
-    """
-
-    hidden_weight: FloatArray
-    hidden_bias: FloatArray
-    output_weight: FloatArray
-    output_bias: float
-
-    @property
-    def pooled(self) -> bool:
-        """Whether one matrix serves all cells, as that of a head which learned on means over all cells does."""
-        return self.hidden_weight.shape[2:] == (1, 1)
-
-    def logit(self, z: NDArray[np.floating]) -> FloatArray:
-        """Map first-layer sums (..., H), float32 or float64, to logits (...)."""
-        logits: FloatArray = (np.maximum(z, 0.0) @ self.output_weight + np.float32(self.output_bias)).astype(np.float32)
-        return logits
-
-    def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
-        """Map first-layer sums (..., H) to severities (...) in grade units."""
-        return severity_of_logit(self.logit(z), scale)
-
-
-def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
-    """Tell whether a first layer, (H, C, h, w), weighs all cells alike: then one cell's weights, (H, C, 1, 1), say it all."""
-    return bool((hidden_weight == hidden_weight[:, :, :1, :1]).all())
-
-
-def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
-    """Map logits of any shape to severities in grade units: lowest + span * sigmoid(logit)."""
-    severity: FloatArray = (scale.lowest + scale.span / (1.0 + np.exp(-logit.astype(np.float64)))).astype(np.float32)
-    return severity
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
-
-    hidden_weight : float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.   hidden_bias : float32 (H,).   output_weight : float32
-    (K, H).   output_bias : (K,), with one row for each of the scale's K grades.
-    """
-
-    hidden_weight: FloatArray
-    hidden_bias: FloatArray
-    output_weight: FloatArray
-    output_bias: FloatArray
-
-    def probabilities(self, z: NDArray[np.floating]) -> FloatArray:
-        """Map first-layer sums (..., H) to the grades' probabilities (..., K)."""
-        logits = (np.maximum(z, 0.0) @ self.output_weight.T + self.output_bias).astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        shares: FloatArray = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
-        return shares
-
-
-@dataclass(frozen=True)
 class Reading:
     """How severities are read, fitted on the scores of training photographs.
 
@@ -288,7 +230,7 @@ class SaliencyMaps:
 
 @dataclass(frozen=True)
 class Trust:
-    """How true each photograph's map is to the scorer, see `atlas.trust`.
+    """How true each photograph's map is to the scorer, see `atlas.trust.outlined`.
 
     deletion, insertion, random : float32 (n, k), severities in grade units in k equal steps from none to all of the retinal
         cells: left out strongest first, put in strongest first, and left out at random (mean over many orders).
@@ -503,7 +445,7 @@ row-major places in ascending order, int64 (m,)."""
 
 @dataclass(frozen=True)
 class Alike:
-    """Photographs that look alike to the network, see `atlas.alike`.
+    """Photographs that look alike to the network, see `atlas.patterns.similar`.
 
     others : int64 (n, k), places in `image_ids`, the most alike first.   cosine : float32 (n, k).
     """
@@ -544,7 +486,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Curation:
-    """What an instructor added, as far as the atlas holds what it speaks of; see `atlas.curation`.
+    """What an instructor added, as far as the atlas holds what it speaks of; see `atlas.curation.file`.
 
     images, clusters : words by image id and by cluster number.   pinned_... : what comes first, in the curator's order.
     hidden_... : what is left out; photographs and patches are counted, clusters named by number.
@@ -584,3 +526,6 @@ class Atlas:
     alike: Alike | None = None
     lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
     curation: Curation = field(default_factory=Curation)
+
+
+SPLITS = ("training", "validation", "test")

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 MADE_BY = "lesion-atlas"
+
 RUN = "run.json"
 """File in an atlas that tells how it was built, and by which a folder is recognised as an atlas."""
 
 _LARGEST_RUN = 10_000_000  # bytes; the file of a real atlas is a thousand times smaller
+
 # What the file held before it named its maker.
 _UNMARKED = {"title", "scorer", "settings", "counts", "hashes", "versions", "notes", "synthetic"}
 

@@ -24,15 +24,18 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score, homogeneity_completeness_v_measure
 
-from atlas.clusters import cluster, normalised
-from atlas.occlusion import drops
-from atlas.patches import salient_windows, windows_inside, with_descriptors
-from atlas.preprocess import SURROUND, cell_box, cell_coverage, crop, prepare, prepared_at_source
+from atlas.cohort.lesions import LESIONS
+from atlas.drawn.paint import draw_eye
+from atlas.explain.occlusion import drops
+from atlas.explain.windows import inside_cells, windows_inside
+from atlas.patterns.clusters import cluster, normalised
+from atlas.patterns.patches import salient_windows, with_descriptors
+from atlas.photographs.frames import cell_box, cell_coverage, crop
+from atlas.photographs.preparations import SURROUND, prepare, prepared_at_source
 from atlas.records import DIABETIC_RETINOPATHY, BoolArray, ByteArray, FeatureMaps, FloatArray, Frame, IntArray, Patches
-from atlas.saliency import inside_cells
-from atlas.scorer import cell_sums, load_scorer
-from atlas.synthetic import LESIONS, draw_eye
-from atlas.trunks import TRUNKS, Trunk, load_trunk
+from atlas.scorers.bundle import load_scorer
+from atlas.scorers.readouts import cell_sums
+from atlas.scorers.trunks import TRUNKS, Trunk, load_trunk
 
 QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
 NONE = 0.25

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from captum.attr import FeatureAblation
 
-from atlas.occlusion import drops
-from atlas.records import DIABETIC_RETINOPATHY, FeatureMaps, Head
-from atlas.scorer import cell_sums
+from atlas.explain.occlusion import drops
+from atlas.records import DIABETIC_RETINOPATHY, FeatureMaps
+from atlas.scorers.readouts import Head, cell_sums
 
 SHAPES = {"alexnet": (256, 6, 6), "resnet18": (512, 7, 7), "squeezenet1_1": (512, 13, 13)}
 HIDDEN = 64

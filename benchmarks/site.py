@@ -31,7 +31,10 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from atlas.evaluation import evaluate
+from atlas.agreement.evaluation import evaluate
+from atlas.agreement.ranking import rank
+from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
+from atlas.pictures.live import encode_cells
 from atlas.records import (
     DIABETIC_RETINOPATHY,
     Alike,
@@ -42,17 +45,14 @@ from atlas.records import (
     Embedding,
     Frame,
     GradedImage,
-    Head,
     Patches,
     Provenance,
     SaliencyMaps,
     Scores,
     Trust,
 )
+from atlas.scorers.readouts import Head
 from atlas.site import pages, render
-from atlas.site.cells import encode_cells
-from atlas.site.images import encode_jpeg, retina_png, thumbnail
-from atlas.strip import rank
 
 DRAWN = 25  # different photographs; a file system allows only so many names of one file
 GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.alike import most_alike
-from atlas.evaluation import evaluate
-from atlas.occlusion import drops as atlas_drops
+from atlas.agreement.evaluation import evaluate
+from atlas.agreement.ranking import rank
+from atlas.explain.occlusion import drops as atlas_drops
+from atlas.patterns.similar import most_alike
+from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
+from atlas.pictures.live import encode_cells
 from atlas.records import (
     DIABETIC_RETINOPATHY,
     Atlas,
@@ -21,7 +24,6 @@ from atlas.records import (
     Embedding,
     Frame,
     GradedImage,
-    Head,
     Lesson,
     Patches,
     Provenance,
@@ -30,9 +32,7 @@ from atlas.records import (
     Scores,
     Stop,
 )
-from atlas.site.cells import encode_cells
-from atlas.site.images import encode_jpeg, retina_png, thumbnail
-from atlas.strip import rank
+from atlas.scorers.readouts import Head
 
 GRID = 6
 SIDE = 96

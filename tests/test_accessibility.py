@@ -12,8 +12,9 @@ from axe_playwright_python.sync_playwright import Axe
 from drawn_atlas import drawn_atlas, with_cells
 
 from atlas.records import DIABETIC_RETINOPATHY, Atlas, Scale
+from atlas.site.book import Book
 from atlas.site.glossary import known
-from atlas.site.pages import PAGES, Book
+from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
 
 pytestmark = pytest.mark.browser

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.alarms import ALARMS, DARK, RIM, Camera, camera_of, dark_share, sentence, summary, with_alarms
-from atlas.preprocess import prepare
+from atlas.patterns.alarms import ALARMS, DARK, RIM, Camera, camera_of, dark_share, sentence, summary, with_alarms
+from atlas.photographs.preparations import prepare
 from atlas.records import Alarm, Clusters, Frame, Patches
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables

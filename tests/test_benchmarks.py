@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
+from atlas.cohort.lesions import LESIONS
+from atlas.drawn.paint import draw_eye
 from atlas.records import Patches
-from atlas.synthetic import LESIONS, draw_eye
 
 SIDE = 40
 

@@ -10,7 +10,8 @@ import pytest
 from drawn_atlas import drawn_atlas
 
 from atlas.records import Atlas
-from atlas.site.pages import PAGES, Book
+from atlas.site.book import Book
+from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
 
 pytestmark = pytest.mark.browser

@@ -21,13 +21,15 @@ import torch
 from PIL import Image
 
 from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
-from atlas.build import BuildResult, evaluate_scorer
 from atlas.errors import ConfigurationError, DatasetError, StoreError
-from atlas.records import DIABETIC_RETINOPATHY, Head
+from atlas.pipeline.build import BuildResult
+from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.sources import trained_source
+from atlas.records import DIABETIC_RETINOPATHY
 from atlas.resources import models_folder
-from atlas.scorer import DEFAULT_SCORER, amend_bundle, shipped_scorers
-from atlas.sources import trained_source
-from atlas.trunks import new_module
+from atlas.scorers.bundle import DEFAULT_SCORER, amend_bundle, shipped_scorers
+from atlas.scorers.readouts import Head
+from atlas.scorers.trunks import new_module
 
 EYES = 24
 

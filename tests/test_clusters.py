@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import v_measure_score
 from threadpoolctl import threadpool_limits
 
-from atlas.clusters import cluster, grade_shares, normalised, typical
+from atlas.patterns.clusters import cluster, grade_shares, normalised, typical
 from atlas.records import DIABETIC_RETINOPATHY, Patches, Scale
 
 

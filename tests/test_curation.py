@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.build import DEMO_COUNT
-from atlas.curation import (
-    CurationFile,
-    Identities,
-    Identity,
-    anchors_of,
-    leave_out,
-    match_clusters,
-    notes,
-    number_clusters,
-    read_curation,
-    read_identities,
-    resolve,
-    write_identities,
-)
+from atlas.curation.apply import anchors_of, leave_out, notes, resolve
+from atlas.curation.file import CurationFile, read_curation
 from atlas.errors import ConfigurationError
+from atlas.patterns.numbering import Identities, Identity, match_clusters, number_clusters, read_identities, write_identities
+from atlas.pipeline.study import DEMO_COUNT
 from atlas.records import Atlas, Clusters, Stop, Words
 from atlas.resources import demo_curation
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
+from atlas.agreement.ranking import flagged, rank
 from atlas.records import Atlas, Dataset, GradedImage, SaliencyMaps, Scores, Trust
-from atlas.site.data import image_columns, write_data, write_script
-from atlas.site.pages import Book
-from atlas.strip import flagged, rank
-from atlas.trust import BADGES, STEPS
+from atlas.site.book import Book
+from atlas.site.scripts import image_columns, write_data, write_script
+from atlas.trust.badges import BADGES
+from atlas.trust.curves import STEPS
 
 LIMIT = 15_000_000
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset import ENDINGS, LAYOUTS, parse_name, read_dataset, read_files
+from atlas.cohort.dataset import read_dataset, read_files
+from atlas.cohort.tables import ENDINGS, LAYOUTS, parse_name
 from atlas.errors import DatasetError
 from atlas.records import Dataset, DatasetReport, Scale
 

@@ -14,8 +14,8 @@ from sklearn.neighbors import NearestNeighbors
 from test_clusters import blobs, make
 from threadpoolctl import threadpool_limits
 
-from atlas.embedding import LAYOUTS, embed
 from atlas.errors import ConfigurationError
+from atlas.patterns.embedding import LAYOUTS, embed
 
 
 def kept_neighbours(high: np.ndarray, low: np.ndarray, k: int = 10) -> float:

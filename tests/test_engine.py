@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.engine import run, single_threaded, worker_count
+from atlas.pipeline.engine import run, single_threaded, worker_count
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from atlas.evaluation import (
+from atlas.agreement.evaluation import (
     auc,
     evaluate,
     fit_reading,

@@ -15,10 +15,11 @@ import plotly.graph_objects as go
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.evaluation import evaluate, fit_reading, label_distribution
+from atlas.agreement.evaluation import evaluate, fit_reading, label_distribution
 from atlas.records import Evaluation, Scale
+from atlas.site.colours import severity_colours
 from atlas.site.figures import Figure, base_name, figures, measures
-from atlas.site.pages import FIGURES, severity_colours
+from atlas.site.methods import FIGURES
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
 

@@ -8,10 +8,10 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from atlas import gradcam
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps, Head, severity_of_logit
-from atlas.scorer import cell_sums
+from atlas.explain import gradcam
+from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps
+from atlas.scorers.readouts import Head, cell_sums, severity_of_logit
 
 
 class TorchHead(nn.Module):

@@ -13,7 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from drawn_atlas import drawn_atlas
 
-from atlas.curation import CurationFile, read_curation, resolve
+from atlas.curation.apply import resolve
+from atlas.curation.file import CurationFile, read_curation
 from atlas.records import Atlas, Stop, Words
 from atlas.site.render import render_site
 

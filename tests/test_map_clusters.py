@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.clusters import cluster, normalised
+from atlas.patterns.clusters import borders, cluster, normalised
 from atlas.records import Atlas, Clusters, Embedding, Patches
-from atlas.site.clusterviews import BORDERLINE, PER_GRADE, TYPICAL, borders, compared, places, study, varied
-from atlas.site.mapdata import SIDE, cluster_colour, map_columns
-from atlas.site.pages import Book, PatchView, PlateView
+from atlas.site.book import Book
+from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places, study, varied
+from atlas.site.colours import cluster_colour
+from atlas.site.map import SIDE, map_columns
 from atlas.site.render import render_site
+from atlas.site.views import PatchView, PlateView
 
 BLOBS, EACH = 4, 30
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from captum.attr import FeatureAblation
 
-from atlas import gradcam, occlusion
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps, Head, Scale
+from atlas.explain import gradcam, occlusion
+from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps, Scale
+from atlas.scorers.readouts import Head
 
 SCALES = [DIABETIC_RETINOPATHY, Scale(1, ("none", "some", "much"), None, "another")]
 SHAPES = [(6, 6), (5, 7)]

@@ -15,10 +15,11 @@ from PIL import Image
 
 from atlas import read_dataset, read_photograph
 from atlas.cli import printable
+from atlas.drawn.paint import draw_eye
 from atlas.errors import UnreadableImageError
-from atlas.preprocess import decode_photograph, find_retina
+from atlas.photographs.decode import decode_photograph
+from atlas.photographs.retina import find_retina
 from atlas.records import DIABETIC_RETINOPATHY
-from atlas.synthetic import draw_eye
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 

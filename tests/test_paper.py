@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from drawn_atlas import drawn_atlas, with_cells
 
-from atlas.site.pages import PAGES, Book
+from atlas.site.book import Book
+from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
 
 pytestmark = pytest.mark.browser

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from atlas.patches import choose_threshold, off_retina, salient_windows, windows_inside, with_descriptors
+from atlas.explain.windows import windows_inside
+from atlas.patterns.patches import choose_threshold, off_retina, salient_windows, with_descriptors
 from atlas.records import Frame, Patches
 
 IDS = ("c" * 16, "a" * 16, "b" * 16)

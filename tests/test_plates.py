@@ -17,12 +17,14 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from atlas import build_atlas, load_configuration
-from atlas.build import BuildResult, build_report
 from atlas.errors import ConfigurationError
-from atlas.preprocess import crop, read_photograph
+from atlas.photographs.decode import read_photograph
+from atlas.photographs.frames import crop
+from atlas.pipeline.build import BuildResult
+from atlas.pipeline.photograph import PHOTOGRAPH_SIDE
+from atlas.pipeline.report import build_report
 from atlas.records import ByteArray, GradedImage
-from atlas.trunks import new_module
-from atlas.views import PHOTOGRAPH_SIDE
+from atlas.scorers.trunks import new_module
 
 HEIGHTS = {"1_left": 1900, "2_left": 1800} | {f"{eye}_left": 300 for eye in range(3, 11)}  # of the drawn photographs
 FOLDERS = ("photographs", "plates", "thumbnails", "patches", "tables", "cells")

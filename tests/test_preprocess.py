@@ -15,18 +15,10 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from atlas.errors import ConfigurationError, UnreadableImageError
-from atlas.preprocess import (
-    MOST_PIXELS,
-    PREPARATIONS,
-    SURROUND,
-    cell_box,
-    cell_coverage,
-    crop,
-    find_retina,
-    prepare,
-    prepared_at_source,
-    read_photograph,
-)
+from atlas.photographs.decode import MOST_PIXELS, read_photograph
+from atlas.photographs.frames import cell_box, cell_coverage, crop
+from atlas.photographs.preparations import PREPARATIONS, SURROUND, prepare, prepared_at_source
+from atlas.photographs.retina import find_retina
 from atlas.records import BoolArray, ByteArray, Frame
 
 frames = st.builds(Frame, st.integers(-300, 300), st.integers(-300, 300), st.integers(1, 700))

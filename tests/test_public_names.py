@@ -11,8 +11,8 @@ import typer.main
 
 import atlas
 import atlas.cli
+from atlas.cohort.tables import LAYOUTS
 from atlas.config import load_configuration
-from atlas.dataset import LAYOUTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

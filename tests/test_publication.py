@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from atlas.errors import StoreError
+from atlas.pipeline.publication import Publication, link_or_copy
 from atlas.resources import is_atlas
-from atlas.store import Publication, link_or_copy
 
 FIRST_HOUSE = Path(__file__).parent / "first_house"
 

@@ -22,13 +22,13 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from atlas.config import load_configuration
 from atlas.errors import ConfigurationError, DatasetError
+from atlas.pictures.outlines import kind_in_words, outlines_png
+from atlas.pipeline.photograph import View, outline
+from atlas.pipeline.store import Store
 from atlas.records import LESION_GRID, Atlas, Frame, GradedImage, Scale
-from atlas.site.outlines import kind_in_words, outlines_png
-from atlas.site.pages import Book
+from atlas.site.book import Book
 from atlas.site.quiz import quiz_columns, seal
 from atlas.site.render import render_site
-from atlas.store import Store
-from atlas.views import View, outline
 
 WIDE, NARROW = 1440, 390
 KINDS = ("haemorrhage", "hard exudate")

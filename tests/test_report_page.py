@@ -16,12 +16,14 @@ import pytest
 from drawn_atlas import drawn_atlas, with_cells
 from PIL import Image
 
-from atlas.alike import most_alike, pooled
-from atlas.occlusion import severity_without
-from atlas.records import Atlas, BoolArray, CellSums, Head, Scale
-from atlas.site.cells import density_path, encode_cells
-from atlas.site.images import overlay_png
-from atlas.site.pages import Book
+from atlas.explain.occlusion import severity_without
+from atlas.patterns.similar import most_alike, pooled
+from atlas.pictures.jpeg import overlay_png
+from atlas.pictures.live import encode_cells
+from atlas.records import Atlas, BoolArray, CellSums, Scale
+from atlas.scorers.readouts import Head
+from atlas.site.book import Book
+from atlas.site.cells import density_path
 from atlas.site.render import render_report, render_site
 
 Made = tuple[Atlas, dict[str, CellSums], Head, BoolArray, Path]

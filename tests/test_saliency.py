@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from atlas import gradcam, occlusion
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, BoolArray, CellSums, FeatureMaps, FloatArray, Head
-from atlas.saliency import METHODS, inside_cells, saliency_maps
+from atlas.explain import gradcam, occlusion
+from atlas.explain.methods import METHODS, saliency_maps
+from atlas.explain.windows import inside_cells
+from atlas.records import DIABETIC_RETINOPATHY, BoolArray, CellSums, FeatureMaps, FloatArray
+from atlas.scorers.readouts import Head
 
 CELL = 16
 CELLS = 6

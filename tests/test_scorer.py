@@ -17,18 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import ScorerError
-from atlas.records import CellSums, FeatureMaps, Head, Scale
-from atlas.scorer import (
-    DEFAULT_SCORER,
-    Scorer,
-    TransferredScorer,
-    cell_sums,
-    load_scorer,
-    save_bundle,
-    severity,
-    shipped_scorers,
-)
-from atlas.trunks import Trunk, load_trunk, new_module
+from atlas.records import CellSums, FeatureMaps, Scale
+from atlas.scorers.bundle import DEFAULT_SCORER, load_scorer, save_bundle, shipped_scorers
+from atlas.scorers.protocol import Scorer
+from atlas.scorers.readouts import Head, cell_sums, severity
+from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.trunks import Trunk, load_trunk, new_module
 
 SIZE = 64
 THREE_GRADES = Scale(lowest=1, names=("clear", "hazy", "opaque"), referable=3, disease="cataract")

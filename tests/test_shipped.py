@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from atlas import load_configuration, load_scorer
-from atlas.build import evaluate_scorer, measure_trust
-from atlas.evaluation import auc, nearest_grade, quadratic_kappa
-from atlas.scorer import DEFAULT_SCORER, shipped_scorers
+from atlas.agreement.evaluation import auc, nearest_grade, quadratic_kappa
+from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.trust import measure_trust
+from atlas.scorers.bundle import DEFAULT_SCORER, shipped_scorers
 
 COLOUR = "EyePACS colour photographs, test split"
 EXUDATES = "HEI-MED, outlined exudates"

@@ -17,9 +17,12 @@ from drawn_atlas import CLUSTERS, drawn_atlas
 from PIL import Image
 
 from atlas.errors import StoreError
+from atlas.pictures.jpeg import OVERLAY_SIDE, encode_jpeg, overlay_png, retina_png, thumbnail
 from atlas.records import Atlas, Scale
-from atlas.site.images import OVERLAY_SIDE, encode_jpeg, overlay_png, retina_png, thumbnail
-from atlas.site.pages import PAGES, Book, card_html, flattened, severity_colours
+from atlas.site.book import Book
+from atlas.site.colours import severity_colours
+from atlas.site.methods import card_html, flattened
+from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
 
 FOUR = Scale(1, ("clear", "hazy", "cloudy", "opaque"), None, "cataract")

@@ -15,8 +15,9 @@ import pytest
 
 import atlas.errors
 import atlas.records
+import atlas.scorers.readouts
 from atlas.errors import StoreError
-from atlas.store import Store, default_root, digest, source_digest
+from atlas.pipeline.store import Store, default_root, digest, source_digest
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_keys_depend_on_values_not_on_order() -> None:
 
 
 def test_the_source_of_a_stage_is_part_of_its_key() -> None:
-    assert source_digest(atlas.errors) != source_digest(atlas.records)
+    assert source_digest(atlas.errors) != source_digest(atlas.records, atlas.scorers.readouts)
     assert source_digest(atlas.errors) == source_digest(atlas.errors)
 
 
@@ -120,7 +121,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(store: Store) -> No
     script = f"""
 import resource, signal, numpy as np
 from atlas.errors import StoreError
-from atlas.store import Store
+from atlas.pipeline.publication, atlas.pipeline.store import Store
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

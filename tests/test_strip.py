@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas.agreement.ranking import flagged, rank
 from atlas.records import DIABETIC_RETINOPATHY, Scale, Scores
-from atlas.strip import flagged, rank
 
 
 def scored(severity: list[float]) -> Scores:

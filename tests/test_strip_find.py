@@ -16,9 +16,9 @@ from drawn_atlas import drawn_atlas
 from test_browser import NARROW, WIDE, Visitor
 
 from atlas.records import Atlas
-from atlas.site.data import image_columns, write_script
-from atlas.site.pages import Book
+from atlas.site.book import Book
 from atlas.site.render import render_site
+from atlas.site.scripts import image_columns, write_script
 
 pytestmark = pytest.mark.browser
 

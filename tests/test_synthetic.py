@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from atlas.cohort.lesions import LESIONS
+from atlas.drawn.cohort import GRADE_SHARES, draw_cohort, write_cohort
+from atlas.drawn.paint import SyntheticEye, draw_eye
 from atlas.errors import DatasetError
-from atlas.synthetic import GRADE_SHARES, LESIONS, SyntheticEye, draw_cohort, draw_eye, write_cohort
 
 SEEDS = range(8)
 SIZE = 256

@@ -16,34 +16,25 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
 
-from atlas import load_configuration, training
-from atlas.build import train
-from atlas.dataset import read_dataset
+from atlas import load_configuration, records
+from atlas.agreement.evaluation import nearest_grade, quadratic_kappa, spearman
+from atlas.cohort.dataset import read_dataset
+from atlas.drawn.cohort import draw_cohort, write_cohort
 from atlas.errors import TrainingError
-from atlas.evaluation import nearest_grade, quadratic_kappa, spearman
-from atlas.preprocess import prepare, read_photograph
-from atlas.records import Dataset, FloatArray, GradedImage, Head, Scale, severity_of_logit
-from atlas.scorer import TransferredScorer, load_scorer, save_bundle
-from atlas.synthetic import draw_cohort, write_cohort
-from atlas.training import (
-    balance,
-    fit_classifier,
-    fit_head,
-    fit_out_of_fold,
-    fold_normalisation,
-    folds_by_patient,
-    join_scorers,
-    published_split,
-    split_by_patient,
-    train_scorer,
-    train_trunk,
-    with_normalisation,
-)
-from atlas.training.heads import for_all_cells
-from atlas.training.joined import side_by_side
-from atlas.training.networks import moved
-from atlas.training.scorers import calibrate
-from atlas.trunks import TRUNKS, load_trunk, new_module
+from atlas.photographs.decode import read_photograph
+from atlas.photographs.preparations import prepare
+from atlas.pipeline.train import train
+from atlas.records import Dataset, FloatArray, GradedImage, Scale
+from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.scorers.joined import side_by_side
+from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
+from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
+from atlas.training import networks
+from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
+from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
+from atlas.training.scorers import calibrate, join_scorers, train_scorer
+from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
 
 FIVE = Scale()
 
@@ -86,7 +77,7 @@ def test_a_split_takes_each_photograph_once_and_no_patient_twice(rows: list[tupl
 def test_a_split_keeps_its_shares_in_every_grade() -> None:
     images = _pairs(1000)
     parts = split_by_patient(images, seed=3)
-    assert [len(parts[name]) for name in training.SPLITS] == pytest.approx([800, 100, 100], abs=4)
+    assert [len(parts[name]) for name in records.SPLITS] == pytest.approx([800, 100, 100], abs=4)
     worst: dict[str, int] = {}
     for image in images:
         worst[image.patient or ""] = max(worst.get(image.patient or "", 0), image.grade or 0)
@@ -347,7 +338,7 @@ def _spots(count: int, size: int, seed: int) -> tuple[np.ndarray, FloatArray]:
     return pixels, labels.astype(np.float32)
 
 
-def _train(checkpoint: Path | None = None, *, stop: int | None = None, epochs: int = 4, seed: int = 0) -> training.EndToEnd:
+def _train(checkpoint: Path | None = None, *, stop: int | None = None, epochs: int = 4, seed: int = 0) -> networks.EndToEnd:
     pixels, labels = _spots(64, 64, 0)
     rows = np.arange(64)
 

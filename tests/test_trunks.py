@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 from torch.nn import functional
 
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
-from atlas.trunks import TRUNKS, Trunk, cells_of, joined_weights, load_trunk, new_module
+from atlas.scorers.trunks import TRUNKS, Trunk, cells_of, joined_weights, load_trunk, new_module
 
 SMALL = 96
 TORCHVISIONS = [name for name, spec in TRUNKS.items() if spec.network]

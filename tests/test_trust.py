@@ -14,18 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from atlas import occlusion, trust
-from atlas.build import measure_trust
+from atlas.cohort import masks
 from atlas.config import load_configuration
+from atlas.drawn.cohort import write_cohort
 from atlas.errors import DatasetError
-from atlas.records import DIABETIC_RETINOPATHY, Atlas, CellSums, Frame, Head, Scale, Trust
+from atlas.explain import occlusion
+from atlas.pictures.jpeg import OVERLAY_SIDE, overlay_png
+from atlas.pipeline.trust import measure_trust
+from atlas.records import DIABETIC_RETINOPATHY, Atlas, CellSums, Frame, Scale, Trust
 from atlas.resources import models_folder
-from atlas.scorer import load_scorer
-from atlas.site.images import OVERLAY_SIDE, overlay_png
+from atlas.scorers.bundle import load_scorer
+from atlas.scorers.readouts import Head
+from atlas.scorers.scrambled import scrambled_head, scrambled_trunk
+from atlas.scorers.trunks import load_trunk, new_module
 from atlas.site.render import render_report
 from atlas.site.trust import badge_counts, trust_views
-from atlas.synthetic import write_cohort
-from atlas.trunks import load_trunk, new_module
+from atlas.trust import badges, curves, outlined
+from atlas.trust.summary import summarise
 
 SHAPE = (3, 3)
 EVERYWHERE = np.ones(SHAPE, np.bool_)
@@ -51,14 +56,14 @@ def grid(*places: tuple[int, int], value: float = 1.0) -> np.ndarray:
 def test_a_lesion_takes_the_share_of_its_cell_that_it_covers_in_the_crop() -> None:
     lesions = np.zeros((40, 80), np.bool_)
     lesions[5:10, 20:30] = True
-    coverage = trust.lesion_coverage(lesions, Frame(-5, 15, 45), SHAPE)  # cells of 15 pixels, from row -5 and column 15
+    coverage = outlined.lesion_coverage(lesions, Frame(-5, 15, 45), SHAPE)  # cells of 15 pixels, from row -5 and column 15
     assert coverage == pytest.approx(np.array([[50 / 225, 0, 0], [0, 0, 0], [0, 0, 0]]))
 
 
 def test_a_lesion_over_an_edge_touches_both_cells() -> None:
     lesions = np.zeros((30, 30), np.bool_)
     lesions[4, 9:12] = True
-    assert (trust.lesion_coverage(lesions, Frame(0, 0, 30), SHAPE) * 100).round().tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 0]]
+    assert (outlined.lesion_coverage(lesions, Frame(0, 0, 30), SHAPE) * 100).round().tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def write_mask(file: Path, mask: np.ndarray) -> None:
@@ -70,9 +75,9 @@ def write_mask(file: Path, mask: np.ndarray) -> None:
 def test_a_mask_is_found_beside_the_photographs_name_and_read(tmp_path: Path, name: str) -> None:
     mask = np.eye(6, 8, dtype=np.bool_)
     write_mask(tmp_path / name, mask)
-    files = trust.find_masks(tmp_path, "eye")
+    files = masks.find_masks(tmp_path, "eye")
     assert [file.name for file in files] == [name]
-    assert (trust.read_lesions(files, (6, 8)) == mask).all()
+    assert (masks.read_lesions(files, (6, 8)) == mask).all()
 
 
 def test_masks_of_several_kinds_are_joined(tmp_path: Path) -> None:
@@ -80,29 +85,29 @@ def test_masks_of_several_kinds_are_joined(tmp_path: Path) -> None:
     write_mask(tmp_path / "eye" / "exudates.png", one)
     write_mask(tmp_path / "eye" / "haemorrhages.png", other)
     (tmp_path / "eye" / "notes.txt").write_text("by hand")
-    assert (trust.read_lesions(trust.find_masks(tmp_path, "eye"), (6, 6)) == (one | other)).all()
+    assert (masks.read_lesions(masks.find_masks(tmp_path, "eye"), (6, 6)) == (one | other)).all()
 
 
 def test_a_photograph_without_mask_has_none(tmp_path: Path) -> None:
-    assert trust.find_masks(tmp_path, "eye") == ()
-    assert not trust.read_lesions((), (4, 4)).any()
+    assert masks.find_masks(tmp_path, "eye") == ()
+    assert not masks.read_lesions((), (4, 4)).any()
 
 
 def test_a_mask_of_another_size_or_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     write_mask(tmp_path / "small.png", np.ones((4, 6)))
     with pytest.raises(DatasetError, match=r"small\.png.*6 x 4 pixels.*8 x 5"):
-        trust.read_lesions([tmp_path / "small.png"], (5, 8))
+        masks.read_lesions([tmp_path / "small.png"], (5, 8))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"broken\.png"):
-        trust.read_lesions([tmp_path / "broken.png"], (5, 8))
+        masks.read_lesions([tmp_path / "broken.png"], (5, 8))
 
 
 def test_windows_average_their_cells_and_cells_their_windows() -> None:
     cells = np.arange(9, dtype=np.float32).reshape(SHAPE)
-    windows = trust.over_windows(cells, 2)
+    windows = outlined.over_windows(cells, 2)
     assert windows.tolist() == [[2, 3], [5, 6]]
     inside = np.array([[True, True], [True, False]])
-    spread = trust.over_cells(windows, inside, 2)
+    spread = curves.over_cells(windows, inside, 2)
     assert spread[0].tolist() == [2, 2.5, 3]
     assert spread[1].tolist() == pytest.approx([3.5, 10 / 3, 3])
     assert spread[2].tolist() == [5, 5, -np.inf]
@@ -110,8 +115,8 @@ def test_windows_average_their_cells_and_cells_their_windows() -> None:
 
 def test_windows_of_one_cell_are_the_cells() -> None:
     cells = np.arange(9, dtype=np.float32).reshape(SHAPE)
-    assert (trust.over_windows(cells, 1) == cells).all()
-    assert (trust.over_cells(cells, EVERYWHERE, 1) == cells).all()
+    assert (outlined.over_windows(cells, 1) == cells).all()
+    assert (curves.over_cells(cells, EVERYWHERE, 1) == cells).all()
 
 
 # ---- maps against lesions ------------------------------------------------------------------------------------------------------
@@ -121,36 +126,36 @@ def test_the_strongest_cell_on_the_retina_decides_the_pointing_game() -> None:
     values = np.array([[9, 1, 0], [0, 5, 0], [0, 0, 2]], np.float32)
     inside = EVERYWHERE.copy()
     inside[0, 0] = False
-    assert trust.hit(values, inside, grid((1, 1)) > 0) == 1
-    assert trust.hit(values, inside, grid((0, 0), (2, 2)) > 0) == 0
+    assert outlined.hit(values, inside, grid((1, 1)) > 0) == 1
+    assert outlined.hit(values, inside, grid((0, 0), (2, 2)) > 0) == 0
 
 
 def test_equally_strong_cells_hit_by_their_share() -> None:
-    assert trust.hit(grid((0, 0), (0, 2), (2, 0), (2, 2)), EVERYWHERE, grid((0, 2), (1, 1)) > 0) == 0.25
+    assert outlined.hit(grid((0, 0), (0, 2), (2, 0), (2, 2)), EVERYWHERE, grid((0, 2), (1, 1)) > 0) == 0.25
 
 
 def test_a_constant_map_hits_as_often_as_a_random_cell() -> None:
     inside = EVERYWHERE.copy()
     inside[2] = False
-    assert trust.hit(FULL, inside, grid((0, 0), (0, 1), (2, 2)) > 0) == pytest.approx(2 / 6)
+    assert outlined.hit(FULL, inside, grid((0, 0), (0, 1), (2, 2)) > 0) == pytest.approx(2 / 6)
 
 
 def test_a_map_without_a_positive_drop_points_nowhere() -> None:
-    assert trust.hit(-FULL, EVERYWHERE, EVERYWHERE) == 0
-    assert trust.hit(FULL, ~EVERYWHERE, EVERYWHERE) == 0
+    assert outlined.hit(-FULL, EVERYWHERE, EVERYWHERE) == 0
+    assert outlined.hit(FULL, ~EVERYWHERE, EVERYWHERE) == 0
 
 
 def test_positive_drops_count_by_the_part_of_their_cell_that_is_lesion() -> None:
     values = np.array([[3, -8, 0], [0, 1, 0], [0, 0, 0]], np.float32)
     lesions = np.array([[0.5, 1, 0], [0, 0, 0], [0, 0, 0]], np.float32)
-    assert trust.share_inside(values, EVERYWHERE, lesions, FULL) == pytest.approx(3 * 0.5 / 4)
+    assert outlined.share_inside(values, EVERYWHERE, lesions, FULL) == pytest.approx(3 * 0.5 / 4)
 
 
 def test_a_cell_half_off_the_retina_counts_by_its_retina() -> None:
     lesions, coverage = grid((0, 0), value=0.25), FULL.copy()
     coverage[0, 0] = 0.5
-    assert trust.share_inside(grid((0, 0)), EVERYWHERE, lesions, coverage) == pytest.approx(0.5)
-    assert trust.area_share(EVERYWHERE, lesions, coverage) == pytest.approx(0.25 / 8.5)
+    assert outlined.share_inside(grid((0, 0)), EVERYWHERE, lesions, coverage) == pytest.approx(0.5)
+    assert outlined.area_share(EVERYWHERE, lesions, coverage) == pytest.approx(0.25 / 8.5)
 
 
 @given(st.integers(0, 2**16))
@@ -161,17 +166,17 @@ def test_drops_spread_over_the_retina_lie_in_lesions_by_area(seed: int) -> None:
     lesions = (coverage * rng.uniform(0, 1, SHAPE)).astype(np.float32)
     inside = rng.random(SHAPE) < 0.8
     inside[1, 1] = True
-    share = trust.share_inside(coverage, inside, lesions, coverage)
-    assert share == pytest.approx(trust.area_share(inside, lesions, coverage), rel=1e-5)
+    share = outlined.share_inside(coverage, inside, lesions, coverage)
+    assert share == pytest.approx(outlined.area_share(inside, lesions, coverage), rel=1e-5)
 
 
 def test_a_map_that_lowers_the_score_everywhere_has_no_share() -> None:
-    assert np.isnan(trust.share_inside(-FULL, EVERYWHERE, FULL, FULL))
+    assert np.isnan(outlined.share_inside(-FULL, EVERYWHERE, FULL, FULL))
 
 
 @pytest.mark.parametrize(("shape", "strongest"), [((3, 5), [(1, 2)]), ((4, 4), [(1, 1), (1, 2), (2, 1), (2, 2)])])
 def test_the_centre_map_is_strongest_in_the_middle(shape: tuple[int, int], strongest: list[tuple[int, int]]) -> None:
-    values = trust.centre_map(shape)
+    values = outlined.centre_map(shape)
     assert [tuple(place) for place in np.argwhere(values == values.max()).tolist()] == strongest
     assert values.min() > 0
     assert (values == values[::-1, ::-1]).all()
@@ -184,7 +189,7 @@ def test_cells_are_ordered_by_the_map_and_stay_on_the_retina() -> None:
     values = np.array([[1, 7, 1], [0, -3, 9], [1, 0, 0]], np.float32)
     inside = EVERYWHERE.copy()
     inside[1, 2] = False
-    assert trust.strongest_first(values, inside).tolist() == [1, 0, 2, 6, 3, 7, 8, 4]
+    assert curves.strongest_first(values, inside).tolist() == [1, 0, 2, 6, 3, 7, 8, 4]
 
 
 def test_leaving_cells_out_one_by_one_equals_leaving_out_masks() -> None:
@@ -193,7 +198,7 @@ def test_leaving_cells_out_one_by_one_equals_leaving_out_masks() -> None:
     head = Head(np.ones((4, 1, *SHAPE), np.float32), sums.bias, rng.normal(size=4).astype(np.float32), 0.2)
     order = rng.permutation(9)[:7]
     masks = np.array([np.isin(np.arange(9), order[:gone]).reshape(SHAPE) for gone in range(8)])
-    along = trust.severities_without(sums, head, DIABETIC_RETINOPATHY, order[None])
+    along = curves.severities_without(sums, head, DIABETIC_RETINOPATHY, order[None])
     np.testing.assert_allclose(along, occlusion.severity_without(sums, head, DIABETIC_RETINOPATHY, masks), atol=1e-6)
 
 
@@ -201,40 +206,40 @@ def test_only_one_image_has_one_order() -> None:
     sums, head = linear([1.0] * 9)
     two = CellSums(("a", "b"), np.repeat(sums.values, 2, axis=0), sums.bias, SHAPE)
     with pytest.raises(ValueError, match="2 images"):
-        trust.severities_without(two, head, DIABETIC_RETINOPATHY, np.arange(9)[None])
+        curves.severities_without(two, head, DIABETIC_RETINOPATHY, np.arange(9)[None])
 
 
 def test_deletion_by_the_true_order_falls_fastest_and_insertion_rises_fastest() -> None:
     added = [0.5, 0, 0, 0, 3, 0, 0, -0.5, 0]
     sums, head = linear(added)
     true = np.array(added, np.float32).reshape(SHAPE)
-    own = trust.curves(true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
-    worst = trust.curves(-true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
-    assert trust.area(own.deletion) < trust.area(own.random) < trust.area(worst.deletion)
-    assert trust.area(own.insertion) > trust.area(own.random) > trust.area(worst.insertion)
+    own = curves.curves(true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    worst = curves.curves(-true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    assert curves.area(own.deletion) < curves.area(own.random) < curves.area(worst.deletion)
+    assert curves.area(own.insertion) > curves.area(own.random) > curves.area(worst.insertion)
 
 
 def test_curves_begin_and_end_where_they_must() -> None:
     sums, head = linear([0.3] * 9)
     inside = EVERYWHERE.copy()
     inside[0, 0] = False  # a cell off the retina is never left out
-    own = trust.curves(FULL, inside, sums, head, DIABETIC_RETINOPATHY)
+    own = curves.curves(FULL, inside, sums, head, DIABETIC_RETINOPATHY)
     whole, none = (4 / (1 + np.exp(-(-2 + 0.3 * cells))) for cells in (9, 1))
-    assert [curve.shape for curve in own] == [(trust.STEPS,)] * 3
+    assert [curve.shape for curve in own] == [(curves.STEPS,)] * 3
     for curve, ends in zip(own, ((whole, none), (none, whole), (whole, none)), strict=True):
         assert (curve[0], curve[-1]) == pytest.approx(ends, abs=1e-5)
 
 
 def test_where_all_cells_add_alike_no_order_is_better() -> None:
     sums, head = linear([0.3] * 9)
-    own = trust.curves(grid((1, 1)), EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    own = curves.curves(grid((1, 1)), EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
     np.testing.assert_allclose(own.deletion, own.random, atol=1e-5)
 
 
 def test_random_orders_depend_on_the_seed_alone() -> None:
     sums, head = linear([1, 2, 0, 0, 1, 0, 0, 0, 1])
     first, again, other = (
-        trust.curves(FULL, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY, seed=seed).random for seed in (0, 0, 1)
+        curves.curves(FULL, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY, seed=seed).random for seed in (0, 0, 1)
     )
     assert (first == again).all()
     assert (first != other).any()
@@ -243,13 +248,13 @@ def test_random_orders_depend_on_the_seed_alone() -> None:
 
 def test_no_cell_on_the_retina_leaves_the_score_as_it_is() -> None:
     sums, head = linear([1.0] * 9)
-    own = trust.curves(FULL, ~EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    own = curves.curves(FULL, ~EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
     assert np.ptp(np.concatenate(own)) == 0
 
 
 def test_the_area_of_a_straight_fall_is_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(np, "trapezoid")  # as in NumPy 1.26, the oldest that is allowed
-    assert trust.area(np.linspace(3, 1, trust.STEPS).astype(np.float32)) == pytest.approx(2)
+    assert curves.area(np.linspace(3, 1, curves.STEPS).astype(np.float32)) == pytest.approx(2)
 
 
 # ---- badges --------------------------------------------------------------------------------------------------------------------
@@ -257,35 +262,35 @@ def test_the_area_of_a_straight_fall_is_its_middle(monkeypatch: pytest.MonkeyPat
 
 def curve(start: float, fall: float) -> np.ndarray:
     """A curve that has fallen by `fall` once a fifth is left out."""
-    values = np.full(trust.STEPS, start - fall, np.float32)
-    values[: trust.FIFTH] = start
+    values = np.full(curves.STEPS, start - fall, np.float32)
+    values[: curves.FIFTH] = start
     return values
 
 
 @pytest.mark.parametrize(
     ("start", "marked", "chance", "badge"),
     [
-        (3.0, 0.9, 0.2, trust.CLEAR),
-        (3.0, 0.9, 0.5, trust.WEAK),
-        (3.0, 0.3, 0.1, trust.PARTIAL),
-        (3.0, 0.3, -0.4, trust.PARTIAL),
-        (3.0, 0.05, -0.4, trust.WEAK),
-        (3.0, -0.2, -0.4, trust.WEAK),
-        (0.4, 0.3, 0.0, trust.LITTLE),
-        (0.6, 0.55, 0.1, trust.CLEAR),
+        (3.0, 0.9, 0.2, badges.CLEAR),
+        (3.0, 0.9, 0.5, badges.WEAK),
+        (3.0, 0.3, 0.1, badges.PARTIAL),
+        (3.0, 0.3, -0.4, badges.PARTIAL),
+        (3.0, 0.05, -0.4, badges.WEAK),
+        (3.0, -0.2, -0.4, badges.WEAK),
+        (0.4, 0.3, 0.0, badges.LITTLE),
+        (0.6, 0.55, 0.1, badges.CLEAR),
     ],
 )
-def test_each_badge_follows_its_rule(start: float, marked: float, chance: float, badge: trust.Badge) -> None:
-    assert trust.judge(curve(start, marked), curve(start, chance), DIABETIC_RETINOPATHY) is badge
+def test_each_badge_follows_its_rule(start: float, marked: float, chance: float, badge: badges.Badge) -> None:
+    assert badges.judge(curve(start, marked), curve(start, chance), DIABETIC_RETINOPATHY) is badge
 
 
 def test_limits_follow_the_scale() -> None:
     scale = Scale(1, ("none", "some", "much"), None, "another")  # two grades wide: half the limits, from 1
-    assert trust.judge(curve(1.2, 0.1), curve(1.2, 0.0), scale) is trust.LITTLE
-    assert trust.judge(curve(2.0, 0.3), curve(2.0, 0.1), scale) is trust.CLEAR
-    assert trust.judge(curve(2.0, 0.1), curve(2.0, 0.0), scale) is trust.PARTIAL
-    assert "0.25 grades" in trust.CLEAR.rule_on(scale)
-    assert "0.5 grades" in trust.CLEAR.rule_on(DIABETIC_RETINOPATHY)
+    assert badges.judge(curve(1.2, 0.1), curve(1.2, 0.0), scale) is badges.LITTLE
+    assert badges.judge(curve(2.0, 0.3), curve(2.0, 0.1), scale) is badges.CLEAR
+    assert badges.judge(curve(2.0, 0.1), curve(2.0, 0.0), scale) is badges.PARTIAL
+    assert "0.25 grades" in badges.CLEAR.rule_on(scale)
+    assert "0.5 grades" in badges.CLEAR.rule_on(DIABETIC_RETINOPATHY)
 
 
 # ---- scrambled scorers ---------------------------------------------------------------------------------------------------------
@@ -294,7 +299,7 @@ def test_limits_follow_the_scale() -> None:
 def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
     rng = np.random.default_rng(0)
     head = Head(rng.normal(size=(4, 5, 2, 3)).astype(np.float32), rng.normal(size=4), rng.normal(size=4), 0.7)
-    scrambled, again = trust.scrambled_head(head, 1), trust.scrambled_head(head, 1)
+    scrambled, again = scrambled_head(head, 1), scrambled_head(head, 1)
     assert (scrambled.hidden_weight == again.hidden_weight).all()
     assert (scrambled.hidden_weight != head.hidden_weight).any()
     assert sorted(scrambled.hidden_bias) == sorted(head.hidden_bias)
@@ -308,7 +313,7 @@ def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
 def test_a_scrambled_head_of_negative_weights_is_not_put_to_rest() -> None:
     head = Head(np.full((8, 5, 2, 3), -0.1, np.float32), np.zeros(8, np.float32), np.ones(8, np.float32), 0.0)
     maps = np.random.default_rng(0).random((5, 2, 3)).astype(np.float32)
-    z = np.einsum("kchw,chw->k", trust.scrambled_head(head, 0).hidden_weight, maps)
+    z = np.einsum("kchw,chw->k", scrambled_head(head, 0).hidden_weight, maps)
     assert (np.einsum("kchw,chw->k", head.hidden_weight, maps) < 0).all()
     assert (z > 0).any()
 
@@ -317,10 +322,10 @@ def test_a_scrambled_trunk_sees_otherwise_and_leaves_the_trunk_as_it_was() -> No
     trunk = load_trunk("squeezenet1_1", new_module("squeezenet1_1", 0).state_dict(), size=64)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
     before = trunk.maps(pixels)
-    scrambled = trust.scrambled_trunk(trunk, 5)
+    scrambled = scrambled_trunk(trunk, 5)
     assert (trunk.maps(pixels) == before).all()
     assert (scrambled.maps(pixels) != before).any()
-    assert (scrambled.maps(pixels) == trust.scrambled_trunk(trunk, 5).maps(pixels)).all()
+    assert (scrambled.maps(pixels) == scrambled_trunk(trunk, 5).maps(pixels)).all()
     assert scrambled.sha256 != trunk.sha256
     own, other = trunk.state_dict(), scrambled.state_dict()
     assert all(other[name].abs().flatten().sort().values.equal(own[name].abs().flatten().sort().values) for name in own)
@@ -332,9 +337,9 @@ def test_likeness_is_of_ranks_inside() -> None:
     inside = EVERYWHERE.copy()
     inside[2, 2] = False
     other = np.where(inside, values**3, -1e9).astype(np.float32)
-    assert trust.likeness(values, other, inside) == pytest.approx((1, 1))
-    assert trust.likeness(values, -other, inside) == pytest.approx((-1, 1))
-    assert np.isnan(trust.likeness(values, FULL, inside)).all()
+    assert outlined.likeness(values, other, inside) == pytest.approx((1, 1))
+    assert outlined.likeness(values, -other, inside) == pytest.approx((-1, 1))
+    assert np.isnan(outlined.likeness(values, FULL, inside)).all()
 
 
 # ---- a cohort ------------------------------------------------------------------------------------------------------------------
@@ -342,7 +347,7 @@ def test_likeness_is_of_ranks_inside() -> None:
 
 def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
     sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
-    rows = trust.measure(
+    rows = outlined.measure(
         {"occlusion": grid((0, 0))},
         inside=EVERYWHERE,
         lesions=grid((0, 0), value=0.5),
@@ -362,7 +367,7 @@ def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
 
 def test_windows_are_measured_as_windows() -> None:
     sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
-    rows = trust.measure(
+    rows = outlined.measure(
         {"occlusion": np.array([[2, 1], [1, 0]], np.float32)},
         inside=EVERYWHERE,
         lesions=grid((1, 0)),
@@ -380,7 +385,7 @@ def test_windows_are_measured_as_windows() -> None:
 def summary(hits: list[float], patients: list[str], **others: float) -> dict[str, list[float] | None]:
     common = {"random": 0.25, "area": 0.1, "share": 0.2, "deletion": 1.0, "insertion": 2.0, "height": 4.0}
     photographs = [{"occlusion": {**common, "hit": value, **others}, "random": {**common, "hit": 0.25}} for value in hits]
-    entry = trust.summarise(photographs, patients, name="hand", without_lesion=3)
+    entry = summarise(photographs, patients, name="hand", without_lesion=3)
     assert (entry["name"], entry["photographs"], entry["without_lesion"]) == ("hand", len(hits), 3)
     assert entry["area"] == pytest.approx(0.1)
     assert [row["map"] for row in entry["maps"]] == ["occlusion", "random"]
@@ -407,7 +412,7 @@ def test_figures_of_a_cohort_are_means_and_ratios_of_sums() -> None:
 def test_undefined_figures_are_left_out_of_the_mean() -> None:
     rows = {"random": 0.5, "area": 0.1, "height": 1.0, "hit": 0.0}
     photographs = [{"occlusion": {**rows, "share": share}, "random": rows} for share in (0.4, np.nan)]
-    entry = trust.summarise(photographs, ["a", "b"], name="hand", without_lesion=0)
+    entry = summarise(photographs, ["a", "b"], name="hand", without_lesion=0)
     assert entry["maps"][0]["share"] == [0.4, 0.4, 0.4]
 
 
@@ -423,14 +428,14 @@ def test_patients_not_photographs_are_drawn() -> None:
 
 def test_the_card_gains_a_section_before_its_limits_and_replaces_it() -> None:
     rows = {"random": 0.25, "area": 0.1, "height": 4.0, "deletion": 1.0, "insertion": 2.0, "hit": 0.25, "share": 0.2}
-    entry = trust.summarise([{"occlusion": rows, "random": rows}], ["a"], name="drawn eyes", without_lesion=0)
+    entry = summarise([{"occlusion": rows, "random": rows}], ["a"], name="drawn eyes", without_lesion=0)
     card = "# S\n\n## Recipe\n\n- seed: 0\n\n## Limits\n\n- none known\n"
-    once = trust.on_card(card, [entry])
+    once = card.on_card(card, [entry])
     assert once.index("seed: 0") < once.index("On drawn eyes: 1 photographs") < once.index("## Limits")
     assert "| occlusion | 0.25 (0.25 to 0.25) | 1.00" in once
-    assert trust.on_card(once, [entry]) == once
-    assert trust.on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
-    assert trust.on_card("# S\n", [entry]).startswith("# S\n## How far")
+    assert card.on_card(once, [entry]) == once
+    assert card.on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
+    assert card.on_card("# S\n", [entry]).startswith("# S\n## How far")
 
 
 # ---- on pages, and from the command -------------------------------------------------------------------------------------------
@@ -440,7 +445,7 @@ def with_curves(atlas: Atlas, marked: float) -> Atlas:
     """Give every photograph a score of 3 that loses `marked` without the marked fifth, and a tenth without a random one."""
     count = len(atlas.scores.image_ids)
     deletion, random = (np.tile(curve(3.0, fall), (count, 1)) for fall in (marked, 0.1))
-    badge = trust.judge(deletion[0], random[0], atlas.dataset.scale)
+    badge = badges.judge(deletion[0], random[0], atlas.dataset.scale)
     return replace(atlas, trust=Trust(atlas.scores.image_ids, deletion, deletion, random, (badge.word,) * count))
 
 

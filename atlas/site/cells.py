@@ -1,9 +1,4 @@
-"""What a page needs to draw a photograph's maps, and to score it anew with places left out.
-
-The head's first layer is linear: z of the whole photograph, less the sums of the cells that are left out, is z without them (see
-`atlas.occlusion`). Sums travel as 24-bit whole numbers, one step for each hidden unit (16 bits err by up to 0.006 grades where a
-few cells are far larger than the rest); cells off the retina are never left out, so theirs need not travel.
-"""
+"""Scripts that bring a photograph's maps, and what scores it again with places left out, to its page."""
 
 from __future__ import annotations
 
@@ -14,44 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from atlas.records import BoolArray, CellSums, FloatArray, Head, SaliencyMaps, Scale
-
-_LARGEST = 2**23 - 1  # of a 24-bit whole number
-
-METHOD_WORDS: Mapping[str, tuple[str, str]] = {
-    "occlusion": ("Occlusion", "Change of the score, in grades, when the place is left out."),
-    "gradcam": ("Grad-CAM", "Part of the score, in grades, that the network's own gradient credits to the place."),
-}
-"""Titles of the saliency methods, and what a value of their maps means."""
+from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
 
 _STEPS_PER_GRADE = 25
+
 _SMOOTHING = 0.12  # standard deviation of a score's bump in the density, grades
-
-
-def encode_cells(sums: CellSums, head: Head, inside: BoolArray) -> bytes:
-    """Encode one image's cell sums and what the head does with them, as JSON.
-
-    sums : of one image.   inside : bool (h, w), the cells on the retina.
-
-    The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
-    for each hidden unit), `weight` and `bias` of the second layer, `step`, and `sums`: base64 of little-endian 24-bit
-    whole numbers (len(cells), H), in steps.
-    """
-    values = sums.values[0].astype(np.float64)
-    cells = np.flatnonzero(inside)
-    step = np.abs(values[cells]).max(axis=0, initial=0.0) / _LARGEST
-    step[step == 0] = 1.0
-    steps = np.rint(values[cells] / step).astype("<i4")
-    found = {
-        "shape": list(sums.shape),
-        "cells": cells.tolist(),
-        "whole": _short(sums.bias + values.sum(axis=0)),
-        "weight": _short(head.output_weight),
-        "bias": float(f"{head.output_bias:.9g}"),
-        "step": _short(step),
-        "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
-    }
-    return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
 
 
 def cells_script(
@@ -67,7 +29,7 @@ def cells_script(
     """Write `window.ATLAS_CELLS[image_id]`, a script that a page can load.
 
     maps : by method, values and inside (h, w), see `records.SaliencyMaps`.   limits : by method, the drop drawn strongest.
-    retina : of `images.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
+    retina : of `jpeg.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
     """
     found: dict[str, Any] = {
         "window": window,
@@ -112,7 +74,3 @@ def _rows(values: FloatArray, inside: BoolArray) -> list[list[float | None]]:
         [round(value, 3) if seen else None for value, seen in zip(row, mask, strict=True)]
         for row, mask in zip(values.tolist(), inside.tolist(), strict=True)
     ]
-
-
-def _short(values: Any) -> list[float]:
-    return [float(f"{value:.9g}") for value in np.asarray(values, np.float64).tolist()]

@@ -21,7 +21,9 @@ METHODS = {"": "score", "_ranges": "score by stage ranges", "_classifier": "clas
 """How grades were read, by the ending of a figure's name. Without ending: the severity, rounded where a grade is needed."""
 
 _CHANCE = {"color": "--muted", "width": 1, "dash": "dot"}
+
 _ROW = 46  # height of a row of grades, in pixels
+
 _FRAME = 64  # what axis and margins add
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atlas.records import DIABETIC_RETINOPATHY, Scale
-
-if TYPE_CHECKING:
-    from atlas.site.pages import Book, PlateView
+from atlas.site.book import Book
+from atlas.site.views import PlateView
 
 
 @dataclass(frozen=True)

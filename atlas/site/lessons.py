@@ -2,88 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from atlas.site.pages import Book, ClusterView, PatchView, PlateView
+from atlas.site.book import Book
+from atlas.site.views import Pages, PatchView
 
-_SAMPLES = 12  # patches that stand for a cluster
 _SHEET = 20  # on its handout
+
 _PHOTOGRAPHS = 4  # in which a handout shows where a cluster's patches lie
+
 _ANCHORS = 12  # patches by which the curation file knows a cluster again
-
-
-@dataclass(frozen=True)
-class StopView:
-    """A stop of a lesson: a plate, with or without one of its patches, or a cluster."""
-
-    number: int
-    title: str
-    text: str
-    plate: PlateView | None = None
-    patch: PatchView | None = None
-    cluster: ClusterView | None = None
-
-    @property
-    def target(self) -> str:
-        """What is looked at, in a word or two."""
-        if self.cluster is not None:
-            return f"Cluster {self.cluster.number}"
-        return "" if self.plate is None else f"Plate {self.plate.number}"
-
-    @property
-    def heading(self) -> str:
-        named = self.cluster or self.plate
-        return self.title or (named.title if named else "") or self.target
-
-    @property
-    def samples(self) -> tuple[PatchView, ...]:
-        return self.cluster.patches[:_SAMPLES] if self.cluster else ()
-
-    @property
-    def picture(self) -> str:
-        """A small picture that stands for the stop."""
-        if self.patch is not None:
-            return self.patch.picture
-        if self.cluster is not None:
-            return self.cluster.patches[0].picture
-        return self.plate.thumbnail if self.plate else ""
-
-
-@dataclass(frozen=True)
-class LessonView:
-    slug: str
-    title: str
-    summary: str
-    stops: tuple[StopView, ...]
-
-    @property
-    def page(self) -> str:
-        return f"lessons/{self.slug}.html"
-
-    @property
-    def handout(self) -> str:
-        return f"handouts/lesson-{self.slug}.html"
-
-
-def lesson_views(book: Book) -> tuple[LessonView, ...]:
-    """Return the lessons whose photographs, patches and clusters the book shows, in the curator's order."""
-    lessons = []
-    for lesson in book.curation.lessons:
-        stops: list[StopView] = []
-        for stop in lesson.stops:
-            number, patch = len(stops) + 1, book.patches.get(stop.patch or "")
-            plate = patch.plate if patch else book.plate.get(stop.image or "")
-            cluster = book.cluster.get(stop.cluster or 0)
-            if plate or cluster:
-                stops.append(StopView(number, stop.title, stop.text, plate, patch, cluster))
-        lessons.append(LessonView(lesson.slug, lesson.title, lesson.summary, tuple(stops)))
-    return tuple(lessons)
-
-
-Pages = Iterator[tuple[str, dict[str, Any]]]
 
 
 def lessons_pages(book: Book) -> Pages:

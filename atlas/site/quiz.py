@@ -11,17 +11,17 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from atlas.records import LESION_GRID, ByteArray, Lesions
-from atlas.trust import BADGES
-
-if TYPE_CHECKING:
-    from atlas.site.pages import Book, PlateView
+from atlas.site.book import Book
+from atlas.site.views import PlateView
+from atlas.trust.badges import BADGES
 
 _MOST_PER_GRADE = 1000  # photographs of a grade in the deck: nobody needs more, and the file stays small
+
 _LARGEST = 8_000_000  # characters of all answers together
 
 

@@ -15,20 +15,23 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from atlas.errors import StoreError
+from atlas.pictures.jpeg import LOWERED, RAISED
 from atlas.progress import Progress, silent
 from atlas.records import Atlas
 from atlas.resources import templates_folder
+from atlas.site.book import Book
 from atlas.site.cells import cells_script
-from atlas.site.data import write_data, write_script
 from atlas.site.glossary import about_retinopathy, known
-from atlas.site.images import LOWERED, RAISED
 from atlas.site.lessons import curation_script
-from atlas.site.mapdata import map_columns
-from atlas.site.pages import PAGES, Book
+from atlas.site.map import map_columns
+from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
+from atlas.site.scripts import write_data, write_script
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+
 _REPORT_STYLES = ("atlas.css", "report.css")
+
 _REPORT_SCRIPTS = ("atlas.js", "viewer.js", "overlay.js", "live.js", "report.js")
 
 

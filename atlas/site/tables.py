@@ -1,7 +1,7 @@
 """Results as data beside the pages: `tables/images.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
 
-`trust` is the badge of a photograph's map, see `atlas.trust`; `deletion_gain`, in grade units, how much further the score falls
-without the fifth of the retina that the map marks strongest than without a random fifth.
+`trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
+falls without the fifth of the retina that the map marks strongest than without a random fifth.
 
 `out_of_fold` is 1 where the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 where the
 scorer never learned from the photograph's patient, 0 where it did, and empty where nobody knows.
@@ -25,7 +25,7 @@ import numpy as np
 
 from atlas.records import Atlas, Evaluation, Interval, Trust
 from atlas.site.figures import base_name
-from atlas.trust import fifth
+from atlas.trust.curves import fifth
 
 
 def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None = None) -> None:

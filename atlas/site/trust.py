@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atlas.records import Atlas, FloatArray, Scale
-from atlas.trust import BADGES, FIFTH, Badge, fifth
+from atlas.trust.badges import BADGES, Badge
+from atlas.trust.curves import FIFTH, fifth
 
 WIDTH, HEIGHT = 320, 150
 """Size of the drawing area of a deletion figure, in its own units."""

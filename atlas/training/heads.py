@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +18,27 @@ from torch.nn import functional
 
 from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
-from atlas.records import Classifier, FloatArray, GradedImage, Head, IntArray, Scale
+from atlas.records import FloatArray, GradedImage, IntArray, Scale
+from atlas.scorers.readouts import Classifier, Head
 from atlas.training.splits import Balance, balanced_weights, deal, folds_by_patient, require_variety, unit_labels
-
-Layers = TypeVar("Layers", Head, Classifier)
 
 History = tuple[Mapping[str, float], ...]
 """One row per epoch: `training_loss` and `validation_loss`, mean squared errors on the sigmoid's scale."""
 
 _BASIS_ROWS = 1536
+
 _SHARED = 0.9  # share of a head's view that lies in means over all cells; measured against 0, 0.5 and 0.99 on real photographs
+
 _COMPONENTS = 256  # at most
+
 _LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 0.1
+
 _DROPOUT = 0.3  # share of components hidden at each step
+
 _MAX_EPOCHS = 200
+
 _PATIENCE = 25  # epochs without a smaller validation loss after which a fit ends
+
 _CHUNK_BYTES = 64 << 20
 
 
@@ -259,16 +265,6 @@ class _Basis:
         """Turn a layer's weight on coordinates (H, r) into one on raw flat maps (H, D), and the bias to take off (H,)."""
         raw = (weight @ self.components) / self.spread
         return raw, (raw.astype(np.float64) @ self.mean.astype(np.float64)).astype(np.float32)
-
-
-def for_all_cells(layers: Layers, shape: tuple[int, int]) -> Layers:
-    """Turn layers on means over all cells, (H, C, 1, 1), into the same ones on maps of `shape` cells, (H, C, 1, 1)."""
-    return replace(layers, hidden_weight=np.asarray(layers.hidden_weight / (shape[0] * shape[1]), np.float32))
-
-
-def on_means(layers: Layers, shape: tuple[int, int]) -> Layers:
-    """Turn layers that weigh all of `shape` cells alike into the same ones on means over all cells, (H, C, 1, 1)."""
-    return replace(layers, hidden_weight=layers.hidden_weight[:, :, :1, :1] * (shape[0] * shape[1]))
 
 
 @dataclass(frozen=True)

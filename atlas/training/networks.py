@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from atlas.agreement.evaluation import spearman
 from atlas.errors import TrainingError
-from atlas.evaluation import spearman
 from atlas.progress import Progress, silent
-from atlas.records import ByteArray, FloatArray, Head, IntArray, weighs_cells_alike
-from atlas.scorer import TransferredScorer
-from atlas.training.heads import History, for_all_cells, on_means
-from atlas.trunks import TRUNKS, new_module
+from atlas.records import ByteArray, FloatArray, IntArray
+from atlas.scorers.readouts import Head, for_all_cells, on_means, weighs_cells_alike
+from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.trunks import TRUNKS, new_module
+from atlas.training.heads import History
 
 Augmentation = Literal["none", "flips-rotations", "moved"]
 
@@ -39,10 +40,15 @@ _log = logging.getLogger(__name__)
 # What "moved" photographs undergo, each drawn evenly: turn in radians, scale and contrast as powers of e, shift as a share of
 # half the side, and brightness in grey levels of 255, by channel.
 _TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
+
 _GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
+
 _GRADES_SHARE = 0.3  # weight of the human grades in the loss beside teachers
+
 _FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 along the training
+
 _DROPOUT = 0.3  # share of a pooled head's inputs hidden at each step
+
 _AVERAGED = 0.005  # pace of the running average of weights: about the last 200 steps count
 
 

@@ -17,28 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from atlas.agreement.evaluation import auc, fit_reading, label_distribution, nearest_grade, quadratic_kappa, spearman
 from atlas.errors import TrainingError
-from atlas.evaluation import auc, fit_reading, label_distribution, nearest_grade, quadratic_kappa, spearman
-from atlas.preprocess import prepare, read_photograph
+from atlas.photographs.decode import read_photograph
+from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
-from atlas.records import (
-    ByteArray,
-    Dataset,
-    FloatArray,
-    GradedImage,
-    Head,
-    IntArray,
-    Judged,
-    Scale,
-    severity_of_logit,
-)
-from atlas.scorer import TransferredScorer, half_precision
-from atlas.training.card import write_card
-from atlas.training.heads import History, fit_classifier, fit_head, for_all_cells
-from atlas.training.joined import side_by_side
+from atlas.records import SPLITS, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Judged, Scale
+from atlas.scorers.card import write_card
+from atlas.scorers.joined import side_by_side
+from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
+from atlas.scorers.transferred import TransferredScorer, half_precision
+from atlas.scorers.trunks import Trunk, load_trunk
+from atlas.training.heads import History, fit_classifier, fit_head
 from atlas.training.networks import Augmentation, train_trunk, turned
 from atlas.training.splits import (
-    SPLITS,
     Balance,
     balanced_weights,
     patient_of,
@@ -47,7 +39,6 @@ from atlas.training.splits import (
     split_by_patient,
     unit_labels,
 )
-from atlas.trunks import Trunk, load_trunk
 
 _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a faster pace would wash out what given weights know
 
@@ -174,7 +165,7 @@ def join_scorers(
     work: Path | None = None,
     progress: Progress = silent,
 ) -> TransferredScorer:
-    """Put scorers side by side, see `atlas.training.joined`; calibrate and measure what they make as `train_scorer` does.
+    """Put scorers side by side, see `atlas.scorers.joined`; calibrate and measure what they make as `train_scorer` does.
 
     preparation : of the photographs that it scores; that of the members if not given.
     balance, hidden, seed : of the softmax classifier that it is compared with; nothing else learns.

@@ -9,13 +9,12 @@ from typing import Literal
 import numpy as np
 
 from atlas.errors import TrainingError
-from atlas.records import FloatArray, GradedImage, IntArray, Scale
+from atlas.records import SPLITS, FloatArray, GradedImage, IntArray, Scale
 
 Balance = Literal["none", "discard", "weight"]
 
-SPLITS = ("training", "validation", "test")
-
 _TEMPERING = 0.7  # exponent of the class weights: 1 would let a handful of the rarest photographs rule the fit
+
 _DISCARD_RATIO = 4  # the study kept 3000 / 2443 / 2000 / 873 / 708: its most frequent grade 4.2 times the rarest
 
 

@@ -1,0 +1,1 @@
+"""Agreement of scores with people: figures, and ranks."""

@@ -1,0 +1,1 @@
+"""Who and what: photographs, grades, patients, masks and kinds of lesion."""

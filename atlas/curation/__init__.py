@@ -1,0 +1,1 @@
+"""What an instructor adds to an atlas."""

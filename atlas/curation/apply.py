@@ -1,0 +1,245 @@
+"""Laying an instructor's words over a build: what the build holds of them, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.curation.file import CurationFile, Listed, StopEntry
+from atlas.patterns.numbering import Identities, Identity, match_clusters
+from atlas.records import Atlas, Curation, Dataset, Lesson, Stop, Words
+
+
+def anchors_of(curated: CurationFile) -> tuple[Identity, ...]:
+    """Return the clusters that the file knows by some of their patches."""
+    return tuple(
+        Identity(number, entry.patches, whole=False) for number, entry in sorted(curated.clusters.items()) if entry.patches
+    )
+
+
+def leave_out(dataset: Dataset, curated: CurationFile) -> Dataset:
+    """Return the dataset without the photographs that the curation leaves out."""
+    left_out = set(curated.exclude.images)
+    return replace(dataset, images=tuple(image for image in dataset.images if image.image_id not in left_out))
+
+
+def resolve(curated: CurationFile, atlas: Atlas, *, left_out: Iterable[str] = ()) -> Atlas:
+    """Lay the curation over an atlas whose clusters are numbered: words, pins and lessons, and what is hidden.
+
+    left_out : ids of the photographs that `leave_out` took away.
+
+    Hidden patches are taken out of the atlas. The patches of a hidden cluster stay, with no cluster.
+    """
+    return _Resolver(curated, atlas, frozenset(left_out)).atlas_()
+
+
+@dataclass
+class _Resolver:
+    curated: CurationFile
+    atlas: Atlas
+    left_out: frozenset[str]
+    unmatched: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.images = frozenset(self.atlas.dataset.image_ids)
+        self.patches = frozenset(self.atlas.patches.patch_ids) if self.atlas.patches else frozenset()
+        self.live = frozenset(self.atlas.clusters.shown) if self.atlas.clusters else frozenset()
+        self.now = self._numbers()
+
+    def _numbers(self) -> dict[int, int]:
+        """Numbers in the file to numbers in this build, for the file's own entries. Patches speak louder than the number."""
+        clusters, found = self.atlas.clusters, {}
+        if clusters is not None:
+            matched = match_clusters(Identities(anchors_of(self.curated)), clusters)
+            found = {number: clusters.shown[label] for label, number in matched.items()}
+        for number, entry in self.curated.clusters.items():
+            if not entry.patches and number in self.live and number not in found.values():
+                found[number] = number
+        return found
+
+    def _cluster(self, number: int) -> int | None:
+        if number in self.curated.clusters:
+            return self.now.get(number)
+        return number if number in self.live else None
+
+    def _missing(self, key: str, what: str, words: str = "") -> None:
+        self.unmatched.append(f"{key}: {what}" + (f"; it says “{words}”" if words else ""))
+
+    def _image_fault(self, image: str) -> str:
+        return f"photograph {image} is {'left out of' if image in self.left_out else 'not in'} this atlas"
+
+    def atlas_(self) -> Atlas:
+        curated, hidden = self.curated, self._list("exclude", self.curated.exclude)
+        for image in curated.exclude.images:
+            if image not in self.left_out:
+                self._missing("exclude.images", f"photograph {image} is not in this atlas")
+        images, clusters = {}, {}
+        for image, entry in curated.images.items():
+            if image in self.images:
+                images[image] = Words(entry.title, entry.note)
+            else:
+                self._missing(f"images.{image}", self._image_fault(image), entry.title)
+        for number, about in sorted(curated.clusters.items()):
+            if (now := self._cluster(number)) is not None:
+                clusters[now] = Words(about.title, about.note)
+            else:
+                self._missing(f"clusters.{number}", "no cluster of this build matches it", about.title)
+        pins = self._list("pins", curated.pins)
+        lessons = tuple(
+            Lesson(slug, entry.title, entry.summary, tuple(self._stops(place, entry.stops)))
+            for place, (slug, entry) in enumerate(curated.pages(), 1)
+        )
+        made = Curation(
+            images={image: words for image, words in sorted(images.items()) if words != Words()},
+            clusters={number: words for number, words in sorted(clusters.items()) if words != Words()},
+            pinned_images=pins.images,
+            pinned_clusters=pins.clusters,
+            pinned_patches=pins.patches,
+            hidden_images=len(self.left_out),
+            hidden_clusters=hidden.clusters,
+            hidden_patches=len(hidden.patches),
+            lessons=lessons,
+            unmatched=tuple(dict.fromkeys(self.unmatched)),
+            file=self._rewritten(),
+        )
+        return replace(_without(self.atlas, frozenset(hidden.patches), frozenset(hidden.clusters)), curation=made)
+
+    def _list(self, key: str, listed: Listed) -> Listed:
+        """What the build holds of a list. (Excluded photographs are gone already, and looked at elsewhere.)"""
+        images, clusters, patches = [], [], []
+        for image in listed.images if key == "pins" else ():
+            if image in self.images:
+                images.append(image)
+            else:
+                self._missing(f"{key}.images", self._image_fault(image))
+        for number in listed.clusters:
+            now = self._cluster(number)
+            if now is None:
+                self._missing(f"{key}.clusters", f"no cluster of this build matches {number}")
+            else:
+                clusters.append(now)
+        for patch in listed.patches:
+            if patch in self.patches:
+                patches.append(patch)
+            elif patch.partition("-")[0] not in self.left_out:
+                self._missing(f"{key}.patches", f"patch {patch} is not in this atlas")
+        return Listed(
+            images=tuple(dict.fromkeys(images)),
+            clusters=tuple(dict.fromkeys(clusters)),
+            patches=tuple(dict.fromkeys(patches)),
+        )
+
+    def _stops(self, lesson: int, stops: Sequence[StopEntry]) -> Iterator[Stop]:
+        hidden_clusters = {self._cluster(number) for number in self.curated.exclude.clusters}
+        for place, stop in enumerate(stops, 1):
+            key, said = f"lessons[{lesson}].stops[{place}]", stop.title or stop.text[:60]
+            if stop.image is not None:
+                if stop.image in self.images:
+                    yield Stop(stop.title, stop.text, image=stop.image)
+                else:
+                    self._missing(key, self._image_fault(stop.image), said)
+            elif stop.patch is not None:
+                if stop.patch in self.patches and stop.patch not in self.curated.exclude.patches:
+                    yield Stop(stop.title, stop.text, patch=stop.patch)
+                else:
+                    self._missing(key, f"patch {stop.patch} is not in this atlas", said)
+            elif stop.cluster is not None:
+                now = self._cluster(stop.cluster)
+                if now is not None and now not in hidden_clusters:
+                    yield Stop(stop.title, stop.text, cluster=now)
+                else:
+                    self._missing(key, f"no cluster that this build shows matches {stop.cluster}", said)
+
+    def _rewritten(self) -> dict[str, Any]:
+        """The whole file in plain values, its clusters by their numbers of this build: what the site's edit mode starts from."""
+        known = set(self.now.values()) | self.live | set(self.curated.clusters)
+        free = (number for number in range(1, 2 * len(known) + len(self.curated.clusters) + 1) if number not in known)
+        new = {}
+        for number in sorted(self.curated.clusters):
+            now = self.now.get(number)
+            # An entry that found no cluster keeps its number unless that is now another cluster's.
+            new[number] = now if now is not None else next(free) if number in self.live else number
+        values = self.curated.model_dump(mode="json", exclude_defaults=True)
+        clusters = {str(new[int(number)]): entry for number, entry in values.get("clusters", {}).items()}
+        if clusters:
+            values["clusters"] = dict(sorted(clusters.items(), key=lambda pair: int(pair[0])))
+        for listed in (values.get("pins", {}), values.get("exclude", {})):
+            if "clusters" in listed:
+                listed["clusters"] = [new.get(number, number) for number in listed["clusters"]]
+        for slug, lesson in zip((slug for slug, _ in self.curated.pages()), values.get("lessons", ()), strict=True):
+            lesson["slug"] = slug
+            for stop in lesson.get("stops", ()):
+                if "cluster" in stop:
+                    stop["cluster"] = new.get(stop["cluster"], stop["cluster"])
+        return dict(values)
+
+
+def _without(atlas: Atlas, patches: frozenset[str], clusters: frozenset[int]) -> Atlas:
+    """Take patches out of an atlas, and the patches of these clusters out of their clusters."""
+    if patches and atlas.patches is not None:
+        found = atlas.patches
+        keep = np.array([patch not in patches for patch in found.patch_ids])
+        atlas = replace(
+            atlas,
+            patches=replace(
+                found,
+                patch_ids=_kept(found.patch_ids, keep),
+                image_ids=_kept(found.image_ids, keep),
+                cells=found.cells[keep],
+                boxes=found.boxes[keep],
+                drop=found.drop[keep],
+                descriptors=found.descriptors[keep],
+            ),
+        )
+        if atlas.embedding is not None:
+            keep = np.array([patch not in patches for patch in atlas.embedding.patch_ids])
+            atlas = replace(
+                atlas,
+                embedding=replace(atlas.embedding, patch_ids=_kept(atlas.embedding.patch_ids, keep), xy=atlas.embedding.xy[keep]),
+            )
+    if (patches or clusters) and atlas.clusters is not None:
+        grouped = atlas.clusters
+        hidden = {label for label, number in enumerate(grouped.shown) if number in clusters}
+        pairs = zip(grouped.patch_ids, grouped.labels.tolist(), strict=True)
+        keep = np.array([patch not in patches and label not in hidden for patch, label in pairs], bool)
+        atlas = replace(
+            atlas,
+            clusters=replace(
+                grouped,
+                patch_ids=_kept(grouped.patch_ids, keep),
+                labels=grouped.labels[keep],
+                distances=grouped.distances[keep],
+            ),
+        )
+    return atlas
+
+
+def _kept(names: Sequence[str], keep: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(name for name, kept in zip(names, keep.tolist(), strict=True) if kept)
+
+
+def notes(curation: Curation) -> Iterator[str]:
+    """Yield what a reader must know of the curation, in sentences."""
+    hidden = [
+        f"{count} {one if count == 1 else one + many}"
+        for count, one, many in (
+            (curation.hidden_images, "photograph", "s"),
+            (len(curation.hidden_clusters), "cluster", "s"),
+            (curation.hidden_patches, "patch", "es"),
+        )
+        if count
+    ]
+    if hidden:
+        *most, last = hidden
+        whole = f"{', '.join(most)} and {last}" if most else last
+        yield f"Left out by the curation of this atlas: {whole}. Photographs left out were not scored or compared with grades."
+    if curation.unmatched:
+        count = len(curation.unmatched)
+        yield (
+            f"The curation speaks of {count} {'thing' if count == 1 else 'things'} that this build does not hold; "
+            "the methods page lists them, and they stay in the file."
+        )

@@ -1,0 +1,1 @@
+"""Synthetic eyes, graded, with a mask for every kind of lesion."""

@@ -1,0 +1,155 @@
+"""Draws synthetic colour fundus photographs of diabetic retinopathy, graded 0 to 4, with a mask for every kind of lesion.
+
+The grades are those of the international clinical severity scale (Wilkinson et al., Ophthalmology 2003), and no other: 0 no
+lesion; 1 microaneurysms only; 2 more than that; 3 more than 20 haemorrhages in each quadrant or venous beading in two; 4 new
+vessels or pre-retinal blood. Intraretinal microvascular abnormalities, the third road to grade 3, are not drawn.
+
+Anatomy is laid out in units of the retinal radius, x towards the nose and y downwards, so that a seed gives the same eye at any
+size. Blood absorbs: it multiplies the light by exp(-absorption * density). Pale lesions scatter: they are blended over it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from atlas.drawn.anatomy import stream
+from atlas.drawn.paint import SyntheticEye, draw_eye
+from atlas.errors import DatasetError
+from atlas.progress import Progress, silent
+
+GRADE_SHARES = (0.45, 0.15, 0.20, 0.11, 0.09)
+"""How the grades 0 to 4 are spread over a cohort."""
+
+EYES_CORRELATION = 0.85
+"""Correlation of the two eyes' latent severity."""
+
+
+def _grades(count: int, rng: np.random.Generator) -> list[int]:
+    """Grades of `count` eyes, two consecutive eyes to a patient, in the shares of GRADE_SHARES."""
+    patients = -(-count // 2)
+    shared = np.repeat(rng.standard_normal(patients), 2)[:count]
+    latent = math.sqrt(EYES_CORRELATION) * shared + math.sqrt(1 - EYES_CORRELATION) * rng.standard_normal(count)
+    quota = np.floor(np.array(GRADE_SHARES) * count).astype(int)
+    quota = np.maximum(quota, 1 if count >= 10 else 0)
+    quota[0] += count - quota.sum()
+    grades = np.empty(count, int)
+    grades[np.argsort(latent, kind="stable")] = np.repeat(np.arange(5), quota)
+    return [int(g) for g in grades]
+
+
+def draw_cohort(count: int, *, seed: int = 0, size: int = 640) -> Iterator[tuple[str, SyntheticEye]]:
+    """Draw `count` photographs one by one as (patient, eye): left and right of one patient, then the next.
+
+    The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades are spread as in
+    GRADE_SHARES; from 10 photographs on, every grade occurs.
+    """
+    return ((sitter.patient, sitter.draw(size)) for sitter in _sitters(count, seed))
+
+
+@dataclass(frozen=True)
+class _Sitter:
+    """An eye of a cohort before it is drawn."""
+
+    patient: str
+    eye: str
+    grade: int
+    seed: int
+
+    def draw(self, size: int) -> SyntheticEye:
+        return draw_eye(self.seed, self.grade, eye=self.eye, size=size)
+
+
+def _sitters(count: int, seed: int) -> list[_Sitter]:
+    if count < 1:
+        raise DatasetError(f"count is {count}, expected at least 1 photograph")
+    digits = max(4, len(str(count)))
+    seeds = [int(stream(seed, 7, number).integers(2**63)) for number in range(-(-count // 2))]
+    return [
+        _Sitter(f"{index // 2 + 1:0{digits}d}", ("left", "right")[index % 2], grade, seeds[index // 2])
+        for index, grade in enumerate(_grades(count, stream(seed, 6)))
+    ]
+
+
+TABLE = "grades.csv"
+
+NOTE = "SYNTHETIC.txt"
+
+NOTE_TEXT = """The photographs in this folder are drawn by a computer: no eye of a real person is shown.
+Grades 0 to 4 follow the international clinical severity scale of diabetic retinopathy.
+"""
+
+
+def write_cohort(count: int, out: Path, *, seed: int = 0, size: int = 640, progress: Progress = silent) -> Path:
+    """Write a cohort as `images/<patient>_<eye>.jpg`, `masks/<image>/<lesion-kind>.png` and a table of grades.
+
+    An earlier cohort in `out` is replaced.
+
+    Returns
+    -------
+    The table: `grades.csv` with the columns image, level, patient, eye.
+
+    Raises
+    ------
+    DatasetError : `out` is a file, or holds something that this function did not write.
+    """
+    out = Path(out)
+    _clear(out)
+    sitters = _sitters(count, seed)
+
+    def write(sitter: _Sitter) -> tuple[str, int, str, str]:
+        drawn, stem = sitter.draw(size), f"{sitter.patient}_{sitter.eye}"
+        _write(out / "images" / f"{stem}.jpg", drawn.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        for kind, mask in drawn.masks.items():
+            _write(out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])
+        return stem, drawn.grade, sitter.patient, sitter.eye
+
+    rows = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for row in pool.map(write, sitters):
+                rows.append(row)
+                progress("synthesize", len(rows), count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    table = out / TABLE
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "level", "patient", "eye"))
+        writer.writerows(rows)
+    return table
+
+
+def _clear(out: Path) -> None:
+    """Make `out` an empty folder with its note. Refuse where it holds anything but an earlier cohort."""
+    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or (held and (NOTE not in held or held - {NOTE, TABLE, "images", "masks"})):
+        raise DatasetError(
+            f"{out}: expected a new folder, an empty one, or one that holds a synthetic cohort and nothing else",
+            "Name another folder.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / NOTE).write_text(NOTE_TEXT, encoding="utf-8")
+    (out / TABLE).unlink(missing_ok=True)
+    for folder in ("images", "masks"):
+        if (out / folder).is_dir():
+            shutil.rmtree(out / folder)
+
+
+def _write(path: Path, image: Any, options: list[int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(path.suffix, np.ascontiguousarray(image), options)
+    if not done:
+        raise DatasetError(f"{path}: cannot be encoded")
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,264 @@
+"""Lesions of drawn eyes: which ones a grade brings, where they lie and how large they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from atlas.drawn.anatomy import DISC_RADIUS, Anatomy, Points, Shot
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A soft-edged, irregular ellipse. Lengths in retinal units; `ripple` holds the amplitudes and phases of its outline."""
+
+    x: float
+    y: float
+    long: float
+    short: float
+    angle: float
+    opacity: float
+    edge: float  # share of the radius over which it fades
+    ripple: tuple[tuple[float, float], ...] = ()
+    level_top: bool = False
+
+
+@dataclass(frozen=True)
+class _Strand:
+    points: Points
+    radius: float
+    opacity: float
+
+
+@dataclass
+class Lesions:
+    spots: dict[str, list[Spot]] = field(default_factory=dict)
+    strands: dict[str, list[_Strand]] = field(default_factory=dict)
+    fibrous: list[Spot] = field(default_factory=list)
+
+
+def _ripple(rng: np.random.Generator, amount: float) -> tuple[tuple[float, float], ...]:
+    return tuple((float(rng.normal(0.0, amount / k**1.4)), float(rng.uniform(0, 2 * math.pi))) for k in range(2, 7))
+
+
+class _Sites:
+    """Where lesions may lie."""
+
+    def __init__(self, rng: np.random.Generator, anatomy: Anatomy, shot: Shot) -> None:
+        self.rng, self.anatomy, self.shot = rng, anatomy, shot
+        self.vessels = cKDTree(np.concatenate([v.points for v in anatomy.vessels if v.radius > 0.004]))
+        self.used: list[tuple[float, float, float]] = []
+
+    def quadrant(self, x: Any, y: Any) -> Any:
+        """0..3, about the centre of the photographed field."""
+        return (np.asarray(x) > self.shot.gaze[0]) * 1 + (np.asarray(y) > self.shot.gaze[1]) * 2
+
+    def find(
+        self, spread: float, apart: float, about: tuple[float, float] | None = None, quadrant: int | None = None
+    ) -> tuple[float, float]:
+        """A visible place, `apart` from earlier ones, off the disc and off the larger vessels if that can be had."""
+        cx, cy = self.anatomy.fovea if about is None else about
+        if about is None:
+            cx, cy = 0.5 * (cx + self.shot.gaze[0]), 0.5 * (cy + self.shot.gaze[1])
+        place = (cx, cy)
+        for clearance in (apart, apart, apart / 2, 0.0):
+            xy = np.array([cx, cy]) + self.rng.normal(0.0, spread, (60, 2))
+            off_disc = np.hypot(xy[:, 0] - self.anatomy.disc[0], xy[:, 1] - self.anatomy.disc[1]) > 1.25 * DISC_RADIUS
+            good = self.shot.shows(xy, 0.06) & off_disc & (self.vessels.query(xy)[0] > min(clearance, 0.02))
+            if quadrant is not None:
+                good &= self.quadrant(xy[:, 0], xy[:, 1]) == quadrant
+            for x, y in xy[good]:
+                place = (float(x), float(y))
+                if all(math.hypot(x - u, y - v) > clearance + r for u, v, r in self.used):
+                    self.used.append((place[0], place[1], apart))
+                    return place
+        return place
+
+
+def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: Shot) -> Lesions:
+    """Choose the lesions that the international scale asks of a grade."""
+    lesions = Lesions()
+    if grade == 0:
+        return lesions
+    sites = _Sites(rng, anatomy, shot)
+    severe = grade == 3 or (grade == 4 and rng.random() < 0.4)
+    count = {1: rng.integers(3, 9), 2: rng.integers(6, 20), 3: rng.integers(14, 32), 4: rng.integers(10, 28)}[grade]
+    lesions.spots["microaneurysm"] = [_microaneurysm(rng, sites.find(0.38, 0.014)) for _ in range(count)]
+    if grade == 1:
+        return lesions
+
+    many, beaded = False, False
+    if severe:
+        many = rng.random() < 0.65
+        beaded = not many or rng.random() < 0.35
+    if many:
+        bleeds = [_haemorrhage(rng, sites, q) for q in range(4) for _ in range(rng.integers(22, 30))]
+    else:
+        bleeds = [_haemorrhage(rng, sites, None) for _ in range(rng.integers(25, 50) if severe else rng.integers(3, 19))]
+    lesions.spots["haemorrhage"] = bleeds
+    if rng.random() < (0.75 if grade == 2 else 0.7):
+        lesions.spots["hard exudate"] = _exudates(rng, anatomy, sites)
+    if rng.random() < (0.3 if grade == 2 else 0.8):
+        lesions.spots["cotton-wool spot"] = [
+            _cotton_wool(rng, sites) for _ in range(rng.integers(1, 3) if grade == 2 else rng.integers(2, 8))
+        ]
+    if beaded:
+        lesions.strands["venous beading"] = _beading(rng, anatomy, sites)
+    if grade == 4:
+        _proliferation(rng, anatomy, sites, lesions)
+    return lesions
+
+
+def _microaneurysm(rng: np.random.Generator, place: tuple[float, float]) -> Spot:
+    r = rng.uniform(0.0065, 0.0105)
+    return Spot(*place, r, r * rng.uniform(0.85, 1.0), rng.uniform(0, math.pi), rng.uniform(0.65, 0.95), 0.5)
+
+
+def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> Spot:
+    kind = rng.random()
+    depth = rng.uniform(0.45, 1.0)
+    if kind < 0.55:  # dot
+        r = rng.uniform(0.009, 0.015)
+        x, y = sites.find(0.45, 0.022, quadrant=quadrant)
+        return Spot(x, y, r, r * rng.uniform(0.7, 1.0), rng.uniform(0, math.pi), depth, 0.5, _ripple(rng, 0.2))
+    if kind < 0.82:  # blot
+        r = min(0.040, 0.014 * math.exp(rng.exponential(0.40)))
+        x, y = sites.find(0.45, 0.036, quadrant=quadrant)
+        return Spot(x, y, r, r * rng.uniform(0.55, 0.95), rng.uniform(0, math.pi), depth, 0.6, _ripple(rng, 0.34))
+    # Flame: blood follows the nerve fibres, which fan out from the disc.
+    x, y = sites.find(0.45, 0.040, quadrant=quadrant)
+    along = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + rng.normal(0, 0.25)
+    r = rng.uniform(0.022, 0.048)
+    return Spot(x, y, r, r * rng.uniform(0.2, 0.36), along, depth, 0.9, _ripple(rng, 0.5))
+
+
+def _exudates(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Spot]:
+    """Clusters and partial rings of small, well-defined yellow deposits, most of them about the macula."""
+    spots = []
+    for _ in range(rng.integers(1, 4)):
+        cx, cy = sites.find(0.22, 0.05, about=anatomy.fovea)
+        ring = rng.random() < 0.6
+        radius, start, arc = rng.uniform(0.07, 0.16), rng.uniform(0, 2 * math.pi), rng.uniform(1.5, 5.0)
+        for _ in range(rng.integers(10, 38)):
+            if ring:
+                a, d = start + arc * rng.random(), radius * rng.normal(1.0, 0.10)
+                x, y = cx + d * math.cos(a), cy + d * math.sin(a)
+            else:
+                x, y = cx + rng.normal(0, 0.045), cy + rng.normal(0, 0.045)
+            if not sites.shot.shows(np.array([[x, y]]))[0]:
+                continue
+            r = min(0.022, 0.0045 * math.exp(rng.exponential(0.45)))
+            spots.append(
+                Spot(
+                    x, y, r, r * rng.uniform(0.5, 1.0), rng.uniform(0, math.pi), rng.uniform(0.45, 0.9), 0.35, _ripple(rng, 0.35)
+                )
+            )
+    return spots
+
+
+def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> Spot:
+    x, y = sites.find(0.34, 0.05, about=(sites.anatomy.disc[0] - 0.2, sites.anatomy.disc[1]))
+    across = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + math.pi / 2 + rng.normal(0, 0.4)
+    r = rng.uniform(0.034, 0.062)
+    return Spot(x, y, r, r * rng.uniform(0.5, 0.8), across, rng.uniform(0.5, 0.85), 0.95, _ripple(rng, 0.5))
+
+
+def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[_Strand]:
+    """Sausage-like swellings of the large veins in two quadrants at least."""
+    beads: list[_Strand] = []
+    quadrants: set[int] = set()
+    veins = sorted((v for v in anatomy.vessels if v.vein), key=lambda v: -v.radius)
+    for vein in veins:
+        off_disc = np.hypot(*(vein.points - np.array(anatomy.disc)).T) > 1.3 * DISC_RADIUS
+        points = vein.points[off_disc & sites.shot.shows(vein.points, 0.08)]
+        if len(points) < 6:
+            continue
+        quadrant = int(sites.quadrant(*points.mean(axis=0)))
+        if quadrant in quadrants and rng.random() < 0.8:
+            continue
+        quadrants.add(quadrant)
+        at = 1
+        while at < len(points) - 1:
+            beads.append(_Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.25, 1.75), 1.0))
+            at += int(rng.integers(2, 5))
+        if len(quadrants) >= 3:
+            break
+    return beads
+
+
+def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, lesions: Lesions) -> None:
+    bleeds = rng.random() < 0.45
+    if not bleeds or rng.random() < 0.75:
+        tangles: list[_Strand] = []
+        if rng.random() < 0.55:
+            tangles += _tangle(rng, anatomy.disc, DISC_RADIUS * rng.uniform(0.9, 1.5))
+        if not tangles or rng.random() < 0.5:
+            for _ in range(rng.integers(1, 3)):
+                tangles += _tangle(rng, _on_a_vein(rng, anatomy, sites), DISC_RADIUS * rng.uniform(0.6, 1.2))
+        lesions.strands["new vessels"] = tangles
+        if rng.random() < 0.4:
+            x, y = tangles[0].points[0]
+            for _ in range(rng.integers(2, 5)):
+                r = rng.uniform(0.05, 0.12)
+                dx, dy = rng.normal(0, 0.07, 2)
+                lesions.fibrous.append(
+                    Spot(
+                        x + dx,
+                        y + dy,
+                        r,
+                        r * rng.uniform(0.2, 0.5),
+                        rng.uniform(0, math.pi),
+                        rng.uniform(0.25, 0.5),
+                        0.9,
+                        _ripple(rng, 0.5),
+                    )
+                )
+    if bleeds:
+        pools = []
+        for _ in range(rng.integers(1, 3)):
+            x, y = sites.find(0.30, 0.14)
+            w = rng.uniform(0.09, 0.24)
+            pools.append(
+                Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, _ripple(rng, 0.12), level_top=True)
+            )
+        if rng.random() < 0.4:
+            # Blood that broke into the vitreous: a veil without a level.
+            x, y = sites.find(0.35, 0.1)
+            w = rng.uniform(0.15, 0.32)
+            pools.append(
+                Spot(x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.35, 0.7), 0.95, _ripple(rng, 0.9))
+            )
+        lesions.spots["pre-retinal blood"] = pools
+
+
+def _on_a_vein(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> tuple[float, float]:
+    points = np.concatenate([v.points for v in anatomy.vessels if v.vein and v.radius > 0.006])
+    away = np.hypot(points[:, 0] - anatomy.disc[0], points[:, 1] - anatomy.disc[1]) > 2.2 * DISC_RADIUS
+    seen = points[away & sites.shot.shows(points, 0.15)]
+    x, y = seen[rng.integers(len(seen))] if len(seen) else anatomy.disc
+    return float(x), float(y)
+
+
+def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -> list[_Strand]:
+    """A fan of fine vessels that sprout from one another and loop back at its border."""
+    strands: list[_Strand] = []
+    for i in range(rng.integers(22, 40)):
+        stem = strands[rng.integers(len(strands))].points if i > 4 else np.array([root])
+        x, y = stem[rng.integers(len(stem))]
+        heading = math.atan2(y - root[1], x - root[0]) + rng.normal(0, 0.9) if i > 4 else rng.uniform(0, 2 * math.pi)
+        curl = rng.normal(0, 0.15)
+        points = [(x, y)]
+        for _ in range(rng.integers(8, 22)):
+            curl = 0.8 * curl + rng.normal(0, 0.13)
+            heading += curl
+            if math.hypot(x - root[0], y - root[1]) > reach * 0.8:
+                heading += 0.7 * math.sin(math.atan2(root[1] - y, root[0] - x) - heading)
+            x += 0.010 * math.cos(heading)
+            y += 0.010 * math.sin(heading)
+            points.append((x, y))
+        strands.append(_Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
+    return strands

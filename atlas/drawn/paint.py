@@ -1,0 +1,279 @@
+"""Painting a drawn eye.
+
+Blood absorbs: it multiplies the light by exp(-absorption * density). Pale lesions scatter: they are blended over it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from atlas.cohort.lesions import LESIONS
+from atlas.drawn.anatomy import ASPECT, Anatomy, Person, Points, Shot, stream
+from atlas.drawn.lesions import Lesions, Spot, draw_lesions
+from atlas.errors import DatasetError
+from atlas.records import BoolArray, ByteArray, FloatArray
+
+VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
+
+ARTERIAL_BLOOD = np.array([0.13, 0.50, 0.42], np.float32)
+
+SHED_BLOOD = np.array([0.48, 1.10, 0.75], np.float32)
+"""What blood takes from red, green and blue light at density 1."""
+
+FAINTEST = 0.06
+"""Lesions fade out at this opacity, so that a mask holds exactly the pixels that were painted."""
+
+
+@dataclass(frozen=True)
+class SyntheticEye:
+    """One drawn photograph.
+
+    pixels : uint8 (H, W, 3) RGB.   grade : 0 to 4.   eye : "left" or "right".
+    masks : lesion kind -> bool (H, W), only the kinds that were painted.   retina : bool (H, W), true in the aperture.
+    """
+
+    pixels: ByteArray
+    grade: int
+    eye: str
+    masks: Mapping[str, BoolArray]
+    retina: BoolArray
+
+
+def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anatomy_seed: int | None = None) -> SyntheticEye:
+    """Draw one eye, the same bytes for the same arguments.
+
+    The grade decides nothing but the lesions: with grade 0, the same seed gives the same photograph without them.
+
+    Parameters
+    ----------
+    seed : decides the lesions and this exposure (gaze, light, blur, sensor noise).
+    grade : 0 to 4 on the international scale of diabetic retinopathy.
+    eye : "right" has the optic disc on the right of the picture, "left" is its mirror image.
+    size : height of the picture in pixels; its width is 1.25 times that.
+    anatomy_seed : decides pigmentation and camera and, for each eye by itself, disc and vessels. `seed` if not given.
+
+    Raises
+    ------
+    DatasetError : for a grade off the scale, an unknown eye, a size below 64 or a negative seed.
+    """
+    if grade not in range(5):
+        raise DatasetError(f"grade is {grade!r}, expected 0, 1, 2, 3 or 4", "Synthetic eyes have diabetic retinopathy only.")
+    if eye not in ("left", "right"):
+        raise DatasetError(f'eye is {eye!r}, expected "left" or "right"')
+    if size < 64:
+        raise DatasetError(f"size is {size}, expected at least 64 pixels")
+    patient = seed if anatomy_seed is None else anatomy_seed
+    side = ("left", "right").index(eye)
+    person = Person.draw(stream(patient, 0))
+    anatomy = Anatomy.draw(stream(patient, 1, side))
+    shot = Shot.draw(stream(seed, 2, side), person, size, -1.0 if eye == "left" else 1.0)
+    lesions = draw_lesions(stream(seed, 3, side, grade), grade, anatomy, shot)
+    pixels, masks = _render(person, anatomy, shot, lesions, (patient, seed, side))
+    return SyntheticEye(pixels, grade, eye, masks, shot.retina())
+
+
+_NOTHING = np.zeros((1, 1), np.float32)
+"""A layer on which nothing is painted."""
+
+
+def _noise(rng: np.random.Generator, shot: Shot, cells: int) -> FloatArray:
+    """Smooth noise of unit variance, about `cells` lumps to a picture's height, float32 (H, W)."""
+    lattice = rng.standard_normal((cells, round(cells * ASPECT)), dtype=np.float32)
+    return np.asarray(cv2.resize(lattice, (shot.width, shot.height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _blur(image: Any, sigma: float) -> Any:
+    return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0.2 else image
+
+
+def _stroke(canvas: ByteArray, shot: Shot, points: Points, radius: float, opacity: float) -> None:
+    """Draw a line of the given radius on a canvas of twice the picture's resolution."""
+    line = np.round((shot.to_pixels(points) + 0.25) * 2 * 16).astype(np.int32)
+    width = 4.0 * radius * shot.unit
+    shade = round(255 * opacity * min(1.0, width / 1.2))
+    cv2.polylines(canvas, [line], False, shade, max(1, round(width)), cv2.LINE_AA, 4)
+
+
+def _halve(canvas: ByteArray) -> FloatArray:
+    height, width = canvas.shape
+    small = cv2.resize(canvas, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32) / np.float32(255)
+
+
+def _stamp(layer: FloatArray, shot: Shot, spot: Spot) -> None:
+    """Lay a spot on an opacity layer (H, W), keeping the larger opacity."""
+    (px, py), reach = shot.to_pixels(np.array([[spot.x, spot.y]]))[0], spot.long * shot.unit * 1.6 + 2
+    top, bottom = max(0, math.floor(py - reach)), min(shot.height, math.ceil(py + reach) + 1)
+    left, right = max(0, math.floor(px - reach)), min(shot.width, math.ceil(px + reach) + 1)
+    if top >= bottom or left >= right:
+        return
+    x, y = shot.to_anatomy(np.arange(left, right)[None, :], np.arange(top, bottom)[:, None])
+    dx, dy = x - spot.x, y - spot.y
+    c, s = math.cos(spot.angle), math.sin(spot.angle)
+    least = 0.6 / shot.unit
+    u, v = (c * dx + s * dy) / max(spot.long, least), (-s * dx + c * dy) / max(spot.short, least)
+    r = np.hypot(u, v)
+    if spot.ripple:
+        theta = np.arctan2(v, u)
+        r = r / (1.0 + sum(a * np.cos(k * theta + phase) for k, (a, phase) in enumerate(spot.ripple, start=2)))
+    inner = 1.0 - r
+    if spot.level_top:
+        # Blood settles under gravity, so the pool's top is level in the picture.
+        inner = np.minimum(inner, (v + 0.25) * 1.6)
+    t = np.clip(inner / spot.edge + 0.5 * (spot.edge < 0.6), 0.0, 1.0)
+    opacity = spot.opacity * t * t * (3.0 - 2.0 * t)
+    window = layer[top:bottom, left:right]
+    np.maximum(window, opacity.astype(np.float32), out=window)
+
+
+def _render(
+    person: Person, anatomy: Anatomy, shot: Shot, lesions: Lesions, seeds: tuple[int, int, int]
+) -> tuple[ByteArray, dict[str, BoolArray]]:
+    """Paint a photograph. Every random number comes from `seeds`, so the same call without lesions gives the same eye."""
+    patient, seed, side = seeds
+    texture = stream(patient, 4, side)
+    retina = shot.retina()
+    light = np.empty((shot.height, shot.width, 3), np.float32)
+    light[:] = person.fundus
+    mottle = sum((_noise(texture, shot, n) * np.float32(w) for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45))), _NOTHING)
+    choroid = sum(np.exp(-((_noise(texture, shot, n) / np.float32(0.45)) ** 2)) for n in (17, 27)) - np.float32(0.8)
+    light *= np.exp(person.mottle * mottle[..., None] * np.array([0.5, 1.0, 1.1], np.float32))
+    x, y = shot.to_anatomy(np.arange(shot.width, dtype=np.float32)[None, :], np.arange(shot.height, dtype=np.float32)[:, None])
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    from_fovea = np.hypot(x - np.float32(anatomy.fovea[0]), y - np.float32(anatomy.fovea[1]))
+    if person.tessellation:
+        outside = np.clip((from_fovea - 0.25) / 0.4, 0, 1)
+        light *= np.exp(person.tessellation * (choroid * outside)[..., None] * np.array([0.8, 0.9, 0.5], np.float32))
+
+    # Fovea.
+    dark = anatomy.fovea_depth * (0.65 * np.exp(-((from_fovea / 0.085) ** 2)) + 0.5 * np.exp(-((from_fovea / 0.25) ** 2)))
+    light *= np.exp(-dark[..., None] * np.array([0.55, 0.95, 1.0], np.float32))
+    if anatomy.reflex:
+        light += (anatomy.reflex * np.exp(-((from_fovea / 0.012) ** 2)))[..., None]
+
+    # Vessels, at twice the resolution.
+    big = (2 * shot.height, 2 * shot.width)
+    veins, arteries, reflexes = np.zeros(big, np.uint8), np.zeros(big, np.uint8), np.zeros(big, np.uint8)
+    for vessel in anatomy.vessels:
+        canvas = veins if vessel.vein else arteries
+        _stroke(canvas, shot, vessel.points, vessel.radius, min(1.0, 0.22 + vessel.radius * 75))
+        if vessel.radius > 0.0045:
+            _stroke(reflexes, shot, vessel.points, vessel.radius * 0.28, 0.35 if vessel.vein else 0.8)
+    soften = 0.0022 * shot.unit
+    venous, arterial = _blur(_halve(veins), soften), _blur(_halve(arteries), soften)
+    reflex = _blur(_halve(reflexes), soften)
+
+    # Nerve fibres shine along the arcades.
+    if person.sheen:
+        sheen = _blur(cv2.resize(venous + arterial, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA), 0.06 * shot.unit / 8)
+        sheen = cv2.resize(sheen, (shot.width, shot.height), interpolation=cv2.INTER_LINEAR)
+        light += (person.sheen * 3.0 * sheen)[..., None] * person.fundus * np.array([0.6, 1.0, 1.2], np.float32)
+
+    _paint_disc(light, person, anatomy, x, y)
+
+    layers = {kind: np.zeros(retina.shape, np.float32) for kind in {**lesions.spots, **lesions.strands}}
+    for kind, spots in lesions.spots.items():
+        for spot in spots:
+            _stamp(layers[kind], shot, spot)
+    for kind, strands in lesions.strands.items():
+        canvas = np.zeros(big, np.uint8)
+        for strand in strands:
+            _stroke(canvas, shot, strand.points, strand.radius, strand.opacity)
+        layers[kind] = _blur(_halve(canvas), soften * 0.7)
+    fibrous = np.zeros(retina.shape, np.float32) if lesions.fibrous else _NOTHING
+    for spot in lesions.fibrous:
+        _stamp(fibrous, shot, spot)
+    for painted in (*layers.values(), fibrous):
+        np.maximum(painted - np.float32(FAINTEST), 0.0, out=painted)
+
+    def layer(kind: str) -> FloatArray:
+        return layers.get(kind, _NOTHING)
+
+    _blend(
+        light,
+        layer("hard exudate"),
+        _tinted(person, 1.30, 0.10, (1.0, 0.86, 0.50)),
+    )
+    density = np.maximum(venous, layer("venous beading"))
+    fine = layer("new vessels")
+    for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, ARTERIAL_BLOOD)):
+        if amount is not _NOTHING:
+            light *= np.exp(-amount[..., None] * absorption)
+    light += (reflex * 0.16)[..., None] * person.fundus
+    shed = np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85)
+    if shed.size > 1:
+        light *= np.exp(-shed[..., None] * SHED_BLOOD)
+    pale = _tinted(person, 1.10, 0.10, (1.0, 0.91, 0.76))
+    _blend(light, layer("cotton-wool spot"), pale)
+    _blend(light, fibrous, pale * np.float32(0.95))
+    _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.66, 0.30, 0.32], np.float32))
+
+    masks = {}
+    for kind in LESIONS:
+        if kind in layers:
+            painted = layers[kind] if kind != "new vessels" else np.maximum(layers[kind], fibrous)
+            mask = (painted > 0) & retina
+            if mask.any():
+                masks[kind] = mask
+    return _expose(light, person, shot, stream(seed, 5, side)), masks
+
+
+def _tinted(person: Person, gain: float, lift: float, hue: tuple[float, float, float]) -> FloatArray:
+    """Return the colour of something pale of the given hue, as bright as this fundus lets it be."""
+    return np.asarray((gain * person.fundus[0] + lift) * np.array(hue), np.float32)
+
+
+def _blend(light: FloatArray, opacity: FloatArray, colour: FloatArray) -> None:
+    if opacity.size > 1 and opacity.any():
+        light += opacity[..., None] * (colour - light)
+
+
+def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArray, y: FloatArray) -> None:
+    u, v = (
+        (x - np.float32(anatomy.disc[0])) / np.float32(anatomy.disc_axes[0]),
+        (y - np.float32(anatomy.disc[1])) / np.float32(anatomy.disc_axes[1]),
+    )
+    r = np.hypot(u, v)
+    inside = np.clip((1.10 - r) / 0.24, 0, 1)
+    inside = inside * inside * (3 - 2 * inside)
+    glow = np.exp(-np.maximum(r - 1.0, 0) / 0.5) * 0.10
+    rim = person.fundus * np.array([1.22, 1.40, 1.35], np.float32) + np.array([0.16, 0.11, 0.07], np.float32)
+    cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * (1.25 * person.fundus[0] + 0.25)
+    if anatomy.crescent:
+        moon = np.clip((1.28 - np.hypot(u + 0.14, v)) / 0.12, 0, 1) * (1 - inside)
+        _blend(light, anatomy.crescent * moon, person.fundus * np.array([1.2, 1.45, 1.3], np.float32))
+    _blend(light, glow * (1 - inside), rim)
+    # The temporal rim is paler than the nasal one.
+    pallor = np.clip(0.55 - 0.45 * u, 0, 1)
+    depth = np.clip((anatomy.cup + 0.18 - np.hypot(u + 0.12, v)) / 0.4, 0, 1)
+    tone = np.clip(0.55 * pallor + 0.75 * depth * depth, 0, 1)
+    _blend(light, 0.9 * inside, np.float32(anatomy.disc_tint) * (rim + tone[..., None] * (cup - rim)))
+
+
+def _expose(light: FloatArray, person: Person, shot: Shot, rng: np.random.Generator) -> ByteArray:
+    """Light the retina unevenly, look through the optics, and read the sensor."""
+    x, y, r = shot.polar()
+    level = 1.0 - person.vignette * r**2.6 * 0.8
+    level = level * (1.0 + shot.slope[0] * x + shot.slope[1] * y) * (1.0 + 0.05 * _noise(rng, shot, 3))
+    if shot.shadow[3]:
+        sx, sy, width, depth = shot.shadow
+        level = level * (1.0 - depth * np.exp(-((x - sx) ** 2 + (y - sy) ** 2) / width**2))
+    image = light * (level * np.float32(shot.exposure)).astype(np.float32)[..., None]
+    haze = (
+        person.rim
+        * np.clip((r - 0.72) / 0.3, 0, 1) ** 2
+        * (0.6 + 0.4 * np.clip(x * shot.slope[0] * 8 + y * shot.slope[1] * 8, -1, 1))
+    ).astype(np.float32)
+    image += haze[..., None] * (person.rim_colour - image) + np.float32(shot.veil)
+    image = _blur(image, person.blur * shot.unit)
+    image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)
+    grain = rng.standard_normal((shot.height, shot.width, 3), dtype=np.float32)
+    image += grain * np.float32(person.noise)
+    image *= shot.aperture()[..., None]
+    return np.asarray(np.clip(image * 255.0 + 0.5, 0, 255), np.uint8)

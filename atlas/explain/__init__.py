@@ -1,0 +1,1 @@
+"""What drives a score: saliency methods and their windows."""

@@ -1,0 +1,1 @@
+"""Salient patches, sorted into clusters and laid out in the plane."""

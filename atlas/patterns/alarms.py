@@ -1,0 +1,183 @@
+"""Clusters that tell of the camera or of one person rather than of the disease, found from plain facts of their patches.
+
+A cluster carries an alarm where at least half of its patches (for a camera, of its photographs) share such a fact, and far more
+of them than of the whole cohort: the odds are at least FAR times the cohort's, as they always are where all of the cluster shares
+the fact. That one camera, or one patient, rules a cluster must also be RARE by chance (one-sided binomial test), for among many,
+some rule a small cluster by luck. Clusters of fewer than FEWEST patches, or photographs, carry no alarm: there half is a few.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import binom
+
+from atlas.records import Alarm, BoolArray, ByteArray, Clusters, FloatArray, Frame, IntArray, Patches
+
+RIM = 0.08
+"""A patch lies at the rim where at least this share of it is off the retina.
+
+On a grid of 6 x 6 cells, windows of two cells that a round retina's edge crosses at the side of the grid lose 3 to 12 %.
+"""
+
+DARK = 0.25
+"""A patch is dark where at least this share of its pixels is."""
+
+DARK_LEVEL = 40
+"""A pixel is dark where its strongest channel is below this, of 255."""
+
+HALF = 0.5
+
+FAR = 4.0
+
+RARE = 0.001
+
+FEWEST = 5
+
+_CUT = 0.02  # a side of the disc is cut where more than this share of its diameter is missing there
+
+_LEVEL_STEP = 8  # surrounds that differ by less are one: JPEG alone moves them by a few
+
+
+@dataclass(frozen=True)
+class AlarmKind:
+    """title : a few words.   sentence : what the alarm means, for readers; holds {share} and {usual} in percent."""
+
+    title: str
+    sentence: str
+
+
+ALARMS: Mapping[str, AlarmKind] = {
+    "rim": AlarmKind(
+        "mostly rim",
+        "{share} of its patches reach over the rim of the retina ({usual} of all patches do): it shows the edge of the "
+        "photograph, and tells of the camera, not of the disease.",
+    ),
+    "dark border": AlarmKind(
+        "mostly dark",
+        "{share} of its patches are in large part dark ({usual} of all patches are): it shows shade or the dark border, "
+        "and tells of the camera's light, not of the disease.",
+    ),
+    "camera": AlarmKind(
+        "mostly one camera",
+        "{share} of its photographs are of one format, as one camera makes them ({usual} of all photographs are): it may tell of "
+        "the camera, not of the disease.",
+    ),
+    "patient": AlarmKind(
+        "mostly one patient",
+        "{share} of its patches come from one patient ({usual} of all patches do): it may tell of one person, "
+        "not of the disease.",
+    ),
+}
+"""Every kind of alarm, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What the format of a photograph says of its camera, and nothing of whose eye it is.
+
+    height, width : of the picture, in pixels.   cut : whether the disc is cut at its top, left, bottom and right.
+    surround : brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
+    """
+
+    height: int
+    width: int
+    cut: tuple[bool, bool, bool, bool]
+    surround: int
+
+
+def camera_of(photograph: ByteArray, frame: Frame, retina: BoolArray) -> Camera:
+    """Read the format off uint8 (H, W, 3), its frame, and the retina in the frame, bool (S, S) with some of it true."""
+    height, width = photograph.shape[:2]
+    side = len(retina)
+    margins = []
+    for axis in (1, 0):
+        along = np.flatnonzero(retina.any(axis=axis))
+        margins.append((along[0] / side, 1 - (along[-1] + 1) / side))
+    (top, bottom), (left, right) = margins
+    centres = (np.arange(side) + 0.5) * frame.side / side
+    rows, columns = np.floor(frame.top + centres).astype(int), np.floor(frame.left + centres).astype(int)
+    within = ((rows >= 0) & (rows < height))[:, None] & (columns >= 0) & (columns < width)
+    i, j = np.nonzero(within & ~retina)
+    surround = int(np.median(photograph[rows[i], columns[j]].max(axis=1))) // _LEVEL_STEP if len(i) else -1
+    cut_top, cut_left, cut_bottom, cut_right = (bool(margin > _CUT) for margin in (top, left, bottom, right))
+    return Camera(height, width, (cut_top, cut_left, cut_bottom, cut_right), surround)
+
+
+def dark_share(pixels: ByteArray) -> float:
+    """Tell what share of a patch, uint8 (h, w, 3) in its own colours, is dark."""
+    return float((pixels.max(axis=2) < DARK_LEVEL).mean())
+
+
+def with_alarms(
+    clusters: Clusters,
+    patches: Patches,
+    *,
+    off_retina: FloatArray,
+    dark: FloatArray,
+    cameras: Mapping[str, Hashable],
+    patients: Mapping[str, str],
+) -> Clusters:
+    """Return the clusters with their alarms.
+
+    off_retina, dark : float32 (m,), shares of each patch, in the order of patches.patch_ids.
+    cameras, patients : by image_id; photographs with equal values are of one camera, or of one patient.
+    """
+    label_of = dict(zip(clusters.patch_ids, clusters.labels.tolist(), strict=True))
+    labels = np.array([label_of[patch_id] for patch_id in patches.patch_ids], np.int64)
+    of_patient = [patients[image_id] for image_id in patches.image_ids]
+    photographs = sorted(set(patches.image_ids))
+    of_camera = [cameras[image_id] for image_id in photographs]
+    found = []
+    for label in range(len(clusters.centroids)):
+        members = np.flatnonzero(labels == label)
+        held = {patches.image_ids[i] for i in members}
+        alarms = (
+            _mostly("rim", off_retina >= RIM, members),
+            _mostly("dark border", dark >= DARK, members),
+            _one("camera", [cameras[image_id] for image_id in sorted(held)], of_camera),
+            _one("patient", [of_patient[i] for i in members], of_patient),
+        )
+        found.append(tuple(alarm for alarm in alarms if alarm is not None))
+    return replace(clusters, alarms=tuple(found))
+
+
+def _mostly(kind: str, marked: BoolArray, members: IntArray) -> Alarm | None:
+    if len(members) < FEWEST:
+        return None
+    share, usual = float(marked[members].mean()), float(marked.mean())
+    return Alarm(kind, share, usual) if _rules(share, usual) else None
+
+
+def _one(kind: str, own: Sequence[Hashable], cohort: Sequence[Hashable]) -> Alarm | None:
+    """Sound the alarm where one value rules `own` far more than it does the cohort, of which `own` is a part."""
+    if len(own) < FEWEST:
+        return None
+    value, count = Counter(own).most_common(1)[0]
+    share, usual = count / len(own), cohort.count(value) / len(cohort)
+    return Alarm(kind, share, usual) if _rules(share, usual) and binom.sf(count - 1, len(own), usual) < RARE else None
+
+
+def _rules(share: float, usual: float) -> bool:
+    """Tell whether a share is at least half, and its odds share / (1 - share) are far above the usual ones."""
+    return share >= HALF and share * (1 - usual) >= FAR * usual * (1 - share)
+
+
+def sentence(alarm: Alarm) -> str:
+    """Say what an alarm means, for readers."""
+    return ALARMS[alarm.kind].sentence.format(share=f"{100 * alarm.share:.0f} %", usual=f"{100 * alarm.usual:.0f} %")
+
+
+def summary(clusters: Clusters) -> tuple[str, ...]:
+    """Count the clusters with each kind of alarm, one sentence a kind that occurs."""
+    counts = Counter(alarm.kind for alarms in clusters.alarms for alarm in alarms)
+    total = len(clusters.centroids)
+    return tuple(
+        f"{counts[kind]} of {total} clusters: {known.title}. Such a cluster may tell of how photographs "
+        "were taken, or of one person, rather than of the disease."
+        for kind, known in ALARMS.items()
+        if counts[kind]
+    )

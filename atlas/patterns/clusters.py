@@ -1,0 +1,157 @@
+"""Patches of like appearance, by k-means on their deep features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from atlas.records import Clusters, FloatArray, Patches, Scale
+
+_log = logging.getLogger(__name__)
+
+
+def normalised(patches: Patches) -> Patches:
+    """Return the patches with descriptors that clusters and layout compare: signed square root, then each channel standardised.
+
+    The root keeps the few strongest responses of a patch from outshouting the rest (Perronnin, Sánchez and Mensink, ECCV 2010);
+    with mean 0 and standard deviation 1 over the patches, every channel has a say. A channel that never changes becomes 0.
+    `benchmarks/clusters.py` measures what this is worth.
+    """
+    values = patches.descriptors.astype(np.float64)
+    if not len(values):
+        return patches
+    values = np.sign(values) * np.sqrt(np.abs(values))
+    spread = values.std(axis=0)
+    changing = spread > 1e-6 * np.abs(values).max(axis=0)
+    standardised = (values - values.mean(axis=0)) / np.where(changing, spread, np.inf)
+    return replace(patches, descriptors=standardised.astype(np.float32))
+
+
+def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
+    """Sort the patches into k clusters by their descriptors (see `normalised`), best of four k-means++ starts.
+
+    Labels run from the largest cluster to the smallest, ties to the one that holds the earliest patch. Where there are fewer
+    distinct descriptors than k, there are only as many clusters, which the number of centroids shows and a warning logs.
+    """
+    descriptors = patches.descriptors
+    possible = min(k, _count_distinct(descriptors, enough=k))
+    if possible < k:
+        _log.warning("only %d clusters instead of %d: the patches have no more distinct descriptors", possible, k)
+    if possible == 0:
+        nothing = np.empty(0, np.float32)
+        return Clusters((), np.empty(0, np.int64), np.empty((0, descriptors.shape[1]), np.float32), nothing)
+    with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
+        fitted = KMeans(possible, init="k-means++", n_init=4, random_state=seed).fit(descriptors)
+    names, first, inverse, counts = np.unique(fitted.labels_, return_index=True, return_inverse=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    labels = np.argsort(order)[inverse].astype(np.int64)
+    centroids = fitted.cluster_centers_[names[order]].astype(np.float32)
+    distances = np.empty(len(labels), np.float32)
+    for label, centroid in enumerate(centroids):
+        members = labels == label
+        distances[members] = np.linalg.norm(descriptors[members].astype(np.float64) - centroid, axis=1)
+    return Clusters(patches.patch_ids, labels, centroids, distances)
+
+
+def grade_shares(clusters: Clusters, patches: Patches, grades: Mapping[str, int | None], scale: Scale) -> NDArray[np.float64]:
+    """Tell what part of each cluster's patches comes from eyes of each grade: (k, number of grades).
+
+    Rows sum to 1, or are all 0 where no patch of the cluster comes from a graded eye.   grades : image_id -> human grade or None.
+    """
+    image_of = dict(zip(patches.patch_ids, patches.image_ids, strict=True))
+    counts = np.zeros((len(clusters.centroids), len(scale.grades)))
+    for patch_id, label in zip(clusters.patch_ids, clusters.labels, strict=True):
+        grade = grades.get(image_of[patch_id])
+        if grade is not None:
+            counts[label, scale.grades.index(grade)] += 1
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / np.maximum(totals, 1))
+
+
+def typical(clusters: Clusters, label: int, count: int) -> tuple[str, ...]:
+    """Name up to `count` patches of one cluster, the closest to its centroid first."""
+    members = np.flatnonzero(clusters.labels == label)
+    nearest = members[np.argsort(clusters.distances[members], kind="stable")][:count]
+    return tuple(clusters.patch_ids[i] for i in nearest)
+
+
+def _count_distinct(rows: FloatArray, enough: int) -> int:
+    """Count distinct rows, at most `enough` of them, so that a large table is seldom read to its end."""
+    seen: set[bytes] = set()
+    for row in rows:
+        seen.add((row + np.float32(0)).tobytes())  # + 0 turns -0 into 0
+        if len(seen) >= enough:
+            break
+    return len(seen)
+
+
+_CLOSE = 0.1  # of the recorded distances, by which computed ones may be off
+
+_CHUNK = 8192  # rows compared with the centroids at once
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where clusters meet, by the numbers that readers see.
+
+    second : of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances:
+        0 lies on the border.   nearest : of each cluster, the others by the distance of their centroids, in multiples of the
+        distance at which half of its own patches lie.
+    """
+
+    second: Mapping[str, tuple[int, float]]
+    nearest: Mapping[int, tuple[tuple[int, float], ...]]
+
+
+def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
+    """Measure where clusters meet. Empty where there is only one, or where the centroids are not of these descriptors."""
+    nothing = Borders({}, {})
+    if patches is None or clusters is None or not len(clusters.labels):
+        return nothing
+    present = np.unique(clusters.labels)
+    row = {patch: k for k, patch in enumerate(patches.patch_ids)}
+    rows = np.array([row[patch] for patch in clusters.patch_ids])
+    if len(present) < 2 or clusters.centroids.shape[1] != patches.descriptors.shape[1]:
+        return nothing
+    centroids = clusters.centroids[present].astype(np.float64)
+    own = np.searchsorted(present, clusters.labels)
+    shown = [clusters.shown[label] for label in present]
+    usual = float(np.median(clusters.distances))
+    # A caller may have clustered the descriptors as they are, or normalised: the recorded distances tell which.
+    for described in (normalised(patches).descriptors, patches.descriptors):
+        distances = _distances(described[rows], centroids)
+        to_own = distances[np.arange(len(own)), own]
+        if np.median(np.abs(to_own - clusters.distances)) <= _CLOSE * usual:
+            break
+    else:
+        return nothing
+    distances[np.arange(len(own)), own] = np.inf
+    other = distances.argmin(axis=1)
+    to_other = distances[np.arange(len(own)), other]
+    margin = (to_other - to_own) / np.maximum(to_other + to_own, np.finfo(float).tiny)
+    second = {
+        patch: (shown[label], gap) for patch, label, gap in zip(clusters.patch_ids, other.tolist(), margin.tolist(), strict=True)
+    }
+    between = _distances(centroids, centroids)
+    nearest = {}
+    for k, number in enumerate(shown):
+        half = max(float(np.median(to_own[own == k])), np.finfo(float).tiny)
+        order = [j for j in np.argsort(between[k], kind="stable").tolist() if j != k]
+        nearest[number] = tuple((shown[j], float(between[k, j] / half)) for j in order)
+    return Borders(second, nearest)
+
+
+def _distances(rows: NDArray[np.floating], centroids: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Euclidean distances (m, k), by chunks, for there may be 100,000 rows."""
+    found = np.empty((len(rows), len(centroids)))
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK].astype(np.float64)
+        squares = (chunk**2).sum(axis=1)[:, None] - 2 * chunk @ centroids.T + (centroids**2).sum(axis=1)
+        found[start : start + _CHUNK] = np.sqrt(np.maximum(squares, 0))
+    return found

@@ -1,0 +1,204 @@
+"""Which cluster is which: numbers that stay with their clusters from build to build."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from atlas.records import Clusters
+
+_KEPT = 200  # patches by which a cluster that is no more can be known again
+
+_LIKE = 0.25  # of the patches that either of two clusters holds and both builds know, both must hold this part
+
+_MAJORITY = 0.5  # of a sample of patches, this part must lie in one cluster
+
+_NEAR = 0.5  # closeness from which centroids alone tell that two clusters are one
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A cluster of an earlier build.
+
+    patches : all of its patches or, where `whole` is false, some that were typical.   centroid : float32 (d,), or None.
+    live : the last build had it.
+    """
+
+    number: int
+    patches: tuple[str, ...]
+    centroid: NDArray[np.float32] | None = None
+    whole: bool = True
+    live: bool = True
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The clusters of earlier builds, by number. space : names the descriptors; only centroids of one space can be compared."""
+
+    clusters: tuple[Identity, ...] = ()
+    space: str = ""
+
+
+def read_identities(file: Path) -> Identities:
+    """Read `clusters.json`; none where there is no such file or it cannot be understood, as before a first build."""
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+        return Identities(
+            tuple(
+                Identity(
+                    int(one["number"]),
+                    tuple(str(patch) for patch in one["patches"]),
+                    np.array(one["centroid"], np.float32),
+                    bool(one["whole"]),
+                    bool(one["live"]),
+                )
+                for one in table["clusters"]
+            ),
+            str(table["space"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return Identities()
+
+
+def write_identities(file: Path, clusters: Clusters | None, space: str, previous: Identities) -> None:
+    """Write the clusters of this build and, in short, those of earlier builds that are no more; numbers are never used again."""
+    clusters = clusters or Clusters((), np.empty(0, np.int64), np.empty((0, 0), np.float32), np.empty(0, np.float32))
+    known = [
+        {
+            "number": number,
+            "live": True,
+            "whole": True,
+            "centroid": [float(f"{value:.6g}") for value in centroid.tolist()],
+            "patches": [clusters.patch_ids[row] for row in np.flatnonzero(clusters.labels == label)],
+        }
+        for label, (number, centroid) in enumerate(zip(clusters.shown, clusters.centroids, strict=True))
+    ]
+    gone = [
+        {
+            "number": one.number,
+            "live": False,
+            "whole": False,
+            "centroid": [] if one.centroid is None or previous.space != space else [float(f"{v:.6g}") for v in one.centroid],
+            "patches": list(one.patches[:_KEPT]),
+        }
+        for one in previous.clusters
+        if one.number not in clusters.shown
+    ]
+    table = {"space": space, "clusters": sorted(known + gone, key=lambda one: one["number"])}  # type: ignore[arg-type, return-value]
+    file.write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
+
+
+def number_clusters(
+    clusters: Clusters,
+    previous: Identities,
+    anchors: Sequence[Identity] = (),
+    *,
+    reserved: Iterable[int] = (),
+    space: str = "",
+) -> tuple[Clusters, tuple[str, ...]]:
+    """Give each cluster the number it had, and say in sentences what came and went.
+
+    previous : of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster
+        first: in a first build 1 is the largest.
+    anchors : clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
+    reserved : numbers that the file speaks of.   space : of the clusters' descriptors.
+    """
+    first = not previous.clusters
+    before = Identities(tuple(anchors)) if first else previous
+    found = match_clusters(before, clusters, space)
+    taken = {one.number for one in before.clusters} | set(reserved)
+    free = (number for number in range(1, len(taken) + len(clusters.centroids) + 1) if number not in taken)
+    numbers = tuple(found[label] if label in found else next(free) for label in range(len(clusters.centroids)))
+    numbered = replace(clusters, numbers=numbers)
+    return numbered, () if first else tuple(_changes(before, numbered, set(found.values())))
+
+
+def _changes(before: Identities, clusters: Clusters, kept: set[int]) -> Iterator[str]:
+    now = clusters.of_patch
+    gone = []
+    for one in before.clusters:
+        if one.live and one.number not in kept:
+            heir = _commonest(now[patch] for patch in one.patches if patch in now)
+            gone.append(f"{one.number}" + (f" (most of its patches now lie in cluster {heir})" if heir else ""))
+    if gone:
+        yield f"Clusters of the last build that match none of this one: {', '.join(gone)}. Their numbers are not used again."
+    old = {patch: one.number for one in before.clusters if one.live for patch in one.patches}
+    new = []
+    for label, number in enumerate(clusters.shown):
+        if number not in kept:
+            members = (clusters.patch_ids[row] for row in np.flatnonzero(clusters.labels == label))
+            origin = _commonest(old.get(patch) for patch in members)
+            new.append((number, f"{number}" + (f" (most of its patches were in cluster {origin})" if origin else "")))
+    if new:
+        yield f"Clusters that are new in this build: {', '.join(text for _, text in sorted(new))}."
+
+
+def _commonest(numbers: Iterable[int | None]) -> int | None:
+    """The number that more than half of them are, if any."""
+    counted = list(numbers)
+    return next((n for n in dict.fromkeys(counted) if 2 * counted.count(n) > len(counted)), None)
+
+
+def match_clusters(previous: Identities, clusters: Clusters, space: str = "") -> dict[int, int]:
+    """Tell which clusters are clusters of `previous`: label to number, each number at most once.
+
+    The pairs are those with the largest likeness in total (Hungarian method). Two clusters are alike as far as they hold the same
+    patches: of the patches that one or the other holds and both builds know, the part that both hold (Jaccard); of a sample, the
+    part that lies in the cluster. A pair that is hardly alike does not count. Where the descriptors are the same, near centroids
+    add a little to it and, among what is left, decide for the old clusters none of whose patches this build knows.
+    """
+    if not previous.clusters or not len(clusters.centroids):
+        return {}
+    old = sorted(previous.clusters, key=lambda one: one.number)
+    known = frozenset(clusters.patch_ids)
+    earlier = frozenset(patch for one in old for patch in one.patches)
+    members: list[set[str]] = [set() for _ in clusters.centroids]
+    for patch, label in zip(clusters.patch_ids, clusters.labels.tolist(), strict=True):
+        if patch in earlier:
+            members[label].add(patch)
+    close = _closeness(old, clusters.centroids) if space and space == previous.space else np.zeros((len(old), len(members)))
+    shared, near = np.zeros_like(close), np.zeros_like(close)
+    for row, one in enumerate(old):
+        held = known.intersection(one.patches)
+        for label, own in enumerate(members):
+            both, either = len(held & own), len(held | own) if one.whole else len(held)
+            if both and both >= (_LIKE if one.whole else _MAJORITY) * either:
+                shared[row, label] = both / either + 0.1 * close[row, label]
+            elif not held and close[row, label] >= _NEAR:
+                near[row, label] = close[row, label]
+    found: dict[int, int] = {}
+    for likeness in (shared, near):
+        # Where all else is equal a cluster of the last build goes before one that was gone already.
+        likeness = likeness * np.array([1.0 if one.live else 0.99 for one in old])[:, None]
+        likeness[[row for row, one in enumerate(old) if one.number in found.values()]] = 0
+        likeness[:, list(found)] = 0
+        pairs = zip(*linear_sum_assignment(likeness, maximize=True), strict=True)
+        found |= {int(label): old[row].number for row, label in pairs if likeness[row, label] > 0}
+    return found
+
+
+def _closeness(old: Sequence[Identity], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
+    """1 where two centroids coincide, 0 where they are as far apart as neighbours of the same build, (old, new)."""
+    width = centroids.shape[1]
+    places = np.full((len(old), width), np.nan)
+    for row, one in enumerate(old):
+        if one.centroid is not None and one.centroid.shape == (width,):
+            places[row] = one.centroid
+    live = np.array([one.live for one in old])
+    apart = np.linalg.norm(places[:, None] - centroids[None].astype(float), axis=2)
+    reach = np.minimum.outer(_nearest(places, places[live]), _nearest(centroids.astype(float), centroids.astype(float)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        close = np.where(apart == 0, 1.0, 1 - apart / reach)
+    return np.asarray(np.clip(np.nan_to_num(close, nan=0.0), 0.0, 1.0))
+
+
+def _nearest(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each place lies from the nearest other one that differs from it; infinity where there is none."""
+    apart = np.linalg.norm(places[:, None] - others[None], axis=2)
+    return np.asarray(np.where(apart > 0, apart, np.inf).min(axis=1, initial=np.inf))

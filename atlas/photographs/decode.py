@@ -1,0 +1,179 @@
+"""From a file to upright RGB pixels."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from atlas.errors import UnreadableImageError
+from atlas.records import ByteArray, Frame
+
+MOST_PIXELS = 80_000_000
+"""Largest photograph that is decoded, well above any fundus camera: a small file can claim a picture that fills the memory."""
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+
+_EXIF_ORIENTATION = 0x0112
+
+_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"  # JPEG markers
+
+_JPEG_FLAGS = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+_NARROWEST = 16  # pixels: below this nothing of an eye can be made out
+
+_LONGEST = 4  # times the shorter side: no camera's picture is that long
+
+_LARGEST_FILE = 1_000_000_000  # bytes
+
+_EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take it out of the folder."
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A photograph as it was decoded.
+
+    pixels : uint8 (h, w, 3) RGB, upright.   factor : pixels of the source a side for each of these: 1, 2, 4 or 8.
+    shape : rows and columns of the source, upright.
+    """
+
+    pixels: ByteArray
+    factor: int
+    shape: tuple[int, int]
+
+    def at_source(self, frame: Frame) -> Frame:
+        """Return a frame of these pixels in pixels of the source."""
+        return Frame(frame.top * self.factor, frame.left * self.factor, frame.side * self.factor)
+
+    def of_source(self, frame: Frame) -> Frame:
+        """Undo `at_source`."""
+        return Frame(frame.top // self.factor, frame.left // self.factor, frame.side // self.factor)
+
+
+def read_photograph(path: Path) -> ByteArray:
+    """Decode a JPEG, PNG, TIFF, BMP or WebP file into uint8 (H, W, 3) RGB, upright by its EXIF orientation.
+
+    Grey is repeated in all three channels; transparency is laid over black; 16-bit samples keep their high byte, so that 0..65535
+    spans black to white; CMYK becomes RGB by its plain formula, for no colour profile is applied; of several pages or frames the
+    first is read. Nothing else in the file, metadata above all, leaves this function.
+
+    Raises
+    ------
+    UnreadableImageError : the file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too
+        narrow.
+    """
+    return decode_photograph(path).pixels
+
+
+def decode_photograph(path: Path, *, least: int | None = None) -> Decoded:
+    """Decode a file as `read_photograph` does, a large JPEG at a half, a quarter or an eighth of its side: that takes a third of
+    the time. Raises what `read_photograph` raises.
+
+    least : pixels that the shorter side keeps at least; without it nothing is reduced.
+    """
+    try:
+        with _open_regular(path) as file:
+            return _read(path, file, least)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableImageError(f"{path}: cannot be opened ({reason})", "check that it is a file you may read.") from error
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file, but no pipe or device: reading these may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UnreadableImageError(f"{path}: is a pipe, a device or a folder, not a file", "take it out of the folder.")
+    return path.open("rb")
+
+
+def _read(path: Path, file: BinaryIO, least: int | None) -> Decoded:
+    try:
+        # The header alone is read at first: a file that is no picture may be larger than the memory.
+        with Image.open(file, formats=_FORMATS) as image:
+            narrow, wide = sorted(image.size)
+            if narrow * wide > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            if narrow < _NARROWEST or wide > _LONGEST * narrow:
+                raise UnreadableImageError(
+                    f"{path}: is {image.width} x {image.height} pixels, too narrow for a photograph of an eye",
+                    f"give at least {_NARROWEST} pixels a side, and one side at most {_LONGEST} times the other.",
+                )
+            # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
+            plain = image.format == "JPEG" and image.mode in ("L", "RGB")
+            factor = next((factor for factor in (8, 4, 2) if least and plain and narrow >= factor * least), 1)
+            pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image)
+            # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
+            orientation = _orientation(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = f"{MOST_PIXELS // 1_000_000} million pixels"
+        raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{path}: is not a JPEG, PNG, TIFF, BMP or WebP picture", _EXPORT_AGAIN) from error
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more
+        remedy = "copy it again from its source, or " + _EXPORT_AGAIN
+        raise UnreadableImageError(f"{path}: is damaged or cut short ({error})", remedy) from error
+    height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
+    return Decoded(_upright(pixels, orientation), factor, (height, width))
+
+
+def _content(file: BinaryIO) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    if size > _LARGEST_FILE:
+        raise ValueError(f"it has {size / 1e6:,.0f} MB, more than any photograph")
+    file.seek(0)
+    return file.read()
+
+
+def _decode_jpeg(data: bytes, factor: int) -> ByteArray:
+    if data.rfind(_END_OF_IMAGE) < data.rfind(_SCAN):
+        raise ValueError("the end of the JPEG is missing")
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
+    if decoded is None:
+        raise ValueError("the JPEG cannot be decoded")
+    return np.asarray(decoded if factor == 1 else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _decode(image: Image.Image) -> ByteArray:
+    if image.mode.startswith("I"):
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 65535:
+            raise ValueError("its samples have more than 16 bits")
+        return np.repeat((samples >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("its samples are not whole numbers")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", coloured.size, (0, 0, 0, 255)), coloured)
+    return np.array(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # a photograph with broken EXIF is still a photograph
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def _upright(pixels: ByteArray, orientation: int) -> ByteArray:
+    """Undo EXIF orientation 1 to 8: a transposition for 5 and above, then flips."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,82 @@
+"""Frames and boxes: cutting out of photographs, and the grid of cells in a frame.
+
+Positions are in source pixels after EXIF orientation, rows downwards, and pixel i covers [i, i + 1).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+
+Box = tuple[int, int, int, int]
+"""top, left, bottom, right in source pixels; bottom and right exclusive."""
+
+
+def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> ByteArray:
+    """Cut a frame or box out of uint8 (H, W, 3) or (H, W); black beyond the picture.
+
+    With `side` the longer edge is brought to that many pixels, by area averages where it shrinks and linearly where it grows.
+    """
+    if isinstance(place, Frame):
+        place = (place.top, place.left, place.top + place.side, place.left + place.side)
+    top, left, bottom, right = place
+    height, width = photograph.shape[:2]
+    rows = slice(min(max(top, 0), height), min(max(bottom, 0), height))
+    columns = slice(min(max(left, 0), width), min(max(right, 0), width))
+    piece = photograph[rows, columns]
+    if piece.shape[:2] != (bottom - top, right - left):
+        padded = np.zeros((bottom - top, right - left, *photograph.shape[2:]), photograph.dtype)
+        padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = piece
+        piece = padded
+    longest = max(piece.shape[:2])
+    if side is None or side == longest:
+        return piece.copy()
+    size = (max(1, round(piece.shape[1] * side / longest)), max(1, round(piece.shape[0] * side / longest)))
+    return np.asarray(cv2.resize(piece, size, interpolation=cv2.INTER_AREA if side < longest else cv2.INTER_LINEAR), np.uint8)
+
+
+def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: int = 1) -> Box:
+    """Return top, left, bottom, right, in source pixels, of the window of cells whose first cell is (row, col).
+
+    The frame is divided into shape = (h, w) cells. An edge between cells lies at the nearest whole pixel, halves upwards, whoever
+    asks: neighbouring boxes share it, and together they tile the frame. A box may reach beyond the picture, as the frame may.
+
+    Raises
+    ------
+    ValueError : the window does not lie in the cells.
+    """
+    height, width = shape
+    if not (0 <= row <= height - window and 0 <= col <= width - window and window >= 1):
+        raise ValueError(f"window {window} at ({row}, {col}) does not lie in {height} x {width} cells")
+
+    def edge(cell: int, cells: int) -> int:
+        return (2 * cell * frame.side + cells) // (2 * cells)
+
+    return (
+        frame.top + edge(row, height),
+        frame.left + edge(col, width),
+        frame.top + edge(row + window, height),
+        frame.left + edge(col + window, width),
+    )
+
+
+def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
+    """Return the share of each cell that is retina, float32 (h, w), 0 to 1.
+
+    retina : bool (S, S).   shape : h, w. A pixel that two cells share counts for each by its area in it.
+    """
+    rows, columns = (_overlaps(length, cells) for length, cells in zip(retina.shape, shape, strict=True))
+    area = (retina.shape[0] / shape[0]) * (retina.shape[1] / shape[1])
+    covered: FloatArray = np.clip(rows @ retina.astype(np.float64) @ columns.T / area, 0.0, 1.0).astype(np.float32)
+    return covered
+
+
+def _overlaps(length: int, cells: int) -> NDArray[np.float64]:
+    """Return (cells, length), how much of each unit pixel lies in each of the equal cells that divide the length."""
+    edges = np.arange(cells + 1)[:, None] * length / cells
+    until = np.clip(edges - np.arange(length), 0.0, 1.0)  # share of each pixel before each edge
+    within: NDArray[np.float64] = np.diff(until, axis=0)
+    return within

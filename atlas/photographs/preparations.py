@@ -1,0 +1,181 @@
+"""From a file to what a trunk sees: decode, find the retina, crop the square round it, normalise colour and contrast.
+
+Positions are in source pixels after EXIF orientation, rows downwards, and pixel i covers [i, i + 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.errors import ConfigurationError
+from atlas.photographs.frames import crop
+from atlas.photographs.retina import find_retina
+from atlas.records import BoolArray, ByteArray, Frame, Preprocessed
+
+SURROUND = 128
+"""What every preparation paints outside the retina, in all channels.
+
+The surround says which camera was used, not how ill the eye is, so it must not drive the score. Mid-grey is the middle of every
+normalised preparation, which also makes the rim of the retina the weakest edge that a constant can make.
+"""
+
+Preparation = Callable[[ByteArray, BoolArray], ByteArray]
+"""Maps the square crop, uint8 (s, s, 3) RGB, and the retina, bool (s, s), to uint8 (s, s, 3). What it puts outside the retina is
+painted over with SURROUND. Statistics are taken over the retina only."""
+
+
+def _none(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """The photograph's own colours."""
+    return pixels
+
+
+def _standardise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """128 + 48 z with z = (x - mean) / sd by channel, clipped to 0..255, that is at 2.7 sd.
+
+    Undoes any gain and offset of a channel: the colour of light and pigment goes, the pattern stays.
+    """
+
+    def table(counts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = np.average(values, weights=counts)
+        deviation = np.sqrt(np.average((values - mean) ** 2, weights=counts))
+        scaled: NDArray[np.float64] = 128 + 48 * (values - mean) / (deviation or 1.0)
+        return scaled
+
+    return _by_histogram(pixels, retina, table)
+
+
+def _equalise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """Histogram equalisation by channel: 255 times the share of the retina that is darker, ties counted half."""
+
+    def table(counts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        darker: NDArray[np.float64] = (counts.cumsum() - counts / 2) / counts.sum()
+        return 255 * darker
+
+    return _by_histogram(pixels, retina, table)
+
+
+def _equalise_soft(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """Histogram equalisation by channel, then a Gaussian of half a pixel: about what being turned and shifted by parts of a pixel
+    does to a photograph, and so as soft as those that a network learned from which were moved while it learned."""
+    equalised = np.where(retina[..., None], _equalise(pixels, retina), np.uint8(SURROUND))
+    return np.asarray(cv2.GaussianBlur(equalised, (5, 5), 0.5, borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _clahe(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """Contrast-limited adaptive histogram equalisation of CIE L*: 8 x 8 tiles, counts clipped at twice their mean (Zuiderveld,
+    Graphics Gems IV, 1994).
+    """
+
+    def adapt(lightness: ByteArray) -> ByteArray:
+        # Tiles on the rim would otherwise measure the surround.
+        filled = np.where(retina, lightness, np.uint8(np.median(lightness[retina])))
+        return np.asarray(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(filled), np.uint8)
+
+    return _on_lightness(pixels, adapt)
+
+
+def _gamma(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """Gamma correction of CIE L*, with the exponent that brings the retina's median lightness to 50 of 100."""
+
+    def correct(lightness: ByteArray) -> ByteArray:
+        median = float(np.clip(np.median(lightness[retina]), 1, 254)) / 255
+        exponent = np.log(0.5) / np.log(median)
+        return np.asarray(cv2.LUT(lightness, _byte(255 * (np.arange(256) / 255) ** exponent)), np.uint8)
+
+    return _on_lightness(pixels, correct)
+
+
+def _local_contrast(pixels: ByteArray, retina: BoolArray) -> ByteArray:
+    """4 I - 4 G(10) * I + 128, clipped: the Gaussian G has a standard deviation of 10 px where the side is 512, and in proportion
+    elsewhere (B. Graham, "Kaggle diabetic retinopathy detection competition report", 2015).
+
+    The blur averages retina only; with the surround in it, the rim would outshine every lesion.
+    """
+    deviation = 10 * pixels.shape[0] / 512
+    weight = retina.astype(np.float32)
+    picture = pixels * weight[..., None]
+    blurred = (
+        cv2.GaussianBlur(picture, (0, 0), deviation) / np.maximum(cv2.GaussianBlur(weight, (0, 0), deviation), 1e-6)[..., None]
+    )
+    return _byte(4 * picture - 4 * blurred + 128)
+
+
+PREPARATIONS: Mapping[str, Preparation] = {
+    "none": _none,
+    "standardise": _standardise,
+    "clahe": _clahe,
+    "equalise": _equalise,
+    "equalise-soft": _equalise_soft,
+    "gamma": _gamma,
+    "local-contrast": _local_contrast,
+}
+"""Every named choice of colour and contrast; a new one is a function and a line here."""
+
+
+def _byte(values: NDArray[np.floating]) -> ByteArray:
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def _by_histogram(
+    pixels: ByteArray,
+    retina: BoolArray,
+    table: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+) -> ByteArray:
+    """Map each channel by table(counts, values): what becomes of the values 0..255, given how often each occurs on the retina."""
+    values = np.arange(256, dtype=np.float64)
+    inside = pixels[retina]
+    tables = [_byte(table(np.bincount(inside[:, k], minlength=256).astype(np.float64), values)) for k in range(3)]
+    return np.asarray(cv2.LUT(pixels, np.stack(tables, axis=-1)[None]), np.uint8)
+
+
+def _on_lightness(pixels: ByteArray, change: Callable[[ByteArray], ByteArray]) -> ByteArray:
+    """Change CIE L*, scaled to 0..255, and keep a* and b*."""
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = change(np.ascontiguousarray(lab[..., 0], np.uint8))
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def prepare(image_id: str, photograph: ByteArray, *, size: int, preparation: str = "standardise") -> Preprocessed:
+    """Find the retina in uint8 (H, W, 3) RGB, crop its square to `size` pixels a side, and normalise colour and contrast.
+
+    preparation : a key of PREPARATIONS. Outside the retina, `pixels` is SURROUND.
+
+    Raises
+    ------
+    ConfigurationError : the preparation is unknown.
+    """
+    normalise = _preparation(preparation)
+    frame, mask = find_retina(photograph)
+    pixels, plate, retina = _cut(photograph, frame, mask, size, normalise)
+    return Preprocessed(image_id, pixels, plate, retina, frame)
+
+
+def prepared_at_source(photograph: ByteArray, *, preparation: str, longest: int = 1024) -> tuple[ByteArray, ByteArray, Frame]:
+    """Prepare as `prepare` does, as finely as the photograph allows: `longest` pixels a side, or the frame's side if less.
+
+    Returns the prepared pixels and the same crop in its own colours, both uint8 (s, s, 3), and the frame. For cutting patches.
+    """
+    normalise = _preparation(preparation)
+    frame, mask = find_retina(photograph)
+    pixels, plate, _ = _cut(photograph, frame, mask, min(longest, frame.side), normalise)
+    return pixels, plate, frame
+
+
+def _preparation(name: str) -> Preparation:
+    if name not in PREPARATIONS:
+        raise ConfigurationError(f"preparation = {name!r}: expected one of {', '.join(PREPARATIONS)}", "choose one of these.")
+    return PREPARATIONS[name]
+
+
+def _cut(
+    photograph: ByteArray, frame: Frame, mask: BoolArray, side: int, normalise: Preparation
+) -> tuple[ByteArray, ByteArray, BoolArray]:
+    """Return the crop prepared and in its own colours, uint8 (side, side, 3), and the retina in it, bool (side, side)."""
+    plate = crop(photograph, frame, side)
+    retina = crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
+    pixels = normalise(plate, retina) if retina.any() else plate
+    return np.where(retina[..., None], pixels, np.uint8(SURROUND)), plate, retina

@@ -1,0 +1,49 @@
+"""Cell sums for the page, which scores a photograph again with places left out.
+
+The head's first layer is linear: z of the whole photograph, less the sums of the cells that are left out, is z without
+them. Sums travel as 24-bit whole numbers, one step for each hidden unit (16 bits err by up to 0.006 grades where a few cells
+are far larger than the rest); cells off the retina are never left out, so theirs need not travel.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+
+from atlas.records import BoolArray, CellSums
+from atlas.scorers.readouts import Head
+
+_LARGEST = 2**23 - 1  # of a 24-bit whole number
+
+
+def encode_cells(sums: CellSums, head: Head, inside: BoolArray) -> bytes:
+    """Encode one image's cell sums and what the head does with them, as JSON.
+
+    sums : of one image.   inside : bool (h, w), the cells on the retina.
+
+    The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
+    for each hidden unit), `weight` and `bias` of the second layer, `step`, and `sums`: base64 of little-endian 24-bit
+    whole numbers (len(cells), H), in steps.
+    """
+    values = sums.values[0].astype(np.float64)
+    cells = np.flatnonzero(inside)
+    step = np.abs(values[cells]).max(axis=0, initial=0.0) / _LARGEST
+    step[step == 0] = 1.0
+    steps = np.rint(values[cells] / step).astype("<i4")
+    found = {
+        "shape": list(sums.shape),
+        "cells": cells.tolist(),
+        "whole": _short(sums.bias + values.sum(axis=0)),
+        "weight": _short(head.output_weight),
+        "bias": float(f"{head.output_bias:.9g}"),
+        "step": _short(step),
+        "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
+    }
+    return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _short(values: Any) -> list[float]:
+    return [float(f"{value:.9g}") for value in np.asarray(values, np.float64).tolist()]

@@ -1,0 +1,46 @@
+"""Outlined lesions as the pages show them: a line round each, and its kind in words."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from atlas.cohort.lesions import LESIONS
+from atlas.records import BoolArray
+
+_KINDS = {kind.replace(" ", "-"): kind for kind in LESIONS}  # as the embedded cohort names its masks
+
+_CLEARANCE, _LINE = 4, 2  # pixels of a plate of 1024: between a lesion and its outline, and the width of each of its two lines
+
+
+def outlines_png(lesions: BoolArray) -> bytes:
+    """Draw round lesions, bool (S, S), as a transparent PNG of S pixels a side.
+
+    The line is white within black: what a person outlined is told apart from a map by its form, not by a hue. It keeps clear of
+    the lesion, so that nothing of it is covered.
+    """
+    away = cv2.distanceTransform(np.where(lesions, np.uint8(0), np.uint8(1)), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    pixel = max(1 / _LINE, len(lesions) / 1024)  # a line is never thinner than a pixel
+    reach = np.cumsum([_CLEARANCE, _LINE, _LINE]) * pixel
+    clear, light, dark = (np.asarray(away <= far, np.uint8) for far in reach)
+    picture = Image.fromarray(np.asarray(2 * dark - light - clear, np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, 255, 255, 255, 0, 0, 0])
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", optimize=True, transparency=bytes([0, 255, 150]))
+    return buffer.getvalue()
+
+
+def kind_in_words(mask: str, photograph: str) -> str:
+    """Return what a mask's file name says of the kind of its lesions, or "" where that is not plain.
+
+    mask, photograph : names without ending. The photograph's own name, which can identify a patient, is taken out, and a name
+    that holds a figure is not shown at all.
+    """
+    if mask in _KINDS:
+        return _KINDS[mask]
+    words = re.sub(r"[\s_.\-]+", " ", re.sub(re.escape(photograph), " ", mask, flags=re.IGNORECASE)).strip()
+    return words if re.fullmatch(r"[^\W\d]{2,}( [^\W\d]+)*", words) and len(words) <= 40 else ""

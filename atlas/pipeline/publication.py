@@ -1,0 +1,159 @@
+"""Putting a finished site in the place of the old one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from atlas.errors import StoreError
+from atlas.pipeline.store import disk_faults
+from atlas.resources import is_atlas
+
+_UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
+
+_FILES = "files.txt"  # in a site: the files that its build wrote
+
+# What sites held at their top before they listed their files.
+_UNLISTED = frozenset(
+    (
+        *("cells", "clusters", "clusters.html", "clusters.json", "compare.html", "css", "data", "find.html", "glossary.html"),
+        *("handouts", "images", "index.html", "js", "lessons", "lessons.html", "map.html", "masks", "methods.html", "patches"),
+        *("photographs", "plates", "quiz-print.html", "quiz.html", "run.json", "strip.html", "tables", "thumbnails"),
+    )
+)
+
+
+class Publication:
+    """A new site is written beside the old one and takes its place once complete; an interrupted build leaves the old one alone.
+
+    Use as a context: `with Publication(out) as folder:` write into `folder`; it becomes `out` on a clean exit. Files in the old
+    site that its build did not write are the user's: they move on into the new one, and `kept` names them. A link to a folder
+    is followed.
+
+    Raises StoreError where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out`
+    cannot be written, or where another build writes to it.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = Path(os.path.abspath(out.expanduser()))  # noqa: PTH100 - `resolve` would follow links above `out`, too
+        if self.out.is_symlink():
+            if not self.out.is_dir():
+                raise StoreError(f"{self.out}: is a link to nothing", "remove the link, or choose another --out.")
+            self.out = self.out.resolve()
+        if not self.out.name:
+            raise StoreError(f"{self.out}: is the root of the disk", "choose a folder of its own with --out.")
+        self.kept: tuple[str, ...] = ()
+        self._new = self.out.with_name(f".{self.out.name}.new")
+        self._old = self.out.with_name(f".{self.out.name}.old")
+        # Beside `out`, not in a store: builds with different stores may write to one atlas.
+        self._lock = FileLock(self.out.with_name(f".{self.out.name}.lock"), timeout=0)
+
+    def __enter__(self) -> Path:
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            raise StoreError(f"{self.out}: another build is writing to it", "wait for it, or choose another --out.") from None
+        except OSError as error:
+            raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
+        try:
+            self._check()
+            if self._old.exists() and not self.out.exists():
+                self._old.rename(self.out)  # a build was killed between the two renames of its exit
+            for left in (self._new, self._old):
+                shutil.rmtree(left, ignore_errors=True)
+            self._new.mkdir()
+            (self._new / _UNFINISHED).touch()
+        except OSError as error:
+            self._release()
+            raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
+        except StoreError:
+            self._release()
+            raise
+        return self._new
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                with disk_faults(self.out.parent, "make room, or choose another --out; the old atlas is unchanged."):
+                    self._complete()
+        finally:
+            shutil.rmtree(self._new, ignore_errors=True)
+            if self.out.exists():
+                shutil.rmtree(self._old, ignore_errors=True)
+            self._release()
+
+    def _release(self) -> None:
+        with suppress(OSError):  # Windows removes no file that is open
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
+
+    def _complete(self) -> None:
+        written = sorted(_files_in(self._new) - {_UNFINISHED} | {_FILES})
+        (self._new / _FILES).write_text("\n".join(written) + "\n", encoding="utf-8", newline="\n")
+        self.kept = tuple(sorted(self._foreign()))
+        for name in self.kept:
+            target = self._new / name
+            if target.exists():  # the new site has a page of this name
+                target = target.with_name(f"{target.name}.kept")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.out / name, target, follow_symlinks=False)
+        (self._new / _UNFINISHED).unlink()
+        if self.out.exists():
+            self.out.rename(self._old)
+        self._new.rename(self.out)
+
+    def _foreign(self) -> Iterator[str]:
+        """Name the files in the old site that are the user's own."""
+        if not self.out.is_dir():
+            return
+        try:
+            listed: set[str] | None = set((self.out / _FILES).read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeDecodeError):
+            listed = None
+        for name in _files_in(self.out):
+            if name not in listed if listed is not None else name.split("/")[0] not in _UNLISTED:
+                yield name
+
+    def _check(self) -> None:
+        if self.out.exists() and not _is_empty(self.out) and not is_atlas(self.out):
+            raise StoreError(
+                f"{self.out}: already exists and is not an atlas",
+                "choose another --out; nothing was written or deleted.",
+            )
+        for left, ours in ((self._old, is_atlas(self._old)), (self._new, (self._new / _UNFINISHED).is_file())):
+            # Earlier versions did not mark what they were writing.
+            ours = ours or is_atlas(left) or (left == self._new and (left / "css" / "atlas.css").is_file())
+            if left.exists() and not ours and not _is_empty(left):
+                raise StoreError(
+                    f"{left}: a build needs this place, and it holds something else", "move it away, or choose another --out."
+                )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Name all files below a folder, links among them, relative to it and with forward slashes."""
+    found = set()
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found |= {Path(parent, name).relative_to(folder).as_posix() for name in (*names, *links)}
+    return found
+
+
+def link_or_copy(file: Path, place: Path) -> None:
+    """Make `file` appear at `place`: by a link, or where links are refused (as Windows does) by a hard link or a copy."""
+    try:
+        place.symlink_to(file)
+    except OSError:
+        try:
+            os.link(file, place)
+        except OSError:
+            shutil.copyfile(file, place)

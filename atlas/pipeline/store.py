@@ -1,0 +1,229 @@
+"""A content-addressed store of stage results: what a build can reuse, and from which a killed build goes on.
+
+An entry's key is the hash of everything that its content depends on: the photograph's bytes, the settings, the weights, and the
+source of the stages that made it. An entry appears whole or not at all, so a build may be killed at any time. Its files are
+checked by their hashes when it is first used; a damaged entry is made again.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import platformdirs
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from atlas.errors import StoreError
+
+_HASHES = "entry.json"  # of an entry's other files
+
+_ARRAYS = "arrays.safetensors"
+
+_LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for that of a killed one
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+_DISK = {
+    errno.ENOSPC: "there is no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "a file would be larger than allowed",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk reports an error",
+}
+
+
+def default_root() -> Path:
+    """Return the user's cache folder for atlas; XDG_CACHE_HOME is honoured."""
+    return Path(platformdirs.user_cache_dir("lesion-atlas", appauthor=False))
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def source_digest(*modules: ModuleType) -> str:
+    """Return the sha256 (hex) of the modules' and packages' source, so that a changed stage never finds older results."""
+    total = hashlib.sha256()
+    for module in modules:
+        file = Path(str(module.__file__))
+        for source in sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]:
+            total.update(source.read_bytes())
+    return total.hexdigest()
+
+
+@contextmanager
+def disk_faults(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn a full, read-only or failing disk under `folder` into a StoreError; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StoreError(f"{folder}: cannot be written: {_DISK[error.errno]}", remedy) from error
+
+
+class Store:
+    """Entries are folders of files at `root/stage/key[:2]/key`.
+
+    Raises StoreError where the root cannot be written.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = Path(os.path.abspath((root or default_root()).expanduser()))  # noqa: PTH100 - a link may stay a link
+        self._sound: set[Path] = set()  # entries whose hashes were checked
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"{self.root}: the store cannot be written ({error.strerror})", "name another folder with --store."
+            ) from None
+
+    def path(self, stage: str, parts: Any) -> Path:
+        """Return where the entry of `stage` made from `parts` (plain JSON values) lies or would lie."""
+        key = digest(parts)
+        return self.root / stage / key[:2] / key
+
+    def keep(self, stage: str, parts: Any, write: Callable[[Path], None]) -> Path:
+        """Return the entry's folder; where it is missing or damaged, let `write(folder)` fill a new one, and move it into place.
+
+        Raises StoreError where the disk is full or cannot be written.
+        """
+        entry = self.path(stage, parts)
+        if self._is_sound(entry):
+            return entry
+        with disk_faults(self.root, "make room, or name another folder with --store; the same command then goes on from here."):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
+            try:
+                write(folder)
+                hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+                (folder / _HASHES).write_text(json.dumps(hashes), encoding="utf-8", newline="\n")
+                if entry.is_dir() and not self._is_sound(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
+                try:
+                    folder.rename(entry)
+                except OSError:
+                    # Another build was quicker with the same bytes.
+                    if not self._is_sound(entry):
+                        raise
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._sound.add(entry)
+        return entry
+
+    def _is_sound(self, entry: Path) -> bool:
+        """Tell whether an entry is there with all its files as they were written. Each is checked once by each Store."""
+        if entry in self._sound:
+            return True
+        try:
+            hashes = json.loads((entry / _HASHES).read_text(encoding="utf-8"))
+            if not hashes or any(_sha256(entry / name) != sha256 for name, sha256 in hashes.items()):
+                return False
+        except (OSError, ValueError, AttributeError):
+            return False
+        self._sound.add(entry)
+        return True
+
+    def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+        """Return the entry's arrays by name; where it is missing or damaged, make and keep them."""
+
+        def write(folder: Path) -> None:
+            save_arrays(folder / _ARRAYS, make())
+
+        try:
+            return load_arrays(self.keep(stage, parts, write) / _ARRAYS)
+        except (safetensors.SafetensorError, OSError):  # damaged since it was checked
+            self.drop(stage, parts)
+            return load_arrays(self.keep(stage, parts, write) / _ARRAYS)
+
+    def drop(self, stage: str, parts: Any) -> None:
+        """Remove an entry, if it is there."""
+        entry = self.path(stage, parts)
+        self._sound.discard(entry)
+        shutil.rmtree(entry, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what killed builds were filling. By age, not by process: a store may be shared by several machines."""
+        for left in self.root.glob("*/*/.new-*"):
+            try:
+                if time.time() - left.stat().st_mtime > _LEFT_OVER:
+                    shutil.rmtree(left, ignore_errors=True)
+            except OSError:  # another build removed it first
+                continue
+
+    def keep_files_key(self, out: Path, rows: Iterable[tuple[str, Path]]) -> None:
+        """Keep the key from image_id to file of the atlas at `out`, outside the site."""
+        folder = self.root / "keys"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{digest(str(out.resolve()))[:16]}.csv"
+        with tempfile.NamedTemporaryFile(
+            "w", dir=folder, delete=False, newline="", encoding="utf-8", errors="surrogateescape"
+        ) as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("image_id", "path"))
+            writer.writerows((image_id, str(path.resolve())) for image_id, path in rows)
+        Path(stream.name).replace(file)
+
+    def find_file(self, image_id: str) -> Path:
+        """Return the file that an image_id stands for, from the keys of earlier builds.
+
+        Raises StoreError where no build knows it, or its file is gone or has changed.
+        """
+        changed = None
+        for key in sorted((self.root / "keys").glob("*.csv")):
+            with key.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+                for row in csv.DictReader(stream):
+                    file = Path(row["path"])
+                    if row["image_id"] != image_id or not file.is_file():
+                        continue
+                    if _sha256(file).startswith(image_id):
+                        return file
+                    changed = file
+        if changed is not None:
+            raise StoreError(
+                f"{image_id}: {changed} has changed since the atlas was built; it is another photograph now",
+                "put the photograph back, or give the file itself instead of --id.",
+            )
+        raise StoreError(
+            f"{image_id}: no build in the store {self.root} knows a file of this id, or the file is gone",
+            "build the atlas again on this machine, or name the store of that build with --store.",
+        )
+
+    def note(self, out: Path, kind: str, value: Mapping[str, Any]) -> Path:
+        """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings."""
+        folder = self.root / kind
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{digest(str(out.resolve()))[:16]}.json"
+        file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
+        return file
+
+
+def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name. Raises OSError where the disk cannot take them."""
+    file.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+
+def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays by name."""
+    return dict(safetensors.numpy.load_file(file))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

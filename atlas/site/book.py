@@ -1,0 +1,309 @@
+"""An atlas as its readers see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from atlas.agreement.ranking import flagged
+from atlas.explain.methods import METHOD_WORDS
+from atlas.patterns.alarms import ALARMS, sentence
+from atlas.patterns.clusters import Borders, borders
+from atlas.patterns.embedding import LAYOUTS
+from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
+from atlas.site.cells import density_path, largest_drop
+from atlas.site.colours import severity_colours
+from atlas.site.trust import TrustView, badge_counts, trust_views
+from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, place, tendency
+from atlas.trust.badges import Badge
+
+_NEIGHBOURS = 6
+
+
+@dataclass(frozen=True)
+class Book:
+    """An atlas as its readers see it.
+
+    names : file names by image id, only where the user asked for them.   finer : pixels a side of those plates that are finer
+    than the photographs, by image id.
+    """
+
+    atlas: Atlas
+    names: Mapping[str, str] = field(default_factory=dict)
+    finer: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def curation(self) -> Curation:
+        return self.atlas.curation
+
+    @cached_property
+    def grades(self) -> tuple[GradeView, ...]:
+        scale = self.atlas.dataset.scale
+        known = {image.image_id: image.grade for image in self.atlas.dataset.images}
+        given = [known[i] for i in self.atlas.strip.image_ids if known[i] is not None]
+        return tuple(
+            GradeView(g, scale.name(g), colour, given.count(g), given.count(g) / len(given) if given else 0.0)
+            for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
+        )
+
+    @cached_property
+    def plates(self) -> tuple[PlateView, ...]:
+        """All photographs in ascending severity."""
+        strip, scale = self.atlas.strip, self.atlas.dataset.scale
+        known = {image.image_id: image.grade for image in self.atlas.dataset.images}
+        wide = set(flagged(strip))
+        words = self.curation.images
+        views = []
+        for number, (i, score, gap) in enumerate(
+            zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
+        ):
+            grade = known[i]
+            views.append(
+                PlateView(
+                    id=i,
+                    number=number,
+                    label=self.names.get(i, i),
+                    severity=score,
+                    position=100 * min(1.0, max(0.0, scale.to_unit(score))),
+                    grade=None if grade is None else self.grades[grade - scale.lowest],
+                    disagreement=gap if math.isfinite(gap) else None,
+                    flagged=i in wide,
+                    title=words[i].title if i in words else "",
+                    note=words[i].note if i in words else "",
+                    finer=self.finer.get(i, 0),
+                )
+            )
+        return tuple(views)
+
+    @cached_property
+    def plate(self) -> Mapping[str, PlateView]:
+        return {plate.id: plate for plate in self.plates}
+
+    @cached_property
+    def graded(self) -> bool:
+        return any(plate.grade for plate in self.plates)
+
+    @cached_property
+    def flagged(self) -> tuple[PlateView, ...]:
+        """Plates where score and grade differ most, widest first."""
+        return tuple(self.plate[i] for i in flagged(self.atlas.strip))
+
+    @cached_property
+    def patches(self) -> Mapping[str, PatchView]:
+        """Patches by id, of the photographs that are shown."""
+        found = self.atlas.patches
+        if found is None:
+            return {}
+        clusters = self.atlas.clusters
+        label = clusters.of_patch if clusters else {}
+        return {
+            patch: PatchView(patch, self.plate[image], drop, label.get(patch), place(box, self.atlas.frames.get(image)))
+            for patch, image, drop, box in zip(
+                found.patch_ids, found.image_ids, found.drop.tolist(), found.boxes.tolist(), strict=True
+            )
+            if image in self.plate
+        }
+
+    @cached_property
+    def patches_of(self) -> Mapping[str, tuple[PatchView, ...]]:
+        """Patches by image id, largest drop first."""
+        by_image: dict[str, list[PatchView]] = {}
+        for patch in sorted(self.patches.values(), key=lambda p: (-p.drop, p.id)):
+            by_image.setdefault(patch.plate.id, []).append(patch)
+        return {image: tuple(views) for image, views in by_image.items()}
+
+    @cached_property
+    def clusters(self) -> tuple[ClusterView, ...]:
+        found = self.atlas.clusters
+        if found is None or not self.patches:
+            return ()
+        members: dict[int, list[tuple[float, str]]] = {}
+        for (patch, number), distance in zip(found.of_patch.items(), found.distances.tolist(), strict=True):
+            if patch in self.patches:
+                members.setdefault(number, []).append((distance, patch))
+        pinned = {patch: place for place, patch in enumerate(self.curation.pinned_patches)}
+        alarms = dict(zip(found.shown, found.alarms, strict=False))
+        return tuple(
+            self._cluster(
+                n,
+                [self.patches[p] for _, _, p in sorted((pinned.get(p, len(pinned)), d, p) for d, p in members[n])],
+                alarms.get(n, ()),
+            )
+            for n in sorted(members)
+        )
+
+    @cached_property
+    def cluster(self) -> Mapping[int, ClusterView]:
+        return {cluster.number: cluster for cluster in self.clusters}
+
+    @cached_property
+    def lessons(self) -> tuple[LessonView, ...]:
+        """The curator's lessons, in their order."""
+        return lesson_views(self)
+
+    @cached_property
+    def pinned_plates(self) -> tuple[PlateView, ...]:
+        """Photographs that the curator wants seen first, in the curator's order."""
+        return tuple(self.plate[i] for i in self.curation.pinned_images if i in self.plate)
+
+    @cached_property
+    def borders(self) -> Borders:
+        """Where clusters meet: borderline patches and nearest clusters."""
+        return borders(self.atlas.patches, self.atlas.clusters)
+
+    @cached_property
+    def clusters_pinned_first(self) -> tuple[ClusterView, ...]:
+        """All clusters: the pinned ones in the curator's order, then the others by number."""
+        pinned = [self.cluster[n] for n in self.curation.pinned_clusters if n in self.cluster]
+        return (*pinned, *(cluster for cluster in self.clusters if cluster not in pinned))
+
+    def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
+        plates = {patch.plate.id: patch.plate for patch in patches}
+        of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
+        graded = sum(of_grade)
+        shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        words = self.curation.clusters.get(number, Words())
+        return ClusterView(
+            number=number,
+            patches=tuple(patches),
+            plates=len(plates),
+            graded=graded,
+            shares=shares,
+            median_drop=float(np.median([patch.drop for patch in patches])),
+            summary=tendency(self.grades, shares, graded),
+            alarms=tuple((ALARMS[alarm.kind].title, sentence(alarm)) for alarm in alarms),
+            title=words.title,
+            note=words.note,
+        )
+
+    def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
+        """Pick at most `count` different plates, evenly spaced between the lowest and the highest score."""
+        if not self.plates:
+            return ()
+        scores = np.array([plate.severity for plate in self.plates])
+        places = {int(np.argmin(np.abs(scores - target))) for target in np.linspace(scores[0], scores[-1], count)}
+        return tuple(self.plates[place] for place in sorted(places))
+
+    def typical_of(self, grade: GradeView) -> PlateView | None:
+        """The plate whose score is the (lower) median of its human grade, or None where no plate carries it."""
+        plates = [plate for plate in self.plates if plate.grade == grade]
+        return plates[(len(plates) - 1) // 2] if plates else None
+
+    @cached_property
+    def maps(self) -> Mapping[str, SaliencyMaps]:
+        """All maps by method, the atlas' own method first."""
+        return {maps.method: maps for maps in (self.atlas.maps, *self.atlas.other_maps)}
+
+    @cached_property
+    def limits(self) -> Mapping[str, float]:
+        """By method the drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
+        return {method: largest_drop(maps) for method, maps in self.maps.items()}
+
+    @property
+    def limit(self) -> float:
+        """The drop drawn strongest by the atlas' own method (grade units)."""
+        return self.limits[self.atlas.maps.method]
+
+    @cached_property
+    def methods(self) -> tuple[tuple[str, str, str], ...]:
+        """The methods of the maps: name, title, and a sentence on what each does."""
+        return tuple((method, *METHOD_WORDS.get(method, (method.capitalize(), ""))) for method in self.maps)
+
+    @cached_property
+    def map_rows(self) -> Mapping[str, int]:
+        """The row of each image in the maps."""
+        return {image_id: row for row, image_id in enumerate(self.atlas.maps.image_ids)}
+
+    @cached_property
+    def density(self) -> str:
+        """How all scores spread over the scale: an SVG path in a box of 100 by 24."""
+        return density_path([plate.position for plate in self.plates], self.atlas.dataset.scale.span)
+
+    @cached_property
+    def alike_rows(self) -> Mapping[str, int]:
+        """The row of each image in `atlas.patterns.similar`."""
+        return {} if self.atlas.alike is None else {image_id: row for row, image_id in enumerate(self.atlas.alike.image_ids)}
+
+    def alike(self, plate: PlateView) -> tuple[tuple[PlateView, float], ...]:
+        """The photographs that look most alike to the network, with their cosine, most alike first."""
+        found, row = self.atlas.alike, self.alike_rows.get(plate.id)
+        if found is None or row is None:
+            return ()
+        others = ((found.image_ids[k], cosine) for k, cosine in zip(found.others[row], found.cosine[row].tolist(), strict=True))
+        return tuple((self.plate[i], cosine) for i, cosine in others if i in self.plate)
+
+    @cached_property
+    def trust(self) -> Mapping[str, TrustView]:
+        """Badge and deletion figure of each photograph by image id; empty where the atlas holds none."""
+        return trust_views(self.atlas)
+
+    @property
+    def badges(self) -> list[tuple[Badge, int]]:
+        """How many photographs carry each badge."""
+        return badge_counts(self.trust)
+
+    @property
+    def layout(self) -> str:
+        """The patch map's layout as the field writes it."""
+        method = self.atlas.embedding.method if self.atlas.embedding else ""
+        return LAYOUTS[method].title if method in LAYOUTS else method
+
+    @property
+    def mapped(self) -> bool:
+        return self.atlas.embedding is not None and bool(self.patches)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the methods page has figures of agreement to draw."""
+        return self.atlas.evaluation is not None or self.atlas.scorer_evaluation is not None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know: the provenance's notes, then one sentence for each thing that is missing."""
+        missing = []
+        if not self.graded:
+            missing.append("These photographs came without human grades, so nothing is compared with a grade.")
+        elif any(plate.grade is None for plate in self.plates):
+            bare = sum(plate.grade is None for plate in self.plates)
+            missing.append(f"Photographs without a human grade: {bare}; comparisons leave them out.")
+        if not self.patches:
+            missing.append("This atlas has no salient patches, so it has no clusters and no patch map.")
+        elif not self.clusters:
+            missing.append("The patches were not clustered, so there are no cluster pages.")
+        if self.patches and not self.mapped:
+            missing.append("The patches were not laid out in the plane, so there is no patch map.")
+        return tuple(dict.fromkeys((*self.atlas.provenance.notes, *missing)))
+
+    def report(self, plate: PlateView) -> dict[str, Any]:
+        """What a report of one photograph shows."""
+        place = plate.number - 1
+        first = max(0, min(place - _NEIGHBOURS // 2, len(self.plates) - _NEIGHBOURS - 1))
+        return {
+            "plate": plate,
+            "patches": self.patches_of.get(plate.id, ()),
+            "mapped": plate.id in self.map_rows,
+            "alike": self.alike(plate),
+            "neighbours": self.plates[first : first + _NEIGHBOURS + 1],
+            "before": self.plates[place - 1] if place else None,
+            "after": self.plates[place + 1] if place + 1 < len(self.plates) else None,
+        }
+
+
+def lesson_views(book: Book) -> tuple[LessonView, ...]:
+    """Return the lessons whose photographs, patches and clusters the book shows, in the curator's order."""
+    lessons = []
+    for lesson in book.curation.lessons:
+        stops: list[StopView] = []
+        for stop in lesson.stops:
+            number, patch = len(stops) + 1, book.patches.get(stop.patch or "")
+            plate = patch.plate if patch else book.plate.get(stop.image or "")
+            cluster = book.cluster.get(stop.cluster or 0)
+            if plate or cluster:
+                stops.append(StopView(number, stop.title, stop.text, plate, patch, cluster))
+        lessons.append(LessonView(lesson.slug, lesson.title, lesson.summary, tuple(stops)))
+    return tuple(lessons)

@@ -1,0 +1,166 @@
+"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and where on the retina it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.site.book import Book
+from atlas.site.views import ClusterView, GradeView, PatchView
+
+TYPICAL = 48
+
+BORDERLINE = 18
+
+PER_GRADE = 8
+
+NEAREST = 4
+
+_FEW = 5  # photographs; below this, found and expected alike, chance may explain a share
+
+_EVEN = 1.25  # times as often that still counts as even
+
+_GRID = 24  # squares a side of the picture of the retina
+
+_LEVELS = 5
+
+
+@dataclass(frozen=True)
+class GradeRow:
+    """A grade among a cluster's graded photographs and among the cohort's (shares 0..1), compared in words."""
+
+    grade: GradeView
+    count: int
+    share: float
+    words: str
+
+
+def compared(here: int, expected: float) -> str:
+    """Say how often a grade is met, against how often the cohort would let expect it."""
+    if not expected:
+        return "none in the cohort"
+    few = ", of few" if max(here, expected) < _FEW else ""
+    if not here:
+        return f"none here{few and ', few expected'}"
+    lift = here / expected
+    return f"about as often{few}" if 1 / _EVEN < lift < _EVEN else f"{lift:.1f} times as often{few}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where on the retina patches lie.
+
+    levels : SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
+    most : share of the patches that covers the most covered square.   count : patches drawn.   mirrored : of left eyes, drawn as
+    right ones; None where eyes are not known and all are drawn as photographed.   unknown : patches left out, their eye not
+    known.   finding : in words.
+    """
+
+    levels: tuple[str, ...]
+    most: float
+    count: int
+    mirrored: int | None
+    unknown: int
+    finding: str
+
+
+def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None]) -> Places | None:
+    """Lay patches over one retina, the right eye seen from the front: nose to the right. None where no frame is known.
+
+    eyes : "left", "right" or None, by image id.
+    """
+    boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
+    if not boxed:
+        return None
+    known = [(box, eye) for box, eye in boxed if eye is not None]
+    sided = 2 * len(known) >= len(boxed)
+    drawn = known if sided else [(box, None) for box, _ in boxed]
+    corners = np.array([(top, left, top + height, left + width) for (top, left, height, width), _ in drawn]) / 100
+    left_eye = np.array([eye == "left" for _, eye in drawn])
+    corners[left_eye] = corners[left_eye][:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
+    covered = np.zeros((_GRID, _GRID))
+    # A square counts where its middle lies inside the patch.
+    for top, left, bottom, right in np.ceil(corners * _GRID - 0.5).astype(int).clip(0, _GRID).tolist():
+        covered[top:bottom, left:right] += 1
+    middle = np.mgrid[:_GRID, :_GRID] + 0.5 - _GRID / 2
+    covered[np.hypot(*middle) > _GRID / 2 + 0.7] = 0  # squares that the rim crosses stay; the page cuts them
+    most = float(covered.max())
+    level = np.ceil(covered * _LEVELS / most).astype(int) if most else covered.astype(int)
+    y, x = ((corners[:, k] + corners[:, k + 2]) - 1 for k in (0, 1))
+    return Places(
+        levels=tuple(_path(level == k) for k in range(1, _LEVELS + 1)),
+        most=most / len(drawn),
+        count=len(drawn),
+        mirrored=int(left_eye.sum()) if sided else None,
+        unknown=len(boxed) - len(drawn),
+        finding=_finding(x, y, sided),
+    )
+
+
+def _path(squares: NDArray[np.bool_]) -> str:
+    """Runs of squares as one SVG path."""
+
+    def runs() -> Iterator[str]:
+        for row, line in enumerate(squares):
+            edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(int), [0]))))
+            for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                yield f"M{start} {row}h{end - start}v1h-{end - start}z"
+
+    return "".join(runs())
+
+
+def _finding(x: NDArray[np.float64], y: NDArray[np.float64], sided: bool) -> str:
+    within = float(np.mean(np.hypot(x, y) < 0.5))
+    parts = [f"{100 * within:.0f}\N{NO-BREAK SPACE}% of their middles lie within half the radius, a quarter of the retina"]
+    if sided:
+        parts.append(f"{100 * float(np.mean(x > 0)):.0f}\N{NO-BREAK SPACE}% on the side of the nose")
+    parts.append(f"{100 * float(np.mean(y < 0)):.0f}\N{NO-BREAK SPACE}% in the upper half")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}."
+
+
+def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
+    """Pick at most `count`, first one from each photograph, and keep their order."""
+    seen: set[str] = set()
+    rank = []
+    for place, patch in enumerate(patches):
+        rank.append((patch.plate.id in seen, place))
+        seen.add(patch.plate.id)
+    return tuple(patches[place] for place in sorted(place for _, place in sorted(rank)[:count]))
+
+
+def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
+    """Gather what the page of one cluster shows.
+
+    typical : patches.   borderline : (patch, next nearest cluster) pairs, the closest to the border first.   samples : (row of
+    `rows`, its patches, how many there are) per grade that has some.   rows : a `GradeRow` per grade, by photographs.
+    nearest : (cluster, distance of the centroids in multiples of its own spread).   places : see `Places`, or None.
+    """
+    met = book.borders
+    by_number = {other.number: other for other in book.clusters}
+    near = sorted((met.second[patch.id][1], patch.id, patch) for patch in cluster.patches if patch.id in met.second)
+    border = [(patch, by_number[met.second[patch.id][0]]) for _, _, patch in near if met.second[patch.id][0] in by_number]
+    chosen = {patch.id for patch in varied([patch for patch, _ in border], BORDERLINE)}
+    plates = {patch.plate.id: patch.plate for patch in cluster.patches}
+    rows = []
+    for grade in book.grades:
+        here = sum(plate.grade == grade for plate in plates.values())
+        rows.append(
+            GradeRow(grade, here, here / cluster.graded if cluster.graded else 0.0, compared(here, cluster.graded * grade.share))
+        )
+    samples = []
+    for row in rows:
+        own = [patch for patch in cluster.patches if patch.plate.grade == row.grade]
+        if own:
+            samples.append((row, varied(own, PER_GRADE), len(own)))
+    return {
+        "typical": varied(cluster.patches, TYPICAL),
+        "borderline": [pair for pair in border if pair[0].id in chosen],
+        "samples": samples,
+        "rows": rows,
+        "nearest": [(by_number[n], far) for n, far in met.nearest.get(cluster.number, ()) if n in by_number][:NEAREST],
+        "places": places(cluster.patches, {image.image_id: image.eye for image in book.atlas.dataset.images}),
+    }

@@ -1,0 +1,70 @@
+"""The patch map's data in columns, and the colours of clusters.
+
+`data/map.js` stays below 3 MB for 100,000 patches: whole numbers instead of fractions, and no photograph's facts, which
+`data/images.js` holds already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.site.book import Book
+from atlas.site.colours import cluster_colour
+
+SIDE = 9999
+"""The longer side of the map, in its whole-number units. The origin is at the top left."""
+
+_COARSE = 24  # squares a side in which the densest part of a cluster is looked for
+
+
+def map_columns(book: Book) -> dict[str, Any]:
+    """Return the patches that are laid out, in columns; {} where none are.
+
+    x, y : whole numbers, the longer side of the map reaching from 0 to `SIDE`.   plate : the photograph's entry in
+    `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop :
+    thousandths of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y
+    of the middle of its densest part, count.
+    """
+    embedding = book.atlas.embedding
+    if embedding is None:
+        return {}
+    shown = [k for k, patch in enumerate(embedding.patch_ids) if patch in book.patches]
+    patches = [book.patches[embedding.patch_ids[k]] for k in shown]
+    xy, extent = _whole(embedding.xy[shown])
+    texts = [patch.id.removeprefix(f"{patch.plate.id}-") for patch in patches]
+    cells = sorted(set(texts))
+    entry = {text: k for k, text in enumerate(cells)}
+    labels = np.array([patch.cluster or 0 for patch in patches], np.int64)
+    return {
+        "extent": extent,
+        "x": xy[:, 0].tolist(),
+        "y": xy[:, 1].tolist(),
+        "plate": [patch.plate.number - 1 for patch in patches],
+        "cell": [entry[text] for text in texts],
+        "cells": cells,
+        "drop": [round(1000 * patch.drop) for patch in patches],
+        "cluster": [patch.cluster for patch in patches],
+        "clusters": [_cluster(number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
+    }
+
+
+def _whole(xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], list[int]]:
+    """Bring (m, 2) to whole numbers from 0, y downwards, both axes alike; return them with their width and height."""
+    if not len(xy):
+        return np.zeros((0, 2), np.int64), [0, 0]
+    points = xy.astype(np.float64) * [1, -1]
+    points -= points.min(axis=0)
+    longest = points.max()
+    whole = np.rint(points * (SIDE / longest if longest > 0 else 0)).astype(np.int64)
+    return whole, whole.max(axis=0).tolist()
+
+
+def _cluster(number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
+    """A cluster may lie in several pieces: its number stands in the densest, not between them."""
+    squares = xy * _COARSE // (SIDE + 1)
+    _, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
+    x, y = np.rint(xy[member.reshape(-1) == np.argmax(counts)].mean(axis=0)).astype(int).tolist()
+    return {"number": number, "colour": cluster_colour(number), "x": x, "y": y, "count": len(xy)}

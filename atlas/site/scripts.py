@@ -1,0 +1,61 @@
+"""Data for the pages' scripts: columns in `data/*.js`, since a page opened from a disk may fetch nothing but scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atlas.site.book import Book
+from atlas.trust.badges import BADGES
+
+Columns = dict[str, Any]
+
+
+def write_data(book: Book, out: Path, *, notes: Mapping[str, str] | None = None) -> None:
+    """Write `data/images.js` into the site folder `out`. `notes` are the curator's words on photographs, by image id."""
+    write_script(out / "data" / "images.js", "ATLAS_IMAGES", image_columns(book, notes or {}))
+
+
+def write_script(file: Path, name: str, value: Any) -> None:
+    """Write plain JSON data as a script that sets `window.<name>`. Raises ValueError for NaN and infinity."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    file.write_bytes(f"window.{name}={text};\n".encode())
+
+
+def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
+    """Return all photographs in columns, in ascending severity: entry k is plate number k + 1.
+
+    id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged (0 or 1); clusters (1-based
+    numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its plate, 0 where the
+    photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`, `trusts` (the
+    badges' words, the most telling first).
+    """
+    scale = book.atlas.dataset.scale
+    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
+    plates, trust = book.plates, book.atlas.trust
+    badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
+    columns: Columns = {
+        "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
+        "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
+        "trusts": [badge.word for badge in BADGES] if trust else [],
+        "id": [plate.id for plate in plates],
+        "severity": [round(plate.severity, 3) for plate in plates],
+        "grade": [plate.grade.number if plate.grade else None for plate in plates],
+        "eye": [eyes[plate.id] for plate in plates],
+        "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
+        "flagged": [int(plate.flagged) for plate in plates],
+        "trust": [badges.get(plate.id) for plate in plates],
+        "clusters": [_clusters_of(book, plate.id) for plate in plates],
+        "note": [notes.get(plate.id, "") for plate in plates],
+        "finer": [plate.finer for plate in plates],
+    }
+    if book.names:
+        columns["name"] = [book.names.get(plate.id, "") for plate in plates]
+    return columns
+
+
+def _clusters_of(book: Book, image_id: str) -> list[int]:
+    return sorted({patch.cluster for patch in book.patches_of.get(image_id, ()) if patch.cluster is not None})

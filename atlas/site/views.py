@@ -1,0 +1,227 @@
+"""What pages show of a photograph, a patch, a cluster, a grade and a lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atlas.records import Frame
+from atlas.site.colours import cluster_colour
+
+
+@dataclass(frozen=True)
+class GradeView:
+    """One grade of the scale, and how much of the graded cohort carries it (0..1)."""
+
+    number: int
+    name: str
+    colour: str
+    count: int
+    share: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.number} {self.name}"
+
+
+@dataclass(frozen=True)
+class PlateView:
+    """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent.
+
+    finer : pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+    """
+
+    id: str
+    number: int
+    label: str
+    severity: float
+    position: float
+    grade: GradeView | None
+    disagreement: float | None
+    flagged: bool
+    title: str = ""  # of the curator
+    note: str = ""
+    finer: int = 0
+
+    @property
+    def page(self) -> str:
+        return f"images/{self.id}.html"
+
+    @property
+    def photograph(self) -> str:
+        return f"photographs/{self.id}.jpg"
+
+    @property
+    def detail(self) -> str:
+        return f"plates/{self.id}.jpg"
+
+    @property
+    def thumbnail(self) -> str:
+        return f"thumbnails/{self.id}.jpg"
+
+    @property
+    def cells(self) -> str:
+        return f"cells/{self.id}.js"
+
+    @property
+    def alt(self) -> str:
+        grade = f"human grade {self.grade.label}" if self.grade else "no human grade"
+        return f"Plate {self.number}: photograph scored {self.severity:.2f}, {grade}"
+
+    @property
+    def verdict(self) -> str:
+        """The score, read as a grade by its place in the cohort, beside the human grade, in words."""
+        if self.disagreement is None:
+            return "There is no human grade to compare the score with."
+        size = abs(self.disagreement)
+        if size < 0.5:
+            return "Its place among the graded photographs agrees with the human grade to within half a grade."
+        direction = "more severe" if self.disagreement > 0 else "milder"
+        unit = "grade" if f"{size:.1f}" == "1.0" else "grades"
+        return f"By its place among the graded photographs, the score reads {size:.1f} {unit} {direction} than the human grade."
+
+
+@dataclass(frozen=True)
+class PatchView:
+    """One salient window. `box` is top, left, height, width in percent of the plate, or None where its frame is unknown."""
+
+    id: str
+    plate: PlateView
+    drop: float
+    cluster: int | None  # 1-based, as readers see it
+    box: tuple[float, float, float, float] | None
+
+    @property
+    def picture(self) -> str:
+        return f"patches/{self.id}.jpg"
+
+    @property
+    def cluster_page(self) -> str:
+        return cluster_page(self.cluster) if self.cluster else ""
+
+    @property
+    def alt(self) -> str:
+        verb = "lowers" if self.drop >= 0 else "raises"
+        return f"Patch of plate {self.plate.number}: leaving it out {verb} the score by {abs(self.drop):.2f} grades"
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """One lesion pattern: its patches, pinned ones and then the most typical first.
+
+    shares : how its photographs spread over the grades (0..1, per grade).
+    """
+
+    number: int
+    patches: tuple[PatchView, ...]
+    plates: int
+    graded: int
+    shares: tuple[float, ...]
+    median_drop: float
+    summary: str
+    alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
+    title: str = ""  # of the curator
+    note: str = ""
+
+    @property
+    def page(self) -> str:
+        return cluster_page(self.number)
+
+    @property
+    def colour(self) -> str:
+        return cluster_colour(self.number)
+
+    @property
+    def handout(self) -> str:
+        return f"handouts/cluster-{self.number:02d}.html"
+
+    @property
+    def name(self) -> str:
+        """What the curator calls it, after its number."""
+        return f"Cluster {self.number}" + (f": {self.title}" if self.title else "")
+
+
+def cluster_page(number: int) -> str:
+    return f"clusters/{number:02d}.html"
+
+
+def place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float, float] | None:
+    """Source pixels (top, left, bottom, right) to percent of the plate (top, left, height, width), cut at its edge."""
+    if frame is None:
+        return None
+    top, left, bottom, right = (
+        min(100.0, max(0.0, 100 * (edge - origin) / frame.side))
+        for edge, origin in zip(box, (frame.top, frame.left, frame.top, frame.left), strict=True)
+    )
+    return top, left, bottom - top, right - left
+
+
+def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int) -> str:
+    """Say where a cluster's photographs are over-represented, if anywhere."""
+    lifts = [(share / grade.share, grade) for grade, share in zip(grades, shares, strict=True) if grade.share and share]
+    if not lifts:
+        return "None of its photographs carries a human grade."
+    lift, grade = max(lifts, key=lambda pair: (pair[0], pair[1].number))
+    if lift < 1.25:
+        return "Its photographs spread over the grades much as the whole cohort does."
+    caution = " Few photographs stand behind this." if graded < 10 else ""
+    return f"Photographs graded {grade.label} are {lift:.1f} times as frequent here as in the whole cohort.{caution}"
+
+
+Pages = Iterator[tuple[str, dict[str, Any]]]
+
+_SAMPLES = 12  # patches that stand for a cluster
+
+
+@dataclass(frozen=True)
+class StopView:
+    """A stop of a lesson: a plate, with or without one of its patches, or a cluster."""
+
+    number: int
+    title: str
+    text: str
+    plate: PlateView | None = None
+    patch: PatchView | None = None
+    cluster: ClusterView | None = None
+
+    @property
+    def target(self) -> str:
+        """What is looked at, in a word or two."""
+        if self.cluster is not None:
+            return f"Cluster {self.cluster.number}"
+        return "" if self.plate is None else f"Plate {self.plate.number}"
+
+    @property
+    def heading(self) -> str:
+        named = self.cluster or self.plate
+        return self.title or (named.title if named else "") or self.target
+
+    @property
+    def samples(self) -> tuple[PatchView, ...]:
+        return self.cluster.patches[:_SAMPLES] if self.cluster else ()
+
+    @property
+    def picture(self) -> str:
+        """A small picture that stands for the stop."""
+        if self.patch is not None:
+            return self.patch.picture
+        if self.cluster is not None:
+            return self.cluster.patches[0].picture
+        return self.plate.thumbnail if self.plate else ""
+
+
+@dataclass(frozen=True)
+class LessonView:
+    slug: str
+    title: str
+    summary: str
+    stops: tuple[StopView, ...]
+
+    @property
+    def page(self) -> str:
+        return f"lessons/{self.slug}.html"
+
+    @property
+    def handout(self) -> str:
+        return f"handouts/lesson-{self.slug}.html"

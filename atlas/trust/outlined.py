@@ -1,0 +1,135 @@
+"""How far a saliency map can be trusted: by what the scorer itself does, and by lesions that an expert outlined.
+
+Two questions are kept apart. Is the map true to the scorer? Then the score falls quickly as the marked cells are left out
+(deletion), and the map changes once the scorer's weights are scrambled. Does the map point at disease? Then its strongest cell
+touches a lesion, and its drops gather inside the lesions' outlines. A map can be true to a scorer that looks at the wrong things.
+
+The pointing game is by Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016; the share inside by Wang et
+al., "Score-CAM", CVPR Workshops 2020 (there: energy-based pointing game); deletion and insertion by Petsiuk et al., "RISE", BMVC
+2018; the scrambled weights by Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import spearmanr
+
+from atlas.explain.windows import windows_inside
+from atlas.photographs.frames import cell_coverage, crop
+from atlas.records import BoolArray, CellSums, FloatArray, Frame, Scale
+from atlas.scorers.readouts import Head
+from atlas.trust.curves import area, curves, over_cells
+
+
+def lesion_coverage(lesions: BoolArray, frame: Frame, shape: tuple[int, int]) -> FloatArray:
+    """Return the share of each cell that is lesion, float32 (h, w): the mask is cropped as its photograph is.
+
+    lesions : bool (H, W) in source pixels.   shape : h, w.
+    """
+    return cell_coverage(crop(lesions.astype(np.uint8), frame) > 0, shape)
+
+
+def over_windows(cells: FloatArray, window: int) -> FloatArray:
+    """Average values of cells (h, w) over each square window: (h-window+1, w-window+1)."""
+    means: FloatArray = sliding_window_view(cells, (window, window)).mean(axis=(-2, -1), dtype=np.float64).astype(np.float32)
+    return means
+
+
+def hit(values: FloatArray, inside: BoolArray, touched: BoolArray) -> float:
+    """Play the pointing game: 1 if the strongest cell on the retina touches a lesion, else 0; all arrays (h, w).
+
+    Of cells that are equally strong one is drawn at random: the result is then the expectation, so that a constant map scores
+    as a random cell does. A map without a positive drop points nowhere and misses.
+    """
+    strongest = values[inside].max(initial=0.0)
+    if strongest <= 0:
+        return 0.0
+    return float(touched[inside & (values == strongest)].mean())
+
+
+def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, coverage: FloatArray) -> float:
+    """Return which share of a map's positive drops lies inside lesions, 0..1; NaN where no drop is positive.
+
+    lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina. The drop of a cell counts in proportion
+    to the part of its retina that is lesion, so that drops spread evenly over the retina give `area_share`.
+    """
+    drops = np.where(inside, np.maximum(values, 0.0), 0.0).astype(np.float64)
+    if not drops.any():
+        return np.nan
+    within = np.minimum(lesions, coverage) / np.where(coverage > 0, coverage, 1.0)
+    return float((drops * within).sum() / drops.sum())
+
+
+def area_share(inside: BoolArray, lesions: FloatArray, coverage: FloatArray) -> float:
+    """Return which share of the retina inside is lesion, 0..1."""
+    return float(np.minimum(lesions, coverage)[inside].sum(dtype=np.float64) / coverage[inside].sum(dtype=np.float64))
+
+
+def centre_map(shape: tuple[int, int]) -> FloatArray:
+    """Return a map that looks at nothing: strongest in the middle of the frame, which is the retina's, and falling outwards."""
+    rows, columns = (np.arange(length) - (length - 1) / 2 for length in shape)
+    away = np.hypot(rows[:, None], columns)
+    falling: FloatArray = (1.0 + away.max() - away).astype(np.float32)
+    return falling
+
+
+def likeness(values: FloatArray, other: FloatArray, inside: BoolArray) -> tuple[float, float]:
+    """Return Spearman's rank correlation of two maps (h, w) over the cells inside: signed, and of absolute values.
+
+    NaN where a map is constant.
+    """
+    pairs = ((change(values[inside]), change(other[inside])) for change in (np.positive, np.abs))
+    signed, absolute = (
+        np.nan if min(np.ptp(own), np.ptp(against)) == 0 else float(spearmanr(own, against).statistic) for own, against in pairs
+    )
+    return signed, absolute
+
+
+Row = Mapping[str, float]
+"""Figures of one map of one photograph; those that are not defined are NaN or missing."""
+
+
+def measure(
+    maps: Mapping[str, FloatArray],
+    *,
+    inside: BoolArray,
+    lesions: FloatArray,
+    coverage: FloatArray,
+    sums: CellSums,
+    head: Head,
+    scale: Scale,
+    window: int = 1,
+    seed: int = 0,
+) -> dict[str, Row]:
+    """Measure the maps of one photograph with lesions, beside the centre of the retina and chance.
+
+    maps : by method, float32 (h-window+1, w-window+1).   inside : bool (h, w), cell on the retina.
+    lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina.   sums : of this photograph.
+
+    Returns
+    -------
+    For each method, and for "centre" and "random", the figures `hit`, `random` (the hit of a random window), `share` (of positive
+    drops inside lesions), `area` (of the retina that is lesion), and `deletion` and `insertion`: mean heights of the curves above
+    the lowest grade, grade units, to be read beside `height`, that of the whole score.
+    """
+    lesions, coverage = over_windows(lesions, window), over_windows(coverage, window)
+    whole, touched = windows_inside(inside[None], window)[0], lesions > 0
+    chance = hit(np.ones_like(lesions), whole, touched)
+    common = {"random": chance, "area": area_share(whole, lesions, coverage)}
+    rows: dict[str, Row] = {}
+    for name, values in {**maps, "centre": centre_map(touched.shape)}.items():
+        own = curves(over_cells(values, whole, window), inside, sums, head, scale, seed=seed)
+        common["height"] = float(own.deletion[0]) - scale.lowest
+        rows[name] = {
+            **common,
+            "hit": hit(values, whole, touched),
+            "share": share_inside(values, whole, lesions, coverage) if name in maps else np.nan,
+            "deletion": area(own.deletion) - scale.lowest,
+            "insertion": area(own.insertion) - scale.lowest,
+        }
+    by_chance = area(own.random) - scale.lowest
+    rows["random"] = {**common, "hit": chance, "share": common["area"], "deletion": by_chance, "insertion": by_chance}
+    return rows

@@ -1,0 +1,63 @@
+"""What was measured of the maps of a whole cohort, as one entry with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from atlas.trust.outlined import Row
+
+_RESAMPLES = 2000
+
+FIGURES: Mapping[str, tuple[str, str | None]] = {
+    "hit": ("hit", None),
+    "times_random": ("hit", "random"),
+    "share": ("share", None),
+    "times_area": ("share", "area"),
+    "deletion": ("deletion", "height"),
+    "insertion": ("insertion", "height"),
+    "head_scrambled": ("head_scrambled", None),
+    "head_scrambled_absolute": ("head_scrambled_absolute", None),
+    "all_scrambled": ("all_scrambled", None),
+    "all_scrambled_absolute": ("all_scrambled_absolute", None),
+}
+"""Figures of a cohort: mean of a photograph's figure, or its sum over the sum of another."""
+
+
+def summarise(
+    photographs: Sequence[Mapping[str, Row]], patients: Sequence[str], *, name: str, without_lesion: int, seed: int = 0
+) -> dict[str, Any]:
+    """Gather what `measure` found on each photograph into one entry of plain JSON values.
+
+    Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
+    defined. `area` is the mean share of the retina that is lesion.
+
+    photographs : one mapping each, from map to figures.   patients : whose each is.   without_lesion : photographs left out.
+    """
+    owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
+    count = int(owners.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
+    weights = np.vstack([np.ones(count), draws])[:, owners]
+
+    def figure(of: str, above: str, below: str | None) -> list[float] | None:
+        upper = np.array([rows[of].get(above, np.nan) for rows in photographs], np.float64)
+        lower = np.ones_like(upper) if below is None else np.array([rows[of][below] for rows in photographs], np.float64)
+        known = np.isfinite(upper)
+        sums, bases = (weights[:, known] @ values[known] for values in (upper, lower))
+        if bases[0] <= 0:
+            return None
+        low, high = np.quantile(sums[bases > 0] / bases[bases > 0], (0.025, 0.975))
+        return [round(float(value), 4) for value in (sums[0] / bases[0], low, high)]
+
+    return {
+        "name": name,
+        "photographs": len(photographs),
+        "patients": count,
+        "without_lesion": without_lesion,
+        "area": round(float(np.mean([rows["random"]["area"] for rows in photographs])), 5),
+        "maps": [
+            {"map": of, **{key: figure(of, above, below) for key, (above, below) in FIGURES.items()}} for of in photographs[0]
+        ],
+    }
