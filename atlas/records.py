@@ -161,7 +161,7 @@ class CellSums:
 
 
 @dataclass(frozen=True)
-class Reading:
+class GradeCuts:
     """How severities are read, fitted on the scores of training photographs.
 
     cuts : float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.   threshold : severities from here on are called
@@ -180,27 +180,27 @@ class Scores:
     """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
 
     probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
-    met : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
+    seen_in_training : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
     """
 
     image_ids: tuple[str, ...]
     severity: FloatArray
     out_of_fold: bool
     probabilities: FloatArray | None = None
-    met: frozenset[str] | None = None
+    seen_in_training: frozenset[str] | None = None
 
     def unseen(self, image_id: str) -> bool | None:
         """Tell whether an image's score is honest: its scorer never learned from its patient. None where nobody knows."""
         if self.out_of_fold:
             return True
-        return None if self.met is None else image_id not in self.met
+        return None if self.seen_in_training is None else image_id not in self.seen_in_training
 
-    def of(self) -> dict[str, float]:
+    def by_id(self) -> dict[str, float]:
         return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}
 
 
 @dataclass(frozen=True)
-class Judged:
+class TestScores:
     """What a scorer gave photographs of patients that it never met, its own test split.
 
     severity : float32 (n,), grade units.   grades : int64 (n,).   patients : int64 (n,), numbers that name nobody.
@@ -409,7 +409,7 @@ class Evaluation:
     densities: Densities | None = None
     rocs: tuple[Roc, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
-    reading: Reading | None = None
+    reading: GradeCuts | None = None
     cross_fitted: bool = False
     labels: tuple[LabelShare, ...] = ()
 

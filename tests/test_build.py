@@ -128,7 +128,7 @@ def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -
 
 def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
     """Out of what travels to the page come the score, and the occlusion map by leaving out one cell at a time."""
-    severity, scale = built.atlas.scores.of(), built.atlas.dataset.scale
+    severity, scale = built.atlas.scores.by_id(), built.atlas.dataset.scale
     maps = {maps.method: maps for maps in (built.atlas.maps, *built.atlas.other_maps)}
     assert list(maps) == ["occlusion", "gradcam"]
     for row, image_id in enumerate(built.atlas.maps.image_ids):
@@ -258,7 +258,7 @@ def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict
     result = build_atlas(
         load_configuration(images=cohort / "images", grades=changed, out=tmp_path / "s", store=tmp_path / "t", **settings)
     )
-    before, after = built.atlas.scores.of(), result.atlas.scores.of()
+    before, after = built.atlas.scores.by_id(), result.atlas.scores.by_id()
     assert any(before[i] != after[i] for i in before if fold_of[i] != patient)
     # The folds themselves are dealt by grade, so only agreement of the record can be asked for in general.
     assert result.atlas.scores.out_of_fold
@@ -289,7 +289,7 @@ def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path
     for image in result.atlas.dataset.images:
         pixels = prepare(image.image_id, read_photograph(image.path), size=scorer.size, preparation=scorer.preparation).pixels
         alone = scorer.severity(scorer.cell_sums(scorer.features((image.image_id,), pixels[None]))).severity[0]
-        assert result.atlas.scores.of()[image.image_id] == pytest.approx(float(alone), abs=1e-5)
+        assert result.atlas.scores.by_id()[image.image_id] == pytest.approx(float(alone), abs=1e-5)
 
 
 def test_a_disease_of_four_grades(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from atlas.agreement.evaluation import (
     stage_depth,
     stage_ranges,
 )
-from atlas.records import Evaluation, Reading, Scale
+from atlas.records import Evaluation, GradeCuts, Scale
 
 FIVE = Scale()
 THREE = Scale(lowest=1, names=("low", "middle", "high"), referable=None, disease="an invented disease")
@@ -204,7 +204,7 @@ def test_the_classifier_is_measured_by_its_most_probable_and_its_expected_grade(
 def test_sensitivity_and_specificity_at_the_threshold_of_the_reading() -> None:
     # From 1.5 on: 1.5, 3, 2 and 4 are called; referable are 1, 1.5, 3 and 4, so 3 of 4. Of 0, 0.5 and 2 two are cleared.
     severity, grades = [1.0, 1.5, 3.0, 4.0, 0.0, 0.5, 2.0], [2, 2, 3, 4, 0, 1, 1]
-    reading = Reading(np.array([0.5, 1.5, 2.5, 3.5], np.float32), 1.5)
+    reading = GradeCuts(np.array([0.5, 1.5, 2.5, 3.5], np.float32), 1.5)
     likely = np.array([0.5, 0.2, 0.7, 1.0, 0.1, 0.6, 0.3])  # to be referable
     probabilities = np.stack([1 - likely, 0 * likely, likely / 2, likely / 2, 0 * likely], axis=1)
     figures = evaluate(severity, grades, FIVE, reading=reading, probabilities=probabilities).figures
@@ -216,7 +216,7 @@ def test_sensitivity_and_specificity_at_the_threshold_of_the_reading() -> None:
 
 
 def test_a_given_reading_is_used_and_not_fitted_again() -> None:
-    reading = Reading(np.array([1.0, 2.0, 2.5, 3.5], np.float32), 2.0)
+    reading = GradeCuts(np.array([1.0, 2.0, 2.5, 3.5], np.float32), 2.0)
     evaluation = evaluate([0.9, 1.1, 2.6, 3.4], [0, 1, 3, 3], FIVE, reading=reading)
     assert evaluation.figures["accuracy_ranges"] == 1
     assert evaluation.reading is reading
@@ -256,7 +256,7 @@ def curves(evaluation: Evaluation) -> dict[tuple[str, int | None], float]:
 def test_one_grade_against_all_others_in_a_case_worked_by_hand() -> None:
     # Grade 2, range 1.5 to 2.5. Depths: 2.0: 0.5 and 1.4: -0.1 of grade 2; 1.6: 0.1, 3.0: -0.5 and 0.5: -1 of others. Pairs won:
     # 3 by the first, 2 by the second, of 6.
-    reading = Reading(np.array([1.5, 2.5], np.float32))
+    reading = GradeCuts(np.array([1.5, 2.5], np.float32))
     severity, grades = [2.0, 1.4, 1.6, 3.0, 0.5], [2, 2, 1, 3, 1]
     found = curves(evaluate(severity, grades, THREE, reading=reading, probabilities=np.eye(3)[[1, 1, 0, 2, 0]]))
     assert found["score", 2] == pytest.approx(5 / 6)

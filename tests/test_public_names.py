@@ -11,7 +11,7 @@ import typer.main
 
 import atlas
 import atlas.cli
-from atlas.cohort.tables import LAYOUTS
+from atlas.cohort.tables import TABLE_LAYOUTS
 from atlas.config import load_configuration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,7 @@ def test_readme_names_no_command_and_no_flag_that_is_not_there() -> None:
 
 def test_readme_shows_each_layout_of_grade_tables() -> None:
     shown = section("Grade tables")
-    for layout in LAYOUTS:
+    for layout in TABLE_LAYOUTS:
         assert layout.name in shown
         assert {column for column in (layout.image, *layout.grades) if f"`{column}`" not in shown} == set()
 

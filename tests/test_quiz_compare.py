@@ -289,7 +289,7 @@ def test_a_whole_quiz(visit: Any, site: Made, tmp_path: Path) -> None:
     result = page.locator("#result").inner_text()
     kappa = cohen_kappa_score(human, given, labels=range(5), weights="quadratic")
     assert f"{kappa:.2f}".replace("-", "−") in result
-    scorer = np.clip(np.rint([atlas.scores.of()[i] for i in expected]), 0, 4).astype(int)
+    scorer = np.clip(np.rint([atlas.scores.by_id()[i] for i in expected]), 0, 4).astype(int)
     assert f"{cohen_kappa_score(human, scorer, labels=range(5), weights='quadratic'):.2f}".replace("-", "−") in result
     assert f"{sum(h == g for h, g in zip(human, given, strict=True))} of 8" in result
     cells = page.locator(".matrix tbody td").all_inner_texts()
@@ -344,7 +344,7 @@ def test_nothing_tells_the_answer_before_it_is_revealed(visit: Any, site: Made) 
               ...["kicker", "ask"].map((id) => document.getElementById(id).outerHTML)].join(" ")"""
         )
         plain = page.evaluate("() => document.getElementById('main').innerHTML")
-        for word in (f"images/{image_id}", "masks/", "cells/", f"{atlas.scores.of()[image_id]:.2f}", "compare.html#"):
+        for word in (f"images/{image_id}", "masks/", "cells/", f"{atlas.scores.by_id()[image_id]:.2f}", "compare.html#"):
             assert word not in plain
         text = re.sub(r'(?s)<ol class="course".*?</ol>', "", text).replace(image_id, "ID")
         seen.add(text)

@@ -262,7 +262,7 @@ def test_a_report_is_one_file_with_everything_in_it(full: Made, tmp_path: Path) 
 
 def test_report_numbers_are_the_records(full: Made) -> None:
     atlas, _, site = full
-    severity = atlas.scores.of()
+    severity = atlas.scores.by_id()
     for image in atlas.dataset.images:
         text = Page((site / "images" / f"{image.image_id}.html").read_text("utf-8")).text
         assert f"{severity[image.image_id]:.2f}" in text

@@ -31,7 +31,7 @@ def test_images_are_in_ascending_severity_and_ties_in_id_order(cohort: list[tupl
     assert sorted(strip.image_ids) == sorted(scores.image_ids)
     keys = list(zip(strip.severity.tolist(), strip.image_ids, strict=True))
     assert keys == sorted(keys)
-    assert all(scores.of()[image_id] == severity for severity, image_id in keys)
+    assert all(scores.by_id()[image_id] == severity for severity, image_id in keys)
 
 
 @given(cohorts)

@@ -19,10 +19,10 @@ from atlas.records import (
     Densities,
     Evaluation,
     FloatArray,
+    GradeCuts,
     IntArray,
     Interval,
     LabelShare,
-    Reading,
     Roc,
     Scale,
 )
@@ -53,7 +53,7 @@ def evaluate(
     seed: int = 0,
     *,
     probabilities: ArrayLike | None = None,
-    reading: Reading | None = None,
+    reading: GradeCuts | None = None,
     labels: Mapping[int, tuple[int, float]] | None = None,
 ) -> Evaluation:
     """Compare severities with human grades.
@@ -173,7 +173,7 @@ def auc(severity: ArrayLike, positive: ArrayLike) -> float:
     return _once(_auc(np.asarray(severity), np.asarray(positive, dtype=bool)), np.size(positive))
 
 
-def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> Reading:
+def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> GradeCuts:
     """Learn from graded scores (n,) how severities are read: the stage ranges, and from where on they are referable.
 
     The threshold has the largest Youden index, sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), and lies midway
@@ -183,7 +183,7 @@ def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> Reading
     severities, truth = np.asarray(severity, dtype=np.float64), np.asarray(grades)
     peaks, deviations = _stages(severities, truth, scale)
     threshold = None if scale.referable is None else _youden(severities, truth >= scale.referable)
-    return Reading(_cuts(peaks, deviations), threshold, peaks.astype(np.float32), deviations.astype(np.float32))
+    return GradeCuts(_cuts(peaks, deviations), threshold, peaks.astype(np.float32), deviations.astype(np.float32))
 
 
 def stage_ranges(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> FloatArray:
@@ -267,7 +267,7 @@ def _youden(severity: _Floats, positive: np.ndarray) -> float | None:
     return float(thresholds[np.argmax(caught * well.size + cleared * sick.size)])  # in whole numbers, so that equals are equal
 
 
-Parts = list[tuple[np.ndarray, Reading]]  # photographs, as a mask (n,), and what reads them
+Parts = list[tuple[np.ndarray, GradeCuts]]  # photographs, as a mask (n,), and what reads them
 
 
 def _cross_fitted(severity: _Floats, grades: IntArray, scale: Scale, owners: IntArray, seed: int) -> Parts:
@@ -279,7 +279,7 @@ def _cross_fitted(severity: _Floats, grades: IntArray, scale: Scale, owners: Int
     return [(half, fit_reading(severity[~half], grades[~half], scale)) for half in (second, ~second)]
 
 
-def _by_part(parts: Parts, severity: _Floats, how: Callable[[_Floats, Reading], np.ndarray]) -> _Floats:
+def _by_part(parts: Parts, severity: _Floats, how: Callable[[_Floats, GradeCuts], np.ndarray]) -> _Floats:
     result = np.empty(severity.size)
     for rows, reading in parts:
         result[rows] = how(severity[rows], reading)

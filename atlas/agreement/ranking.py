@@ -22,7 +22,7 @@ def rank(scores: Scores, grades: Mapping[str, int | None], scale: Scale) -> Stri
 
     grades : image_id -> human grade or None.   Raises ValueError for a grade off the scale.
     """
-    severity_of = scores.of()
+    severity_of = scores.by_id()
     image_ids = tuple(sorted(severity_of, key=lambda image_id: (severity_of[image_id], image_id)))
     severity = np.array([severity_of[image_id] for image_id in image_ids], np.float32)
     human = np.array([np.nan if (grade := grades.get(image_id)) is None else grade for image_id in image_ids], np.float64)

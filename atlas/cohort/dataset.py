@@ -1,6 +1,6 @@
 """Reads a folder of photographs and a table of grades, as the field publishes them, into a `Dataset`.
 
-Tables are recognised by their columns; case, spaces and underscores do not matter. `LAYOUTS` is the one list of them:
+Tables are recognised by their columns; case, spaces and underscores do not matter. `TABLE_LAYOUTS` is the one list of them:
 
 | layout                  | image         | grade                                     | patient      | eye        | source |
 |-------------------------|---------------|-------------------------------------------|--------------|------------|--------|

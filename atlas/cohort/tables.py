@@ -36,7 +36,7 @@ class Layout:
     split: str = "split"
 
 
-LAYOUTS = (
+TABLE_LAYOUTS = (
     Layout("EyePACS", "image", ("level",)),
     Layout("APTOS 2019", "id_code", ("diagnosis",)),
     Layout("IDRiD", "Image name", ("Retinopathy grade",)),
@@ -216,8 +216,10 @@ def _choose_layout(table: Path, header: Sequence[str], columns: Columns) -> Layo
     def has(*names: str) -> bool:
         return all(plain_key(name) in standing for name in names)
 
-    whole = [layout for layout in LAYOUTS if has(layout.image, *layout.grades)]
-    completed = [layout for layout in LAYOUTS if (columns.image or has(layout.image)) and (columns.grade or has(*layout.grades))]
+    whole = [layout for layout in TABLE_LAYOUTS if has(layout.image, *layout.grades)]
+    completed = [
+        layout for layout in TABLE_LAYOUTS if (columns.image or has(layout.image)) and (columns.grade or has(*layout.grades))
+    ]
     if whole:
         layout = whole[0]
     elif columns.image and columns.grade:
@@ -225,7 +227,7 @@ def _choose_layout(table: Path, header: Sequence[str], columns: Columns) -> Layo
     elif completed:
         layout = completed[0]
     else:
-        known = "; ".join(f"{layout.name} ({', '.join((layout.image, *layout.grades))})" for layout in LAYOUTS)
+        known = "; ".join(f"{layout.name} ({', '.join((layout.image, *layout.grades))})" for layout in TABLE_LAYOUTS)
         raise DatasetError(
             f"the columns of {table} are not those of a known layout.\n  Found: {found}\n  Known: {known}",
             "name its columns with --image-column and --grade-column",

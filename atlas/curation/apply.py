@@ -34,7 +34,7 @@ def resolve(curated: CurationFile, atlas: Atlas, *, left_out: Iterable[str] = ()
 
     Hidden patches are taken out of the atlas. The patches of a hidden cluster stay, with no cluster.
     """
-    return _Resolver(curated, atlas, frozenset(left_out)).atlas_()
+    return _Resolver(curated, atlas, frozenset(left_out)).applied()
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Resolver:
     def _image_fault(self, image: str) -> str:
         return f"photograph {image} is {'left out of' if image in self.left_out else 'not in'} this atlas"
 
-    def atlas_(self) -> Atlas:
+    def applied(self) -> Atlas:
         curated, hidden = self.curated, self._list("exclude", self.curated.exclude)
         for image in curated.exclude.images:
             if image not in self.left_out:

@@ -121,11 +121,11 @@ def _notes(
             f"Each photograph was scored by one of {len(heads.heads)} heads, one that learned from other patients only "
             "(out of fold)."
         )
-    elif scores.met:
-        told = "" if len(scores.met) == len(dataset.images) else " Agreement with human grades is measured on the others alone."
+    elif met := scores.seen_in_training:
+        told = "" if len(met) == len(dataset.images) else " Agreement with human grades is measured on the others alone."
         notes.append(
-            f"The scorer learned from {len(scores.met):,} of these {len(dataset.images):,} photographs or from others of their "
-            f"patients: their scores flatter it.{told}"
+            f"The scorer learned from {len(met):,} of these {len(dataset.images):,} photographs or from others of their patients: "
+            f"their scores flatter it.{told}"
         )
     elif not synthetic:
         notes.append(

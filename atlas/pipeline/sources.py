@@ -28,7 +28,7 @@ from atlas.agreement.evaluation import label_distribution
 from atlas.errors import ConfigurationError
 from atlas.pipeline.store import Store, load_arrays, source_digest
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, FeatureMaps, Reading, Scale
+from atlas.records import Dataset, FeatureMaps, GradeCuts, Scale
 from atlas.scorers.bundle import load_scorer
 from atlas.scorers.card import labels_of
 from atlas.scorers.readouts import Classifier, Head
@@ -139,7 +139,7 @@ def on_scale(heads: Heads, learned: Scale, scale: Scale) -> Heads:
     shift, reading = scale.lowest - learned.lowest, heads.reading
     if reading is not None:
         threshold = reading.threshold if _referred(learned) == _referred(scale) else None
-        reading = Reading(
+        reading = GradeCuts(
             reading.cuts + np.float32(shift),
             None if threshold is None else threshold + shift,
             None if reading.peaks is None else reading.peaks + np.float32(shift),
@@ -180,7 +180,7 @@ class Heads:
     sha256: tuple[str, ...]
     fitted: bool
     labels: Mapping[int, tuple[int, float]] | None = None
-    reading: Reading | None = None
+    reading: GradeCuts | None = None
 
     def of(self, image_id: str) -> tuple[Head, Classifier | None, str]:
         """Return an image's head, its classifier, and the sha256 of both."""

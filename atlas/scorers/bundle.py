@@ -16,7 +16,7 @@ import safetensors.numpy
 import torch
 
 from atlas.errors import ConfigurationError, ScorerError
-from atlas.records import FloatArray, Judged, Reading, Scale
+from atlas.records import FloatArray, GradeCuts, Scale, TestScores
 from atlas.resources import models_folder
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, scale_facts, stored
@@ -190,12 +190,12 @@ def _json(folder: Path, facts: Any) -> str:
         ) from error
 
 
-def _reading(facts: _ReadingFacts) -> Reading:
+def _reading(facts: _ReadingFacts) -> GradeCuts:
     cuts, peaks, deviations = (
         None if values is None else np.array(values, np.float32) for values in (facts.cuts, facts.peaks, facts.deviations)
     )
     assert cuts is not None
-    return Reading(cuts, facts.threshold, peaks, deviations)
+    return GradeCuts(cuts, facts.threshold, peaks, deviations)
 
 
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
@@ -239,7 +239,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         training=manifest.training,
         classifier=_read_classifier(folder / _CLASSIFIER) if _CLASSIFIER in manifest.files else None,
         reading=None if reading is None else _reading(reading),
-        judged=_read_judged(folder / _JUDGED) if _JUDGED in manifest.files else None,
+        judged=_read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
         trust=_read_entries(folder / _TRUST) if _TRUST in manifest.files else (),
         evaluations=_read_entries(folder / _EVALUATIONS) if _EVALUATIONS in manifest.files else (),
         learned=_read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
@@ -326,9 +326,9 @@ def _read_layers(path: Path) -> dict[str, FloatArray]:
     return dict(zip(LAYERS, (weight, bias, output_weight, output_bias), strict=True))
 
 
-def _read_judged(path: Path) -> Judged:
+def _read_test_scores(path: Path) -> TestScores:
     try:
-        return Judged(**safetensors.numpy.load_file(path))
+        return TestScores(**safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise ScorerError(f"{path}: holds no scores of a test split ({error})", "fetch or train the scorer again") from error
 

@@ -53,7 +53,7 @@ def with_section(card: str, heading: str, text: str) -> str:
     return card[:start] + text + card[end:]
 
 
-FIGURES = {
+FIGURES_IN_WORDS = {
     "auc_referable": "AUC of referable disease",
     "sensitivity_referable": "sensitivity to referable disease",
     "specificity_referable": "specificity to referable disease",
@@ -152,7 +152,7 @@ def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
 def _told(entry: Mapping[str, Any]) -> list[str]:
     rows = [
         (name, f"{found[0]:.3f}", _interval((found[1], found[2])) if len(found) == 3 else "")
-        for key, name in FIGURES.items()
+        for key, name in FIGURES_IN_WORDS.items()
         if (found := entry["figures"].get(key))
     ]
     about = f"{entry['photographs']:,} photographs of {entry['patients']:,} patients; 95 % intervals by resampling patients:"
@@ -186,7 +186,7 @@ def _figures(scorer: TransferredScorer) -> list[str]:
         return ["Not measured."]
     rows = [
         (name, f"{found.figures[key]:.3f}", _interval(found.intervals.get(key)))
-        for key, name in FIGURES.items()
+        for key, name in FIGURES_IN_WORDS.items()
         if math.isfinite(found.figures.get(key, math.nan))
     ]
     about = (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from atlas.errors import ScorerError
-from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, Judged, Reading, Scale, Scores
+from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, GradeCuts, Scale, Scores, TestScores
 from atlas.scorers.readouts import Classifier, Head, cell_sums, severity
 from atlas.scorers.trunks import Trunk, load_trunk
 
@@ -39,8 +39,8 @@ class TransferredScorer:
     card: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     classifier: Classifier | None = None
-    reading: Reading | None = None
-    judged: Judged | None = None
+    reading: GradeCuts | None = None
+    judged: TestScores | None = None
     trust: tuple[Mapping[str, Any], ...] = ()
     evaluations: tuple[Mapping[str, Any], ...] = ()
     learned: tuple[str, ...] = ()

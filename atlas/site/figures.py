@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from atlas.records import Confusion, Evaluation, Reading, Roc, Scale
+from atlas.records import Confusion, Evaluation, GradeCuts, Roc, Scale
 
-METHODS = {"": "score", "_ranges": "score by stage ranges", "_classifier": "classifier"}
+SUFFIXES = {"": "score", "_ranges": "score by stage ranges", "_classifier": "classifier"}
 """How grades were read, by the ending of a figure's name. Without ending: the severity, rounded where a grade is needed."""
 
 _CHANCE = {"color": "--muted", "width": 1, "dash": "dot"}
@@ -73,16 +73,16 @@ class Figure:
 
 def measures(evaluation: Evaluation) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
     """Lay the figures out: the methods they were measured for, and a row for each with a cell for each method."""
-    endings = [ending for ending in METHODS if any(name.endswith(ending) for name in evaluation.figures) or not ending]
+    endings = [ending for ending in SUFFIXES if any(name.endswith(ending) for name in evaluation.figures) or not ending]
     names = dict.fromkeys(base_name(name)[0] for name in evaluation.figures)
-    return tuple(METHODS[ending] for ending in endings), tuple(
+    return tuple(SUFFIXES[ending] for ending in endings), tuple(
         Measure(name, tuple(_cell(evaluation, f"{name}{ending}") for ending in endings)) for name in names
     )
 
 
 def base_name(figure: str) -> tuple[str, str]:
     """Split a figure's name into what was measured and the ending that names the method."""
-    ending = next((ending for ending in METHODS if ending and figure.endswith(ending)), "")
+    ending = next((ending for ending in SUFFIXES if ending and figure.endswith(ending)), "")
     return figure.removesuffix(ending), ending
 
 
@@ -269,7 +269,7 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> 
     return Panel("Score: kernel density of each grade", label, {"data": data, "layout": layout})
 
 
-def _cuts(reading: Reading) -> list[dict[str, Any]]:
+def _cuts(reading: GradeCuts) -> list[dict[str, Any]]:
     line = {"color": "--ink", "width": 1, "dash": "dash"}
     cuts = sorted(set(reading.cuts.astype(float).round(4).tolist()))
     return [{"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line} for x in cuts]

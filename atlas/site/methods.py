@@ -15,7 +15,7 @@ from atlas.site.book import Book
 from atlas.site.figures import figures, measures
 from atlas.site.views import GradeView, Pages
 
-FIGURES: Mapping[str, str] = {
+FIGURE_MEANINGS: Mapping[str, str] = {
     "spearman": "rank correlation with the human grade; 1 is the same order",
     "mae": "mean distance from the human grade, in grades",
     "quadratic_kappa": "agreement with the human grade beyond chance, wide misses weighing more; 1 is perfect, 0 is chance",
@@ -37,7 +37,7 @@ def methods_pages(book: Book) -> Pages:
             "card": card_html(provenance.card),
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
-            "meanings": FIGURES,
+            "meanings": FIGURE_MEANINGS,
             "spread": _spread(book),
         },
     )

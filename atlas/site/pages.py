@@ -36,7 +36,7 @@ def _clusters(book: Book) -> Pages:
         yield "clusters.html", {}
 
 
-def _cluster(book: Book) -> Pages:
+def _cluster_pages(book: Book) -> Pages:
     for place, cluster in enumerate(book.clusters):
         yield (
             cluster.page,
@@ -85,7 +85,7 @@ PAGES: Mapping[str, PageKind] = {
     "find": PageKind("find.html", _find),
     "map": PageKind("map.html", _map),
     "clusters": PageKind("clusters.html", _clusters),
-    "cluster": PageKind("cluster.html", _cluster, lambda book: len(book.clusters)),
+    "cluster": PageKind("cluster.html", _cluster_pages, lambda book: len(book.clusters)),
     "cluster-handout": PageKind("cluster-handout.html", cluster_handouts, lambda book: len(book.clusters)),
     "lessons": PageKind("lessons.html", lessons_pages),
     "lesson": PageKind("lesson.html", lesson_pages),

@@ -87,7 +87,7 @@ def train_trunk(
 ) -> EndToEnd:
     """Train a trunk and a head together on squared error; the epoch that ranks the validation photographs best is kept.
 
-    Judged, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a handful of
+    TestScores, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a handful of
     photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
 
     A network that starts from random weights and has no batch normalisation of its own gets one after each convolution while it
@@ -134,7 +134,7 @@ def train_trunk(
     else:
         module.load_state_dict(start)
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
-    lesson = _Lesson(teachers, network.cells[0] if start is None else None, seed) if teachers else None
+    lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
@@ -232,12 +232,12 @@ class Network(nn.Module):
     std: Tensor
 
     def __init__(
-        self, name: str, trunk: nn.Module, size: int, hidden: int, *, seed: int, pooled: bool, rough: bool = False
+        self, name: str, trunk: nn.Module, size: int, hidden: int, *, seed: int, pooled: bool, always_bfloat16: bool = False
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.pooled = pooled
-        self.rough = rough  # bfloat16 also outside training
+        self.always_bfloat16 = always_bfloat16  # bfloat16 also outside training
         with torch.no_grad():
             self.cells = tuple(self.trunk.eval()(torch.zeros(1, 3, size, size)).shape[1:])
         with torch.random.fork_rng(devices=[]):
@@ -250,7 +250,7 @@ class Network(nn.Module):
     def maps(self, images: Tensor) -> Tensor:
         """Return the trunk's last maps (n, C, h, w), float32."""
         normal = ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training or self.rough):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training or self.always_bfloat16):
             maps: Tensor = self.trunk(normal)
         return maps.float()
 
@@ -283,7 +283,7 @@ class Network(nn.Module):
         self.second.bias.fill_(head.output_bias)
 
 
-class _Lesson:
+class _Distillation:
     """What teachers make of the same pictures, as a loss of the learner.
 
     channels : of the learner's maps, which are to explain the first teacher's; None where they need not.
@@ -328,7 +328,7 @@ def _as_network(teacher: TransferredScorer) -> Network:
         )
     module = new_module(trunk.name, 0)
     module.load_state_dict(trunk.state_dict())
-    network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=0, pooled=True, rough=True)
+    network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=0, pooled=True, always_bfloat16=True)
     network.set_head(head)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -22,7 +22,7 @@ from atlas.errors import TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
-from atlas.records import SPLITS, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Judged, Scale
+from atlas.records import SPLITS, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Scale, TestScores
 from atlas.scorers.card import write_card
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
@@ -365,11 +365,11 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
     return z, means
 
 
-def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> Judged:
+def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> TestScores:
     classifier = scorer.classifier
     assert classifier is not None
     weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.shape[0] * scorer.shape[1])
-    return Judged(
+    return TestScores(
         severity,
         np.array([image.grade for image in images], np.int64),
         np.unique([patient_of(image) for image in images], return_inverse=True)[1].astype(np.int64),

@@ -11,7 +11,7 @@ from atlas.trust.outlined import Row
 
 _RESAMPLES = 2000
 
-FIGURES: Mapping[str, tuple[str, str | None]] = {
+SUMMARY_FIGURES: Mapping[str, tuple[str, str | None]] = {
     "hit": ("hit", None),
     "times_random": ("hit", "random"),
     "share": ("share", None),
@@ -58,6 +58,7 @@ def summarise(
         "without_lesion": without_lesion,
         "area": round(float(np.mean([rows["random"]["area"] for rows in photographs])), 5),
         "maps": [
-            {"map": of, **{key: figure(of, above, below) for key, (above, below) in FIGURES.items()}} for of in photographs[0]
+            {"map": of, **{key: figure(of, above, below) for key, (above, below) in SUMMARY_FIGURES.items()}}
+            for of in photographs[0]
         ],
     }
