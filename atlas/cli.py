@@ -423,7 +423,7 @@ def models() -> None:
         default = ", the default" if name == DEFAULT_SCORER else ""
         _out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB{default})", soft_wrap=True)
         _out.print(f"  {facts['disease']}: {grades}", soft_wrap=True)
-        _out.print(f"  {facts['trunk']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)
+        _out.print(f"  {facts['network']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -70,6 +70,20 @@ DIABETIC_RETINOPATHY = Scale()
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is graded: a short name by which predictions are asked for it, and its scale."""
+
+    name: str
+    scale: Scale
+
+    @classmethod
+    def of(cls, scale: Scale) -> Target:
+        """Name a target after its disease; diabetic retinopathy is "dr"."""
+        disease = " ".join(scale.disease.split()).casefold()
+        return cls("dr" if disease == DIABETIC_RETINOPATHY.disease else disease, scale)
+
+
+@dataclass(frozen=True)
 class GradedImage:
     """One photograph. `image_id` is the first 16 hex digits of its bytes' sha256."""
 
@@ -83,10 +97,15 @@ class GradedImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photographs in ascending image_id, each id once."""
+    """Photographs in ascending image_id, each id once. `scale` is that of their grades, of the one target there is for now."""
 
     images: tuple[GradedImage, ...]
     scale: Scale = DIABETIC_RETINOPATHY
+
+    @property
+    def target(self) -> Target:
+        """What is graded."""
+        return Target.of(self.scale)
 
     @property
     def image_ids(self) -> tuple[str, ...]:
@@ -139,25 +158,29 @@ class Preprocessed:
 
 
 @dataclass(frozen=True)
-class FeatureMaps:
-    """Last spatial maps of a trunk. values : float32 (n, C, h, w); stride in prepared pixels per cell."""
+class Facts:
+    """What is known of a photograph beside its pixels, for scorers that read it.
 
-    image_ids: tuple[str, ...]
-    values: FloatArray
-    stride: float
+    fellow : float32 (C,), the pooled features of the other eye, or None.   columns : clinical numbers by name.
+    """
+
+    fellow: FloatArray | None = None
+    columns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class CellSums:
-    """What each cell adds to the head's first layer.
+class LiveSums:
+    """What a page needs to score a photograph again with cells hidden: severity = sigmoid(bias + weight . relu(z)) on the scale.
 
-    values : float32 (n, h*w, H), s_c = W_c x_c (row-major cells).   bias : float32 (H,), so that z = bias + values.sum(1).
+    grid : rows and columns of cells.   sums : float64 (h*w, H), what each cell adds to z, row-major.   whole : float64 (H,), z
+    with nothing hidden.   weight : float32 (H,).   bias : float.
     """
 
-    image_ids: tuple[str, ...]
-    values: FloatArray
-    bias: FloatArray
-    shape: tuple[int, int]
+    grid: tuple[int, int]
+    sums: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    weight: FloatArray
+    bias: float
 
 
 @dataclass(frozen=True)

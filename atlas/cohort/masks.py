@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from atlas.errors import DatasetError
-from atlas.records import BoolArray
+from atlas.records import BoolArray, Dataset
 
 _MASK_ENDINGS = (".png", ".gif", ".tif", ".tiff", ".bmp")
 
 
-def find_masks(masks: Path, stem: str) -> tuple[Path, ...]:
-    """Find the masks of the photograph named `stem`: `masks/<stem>.png`, or all of `masks/<stem>/`, one for each kind of lesion.
+def find_masks(masks: Path, dataset: Dataset, images: Path) -> Mapping[str, tuple[Path, ...]]:
+    """Find the masks of each photograph: by image_id, only those that have some, each file for one photograph only.
 
-    PNG, GIF, TIFF and BMP are taken. Returns () where there is none.
+    A mask lies where its photograph does: that of `images/a/1.jpg` is `masks/a/1.png`, or all files in `masks/a/1/` are, one for
+    each kind of lesion. All may also lie at the top of `masks`, as long as no two photographs have one name. PNG, GIF, TIFF and
+    BMP are taken.
+
+    Raises
+    ------
+    DatasetError : a mask at the top may belong to several photographs, or there is no mask at all.
     """
-    folder = masks / stem
-    files = folder.iterdir() if folder.is_dir() else (masks / (stem + ending) for ending in _MASK_ENDINGS)
+    places = {image.image_id: _place(image.path, images) for image in dataset.images}
+    stems = Counter(place.name for place in places.values())
+    found = {}
+    for image_id, place in places.items():
+        own = _files(masks / place)
+        if not own and len(place.parts) > 1 and (own := _files(masks / place.name)) and stems[place.name] > 1:
+            rivals = sorted(other.as_posix() for other in places.values() if other.name == place.name)
+            raise DatasetError(
+                f"{own[0]}: may belong to any of the photographs {', '.join(rivals)}",
+                f"put each mask into a folder as its photograph's: {masks / rivals[0]}.png.",
+            )
+        if own:
+            found[image_id] = own
+    if not found:
+        raise DatasetError(
+            f"{masks}: no mask of any of the {len(dataset.images)} photographs",
+            "name each mask as its photograph, NAME.png, or put the masks of each kind of lesion into a folder NAME.",
+        )
+    return found
+
+
+def _place(photograph: Path, images: Path) -> Path:
+    """Where a photograph lies below the folder of all, without its ending."""
+    place = photograph.relative_to(images) if photograph.is_relative_to(images) else Path(photograph.name)
+    return place.with_name(photograph.stem)
+
+
+def _files(place: Path) -> tuple[Path, ...]:
+    files = place.iterdir() if place.is_dir() else (place.with_name(place.name + ending) for ending in _MASK_ENDINGS)
     return tuple(sorted(file for file in files if file.suffix.lower() in _MASK_ENDINGS and file.is_file()))
 
 

@@ -1,8 +1,8 @@
-"""The one table of saliency methods, and the maps they give."""
+"""The one table of saliency methods, with their words, and the maps they give."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,64 +10,77 @@ import numpy as np
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam, occlusion
 from atlas.explain.windows import windows_inside
-from atlas.records import BoolArray, CellSums, FeatureMaps, FloatArray, SaliencyMaps, Scale
-from atlas.scorers.readouts import Head
+from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target
+from atlas.scorers.prediction import Prediction
 
-Drops = Callable[[FeatureMaps, CellSums, Head, Scale, int], FloatArray]
-"""Called as drops(features, sums, head, scale, window); returns float32 (n, h-window+1, w-window+1), signed, in grade units."""
+Drops = Callable[[Prediction, Target, int], FloatArray]
+"""Called as drops(prediction, target, window); returns float32 (h-window+1, w-window+1), signed, in grade units."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """title : its name in print.   sentence : what it does, for the reader of a page.   drops : the method itself."""
+    """title : its name in print.   meaning : what a value of its maps means, for readers.   drops : the method itself."""
 
     title: str
-    sentence: str
+    meaning: str
     drops: Drops
 
 
 METHODS: Mapping[str, Method] = {
     "occlusion": Method(
         "Occlusion",
-        "Each place is blanked in the network's last maps, one at a time, and coloured by how far the severity then falls.",
-        lambda features, sums, head, scale, window: occlusion.drops(sums, head, scale, window=window),
+        "Change of the score, in grades, when the place is left out.",
+        lambda prediction, target, window: occlusion.drops(prediction, target.name, window=window),
     ),
     "gradcam": Method(
         "Grad-CAM",
-        "The network's last maps are added up, each weighted by how strongly the severity answers to it, "
-        "and every place is coloured by its part of the sum.",
-        lambda features, sums, head, scale, window: gradcam.drops(features, sums, head, scale, window=window),
+        "Part of the score, in grades, that the network's own gradient credits to the place.",
+        lambda prediction, target, window: gradcam.drops(prediction, target.name, target.scale, window=window),
     ),
 }
+"""A method is one entry, with its words."""
+
+
+def saliency_map(
+    method: str, prediction: Prediction, target: Target, *, inside: BoolArray, window: int = 1
+) -> tuple[FloatArray, BoolArray]:
+    """Draw up the map of one photograph, zero off the retina so that a black surround cannot light up.
+
+    Parameters
+    ----------
+    inside : bool (h, w), true where a cell lies on the retina.
+    window : cells a side that are hidden at once. Above 1 the map has one entry for each window.
+
+    Returns
+    -------
+    Values, float32 (h-window+1, w-window+1), signed, in grade units, and which windows lie on the retina, bool of that shape.
+
+    Raises
+    ------
+    ConfigurationError : an unknown method, or a window that does not fit on the maps.
+    """
+    if method not in METHODS:
+        raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
+    drops = METHODS[method].drops(prediction, target, window)
+    within = windows_inside(inside[None], window)[0]
+    return np.where(within, drops, np.float32(0)), within
 
 
 def saliency_maps(
     method: str,
-    features: FeatureMaps,
-    sums: CellSums,
-    head: Head,
-    scale: Scale,
+    predictions: Mapping[str, Prediction],
+    target: Target,
     *,
-    inside: BoolArray,
+    inside: Sequence[BoolArray] | BoolArray,
     window: int = 1,
 ) -> SaliencyMaps:
-    """Draw up one map per image, zero off the retina so that a black surround cannot light up.
+    """Draw up one map for each photograph, see `saliency_map`.
 
-    inside : bool (n, h, w), true where a cell lies on the retina. With a window above 1 the maps have one entry per window,
-    (n, h-window+1, w-window+1), and `inside` of the result tells which windows lie on the retina whole.
-    Raises ConfigurationError for an unknown method, or a window that does not fit on the maps.
+    predictions : by image_id.   inside : bool (n, h, w) in the same order, true where a cell lies on the retina.
     """
-    if method not in METHODS:
-        raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
-    if features.image_ids != sums.image_ids:
-        raise ValueError("features and sums are not of the same images in the same order")
-    drops = METHODS[method].drops(features, sums, head, scale, window)
-    whole = windows_inside(inside, window)
-    return SaliencyMaps(sums.image_ids, method, np.where(whole, drops, np.float32(0)), whole, window)
-
-
-METHOD_WORDS: Mapping[str, tuple[str, str]] = {
-    "occlusion": ("Occlusion", "Change of the score, in grades, when the place is left out."),
-    "gradcam": ("Grad-CAM", "Part of the score, in grades, that the network's own gradient credits to the place."),
-}
-"""Titles of the saliency methods, and what a value of their maps means."""
+    drawn = [
+        saliency_map(method, one, target, inside=own, window=window)
+        for one, own in zip(predictions.values(), inside, strict=True)
+    ]
+    values, within = (np.stack(part) for part in zip(*drawn, strict=True))
+    return SaliencyMaps(tuple(predictions), method, values, within, window)

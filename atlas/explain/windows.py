@@ -19,7 +19,7 @@ def windows_inside(inside: BoolArray, window: int) -> BoolArray:
 def inside_cells(coverage: FloatArray, least: float = 0.25) -> BoolArray:
     """Tell which cells lie on the retina: those that the retina covers by at least `least` of their area.
 
-    coverage : float32 (n, h, w), 0..1. Returns bool (n, h, w).
+    coverage : float32 (..., h, w), 0..1. Returns bool of the same shape.
     """
     inside: BoolArray = coverage >= least
     return inside

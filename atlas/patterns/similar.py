@@ -14,15 +14,6 @@ _CHUNK = 512  # rows compared at once: 70 MB beside a cohort of 35,000
 _DIGITS = 5  # cosines nearer than this count as equal: the order must not hang on the last bit of a sum
 
 
-def pooled(features: FloatArray, coverage: FloatArray) -> FloatArray:
-    """Average maps (C, h, w) over the retina, float32 (C,). coverage : (h, w), share of each cell that is retina."""
-    share = coverage if coverage.any() else np.ones_like(coverage)
-    means: FloatArray = (
-        np.tensordot(features.astype(np.float64), share.astype(np.float64), axes=2) / share.sum(dtype=np.float64)
-    ).astype(np.float32)
-    return means
-
-
 def most_alike(image_ids: Sequence[str], vectors: FloatArray, *, count: int = 6) -> Alike:
     """Find for each image the `count` others (fewer where there are fewer) whose vectors (n, C) point most nearly its way.
 

@@ -139,43 +139,44 @@ def _on_lightness(pixels: ByteArray, change: Callable[[ByteArray], ByteArray]) -
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def prepare(image_id: str, photograph: ByteArray, *, size: int, preparation: str = "standardise") -> Preprocessed:
+def prepare(
+    image_id: str,
+    photograph: ByteArray,
+    *,
+    size: int,
+    preparation: str = "standardise",
+    found: tuple[Frame, BoolArray] | None = None,
+) -> Preprocessed:
     """Find the retina in uint8 (H, W, 3) RGB, crop its square to `size` pixels a side, and normalise colour and contrast.
 
     preparation : a key of PREPARATIONS. Outside the retina, `pixels` is SURROUND.
+    found : what `find_retina` found in the photograph, where that is known already.
 
     Raises
     ------
     ConfigurationError : the preparation is unknown.
     """
-    normalise = _preparation(preparation)
-    frame, mask = find_retina(photograph)
-    pixels, plate, retina = _cut(photograph, frame, mask, size, normalise)
-    return Preprocessed(image_id, pixels, plate, retina, frame)
+    _preparation(preparation)
+    frame, mask = find_retina(photograph) if found is None else found
+    plate, retina = crop(photograph, frame, size), retina_in(frame, mask, size)
+    return Preprocessed(image_id, normalised_pixels(plate, retina, preparation), plate, retina, frame)
 
 
-def prepared_at_source(photograph: ByteArray, *, preparation: str, longest: int = 1024) -> tuple[ByteArray, ByteArray, Frame]:
-    """Prepare as `prepare` does, as finely as the photograph allows: `longest` pixels a side, or the frame's side if less.
+def retina_in(frame: Frame, mask: BoolArray, side: int) -> BoolArray:
+    """Cut a frame out of where the retina lies, bool (H, W), as the photograph is cut: bool (side, side)."""
+    return crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
 
-    Returns the prepared pixels and the same crop in its own colours, both uint8 (s, s, 3), and the frame. For cutting patches.
+
+def normalised_pixels(plate: ByteArray, retina: BoolArray, preparation: str) -> ByteArray:
+    """Normalise the square crop, uint8 (s, s, 3), by a key of PREPARATIONS; SURROUND where `retina`, bool (s, s), is false.
+
+    Raises ConfigurationError for an unknown preparation.
     """
-    normalise = _preparation(preparation)
-    frame, mask = find_retina(photograph)
-    pixels, plate, _ = _cut(photograph, frame, mask, min(longest, frame.side), normalise)
-    return pixels, plate, frame
+    pixels = _preparation(preparation)(plate, retina) if retina.any() else plate
+    return np.where(retina[..., None], pixels, np.uint8(SURROUND))
 
 
 def _preparation(name: str) -> Preparation:
     if name not in PREPARATIONS:
         raise ConfigurationError(f"preparation = {name!r}: expected one of {', '.join(PREPARATIONS)}", "choose one of these.")
     return PREPARATIONS[name]
-
-
-def _cut(
-    photograph: ByteArray, frame: Frame, mask: BoolArray, side: int, normalise: Preparation
-) -> tuple[ByteArray, ByteArray, BoolArray]:
-    """Return the crop prepared and in its own colours, uint8 (side, side, 3), and the retina in it, bool (side, side)."""
-    plate = crop(photograph, frame, side)
-    retina = crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
-    pixels = normalise(plate, retina) if retina.any() else plate
-    return np.where(retina[..., None], pixels, np.uint8(SURROUND)), plate, retina

@@ -13,32 +13,31 @@ from typing import Any
 
 import numpy as np
 
-from atlas.records import BoolArray, CellSums
-from atlas.scorers.readouts import Head
+from atlas.records import BoolArray, LiveSums
 
 _LARGEST = 2**23 - 1  # of a 24-bit whole number
 
 
-def encode_cells(sums: CellSums, head: Head, inside: BoolArray) -> bytes:
-    """Encode one image's cell sums and what the head does with them, as JSON.
+def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
+    """Encode one photograph's cell sums and what the head does with them, as JSON.
 
-    sums : of one image.   inside : bool (h, w), the cells on the retina.
+    inside : bool (h, w), the cells on the retina.
 
     The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
     for each hidden unit), `weight` and `bias` of the second layer, `step`, and `sums`: base64 of little-endian 24-bit
     whole numbers (len(cells), H), in steps.
     """
-    values = sums.values[0].astype(np.float64)
+    values = live.sums
     cells = np.flatnonzero(inside)
     step = np.abs(values[cells]).max(axis=0, initial=0.0) / _LARGEST
     step[step == 0] = 1.0
     steps = np.rint(values[cells] / step).astype("<i4")
     found = {
-        "shape": list(sums.shape),
+        "shape": list(live.grid),
         "cells": cells.tolist(),
-        "whole": _short(sums.bias + values.sum(axis=0)),
-        "weight": _short(head.output_weight),
-        "bias": float(f"{head.output_bias:.9g}"),
+        "whole": _short(live.whole),
+        "weight": _short(live.weight),
+        "bias": float(f"{live.bias:.9g}"),
         "step": _short(step),
         "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
     }

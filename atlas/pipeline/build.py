@@ -1,7 +1,7 @@
-"""The pipeline, from a folder of graded photographs to a static atlas. Read `study_dataset` as the specification.
+"""The pipeline, from a folder of graded photographs to a static atlas. Read `build_atlas` as the specification.
 
 Everything is gathered before anything is written. What is found out about a photograph is kept in the store at once, so a killed
-build goes on where it stopped; an atlas that stands is replaced only by a whole one.
+build goes on where it stopped; an existing atlas is replaced only by a complete one.
 """
 
 from __future__ import annotations
@@ -11,19 +11,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from atlas.cohort.dataset import read_files
+import numpy as np
+
+from atlas.agreement.ranking import rank
 from atlas.config import Configuration
-from atlas.curation.file import CurationFile, read_curation
+from atlas.curation.apply import anchors_of, leave_out, notes, resolve
+from atlas.curation.file import CurationFile
 from atlas.errors import ConfigurationError
-from atlas.patterns.numbering import read_identities, write_identities
+from atlas.patterns.alarms import with_alarms
+from atlas.patterns.clusters import cluster, normalised
+from atlas.patterns.embedding import embed
+from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
+from atlas.patterns.similar import most_alike
+from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of
 from atlas.pipeline.engine import single_threaded
-from atlas.pipeline.provenance import write_run
+from atlas.pipeline.gallery import laid_out
+from atlas.pipeline.provenance import describe_build, write_run
 from atlas.pipeline.publication import Publication
-from atlas.pipeline.store import Store, default_root, disk_faults
-from atlas.pipeline.study import Clock, demo_cohort, gather, study_dataset
+from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
+from atlas.pipeline.store import default_root, digest, disk_faults
+from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, outline_all, see
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, DatasetReport
-from atlas.resources import demo_curation
+from atlas.records import Atlas, Clusters, DatasetReport, Embedding
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
@@ -48,45 +58,52 @@ class BuildResult:
 def build_atlas(configuration: Configuration, *, progress: Progress = silent) -> BuildResult:
     """Build the atlas that `configuration` asks for into its `out` folder.
 
-    Raises ConfigurationError, DatasetError, ScorerError or StoreError. Then, and when interrupted, an atlas that stood at `out`
-    still stands, and what was computed is kept in the store.
+    Raises ConfigurationError, DatasetError, ScorerError or StoreError. Then, and when interrupted, an atlas that was at `out`
+    is unchanged, and what was computed is kept in the store.
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
-    require_apart(configuration)
-    store = Store(configuration.store)
-    clock = Clock()
+    _require_apart(configuration)
+    workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
-    store.tidy()
+    workshop.store.tidy()
     with publication as folder, single_threaded():
-        with clock("dataset"):
-            curated = _curation(configuration)
-            dataset, report = gather(configuration, store, progress)
-            curated = curated or _demo_curation(configuration, store)
+        with workshop.timed("dataset"):
+            cohort = gather(workshop)
+            curated = read_curation_of(cohort, workshop)
+        masks = masks_of(cohort, workshop)
         previous = read_identities(configuration.out / _IDENTITIES)
-        study = study_dataset(dataset, report, configuration, store, progress, clock, curated, previous)
-        judged = None if study.scorer is None else evaluate_own_test(study.scorer)
-        made = replace(study.atlas, scorer_evaluation=judged)
+
+        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True)
+        explained = explain(workshop, seen)
+        cut = cut_all(workshop, explained)
+        outlines = outline_all(workshop, explained.seen, masks)
+        patterns = find_patterns(workshop, explained, cut, curated, previous)
+        atlas, report = compose(workshop, cohort, explained, cut, outlines, patterns, curated)
+
         names = None
         if configuration.keep_names:
-            names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in study.images}
-        room = disk_faults(configuration.out.absolute().parent, "make room, or choose another --out; the old atlas is unchanged.")
-        with clock("site"), room, study.pictures(store) as pictures:
-            render_site(made, pictures, folder, names=names, progress=progress)
-            write_tables(made, folder / "tables", names=names)
-            write_run(folder / "run.json", made.provenance)
-            write_identities(folder / _IDENTITIES, study.clusters, study.space, previous)
-        store.keep_files_key(configuration.out, ((image.image_id, image.path) for image in study.images))
-    store.note(configuration.out, "timings", clock.seconds)
-    return BuildResult(configuration.out, made, study.report, clock.seconds, publication.kept)
+            names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in atlas.dataset.images}
+        store, out = workshop.store, configuration.out
+        room = disk_faults(publication.out.parent, "make room, or choose another --out; the old atlas is unchanged.")
+        pictures_of = laid_out(store.root, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
+        with workshop.timed("site"), room, pictures_of as pictures:
+            render_site(atlas, pictures, folder, names=names, progress=progress)
+            write_tables(atlas, folder / "tables", names=names)
+            write_run(folder / "run.json", atlas.provenance)
+            write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)
+        store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
+    if isinstance(seen.source, FittedSource):
+        store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed
+    store.note(out, "timings", workshop.seconds)
+    return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
 
 
-def require_apart(configuration: Configuration) -> None:
+def _require_apart(configuration: Configuration) -> None:
     """Raise ConfigurationError where the atlas or the store would lie among the photographs, or they in the atlas."""
     if configuration.images is None or configuration.out is None:
         return
     images, out = (os.path.realpath(path) for path in (configuration.images, configuration.out))
-    inside = "{name} = {inner}: lies in the folder of the {outer}"
     for name, inner, outer, what in (
         ("out", out, images, "photographs"),
         ("store", os.path.realpath(configuration.store or default_root()), images, "photographs"),
@@ -94,20 +111,88 @@ def require_apart(configuration: Configuration) -> None:
     ):
         if os.path.commonpath([inner, outer]) == outer:
             raise ConfigurationError(
-                inside.format(name=name, inner=inner, outer=what), f"choose a folder outside of {outer} for --{name}."
+                f"{name} = {inner}: lies in the folder of the {what}", f"choose a folder outside of {outer} for --{name}."
             )
 
 
-def _curation(configuration: Configuration) -> CurationFile | None:
-    """Read the curation of real photographs, before anything that takes long; None for the embedded cohort."""
-    if configuration.images is None:
-        return None
-    file = configuration.curation or Path(os.path.abspath(configuration.images)).parent / "curation.toml"  # noqa: PTH100
-    return read_curation(file) if configuration.curation or file.is_file() else CurationFile()
+@dataclass(frozen=True)
+class Patterns:
+    """Clusters with those that the curation hides, their layout, what came and went, and the space of their descriptors."""
+
+    clusters: Clusters | None
+    embedding: Embedding | None
+    changes: tuple[str, ...]
+    space: str
 
 
-def _demo_curation(configuration: Configuration, store: Store) -> CurationFile:
-    """Read the embedded cohort's curation. Its eyes may be called by their names, with `limit`, too: they name nobody."""
-    files = sorted((demo_cohort(store) / "images").iterdir())
-    whole = read_files(files, scale=configuration.grade_scale())
-    return read_curation(configuration.curation or demo_curation(), names={i.path.stem: i.image_id for i in whole.images})
+def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: CurationFile, previous: Identities) -> Patterns:
+    """Sort patches into clusters, look for what may be wrong with each, number them as before, and lay them out."""
+    settings, seen, patches = workshop.configuration, explained.seen, cut.patches
+    source = seen.source
+    space = digest([source.weights_sha256, source.size, source.preparation])
+    if len(patches.patch_ids) < 2:
+        return Patterns(None, None, (), space)
+    with workshop.timed("clusters"):
+        workshop.progress("clusters", 0, 0)
+        compared = normalised(patches)
+        clusters = with_alarms(
+            cluster(compared, k=settings.clusters, seed=settings.seed),
+            patches,
+            off_retina=cut.off_retina,
+            dark=cut.dark,
+            cameras={image_id: view.camera for image_id, view in seen.views.items()},
+            patients={image.image_id: image.patient or image.image_id for image in seen.dataset.images},
+        )
+        clusters, changes = number_clusters(clusters, previous, anchors_of(curated), reserved=curated.clusters, space=space)
+    with workshop.timed("layout"):
+        workshop.progress("layout", 0, 0)
+        embedding = embed(compared, layout=settings.layout, seed=settings.seed)
+    return Patterns(clusters, embedding, changes, space)
+
+
+def compose(
+    workshop: Workshop,
+    cohort: Cohort,
+    explained: Explained,
+    cut: Cut,
+    outlines: Outlines,
+    patterns: Patterns,
+    curated: CurationFile,
+) -> tuple[Atlas, DatasetReport]:
+    """Put everything together, compare it with human grades, and lay the instructor's words over it."""
+    settings, seen, scores = workshop.configuration, explained.seen, explained.scores
+    dataset, source = seen.dataset, seen.source
+    report = replace(seen.report, unreadable=(*seen.report.unreadable, *cut.faults, *outlines.faults))
+    with workshop.timed("likeness"):
+        workshop.progress("likeness", 0, 0)
+        alike = most_alike(dataset.image_ids, np.stack([one.pooled for one in explained.looks]))
+    made = Atlas(
+        dataset=dataset,
+        scores=scores,
+        maps=explained.maps[settings.saliency],
+        strip=rank(scores, {image.image_id: image.grade for image in dataset.images}, dataset.scale),
+        provenance=describe_build(
+            title=settings.title,
+            settings=settings.published(),
+            seen=seen,
+            report=report,
+            patches=cut.patches,
+            clusters=patterns.clusters,
+            scores=scores,
+            synthetic=cohort.synthetic,
+        ),
+        patches=cut.patches if cut.patches.patch_ids else None,
+        clusters=patterns.clusters,
+        embedding=patterns.embedding,
+        evaluation=agreement(workshop, seen, scores),
+        scorer_evaluation=evaluate_own_test(source.scorer) if isinstance(source, TrainedSource) else None,
+        frames={image_id: view.frame for image_id, view in seen.views.items()},
+        trust=explained.trust,
+        other_maps=tuple(one for method, one in explained.maps.items() if method != settings.saliency),
+        alike=alike,
+        lesions=outlines.lesions,
+    )
+    left_out = set(curated.exclude.images).intersection(cohort.dataset.image_ids)
+    made = resolve(curated, made, left_out=left_out)
+    told = (*made.provenance.notes, *patterns.changes, *notes(made.curation))
+    return replace(made, provenance=replace(made.provenance, notes=told)), report

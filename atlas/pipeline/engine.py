@@ -1,14 +1,18 @@
 """Where the work on each photograph runs: threads of this process, one photograph a task.
 
-Each task is single-threaded inside, so the result depends neither on the number of workers nor on how work is grouped.
+A task is a plain function task(item, shared). An item carries the facts of its own photograph only; `shared` (the scorer, the
+settings, the store) is given once to each worker. Both can be pickled, so the same tasks can run in other processes. Each task is
+single-threaded inside, so the result depends neither on the number of workers nor on how work is grouped.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -16,14 +20,19 @@ import cv2
 import torch
 from threadpoolctl import threadpool_limits
 
+from atlas.errors import AtlasError, ConfigurationError, ScorerError, StoreError
 from atlas.progress import Progress, silent
 
 Item = TypeVar("Item")
-
+Shared = TypeVar("Shared")
 Result = TypeVar("Result")
 
 # Tasks handed out ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to bound memory.
 _AHEAD = 3
+
+# Faults of the machine or the settings, not of one photograph: going on would only repeat them.
+_OF_ALL = (MemoryError, ConfigurationError, ScorerError, StoreError)
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
@@ -45,29 +54,62 @@ def worker_count(workers: int | None) -> int:
     return workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Why a task could not be done: what went wrong, and what the user can do about it."""
+
+    message: str
+    remedy: str = ""
+
+    @property
+    def line(self) -> str:
+        """Both in one line."""
+        return f"{self.message}. What to do: {self.remedy}" if self.remedy else self.message
+
+
 def run(
-    task: Callable[[Item], Result],
+    task: Callable[[Item, Shared], Result],
     items: Sequence[Item],
+    shared: Shared,
     *,
     stage: str,
     workers: int | None = None,
     progress: Progress = silent,
-) -> Iterator[Result]:
-    """Yield task(item) for each item, in order, from `workers` threads with a bounded number of results waiting.
+) -> Iterator[Result | Fault]:
+    """Yield task(item, shared) for each item, in order, from `workers` threads with a bounded number of results waiting.
 
-    The first exception of a task ends the run; tasks that have not started are dropped.
+    An exception of a task becomes a Fault in the place of its result, and the rest goes on. A full disk, too little memory, and
+    faults of settings, scorer or store end the run; tasks that have not started are dropped.
     """
     count = worker_count(workers)
     progress(stage, 0, len(items))
     with ThreadPoolExecutor(count, thread_name_prefix="atlas", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = iter(items)
-        futures: list[Future[Result]] = [pool.submit(task, item) for item in islice(waiting, count * _AHEAD)]
+
+        def submit(item: Item) -> Future[Result | Fault]:
+            return pool.submit(attempt, task, item, shared)
+
+        futures = [submit(item) for item in islice(waiting, count * _AHEAD)]
         try:
             for done in range(len(items)):
                 result = futures.pop(0).result()
-                futures.extend(pool.submit(task, item) for item in islice(waiting, 1))
+                futures.extend(submit(item) for item in islice(waiting, 1))
                 progress(stage, done + 1, len(items))
                 yield result
         finally:
             for future in futures:
                 future.cancel()
+
+
+def attempt(task: Callable[[Item, Shared], Result], item: Item, shared: Shared) -> Result | Fault:
+    """Do one task, and make a Fault of an exception that concerns its item alone."""
+    try:
+        return task(item, shared)
+    except _OF_ALL:
+        raise
+    except AtlasError as error:
+        return Fault(error.message, error.remedy)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise
+        return Fault(f"{type(error).__name__}: {error}", "please report this, with the photograph if you may share it")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from atlas.config import Configuration
 from atlas.errors import DatasetError
+from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import single_threaded
-from atlas.pipeline.store import Store
-from atlas.pipeline.study import choose_source, evaluate_scores, fit_heads, gather, gather_scores, look_all, view_all
+from atlas.pipeline.photograph import prediction_key
+from atlas.pipeline.sources import TrainedSource
+from atlas.pipeline.study import agreement, gather_scores, see
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, Evaluation
-from atlas.scorers.bundle import amend_bundle
+from atlas.scorers.bundle import record_in_bundle
 from atlas.scorers.card import evaluation_entry, evaluations_on_card
 
 
@@ -26,24 +26,19 @@ def evaluate_scorer(
 
     Raises DatasetError where no photograph has a grade, and what `build_atlas` raises.
     """
-    store = Store(configuration.store)
+    workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        dataset, report = gather(configuration, store, progress)
-        source = choose_source(configuration)
-        views, dataset, report = view_all(dataset, report, source, configuration, store, progress)
-        heads = fit_heads(dataset, source, configuration, store, progress)
-        looks = look_all(dataset, source, heads, views, configuration, store, progress)
-        scores = gather_scores(looks, dataset, source, heads)
-        evaluation = evaluate_scores(scores, heads, dataset, configuration)
+        cohort = gather(workshop)
+        seen = see(workshop, cohort.dataset, cohort.report)
+        name, found = cohort.dataset.target.name, []
+        for image_id in seen.dataset.image_ids:
+            scorer = seen.scorers.scorers[seen.scorers.index[image_id]]
+            found.append(scorer.restore(workshop.store.arrays("predictions", prediction_key(image_id, seen.source))))
+        severities, probabilities = ([getattr(one, what)[name] for one in found] for what in ("severity", "probabilities"))
+        evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities))
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
-    if record is not None and source.scorer is not None:
-        scorer, entry = source.scorer, evaluation_entry(record, command, evaluation)
-        entries = with_entry(scorer.evaluations, entry)
-        amend_bundle(configuration.scorer, evaluations=entries, card=evaluations_on_card(scorer.card, entries))
-    return evaluation, report
-
-
-def with_entry(entries: Iterable[Mapping[str, Any]], entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Add a measurement to those of a bundle, in place of an older one of its name."""
-    return (*(old for old in entries if old["name"] != entry["name"]), entry)
+    if record is not None and isinstance(seen.source, TrainedSource):
+        entry = evaluation_entry(record, command, evaluation)
+        record_in_bundle(configuration.scorer, "evaluations", entry, evaluations_on_card)
+    return evaluation, seen.report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
@@ -10,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from atlas.patterns.alarms import summary
-from atlas.pipeline.sources import Heads, ScoringSource
+from atlas.pipeline.keys import library_version
+from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
+from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
 from atlas.resources import MADE_BY
 
@@ -32,24 +33,23 @@ def describe_build(
     *,
     title: str,
     settings: Mapping[str, Any],
-    dataset: Dataset,
+    seen: Seen,
     report: DatasetReport,
-    source: ScoringSource,
-    heads: Heads,
     patches: Patches,
     clusters: Clusters | None,
     scores: Scores,
     synthetic: bool,
 ) -> Provenance:
     """Gather the provenance of an atlas. `settings` must hold no path: a path can name a patient."""
+    dataset, source, scorers = seen.dataset, seen.source, seen.scorers
     scale = dataset.scale
     return Provenance(
         title=title or ("A synthetic atlas of " if synthetic else "An atlas of ") + scale.disease,
         settings={
             **settings,
             "scorer": source.name,
-            "trunk": source.trunk.name,
-            "size": source.trunk.size,
+            "trunk": source.network,
+            "size": source.size,
             "preparation": source.preparation,
             "grade_table": "embedded synthetic cohort" if synthetic else report.layout,
             "scale": {
@@ -63,19 +63,19 @@ def describe_build(
         },
         versions={
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name).partition("+")[0] for name in _PACKAGES},
+            **{name: library_version(name) for name in _PACKAGES},
         },
         hashes={
             "dataset": digest([[image.image_id, image.grade] for image in dataset.images]),
-            "trunk": source.trunk.sha256,
-            "heads": digest(list(heads.sha256)),
+            "trunk": source.weights_sha256,
+            "heads": digest(list(scorers.sha256)),
         },
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,
         card=source.card,
-        notes=source.notes + _notes(dataset, heads, patches, clusters, scores, settings["drop_threshold"], synthetic),
+        notes=source.notes + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
-        trust=() if source.scorer is None else source.scorer.trust,
+        trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
     )
 
 
@@ -106,7 +106,7 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
 
 def _notes(
     dataset: Dataset,
-    heads: Heads,
+    scorers: Scorers,
     patches: Patches,
     clusters: Clusters | None,
     scores: Scores,
@@ -116,16 +116,16 @@ def _notes(
     notes = []
     if not dataset.graded:
         notes.append("The photographs have no human grades: agreement, grade shares and disagreement are left out.")
-    if heads.fitted:
+    if scorers.fitted:
         notes.append(
-            f"Each photograph was scored by one of {len(heads.heads)} heads, one that learned from other patients only "
+            f"Each photograph was scored by one of {len(scorers.scorers)} heads, one that learned from other patients only "
             "(out of fold)."
         )
     elif met := scores.seen_in_training:
         told = "" if len(met) == len(dataset.images) else " Agreement with human grades is measured on the others alone."
         notes.append(
-            f"The scorer learned from {len(met):,} of these {len(dataset.images):,} photographs or from others of their patients: "
-            f"their scores flatter it.{told}"
+            f"The scorer learned from {len(met):,} of these {len(dataset.images):,} photographs or from others of their "
+            f"patients: their scores flatter it.{told}"
         )
     elif not synthetic:
         notes.append(

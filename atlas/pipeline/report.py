@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from atlas.agreement.ranking import rank
 from atlas.cohort.dataset import read_files
 from atlas.config import Configuration
 from atlas.pipeline.engine import single_threaded
-from atlas.pipeline.store import Store
-from atlas.pipeline.study import Clock, study_dataset
+from atlas.pipeline.gallery import laid_out
+from atlas.pipeline.provenance import describe_build
+from atlas.pipeline.study import cut_all, explain, see
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import DatasetReport
+from atlas.records import Atlas, DatasetReport
 from atlas.site.render import render_report
 
 
@@ -20,13 +24,37 @@ def build_report(
 ) -> DatasetReport:
     """Write one self-contained page with the saliency report of each photograph in `files`; return what could not be read.
 
+    What needs a cohort is left out: clusters, a map, likeness and agreement.
+
     Raises ConfigurationError, DatasetError, ScorerError or StoreError.
     """
-    store = Store(configuration.store)
+    workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        unmasked = configuration.model_copy(update={"masks": None})  # a report shows no outlines
         dataset = read_files(files, scale=configuration.grade_scale())
-        study = study_dataset(dataset, DatasetReport("files"), unmasked, store, progress, Clock())
-        with study.pictures(store) as pictures:
-            render_report(study.atlas, pictures, [image.image_id for image in study.images], file)
-    return study.report
+        explained = explain(workshop, see(workshop, dataset, DatasetReport("files"), plates=True))
+        cut = cut_all(workshop, explained)
+        seen, scores = explained.seen, explained.scores
+        report = replace(seen.report, unreadable=(*seen.report.unreadable, *cut.faults))
+        atlas = Atlas(
+            dataset=seen.dataset,
+            scores=scores,
+            maps=explained.maps[configuration.saliency],
+            strip=rank(scores, {image.image_id: image.grade for image in seen.dataset.images}, seen.dataset.scale),
+            provenance=describe_build(
+                title=configuration.title,
+                settings=configuration.published(),
+                seen=seen,
+                report=report,
+                patches=cut.patches,
+                clusters=None,
+                scores=scores,
+                synthetic=False,
+            ),
+            patches=cut.patches if cut.patches.patch_ids else None,
+            frames={image_id: view.frame for image_id, view in seen.views.items()},
+            trust=explained.trust,
+            other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
+        )
+        with laid_out(workshop.store.root, seen.views, explained.looks, cut.pictures, {}) as pictures:
+            render_report(atlas, pictures, seen.dataset.image_ids, file)
+    return report

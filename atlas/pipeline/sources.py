@@ -1,104 +1,200 @@
-"""Where scores come from: a trunk, a preparation, and the head that scores each image.
+"""Where scores come from.
 
-Either one head of a trained scorer scores every image, or heads fitted on the cohort by patient-wise folds score the images that
-they did not learn from.
+Either a trained scorer reads every photograph, or heads fitted on the cohort by patient-wise folds read the photographs that they
+did not learn from. A source says what of a photograph is kept in the store; `Scorers` says which scorer reads it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-import atlas.photographs.decode
-import atlas.photographs.frames
-import atlas.photographs.preparations
-import atlas.photographs.retina
-import atlas.records
-import atlas.scorers.readouts
-import atlas.scorers.trunks
-import atlas.training
 from atlas.agreement.evaluation import label_distribution
 from atlas.errors import ConfigurationError
-from atlas.pipeline.store import Store, load_arrays, source_digest
-from atlas.progress import Progress, silent
-from atlas.records import Dataset, FeatureMaps, GradeCuts, Scale
-from atlas.scorers.bundle import load_scorer
+from atlas.photographs.frames import cell_coverage
+from atlas.pipeline.keys import code_key
+from atlas.pipeline.workshop import Workshop
+from atlas.records import ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale
+from atlas.scorers.bundle import load_scorer, load_transferred
 from atlas.scorers.card import labels_of
+from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
-from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.transferred import LAYERS, TransferredScorer
 from atlas.scorers.trunks import Trunk, load_trunk
 from atlas.training.heads import fit_out_of_fold
-from atlas.training.splits import Balance
 
-_LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
+
+class Source(Protocol):
+    """What the stages before scoring need.
+
+    `notes` are sentences for the reader on how the scorer's grades differ from the cohort's; `key` is all that `encode` depends
+    on beside the photograph, as plain JSON values.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def card(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def network(self) -> str: ...
+    @property
+    def weights_sha256(self) -> str: ...
+    @property
+    def preparation(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def grid(self) -> tuple[int, int]: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def key(self) -> list[Any]: ...
+
+    def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
+        """Run the network on a photograph and return what a scorer's `restore` needs."""
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        """Describe prepared cut-outs, see `Scorer.describe`."""
 
 
 @dataclass(frozen=True)
-class ScoringSource:
-    """A trunk and a preparation, and a trained scorer unless heads are to be fitted on the cohort.
+class TrainedSource:
+    """A scorer that was trained before."""
 
-    notes : sentences for the reader on how the scorer's grades differ from the cohort's.
-    """
+    scorer: Scorer
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.scorer.name
+
+    @property
+    def card(self) -> str:
+        return self.scorer.background.card
+
+    @property
+    def network(self) -> str:
+        return self.scorer.network
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.scorer.weights_sha256
+
+    @property
+    def preparation(self) -> str:
+        return self.scorer.preparation
+
+    @property
+    def size(self) -> int:
+        return self.scorer.size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.scorer.grid
+
+    @property
+    def channels(self) -> int:
+        return self.scorer.channels
+
+    @cached_property
+    def key(self) -> list[Any]:
+        return [self.scorer.sha256, code_key(type(self.scorer).__module__)]
+
+    def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
+        return self.scorer.predict([photograph])[0].arrays()
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        return self.scorer.describe(crops)
+
+
+@dataclass(frozen=True)
+class FittedSource:
+    """A trunk under heads that are to be fitted on the cohort: its last maps are kept."""
 
     trunk: Trunk
     preparation: str
-    scorer: TransferredScorer | None
     name: str
-    card: str
+    card: str = ""
     notes: tuple[str, ...] = ()
 
-    def input_parts(self, image_id: str) -> list[Any]:
-        """Return all that an image's maps depend on, as plain JSON values."""
-        return [
-            image_id,
-            self.preparation,
-            self.trunk.name,
-            self.trunk.size,
-            self.trunk.sha256,
-            source_digest(
-                atlas.photographs.decode,
-                atlas.photographs.frames,
-                atlas.photographs.preparations,
-                atlas.photographs.retina,
-                atlas.scorers.trunks,
-            ),
-            importlib.metadata.version("torch"),
-        ]
+    @property
+    def network(self) -> str:
+        return self.trunk.name
 
-    def features(self, image_id: str, store: Store) -> FeatureMaps:
-        """Return the maps (1, C, h, w) that `photograph.view` kept of an image."""
-        entry = store.path("maps", self.input_parts(image_id))
-        return FeatureMaps((image_id,), load_arrays(entry / "arrays.safetensors")["features"][None], self.trunk.stride)
+    @property
+    def weights_sha256(self) -> str:
+        return self.trunk.sha256
+
+    @property
+    def size(self) -> int:
+        return self.trunk.size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.trunk.shape
+
+    @property
+    def channels(self) -> int:
+        return self.trunk.channels
+
+    @cached_property
+    def key(self) -> list[Any]:
+        trunk = self.trunk
+        return [trunk.name, trunk.size, trunk.sha256, self.preparation, code_key("atlas.scorers.trunks")]
+
+    def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
+        maps = self.trunk.maps(photograph.pixels[None])[0]
+        return {"maps": maps, "coverage": cell_coverage(photograph.retina, self.grid)}
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        return self.trunk.describe(crops)
 
 
-def trained_source(scorer: str, scale: Scale) -> ScoringSource:
-    """Use the scorer of this name or folder as it is.
+def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSource:
+    """Load what the settings name. Raises what `trained_source` and `fitted_source` raise."""
+    settings = workshop.configuration
+    with workshop.timed("scorer"):
+        if not settings.fit:
+            return trained_source(settings.scorer, scale)
+        return fitted_source(
+            settings.scorer,
+            trunk=settings.trunk,
+            trunk_weights=settings.trunk_weights,
+            size=settings.size,
+            preparation=settings.preparation,
+        )
+
+
+def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
+    """Use the scorer of this name or folder as it is, its severities told on `scale`.
 
     Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease or another number of grades.
     Names of grades, which are often only spelled differently, and the grade that is referred may differ: `notes` say so.
     """
-    loaded = load_scorer(scorer)
-    learned = loaded.scale
+    scorer = load_scorer(name_or_path)
+    learned = scorer.scale
     if len(learned.names) != len(scale.names):
         raise ConfigurationError(
-            f"scorer {loaded.name}: learned {len(learned.names)} grades of {learned.disease}; "
+            f"scorer {scorer.name}: learned {len(learned.names)} grades of {learned.disease}; "
             f"[scale] names {len(scale.names)} of {scale.disease}",
             "use --fit to fit a head on this cohort, or name a scorer trained on this scale.",
         )
     if _plain(learned.disease) != _plain(scale.disease):
         raise ConfigurationError(
-            f"scorer {loaded.name}: learned to grade {learned.disease}; the photographs are graded for {scale.disease}",
+            f"scorer {scorer.name}: learned to grade {learned.disease}; the photographs are graded for {scale.disease}",
             "use --fit to fit a head on this cohort, or name a scorer of this disease; if it is the same disease by another "
             f'name, set disease = "{learned.disease}" under [scale] in atlas.toml.',
         )
-    return ScoringSource(loaded.trunk, loaded.preparation, loaded, loaded.name, loaded.card, _differences(learned, scale))
+    return TrainedSource(scorer, _differences(learned, scale))
 
 
 def _plain(name: str) -> str:
@@ -131,12 +227,68 @@ def _referred(scale: Scale) -> int | None:
     return None if scale.referable is None else scale.referable - scale.lowest
 
 
-def on_scale(heads: Heads, learned: Scale, scale: Scale) -> Heads:
-    """Return the heads of a scorer with what it learned, in grades of its own scale, told in those of a cohort's.
+def fitted_source(
+    scorer: str, *, trunk: str | None, trunk_weights: str | None, size: int | None, preparation: str | None
+) -> FittedSource:
+    """Use a trunk for heads to be fitted on the cohort: the named one, or else the scorer's own.
+
+    `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
+    """
+    if trunk is not None and trunk_weights is not None:
+        weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
+        named = load_trunk(trunk, weights, size=size)
+        return FittedSource(named, preparation or "standardise", f"{named.name}, fitted on this cohort")
+    loaded = load_transferred(scorer)
+    own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
+    return FittedSource(own, preparation or loaded.preparation, f"{own.name} of {loaded.name}, fitted on this cohort")
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """Which scorer reads each photograph.
+
+    Parameters
+    ----------
+    scorers : the trained one alone, or those fitted on this cohort.
+    index : image_id to its scorer's place.
+    fitted : they learned from this cohort, out of fold.
+    labels : what `label_distribution` tells of the grades that they learned from, where known.
+    reading : how scores are read, where that was fitted on other photographs.
+    """
+
+    scorers: tuple[Scorer, ...]
+    index: Mapping[str, int]
+    fitted: bool
+    labels: Mapping[int, tuple[int, float]] | None = None
+    reading: GradeCuts | None = None
+
+    @property
+    def sha256(self) -> tuple[str, ...]:
+        return tuple(scorer.sha256 for scorer in self.scorers)
+
+
+def scorers_for(workshop: Workshop, dataset: Dataset, source: TrainedSource | FittedSource, keys: Sequence[list[Any]]) -> Scorers:
+    """Return the trained scorer, or fit heads on the dataset by patient-wise folds, kept in the store until the build is done.
+
+    keys : of the "predictions" entries of the photographs, in the order of the dataset.
+
+    Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
+    """
+    with workshop.timed("heads"):
+        if isinstance(source, TrainedSource):
+            return _on_scale(source.scorer, dataset)
+        if not dataset.graded:
+            raise ConfigurationError("fit: the photographs have no grades to learn from", "give --grades, or leave --fit out.")
+        return _fitted(workshop, dataset, source, keys)
+
+
+def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
+    """Tell what a scorer gives, and what it learned, in grades of the cohort's scale.
 
     The threshold for referral is left out where another grade is referred.
     """
-    shift, reading = scale.lowest - learned.lowest, heads.reading
+    learned, scale, known = scorer.scale, dataset.scale, scorer.background
+    shift, reading = scale.lowest - learned.lowest, known.reading
     if reading is not None:
         threshold = reading.threshold if _referred(learned) == _referred(scale) else None
         reading = GradeCuts(
@@ -145,90 +297,36 @@ def on_scale(heads: Heads, learned: Scale, scale: Scale) -> Heads:
             None if reading.peaks is None else reading.peaks + np.float32(shift),
             reading.deviations,
         )
-    labels = None if heads.labels is None else {grade + shift: found for grade, found in heads.labels.items()}
-    return replace(heads, reading=reading, labels=labels)
+    labels = {grade + shift: found for grade, found in labels_of(scorer).items()}
+    return Scorers((scorer.on(scale),), dict.fromkeys(dataset.image_ids, 0), False, labels or None, reading)
 
 
-def fitted_source(
-    scorer: str, *, trunk: str | None, trunk_weights: str | None, size: int | None, preparation: str | None
-) -> ScoringSource:
-    """Use a trunk for heads to be fitted on the cohort: the named one, or else the scorer's own.
-
-    `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
-    """
-    if trunk is not None and trunk_weights is not None:
-        weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
-        named = load_trunk(trunk, weights, size=size)
-        return ScoringSource(named, preparation or "standardise", None, f"{named.name}, fitted on this cohort", "")
-    loaded = load_scorer(scorer)
-    own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
-    name = f"{own.name} of {loaded.name}, fitted on this cohort"
-    return ScoringSource(own, preparation or loaded.preparation, None, name, "")
+def fold_key(workshop: Workshop, dataset: Dataset, source: FittedSource) -> list[Any]:
+    """Return all that the heads of a cohort's folds depend on, as plain JSON values."""
+    settings, scale = workshop.configuration, dataset.scale
+    learned_from = [[image.image_id, image.grade, image.patient] for image in dataset.images]
+    code = code_key("atlas.training.heads")
+    return [learned_from, scale.lowest, scale.span, *source.key, settings.folds, settings.balance, settings.seed, code]
 
 
-@dataclass(frozen=True)
-class Heads:
-    """The head that scores each image, and the classifier that it is compared with, where there is one.
-
-    sha256 : of each pair.   fitted : they learned from this cohort, out of fold.   labels : what `label_distribution` tells of
-    the grades that they learned from, where known.   reading : how scores are read, where fitted on other photographs.
-    """
-
-    heads: tuple[Head, ...]
-    classifiers: tuple[Classifier | None, ...]
-    index: Mapping[str, int]
-    sha256: tuple[str, ...]
-    fitted: bool
-    labels: Mapping[int, tuple[int, float]] | None = None
-    reading: GradeCuts | None = None
-
-    def of(self, image_id: str) -> tuple[Head, Classifier | None, str]:
-        """Return an image's head, its classifier, and the sha256 of both."""
-        index = self.index[image_id]
-        return self.heads[index], self.classifiers[index], self.sha256[index]
-
-
-def heads_for(
-    dataset: Dataset,
-    source: ScoringSource,
-    store: Store,
-    *,
-    folds: int = 5,
-    balance: Balance = "weight",
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Heads:
-    """Return the scorer's one head, or fit heads on the dataset by patient-wise folds (kept in the store).
-
-    Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
-    """
-    if source.scorer is not None:
-        scorer = source.scorer
-        index = dict.fromkeys(dataset.image_ids, 0)
-        digest = (_sha256(scorer.head, scorer.classifier),)
-        return Heads((scorer.head,), (scorer.classifier,), index, digest, False, labels_of(scorer) or None, scorer.reading)
-    if not dataset.graded:
-        raise ConfigurationError("fit: the photographs have no grades to learn from", "give --grades, or leave --fit out.")
-    parts = [
-        [[image.image_id, image.grade, image.patient] for image in dataset.images],
-        dataset.scale.lowest,
-        dataset.scale.span,
-        source.input_parts(""),
-        folds,
-        balance,
-        seed,
-        source_digest(atlas.training, atlas.records, atlas.scorers.readouts),
-    ]
+def _fitted(workshop: Workshop, dataset: Dataset, source: FittedSource, keys: Sequence[list[Any]]) -> Scorers:
+    settings, store = workshop.configuration, workshop.store
 
     def fit() -> dict[str, Any]:
-        shape = (len(dataset.images), source.trunk.channels, *source.trunk.shape)
+        shape = (len(dataset.images), source.channels, *source.grid)
         # On disk, not in memory: the maps of a large cohort are larger than the machine.
         with tempfile.TemporaryFile(dir=store.root) as file:
-            features = np.memmap(file, np.float32, "w+", shape=shape)
-            for index, image_id in enumerate(dataset.image_ids):
-                features[index] = source.features(image_id, store).values[0]
+            maps = np.memmap(file, np.float32, "w+", shape=shape)
+            for row, key in enumerate(keys):
+                maps[row] = store.arrays("predictions", key)["maps"]
             folded = fit_out_of_fold(
-                dataset.images, features, dataset.scale, folds=folds, seed=seed, balance=balance, progress=progress
+                dataset.images,
+                maps,
+                dataset.scale,
+                folds=settings.folds,
+                seed=settings.seed,
+                balance=settings.balance,
+                progress=workshop.progress,
             )
         arrays: dict[str, Any] = {
             "index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids]),
@@ -237,32 +335,22 @@ def heads_for(
         for kind, all_layers in (("head", folded.heads), ("classifier", folded.classifiers)):
             for fold, layers in enumerate(all_layers):
                 arrays |= {
-                    f"{kind}.{fold}.{name}": np.atleast_1d(np.asarray(getattr(layers, name), np.float32)) for name in _LAYERS
+                    f"{kind}.{fold}.{name}": np.atleast_1d(np.asarray(getattr(layers, name), np.float32)) for name in LAYERS
                 }
         return arrays
 
-    arrays = store.keep_arrays("heads", parts, fit)
-    count = sum(name.startswith("head.") and name.endswith(".output_bias") for name in arrays)
-    heads, classifiers = [], []
-    for fold in range(count):
-        weight, bias, output_weight, output_bias = (arrays[f"head.{fold}.{name}"] for name in _LAYERS)
-        heads.append(Head(weight, bias, output_weight, float(output_bias[0])))
-        classifiers.append(Classifier(*(arrays[f"classifier.{fold}.{name}"] for name in _LAYERS)))
+    arrays = store.keep_arrays("heads", fold_key(workshop, dataset, source), fit)
+    scorers = []
+    for fold in range(sum(name.startswith("head.") and name.endswith(".output_bias") for name in arrays)):
+        weight, bias, output_weight, output_bias = (arrays[f"head.{fold}.{name}"] for name in LAYERS)
+        head = Head(weight, bias, output_weight, float(output_bias[0]))
+        classifier = Classifier(*(arrays[f"classifier.{fold}.{name}"] for name in LAYERS))
+        scorers.append(TransferredScorer(source.name, source.trunk, head, dataset.scale, source.preparation, classifier))
     graded = np.array([image.grade is not None for image in dataset.images])
     grades = np.array([image.grade for image in dataset.images if image.grade is not None])
-    return Heads(
-        tuple(heads),
-        tuple(classifiers),
+    return Scorers(
+        tuple(scorers),
         dict(zip(dataset.image_ids, arrays["index"].tolist(), strict=True)),
-        tuple(_sha256(head, classifier) for head, classifier in zip(heads, classifiers, strict=True)),
         fitted=True,
         labels=label_distribution(grades, arrays["balancing"][graded], dataset.scale),
     )
-
-
-def _sha256(head: Head, classifier: Classifier | None) -> str:
-    total = hashlib.sha256()
-    for layers in (head, classifier):
-        for name in _LAYERS if layers is not None else ():
-            total.update(np.ascontiguousarray(getattr(layers, name), np.float32).tobytes())
-    return total.hexdigest()

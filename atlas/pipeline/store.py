@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -53,16 +52,6 @@ def default_root() -> Path:
 def digest(value: Any) -> str:
     """Return the sha256 (hex) of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def source_digest(*modules: ModuleType) -> str:
-    """Return the sha256 (hex) of the modules' and packages' source, so that a changed stage never finds older results."""
-    total = hashlib.sha256()
-    for module in modules:
-        file = Path(str(module.__file__))
-        for source in sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]:
-            total.update(source.read_bytes())
-    return total.hexdigest()
 
 
 @contextmanager
@@ -112,7 +101,8 @@ class Store:
             folder = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
             try:
                 write(folder)
-                hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+                files = sorted(file for file in folder.rglob("*") if file.is_file())
+                hashes = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
                 (folder / _HASHES).write_text(json.dumps(hashes), encoding="utf-8", newline="\n")
                 if entry.is_dir() and not self._is_sound(entry):
                     shutil.rmtree(entry, ignore_errors=True)
@@ -139,6 +129,19 @@ class Store:
             return False
         self._sound.add(entry)
         return True
+
+    def has(self, stage: str, parts: Any) -> bool:
+        """Tell whether an entry is there and undamaged."""
+        return self._is_sound(self.path(stage, parts))
+
+    def arrays(self, stage: str, parts: Any) -> dict[str, NDArray[Any]]:
+        """Return the arrays of an entry of `keep_arrays`. Raises StoreError where it is not there."""
+        try:
+            return load_arrays(self.path(stage, parts) / _ARRAYS)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise StoreError(
+                f"{self.path(stage, parts)}: an entry of the store is gone or damaged ({error})", "run the command again."
+            ) from error
 
     def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """Return the entry's arrays by name; where it is missing or damaged, make and keep them."""
@@ -219,9 +222,12 @@ def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     file.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
-def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Read arrays by name."""
-    return dict(safetensors.numpy.load_file(file))
+def load_arrays(file: Path, *only: str) -> dict[str, NDArray[Any]]:
+    """Read arrays by name: all of them, or those that are named."""
+    if not only:
+        return dict(safetensors.numpy.load_file(file))
+    with safetensors.safe_open(file, framework="np") as found:
+        return {name: found.get_tensor(name) for name in only}
 
 
 def _sha256(file: Path) -> str:

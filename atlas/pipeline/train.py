@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.pipeline.store import Store, digest
-from atlas.pipeline.study import gather
+from atlas.pipeline.cohort import gather
+from atlas.pipeline.store import digest
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, DatasetReport
-from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.records import Dataset, DatasetReport, GradedImage
+from atlas.scorers.bundle import load_transferred, save_bundle
 from atlas.scorers.transferred import TransferredScorer
 from atlas.training.networks import Augmentation
 from atlas.training.scorers import join_scorers, train_scorer
@@ -49,11 +50,12 @@ def train(
             "scorers that are put side by side bring their own trunks and size, and do not learn again",
             "leave out everything that speaks of a trunk or a teacher",
         )
-    store = Store(configuration.store)
-    gathered = [gather(configuration, store, progress)]
+    workshop = Workshop.of(configuration, progress)
+    cohorts = [gather(workshop)]
     for images, grades in also:
-        gathered.append(gather(configuration.model_copy(update={"images": images, "grades": grades}), store, progress))
-    dataset, report = _joined(gathered)
+        others_of = configuration.model_copy(update={"images": images, "grades": grades})
+        cohorts.append(gather(replace(workshop, configuration=others_of)))
+    dataset, report = _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
     settings: dict[str, Any] = {
         "trunk": configuration.trunk or "alexnet",
         "weights": configuration.trunk_weights,
@@ -68,8 +70,8 @@ def train(
         "seed": configuration.seed,
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
-    others = [load_scorer(other) for other in (*teachers, *members)]
-    work = store.root / "training" / digest([settings, labels, [one.sha256 for one in others] or None])[:16]
+    others = [load_transferred(other) for other in (*teachers, *members)]
+    work = workshop.store.root / "training" / digest([settings, labels, [one.sha256 for one in others] or None])[:16]
     common: dict[str, Any] = {
         "name": out.name,
         "source": source,
@@ -84,16 +86,30 @@ def train(
     else:
         scorer = train_scorer(dataset, teachers=others, **settings, **common)
     save_bundle(out, scorer)
-    return load_scorer(out), report
+    return load_transferred(out), report
 
 
 def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
-    """Join datasets and reports. Photographs that are in several have what the first says of them."""
-    images = {image.image_id: image for dataset, _ in reversed(gathered) for image in dataset.images}
+    """Join datasets and reports. What several say of one photograph is joined; one that they grade differently has no grade."""
+    images: dict[str, GradedImage] = {}
+    conflicts: list[tuple[str, str]] = []
+    for dataset, _ in gathered:
+        for image in dataset.images:
+            known = images.setdefault(image.image_id, image)
+            if image.grade is None or known.grade == image.grade or image.image_id in (one for one, _ in conflicts):
+                continue
+            if known.grade is None:
+                images[image.image_id] = replace(known, grade=image.grade)
+            else:
+                line = f"{known.path.name}: grade {known.grade}, and {image.grade} as {image.path}; kept without a grade"
+                conflicts.append((image.image_id, line))
+                images[image.image_id] = replace(known, grade=None)
     lines = {
         field.name: sum((getattr(report, field.name) for _, report in gathered), ())
         for field in fields(DatasetReport)
         if field.name != "layout"
     }
+    lines["conflicting_duplicates"] += tuple(line for _, line in conflicts)
     layout = ", ".join(dict.fromkeys(report.layout for _, report in gathered))
-    return Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale), DatasetReport(layout, **lines)
+    joined = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
+    return joined, DatasetReport(layout, **lines)

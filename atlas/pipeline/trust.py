@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from atlas.cohort.masks import find_masks
 from atlas.config import Configuration
 from atlas.errors import DatasetError
-from atlas.pipeline.engine import run, single_threaded
-from atlas.pipeline.evaluate import with_entry
-from atlas.pipeline.photograph import measure
-from atlas.pipeline.store import Store
-from atlas.pipeline.study import choose_source, fit_heads, gather, view_all, with_masks
+from atlas.pipeline.cohort import gather
+from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.photograph import Measuring, Outlined, measure_maps
+from atlas.pipeline.sources import trained_source
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
-from atlas.scorers.bundle import amend_bundle
+from atlas.scorers.bundle import record_in_bundle
 from atlas.scorers.card import on_card
-from atlas.scorers.scrambled import scrambled_trunk
 from atlas.trust.summary import summarise
 
 _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
@@ -32,36 +31,33 @@ def measure_trust(
     Returns the entry of `summary.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
     place of an older one. Raises DatasetError where no photograph has lesions, and what `build_atlas` raises.
     """
-    store = Store(configuration.store)
+    workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        dataset, report = gather(configuration, store, progress)
-        source = choose_source(configuration)
-        outlined = with_masks(dataset, masks)
-        views, kept, report = view_all(replace(dataset, images=outlined), report, source, configuration, store, progress)
-        task = partial(
-            measure,
-            views=views,
-            source=source,
-            heads=fit_heads(kept, source, configuration, store, progress),
-            store=store,
-            scale=kept.scale,
-            masks=masks,
-            window=configuration.map_window,
-            scrambled=[scrambled_trunk(source.trunk, configuration.seed + turn) for turn in range(_SCRAMBLES)],
-            seed=configuration.seed,
-        )
-        rows = list(run(task, kept.images, stage="trust", workers=configuration.workers, progress=progress))
-    found = [(image, one) for image, one in zip(kept.images, rows, strict=True) if one is not None]
+        cohort = gather(workshop)
+        dataset = cohort.dataset
+        files = find_masks(masks, dataset, cohort.images)
+        scorer = trained_source(configuration.scorer, dataset.scale).scorer.on(dataset.scale)
+        seeds = [configuration.seed + turn for turn in range(_SCRAMBLES)]
+        scrambles = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
+        shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)
+        items = [Outlined(image, files[image.image_id]) for image in dataset.images if image.image_id in files]
+        rows = list(workshop.each(measure_maps, items, shared, stage="trust"))
+    faults = [f"{item.image.path}: {row.line}" for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
+    found = [(item.image, row) for item, row in zip(items, rows, strict=True) if row is not None and not isinstance(row, Fault)]
     if not found:
-        raise DatasetError(f"{masks}: all masks are black on the retina", "give masks that are not black where a lesion is.")
+        what = (
+            f"all masks are black on the retina, or cannot be used: {faults[0]}"
+            if faults
+            else "all masks are black on the retina"
+        )
+        raise DatasetError(f"{masks}: {what}", "give masks that are not black where a lesion is.")
     entry = summarise(
-        [one for _, one in found],
+        [row for _, row in found],
         [image.patient or image.image_id for image, _ in found],
         name=record or masks.resolve().name,
-        without_lesion=len(dataset.images) - len(found),
+        without_lesion=len(dataset.images) - len(found) - len(faults),
         seed=configuration.seed,
     )
-    if record is not None and source.scorer is not None:
-        entries = with_entry(source.scorer.trust, entry)
-        amend_bundle(configuration.scorer, trust=entries, card=on_card(source.scorer.card, entries))
-    return entry, report
+    if record is not None:
+        record_in_bundle(configuration.scorer, "trust", entry, on_card)
+    return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *faults))

@@ -1,25 +1,28 @@
-"""Scorers: a frozen trunk and the two-layer regressor on its maps, and the bundles in which they are kept."""
+"""Bundles: scorers on disk, whatever their kind."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pydantic
 import safetensors.numpy
+import safetensors.torch
 import torch
 
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import FloatArray, GradeCuts, Scale, TestScores
 from atlas.resources import models_folder
+from atlas.scorers.networks import NETWORKS, NetworkScorer
+from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
-from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, scale_facts, stored
+from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, scale_facts, stored
 from atlas.scorers.trunks import TRUNKS, load_trunk
 
 DEFAULT_SCORER = "eyepacs-pair"
@@ -44,7 +47,9 @@ _EVALUATIONS = "evaluations.json"
 
 _LEARNED = "learned.safetensors"
 
-_REQUIRED = (_TRUNK, _HEAD, _CARD)
+_NETWORK = "network.safetensors"
+
+_TRUST_FIGURES = {"hit", "times_random", "share", "times_area", "deletion", "insertion", "head_scrambled", "all_scrambled"}
 
 
 class _ScaleFacts(pydantic.BaseModel):
@@ -74,13 +79,13 @@ class _ReadingFacts(pydantic.BaseModel):
 
 
 class _Manifest(pydantic.BaseModel):
-    """scorer.json. `files` gives the sha256 of each of the bundle's other files."""
+    """scorer.json, as far as all kinds of scorers share it. `files` gives the sha256 of each of the bundle's other files."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     format: Literal[1]
+    kind: str = "transferred"  # bundles that name no kind are older than the others
     name: str = pydantic.Field(min_length=1)
-    trunk: str
     size: int = pydantic.Field(gt=0)
     preparation: str = pydantic.Field(min_length=1)
     scale: _ScaleFacts
@@ -88,18 +93,22 @@ class _Manifest(pydantic.BaseModel):
     training: dict[str, Any]
     reading: _ReadingFacts | None = None
     files: dict[
-        Literal[
-            "trunk.safetensors",
-            "head.safetensors",
-            "card.md",
-            "classifier.safetensors",
-            "test.safetensors",
-            "trust.json",
-            "evaluations.json",
-            "learned.safetensors",
-        ],
+        Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
     ]
+
+    @property
+    def network(self) -> str:
+        """Name of the network, for readers."""
+        raise NotImplementedError
+
+
+class _TransferredManifest(_Manifest):
+    trunk: str
+
+    @property
+    def network(self) -> str:
+        return self.trunk
 
     @pydantic.field_validator("trunk")
     @classmethod
@@ -108,23 +117,107 @@ class _Manifest(pydantic.BaseModel):
             raise ValueError(f"unknown trunk; this atlas knows {', '.join(TRUNKS)}")
         return trunk
 
-    @pydantic.field_validator("files")
+
+class _NetworkManifest(_Manifest):
+    architecture: str
+
+    @property
+    def network(self) -> str:
+        return self.architecture
+
+    @pydantic.field_validator("architecture")
     @classmethod
-    def _files_are_complete(cls, files: dict[str, str]) -> dict[str, str]:
-        if not files.keys() >= set(_REQUIRED):
-            raise ValueError(f"must give the sha256 of {_TRUNK}, {_HEAD} and {_CARD}")
-        return files
+    def _network_is_known(cls, architecture: str) -> str:
+        if architecture not in NETWORKS:
+            raise ValueError(f"unknown network; this atlas knows {', '.join(NETWORKS) or 'none'}")
+        return architecture
 
 
-def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> None:
-    """Write a scorer as a folder of scorer.json, trunk.safetensors, head.safetensors and card.md.
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of scorer is kept.
 
-    What else is known goes beside them: classifier.safetensors, test.safetensors (`judged`), trust.json, evaluations.json
-    and learned.safetensors. A first layer that weighs all cells alike is stored once, not per cell.
+    Parameters
+    ----------
+    manifest : what its scorer.json holds.
+    files : its files of weights, each of which must be there.
+    load : from folder, manifest, what is known beside the weights, and a device, to the scorer.
+    contents : from a scorer, and whether it is rounded to half precision, to its own fields of scorer.json and its files.
+    """
+
+    manifest: type[Any]
+    files: tuple[str, ...]
+    load: Callable[[Path, Any, dict[str, Any], str | torch.device], Scorer]
+    contents: Callable[[Any, bool], tuple[dict[str, Any], dict[str, bytes]]]
+
+
+def _load_transferred(
+    folder: Path, manifest: _TransferredManifest, known: dict[str, Any], device: str | torch.device
+) -> TransferredScorer:
+    try:
+        trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
+    except ConfigurationError as error:
+        raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+    classifier = readout_of(_read_layers(folder / _CLASSIFIER)) if _CLASSIFIER in manifest.files else None
+    if isinstance(classifier, Head):
+        raise ScorerError(f"{folder / _CLASSIFIER}: holds no classifier", "fetch or train the scorer again")
+    return TransferredScorer(
+        manifest.name,
+        trunk,
+        readout_of(_read_layers(folder / _HEAD)),
+        manifest.scale.scale(),
+        manifest.preparation,
+        classifier,
+        **known,
+    )
+
+
+def _transferred_contents(scorer: TransferredScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    trunk = {name: stored(tensor.numpy(), half) for name, tensor in scorer.trunk.state_dict().items()}
+    contents = {
+        _TRUNK: safetensors.numpy.save(trunk),
+        _HEAD: safetensors.numpy.save(_packed(scorer.head, half)),
+    }
+    if scorer.classifier is not None:
+        contents[_CLASSIFIER] = safetensors.numpy.save(_packed(scorer.classifier, half))
+    return {"trunk": scorer.trunk.name}, contents
+
+
+def _load_network(folder: Path, manifest: _NetworkManifest, known: dict[str, Any], device: str | torch.device) -> NetworkScorer:
+    scale = manifest.scale.scale()
+    modules = NETWORKS[manifest.architecture].build(len(scale.names))
+    try:
+        arrays = safetensors.torch.load_file(folder / _NETWORK)
+        for part, module in zip(("trunk.", "head."), modules, strict=True):
+            own = {name.removeprefix(part): tensor.float() for name, tensor in arrays.items() if name.startswith(part)}
+            module.load_state_dict(own)
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
+        raise ScorerError(
+            f"{folder / _NETWORK}: weights do not fit network {manifest.architecture} ({error})", "train the scorer again"
+        ) from error
+    return NetworkScorer(manifest.name, manifest.architecture, *modules, scale, manifest.preparation, manifest.size, **known)
+
+
+def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    arrays = {name: np.ascontiguousarray(stored(array, half)) for name, array in scorer.state().items()}
+    return {"architecture": scorer.network}, {_NETWORK: safetensors.numpy.save(arrays)}
+
+
+SCORERS: dict[str, Kind] = {
+    TransferredScorer.kind: Kind(_TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
+    NetworkScorer.kind: Kind(_NetworkManifest, (_NETWORK,), _load_network, _network_contents),
+}
+"""Every kind of scorer that a bundle can hold; a new kind is one entry."""
+
+
+def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
+    """Write a scorer as a folder of scorer.json, card.md, the files of weights of its kind, and what else is known of it.
+
+    A first layer that weighs all cells alike is stored once, not per cell.
 
     With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
     one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
-    float16's range, stay float32. The same scorer gives the same bytes. A bundle that stood there is replaced once the new one
+    float16's range, stay float32. The same scorer gives the same bytes. An existing bundle is replaced only once the new one
     is complete.
 
     Raises
@@ -132,37 +225,32 @@ def save_bundle(folder: Path, scorer: TransferredScorer, half: bool = True) -> N
     ScorerError : `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
     if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ScorerError(f"{folder}: stands there and is no scorer bundle", "choose another folder, or remove it first")
-
-    trunk = {name: stored(tensor.numpy(), half) for name, tensor in scorer.trunk.state_dict().items()}
-    contents = {
-        _TRUNK: safetensors.numpy.save(trunk),
-        _HEAD: safetensors.numpy.save(_packed(scorer.head, half)),
-        _CARD: scorer.card.encode(),
-    }
-    if scorer.classifier is not None:
-        contents[_CLASSIFIER] = safetensors.numpy.save(_packed(scorer.classifier, half))
-    if scorer.judged is not None:
-        arrays = {name: array for name, array in vars(scorer.judged).items() if array is not None}
+        raise ScorerError(f"{folder}: already exists and is not a scorer bundle", "choose another folder, or remove it first")
+    known = scorer.background
+    own_facts, contents = SCORERS[scorer.kind].contents(scorer, half)
+    contents[_CARD] = known.card.encode()
+    if known.judged is not None:
+        arrays = {name: array for name, array in vars(known.judged).items() if array is not None}
         contents[_JUDGED] = safetensors.numpy.save(arrays)
-    if scorer.learned:
-        contents[_LEARNED] = safetensors.numpy.save({"image_ids": np.array([int(i, 16) for i in scorer.learned], np.uint64)})
-    for file, entries in ((_TRUST, scorer.trust), (_EVALUATIONS, scorer.evaluations)):
+    if known.learned:
+        contents[_LEARNED] = safetensors.numpy.save({"image_ids": np.array([int(i, 16) for i in known.learned], np.uint64)})
+    for file, entries in ((_TRUST, known.trust), (_EVALUATIONS, known.evaluations)):
         if entries:
             contents[file] = _json(folder, list(entries)).encode()
     manifest = {
         "format": FORMAT,
+        "kind": scorer.kind,
         "name": scorer.name,
-        "trunk": scorer.trunk.name,
+        **own_facts,
         "size": scorer.size,
         "preparation": scorer.preparation,
         "scale": scale_facts(scorer.scale),
         "storage": "float16" if half else "float32",
-        "training": dict(scorer.training),
-        "reading": scorer.reading
+        "training": dict(known.training),
+        "reading": known.reading
         and {
             name: value if value is None or isinstance(value, float) else [float(one) for one in value]
-            for name, value in vars(scorer.reading).items()
+            for name, value in vars(known.reading).items()
         },
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
@@ -204,10 +292,26 @@ def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
     Raises ScorerError as `load_scorer` and `save_bundle` do.
     """
     folder = _find(name_or_path)
-    save_bundle(folder, replace(load_scorer(folder), **changes), half=_read_manifest(folder).storage == "float16")
+    changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
+    save_bundle(folder, changed, half=_read_manifest(folder).storage == "float16")
 
 
-def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> TransferredScorer:
+def record_in_bundle(
+    name_or_path: str | Path,
+    what: Literal["trust", "evaluations"],
+    entry: Mapping[str, Any],
+    on_card: Callable[[str, tuple[Mapping[str, Any], ...]], str],
+) -> None:
+    """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
+
+    on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_scorer` and `save_bundle` do.
+    """
+    known = load_scorer(name_or_path).background
+    entries = (*(old for old in getattr(known, what) if old["name"] != entry["name"]), entry)
+    amend_bundle(name_or_path, **{what: entries}, card=on_card(known.card, entries))
+
+
+def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Scorer:
     """Load a bundle: a shipped scorer by name, or a folder by path.
 
     Raises
@@ -216,6 +320,10 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     """
     folder = _find(name_or_path)
     manifest = _read_manifest(folder)
+    kind = SCORERS[manifest.kind]
+    for file in (_CARD, *kind.files):
+        if file not in manifest.files:
+            raise ScorerError(f"{folder / _MANIFEST}: gives no sha256 of {file}", "fetch or train the scorer again")
     for file, digest in manifest.files.items():
         path = folder / file
         if not path.is_file():
@@ -224,26 +332,28 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
             raise ScorerError(
                 f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
             )
-    try:
-        trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
-    except ConfigurationError as error:
-        raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     reading = manifest.reading
-    return TransferredScorer(
-        name=manifest.name,
-        trunk=trunk,
-        head=_read_head(folder / _HEAD),
-        scale=manifest.scale.scale(),
-        preparation=manifest.preparation,
-        card=(folder / _CARD).read_bytes().decode(),
-        training=manifest.training,
-        classifier=_read_classifier(folder / _CLASSIFIER) if _CLASSIFIER in manifest.files else None,
-        reading=None if reading is None else _reading(reading),
-        judged=_read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
-        trust=_read_entries(folder / _TRUST) if _TRUST in manifest.files else (),
-        evaluations=_read_entries(folder / _EVALUATIONS) if _EVALUATIONS in manifest.files else (),
-        learned=_read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
-    )
+    known = {
+        "card": (folder / _CARD).read_bytes().decode(),
+        "training": manifest.training,
+        "reading": None if reading is None else _reading(reading),
+        "judged": _read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
+        "trust": _read_entries(folder / _TRUST, _TrustEntry) if _TRUST in manifest.files else (),
+        "evaluations": _read_entries(folder / _EVALUATIONS, _EvaluationEntry) if _EVALUATIONS in manifest.files else (),
+        "learned": _read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
+    }
+    return kind.load(folder, manifest, known, device)
+
+
+def load_transferred(name_or_path: str | Path) -> TransferredScorer:
+    """Load a bundle of a transferred scorer, see `load_scorer`. Raises ScorerError for another kind, too."""
+    scorer = load_scorer(name_or_path)
+    if not isinstance(scorer, TransferredScorer):
+        raise ScorerError(
+            f"scorer {scorer.name} is of the kind {scorer.kind!r}, which has no trunk to build on",
+            "name a scorer whose card tells of a trunk and a head.",
+        )
+    return scorer
 
 
 def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
@@ -254,7 +364,7 @@ def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
 def _summary(folder: Path) -> dict[str, Any]:
     manifest = _read_manifest(folder)
     return {
-        "trunk": manifest.trunk,
+        "network": manifest.network,
         "size": manifest.size,
         "preparation": manifest.preparation,
         "disease": manifest.scale.disease,
@@ -289,21 +399,18 @@ def _read_manifest(folder: Path) -> _Manifest:
                 f"{path}: bundle format {facts['format']!r}, this atlas reads format {FORMAT}",
                 "use the atlas that wrote it, or train again",
             )
-        return _Manifest.model_validate(facts)
+        kind = facts.get("kind", TransferredScorer.kind) if isinstance(facts, dict) else TransferredScorer.kind
+        if kind not in SCORERS:
+            raise ScorerError(
+                f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}", "use the atlas that wrote it"
+            )
+        manifest: _Manifest = SCORERS[kind].manifest.model_validate(facts)
+        return manifest
     except pydantic.ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ScorerError(f"{path}: not a scorer's description: {faults}", "fetch or train the scorer again") from error
     except (OSError, ValueError) as error:
         raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
-
-
-def _read_head(path: Path) -> Head:
-    arrays = _read_layers(path)
-    return Head(arrays["hidden_weight"], arrays["hidden_bias"], arrays["output_weight"], float(arrays["output_bias"][0]))
-
-
-def _read_classifier(path: Path) -> Classifier:
-    return Classifier(**_read_layers(path))
 
 
 def _read_layers(path: Path) -> dict[str, FloatArray]:
@@ -340,10 +447,56 @@ def _read_learned(path: Path) -> tuple[str, ...]:
         raise ScorerError(f"{path}: holds no list of photographs ({error})", "fetch or train the scorer again") from error
 
 
-def _read_entries(path: Path) -> tuple[Mapping[str, Any], ...]:
+class _TrustEntry(pydantic.BaseModel):
+    """What `trust.summary.summarise` gathers of one set of outlined lesions."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    photographs: int
+    patients: int
+    without_lesion: int
+    area: float
+    maps: list[dict[str, str | list[float] | None]]
+
+    @pydantic.field_validator("maps")
+    @classmethod
+    def _each_names_its_figures(cls, maps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not maps:
+            raise ValueError("must hold at least one map")
+        for row in maps:
+            if not isinstance(row.get("map"), str) or row.keys() != maps[0].keys() or not row.keys() >= _TRUST_FIGURES:
+                raise ValueError(f"each must name its `map` and give {', '.join(sorted(_TRUST_FIGURES))}")
+            if any(value is not None and len(value) != 3 for name, value in row.items() if name != "map"):
+                raise ValueError("each figure must be a value with the ends of its interval, or null")
+        return maps
+
+
+class _EvaluationEntry(pydantic.BaseModel):
+    """What `card.evaluation_entry` gathers of one set of graded photographs."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    command: str
+    photographs: int
+    patients: int
+    figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
+
+
+def _read_entries(path: Path, model: type[pydantic.BaseModel]) -> tuple[Mapping[str, Any], ...]:
     try:
-        return tuple(dict(entry) for entry in json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise ValueError("expected a list")
+        for entry in entries:
+            model.model_validate(entry)
+        return tuple(entries)
+    except pydantic.ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        fault = f"entry {entries.index(entry) + 1}: {place}: {error.errors()[0]['msg']}"
+        raise ScorerError(f"{path}: {fault}", "measure again with --record") from error
+    except (OSError, ValueError) as error:
         raise ScorerError(f"{path}: holds no list of measurements ({error})", "measure again with --record") from error
 
 

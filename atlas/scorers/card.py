@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.agreement.evaluation import evaluate
 from atlas.records import SPLITS, Evaluation
-from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
 
@@ -77,12 +77,13 @@ _EVALUATIONS = "## Measured on one set of photographs"
 _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 
 
-def write_card(scorer: TransferredScorer) -> str:
+def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
     No file name or patient enters it.
     """
-    scale, recipe = scorer.scale, scorer.training
+    scale, known = scorer.scale, scorer.background
+    recipe = known.training
     further = recipe.get("further", ())
     parts = [
         f"# {scorer.name}",
@@ -114,9 +115,9 @@ def write_card(scorer: TransferredScorer) -> str:
         "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
     ]
     card = "\n\n".join(parts) + "\n"
-    if scorer.evaluations:
-        card = evaluations_on_card(card, scorer.evaluations)
-    return on_card(card, scorer.trust) if scorer.trust else card
+    if known.evaluations:
+        card = evaluations_on_card(card, known.evaluations)
+    return on_card(card, known.trust) if known.trust else card
 
 
 def _how_learned(recipe: Mapping[str, Any]) -> str:
@@ -159,9 +160,9 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
     return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]
 
 
-def evaluate_own_test(scorer: TransferredScorer) -> Evaluation | None:
+def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
     """Judge a scorer by its scores of its own test split, whatever cohort it is used on; None where they were not kept."""
-    judged = scorer.judged
+    judged = scorer.background.judged
     if judged is None:
         return None
     return evaluate(
@@ -170,17 +171,17 @@ def evaluate_own_test(scorer: TransferredScorer) -> Evaluation | None:
         scorer.scale,
         judged.patients,
         probabilities=judged.probabilities,
-        reading=scorer.reading,
+        reading=scorer.background.reading,
         labels=labels_of(scorer),
     )
 
 
-def labels_of(scorer: TransferredScorer) -> dict[int, tuple[int, float]]:
+def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
     """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell."""
-    return {int(grade): (int(count), float(share)) for grade, count, share in scorer.training.get("labels", ())}
+    return {int(grade): (int(count), float(share)) for grade, count, share in scorer.background.training.get("labels", ())}
 
 
-def _figures(scorer: TransferredScorer) -> list[str]:
+def _figures(scorer: Scorer) -> list[str]:
     found = evaluate_own_test(scorer)
     if found is None:
         return ["Not measured."]
@@ -196,12 +197,12 @@ def _figures(scorer: TransferredScorer) -> list[str]:
     return [about, _table(("figure", "value", "95 % interval"), rows)]
 
 
-def _how_read(scorer: TransferredScorer) -> str:
-    reading = scorer.reading
+def _how_read(scorer: Scorer) -> str:
+    reading = scorer.background.reading
     if reading is None:
         return ""
     cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
-    of_scores = scorer.training.get("threshold", "of training scores")
+    of_scores = scorer.background.training.get("threshold", "of training scores")
     referable = (
         "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on, by the best Youden index {of_scores}"
     )

@@ -50,7 +50,7 @@ def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: s
                 )
     weights = joined_weights({member.trunk.name: member.trunk for member in ordered})
     trunk = load_trunk(fitting.name, weights, size=first.size, device=first.trunk.device)
-    head = _mean_head([member.head for member in ordered], trunk.shape)
+    head = _mean_head([member.regressor for member in ordered], trunk.shape)
     return TransferredScorer(name, trunk, head, first.scale, preparation or first.preparation)
 
 
@@ -65,7 +65,7 @@ def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
             "give a scorer that was fine-tuned",
         )
     trunk = load_trunk(through.name, scorer.trunk.state_dict(), size=scorer.size * 4 // 3, device=scorer.trunk.device)
-    return replace(scorer, trunk=trunk, head=for_all_cells(on_means(scorer.head, scorer.shape), trunk.shape), classifier=None)
+    return replace(scorer, trunk=trunk, head=for_all_cells(on_means(scorer.regressor, scorer.grid), trunk.shape), classifier=None)
 
 
 def _mean_head(heads: Sequence[Head], shape: tuple[int, int]) -> Head:

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
 
-from atlas.records import ByteArray, CellSums, FeatureMaps, Scale, Scores
+from numpy.typing import NDArray
+
+from atlas.records import ByteArray, Facts, FloatArray, GradeCuts, Preprocessed, Scale, Target, TestScores
+from atlas.scorers.prediction import Prediction
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Background:
+    """What is known of a scorer beside its weights: its bundle keeps it, pages and cards tell it.
+
+    Parameters
+    ----------
+    card : the model card, Markdown.
+    training : the recipe's facts, plain JSON values.
+    reading : how its severities are read as grades.
+    judged : what it gave the photographs of its own test split.
+    trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `trust.summary`.
+    evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
+    learned : image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
+    """
+
+    card: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    reading: GradeCuts | None = None
+    judged: TestScores | None = None
+    trust: tuple[Mapping[str, Any], ...] = ()
+    evaluations: tuple[Mapping[str, Any], ...] = ()
+    learned: tuple[str, ...] = ()
 
 
 class Scorer(Protocol):
-    """What a build asks of a scorer: severities of a batch, and the cell sums from which saliency is computed."""
+    """From prepared photographs to predictions. `kind` is its entry in `bundle.SCORERS`."""
+
+    kind: ClassVar[str]
 
     @property
     def name(self) -> str: ...
     @property
     def scale(self) -> Scale: ...
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What it grades; the first ranks the strip."""
+
     @property
     def preparation(self) -> str:
         """The preparation of photographs that the scorer learned from."""
@@ -24,21 +58,44 @@ class Scorer(Protocol):
         """Side of the prepared square, in pixels."""
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of cells."""
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of cells that can be hidden."""
 
     @property
-    def stride(self) -> float:
-        """Prepared pixels per cell."""
+    def channels(self) -> int:
+        """Length of a patch's descriptor."""
 
     @property
-    def card(self) -> str:
-        """The model card, Markdown."""
+    def network(self) -> str:
+        """Name of the network behind it, for readers."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the network's weights, for readers."""
 
     @property
     def sha256(self) -> str:
-        """Changes whenever a score could."""
+        """Changes whenever a prediction could."""
 
-    def features(self, image_ids: Sequence[str], pixels: ByteArray) -> FeatureMaps: ...
-    def cell_sums(self, features: FeatureMaps) -> CellSums: ...
-    def severity(self, sums: CellSums) -> Scores: ...
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the clinical columns that it reads."""
+
+    @property
+    def background(self) -> Background:
+        """What is known of it beside its weights."""
+
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> Sequence[Prediction]:
+        """Run the network once on each photograph. `facts` are in the same order, or empty where nothing is known."""
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        """Map prepared square cut-outs, uint8 (n, S, S, 3), to descriptors, float32 (n, C), of unit length or zero."""
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Prediction:
+        """Make a prediction again of what its `arrays` gave."""
+
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> Scorer:
+        """Return a scorer whose weights are shuffled and their signs drawn, all or those of the head alone."""
+
+    def on(self, scale: Scale) -> Self:
+        """Return the same scorer, its severities told on a scale of as many grades."""

@@ -1,63 +1,130 @@
-"""Readouts: from a trunk's last maps to a severity, linear in cells up to the first layer's sums."""
+"""Readouts: from last maps to a severity.
+
+A readout's first layer is linear in cells, z = bias + sum_c W_c x_c, so hiding cells only takes their sums away from z; what
+follows is small. A layer that weighs all cells alike is one matrix (pooled), another has weights for each cell; the last layer
+ends in a sigmoid (`Head`) or in a softmax over the grades (`Classifier`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import cache, cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from atlas.errors import ScorerError
-from atlas.records import CellSums, FeatureMaps, FloatArray, Scale, Scores
+from atlas.records import FloatArray, Scale
 
 
-def cell_sums(features: FeatureMaps, head: Head) -> CellSums:
-    """Return what each cell adds to the head's first layer, s_c = W_c x_c.
+class Readout(Protocol):
+    """Two layers on last maps: the first linear in cells, the second from its sums z to a severity."""
 
-    The layer is linear, so z = bias + sum_c s_c, and leaving out any set of cells is z less their sums. An image's sums do not
-    depend, to the last bit, on its batch or on the number of threads.
+    @property
+    def hidden_weight(self) -> FloatArray:
+        """Weights of the first layer, float32 (H, C, h, w), or (H, C, 1, 1) where it weighs all cells alike."""
+
+    @property
+    def hidden_bias(self) -> FloatArray:
+        """Bias of the first layer, float32 (H,)."""
+
+    @property
+    def pooled(self) -> bool:
+        """Whether one matrix serves all cells."""
+
+    @property
+    def by_cell(self) -> FloatArray:
+        """Weights of the first layer cell by cell, (h*w, C, H)."""
+
+    def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
+        """Map first-layer sums (..., H) to severities (...) in grade units."""
+
+    def sigmoid_logit(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
+        """Map first-layer sums (..., H) to the logits (...) whose sigmoid is the severity's place on the scale."""
+
+    def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return how what Grad-CAM explains answers to each of z: (H,) to (H,)."""
+
+    @property
+    def one_output(self) -> tuple[FloatArray, float] | None:
+        """Weight (H,) and bias of a single sigmoid output, which a page can compute; None for any other last layer."""
+
+
+def cell_sums(maps: FloatArray, readout: Readout) -> FloatArray:
+    """Return what each cell of last maps (C, h, w) adds to a readout's first layer, s_c = W_c x_c: float32 (h*w, H), row-major.
+
+    A photograph is worked on by itself and by one thread, so its sums are the same to the last bit whatever is beside it.
 
     Raises
     ------
-    ScorerError : the maps are not of the head's shape.
+    ScorerError : the maps are not of the readout's shape.
     """
-    hidden, *expected = head.hidden_weight.shape
-    count, *found = features.values.shape
-    channels, *shape = found
-    if found != expected and expected != [channels, 1, 1]:
+    channels, rows, columns = maps.shape
+    expected = readout.hidden_weight.shape[1:]
+    if maps.shape != expected and expected != (channels, 1, 1):
         raise ScorerError(
-            f"the head takes maps of shape {tuple(expected)}, not {tuple(found)}", "use the trunk it was trained on"
+            f"the head takes maps of shape {tuple(expected)}, not {tuple(maps.shape)}", "use the trunk it was trained on"
         )
-    cells = shape[0] * shape[1]
-    of_cell = head.hidden_weight.reshape(hidden, channels, -1).transpose(2, 0, 1)
-    # einsum adds in one fixed order; a matrix product's order varies with batch and threads.
-    weight, add_up = (of_cell[0], "hc,kc->kh") if head.pooled else (of_cell, "khc,kc->kh")
-    weight = np.ascontiguousarray(weight, np.float32)
-    sums = np.empty((count, cells, hidden), np.float32)
-    for image, maps in enumerate(features.values):
-        x = np.ascontiguousarray(maps.reshape(channels, cells).T, np.float32)
-        np.einsum(add_up, weight, x, out=sums[image], optimize=False)
-    return CellSums(features.image_ids, sums, head.hidden_bias.astype(np.float32), (shape[0], shape[1]))
+    x = np.ascontiguousarray(maps.reshape(channels, rows * columns).T, np.float32)
+    weight = readout.hidden_weight
+    with _blas().limit(limits=1, user_api="blas"):
+        sums = x @ weight[:, :, 0, 0].T if readout.pooled else np.matmul(x[:, None], readout.by_cell)[:, 0]
+    return np.ascontiguousarray(sums, np.float32)
 
 
-def classify(features: FeatureMaps, classifier: Classifier) -> FloatArray:
-    """Return the grades' probabilities, float32 (n, K), of each image's maps. Raises ScorerError as `cell_sums` does."""
-    as_head = Head(classifier.hidden_weight, classifier.hidden_bias, classifier.output_weight[0], 0.0)
-    sums = cell_sums(features, as_head)
-    z = [sums.bias + cells.sum(axis=0, dtype=np.float32) for cells in sums.values]
-    return np.stack([classifier.probabilities(one) for one in z])
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
-def severity(sums: CellSums, head: Head, scale: Scale, *, out_of_fold: bool = False) -> Scores:
-    """Return the severities, in grade units, of whole images from their cell sums."""
-    z = [sums.bias + cells.sum(axis=0, dtype=np.float32) for cells in sums.values]
-    values = np.array([head.severity(one, scale) for one in z], np.float32)
-    return Scores(sums.image_ids, values, out_of_fold)
+class _FirstLayer:
+    """What all readouts have in common."""
+
+    hidden_weight: FloatArray
+
+    @property
+    def pooled(self) -> bool:
+        """Whether one matrix serves all cells, as that of a head which learned on means over all cells does."""
+        return self.hidden_weight.shape[2:] == (1, 1)
+
+    @cached_property
+    def by_cell(self) -> FloatArray:
+        """The weights cell by cell, (h*w, C, H)."""
+        hidden, channels = self.hidden_weight.shape[:2]
+        return np.ascontiguousarray(self.hidden_weight.reshape(hidden, channels, -1).transpose(2, 1, 0), np.float32)
+
+
+def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> FloatArray:
+    """Weigh each of the maps (C, h, w) by the spatial mean of the gradient and add them up: float32 (h, w), signed.
+
+    z : (H,), the readout's first-layer sums of these maps.
+
+    Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, without the ReLU, which is left to the drawing.
+    """
+    # The gradient by x is W1^T slope; W1 is averaged over its cells first, which is the same mean and far smaller.
+    weights = readout.slope(z) @ readout.hidden_weight.mean(axis=(2, 3), dtype=np.float64)
+    found: FloatArray = np.einsum("c,chw->hw", weights, maps).astype(np.float32)
+    return found
+
+
+def over_retina(maps: FloatArray, coverage: FloatArray) -> FloatArray:
+    """Average maps (C, h, w) over the retina, float32 (C,).   coverage : (h, w), share of each cell that is retina."""
+    share = coverage if coverage.any() else np.ones_like(coverage)
+    means: FloatArray = (
+        np.tensordot(maps.astype(np.float64), share.astype(np.float64), axes=2) / share.sum(dtype=np.float64)
+    ).astype(np.float32)
+    return means
+
+
+def first_sums(maps: FloatArray, readout: Readout) -> NDArray[np.float64]:
+    """Return a readout's first-layer sums z of last maps (C, h, w), with nothing hidden: float64 (H,)."""
+    return np.asarray(readout.hidden_bias + cell_sums(maps, readout).sum(axis=0, dtype=np.float64))
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(_FirstLayer):
     """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
 
     hidden_weight : float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of
@@ -70,10 +137,16 @@ class Head:
     output_weight: FloatArray
     output_bias: float
 
+    def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the gradient of the logit by z, (H,)."""
+        return np.where(z > 0, self.output_weight, 0.0)
+
     @property
-    def pooled(self) -> bool:
-        """Whether one matrix serves all cells, as that of a head which learned on means over all cells does."""
-        return self.hidden_weight.shape[2:] == (1, 1)
+    def one_output(self) -> tuple[FloatArray, float]:
+        return self.output_weight, self.output_bias
+
+    def sigmoid_logit(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
+        return self.logit(z)
 
     def logit(self, z: NDArray[np.floating]) -> FloatArray:
         """Map first-layer sums (..., H), float32 or float64, to logits (...)."""
@@ -97,7 +170,7 @@ def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(_FirstLayer):
     """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
 
     hidden_weight : float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.   hidden_bias : float32 (H,).   output_weight : float32
@@ -109,12 +182,44 @@ class Classifier:
     output_weight: FloatArray
     output_bias: FloatArray
 
+    @property
+    def one_output(self) -> None:
+        return None
+
+    def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
+        """Map first-layer sums (..., H) to expected grades (...): the mean of the grades, weighed by their probabilities."""
+        expected: FloatArray = (scale.lowest + self._shares(z) @ np.arange(len(self.output_bias))).astype(np.float32)
+        return expected
+
+    def sigmoid_logit(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
+        place = np.clip(self._shares(z) @ np.linspace(0, 1, len(self.output_bias)), 1e-12, 1 - 1e-12)
+        return np.asarray(np.log(place / (1 - place)), np.float32)
+
+    def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the gradient by z of the grades' logits, weighed evenly from -1 for the lowest grade to 1 for the highest.
+
+        With two grades that is the difference of their logits, the logit of the higher one. The expected grade itself saturates,
+        and its gradient vanishes, where one grade is nearly certain; this sum does not.
+        """
+        return np.where(z > 0, explained_weights(len(self.output_bias)) @ self.output_weight, 0.0)
+
     def probabilities(self, z: NDArray[np.floating]) -> FloatArray:
         """Map first-layer sums (..., H) to the grades' probabilities (..., K)."""
-        logits = (np.maximum(z, 0.0) @ self.output_weight.T + self.output_bias).astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        shares: FloatArray = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
-        return shares
+        return np.asarray(self._shares(z), np.float32)
+
+    def _shares(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        return softmax((np.maximum(z, 0.0) @ self.output_weight.T + self.output_bias).astype(np.float64))
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map logits (..., K) to probabilities (..., K)."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def explained_weights(grades: int) -> FloatArray:
+    """Return how the logits of a softmax over grades are weighed in what Grad-CAM explains: evenly from -1 to 1, float32 (K,)."""
+    return np.linspace(-1, 1, grades, dtype=np.float32)
 
 
 Layers = TypeVar("Layers", Head, Classifier)

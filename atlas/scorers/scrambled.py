@@ -11,41 +11,45 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from atlas.records import FloatArray
-from atlas.scorers.readouts import Head
+from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.trunks import Trunk
 
 
-def scrambled_head(head: Head, seed: int) -> Head:
-    """Return the head with its weights permuted among channels and hidden units, and their signs drawn: nothing learned is left.
+def scrambled_readout(readout: Head | Classifier, seed: int) -> Head | Classifier:
+    """Return the readout, its weights permuted among channels and hidden units and their signs drawn: nothing learned is left.
 
     A weight moves with its whole grid of cells, so that a head that weighs all cells alike still does: noise from cell to cell
     would tell two maps apart too easily. Without new signs a mean below zero would put all hidden units to rest for good.
     """
     rng = np.random.default_rng(seed)
-    weight = head.hidden_weight
+    weight, output = readout.hidden_weight, readout.output_weight
     grids = rng.permutation(weight.reshape(-1, *weight.shape[2:])) * _signs(rng, (weight[..., 0, 0].size, 1, 1))
-    return Head(
-        grids.reshape(weight.shape),
-        rng.permutation(head.hidden_bias),
-        rng.permutation(head.output_weight) * _signs(rng, head.output_weight.shape),
-        head.output_bias,
+    return replace(
+        readout,
+        hidden_weight=grids.reshape(weight.shape),
+        hidden_bias=rng.permutation(readout.hidden_bias),
+        output_weight=rng.permutation(output.ravel()).reshape(output.shape) * _signs(rng, output.shape),
     )
 
 
 def scrambled_trunk(trunk: Trunk, seed: int) -> Trunk:
-    """Return the trunk with the entries of each of its weights permuted, and signs drawn for all but biases and normalisation.
+    """Return the trunk with its weights shuffled, see `scrambled_module`. The trunk that is given stays as it is."""
+    sha256 = hashlib.sha256(f"{trunk.sha256} scrambled by {seed}".encode()).hexdigest()
+    return replace(trunk, module=scrambled_module(trunk.module, seed), sha256=sha256)
 
-    The trunk that is given stays as it is.
-    """
+
+def scrambled_module(module: nn.Module, seed: int) -> nn.Module:
+    """Return a copy with the entries of each weight permuted, and signs drawn for all but biases and normalisation."""
     rng = np.random.default_rng(seed)
-    module = copy.deepcopy(trunk.module)
+    module = copy.deepcopy(module)
     with torch.no_grad():
         for tensor in module.state_dict().values():
             entries = rng.permutation(tensor.cpu().numpy().ravel()).reshape(tensor.shape)
             tensor.copy_(torch.from_numpy(entries * _signs(rng, entries.shape) if entries.ndim >= 2 else entries))
-    return replace(trunk, module=module, sha256=hashlib.sha256(f"{trunk.sha256} scrambled by {seed}".encode()).hexdigest())
+    return module
 
 
 def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:

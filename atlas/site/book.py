@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
-from atlas.explain.methods import METHOD_WORDS
+from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS, sentence
 from atlas.patterns.clusters import Borders, borders
 from atlas.patterns.embedding import LAYOUTS
@@ -212,7 +212,8 @@ class Book:
     @cached_property
     def methods(self) -> tuple[tuple[str, str, str], ...]:
         """The methods of the maps: name, title, and a sentence on what each does."""
-        return tuple((method, *METHOD_WORDS.get(method, (method.capitalize(), ""))) for method in self.maps)
+        known = ((method, METHODS.get(method)) for method in self.maps)
+        return tuple((name, one.title, one.meaning) if one else (name, name.capitalize(), "") for name, one in known)
 
     @cached_property
     def map_rows(self) -> Mapping[str, int]:

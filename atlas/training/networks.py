@@ -320,7 +320,7 @@ class _Distillation:
 
 
 def _as_network(teacher: TransferredScorer) -> Network:
-    trunk, head = teacher.trunk, teacher.head
+    trunk, head = teacher.trunk, teacher.regressor
     if not weighs_cells_alike(head.hidden_weight):
         raise TrainingError(
             f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures that are turned and shifted",

@@ -25,7 +25,7 @@ from atlas.progress import Progress, silent
 from atlas.records import SPLITS, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Scale, TestScores
 from atlas.scorers.card import write_card
 from atlas.scorers.joined import side_by_side
-from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
+from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
 from atlas.training.heads import History, fit_classifier, fit_head
@@ -245,8 +245,8 @@ def _measured(
     scorer = half_precision(scorer)
     z, means = _seen(scorer, pixels, progress)
     if calibrated:
-        held = scorer.head.logit(z[validation])
-        scorer = half_precision(replace(scorer, head=calibrate(scorer.head, held, grades[validation], scale)))
+        held = scorer.regressor.logit(z[validation])
+        scorer = half_precision(replace(scorer, head=calibrate(scorer.regressor, held, grades[validation], scale)))
     severity = scorer.head.severity(z, scale)
     classifier, _ = fit_classifier(
         means[:, :, None, None],
@@ -264,7 +264,7 @@ def _measured(
     ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (training, validation))
     found = held_out.threshold is not None
     reading = replace(ranges, threshold=held_out.threshold) if found else ranges
-    scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.shape), reading=reading))
+    scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.grid), reading=reading))
     if test.size:
         scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [material.images[row] for row in test]))
     figures = {
@@ -357,10 +357,9 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
     step = 2 * torch.get_num_threads()
     for start in range(0, len(pixels), step):
         part = slice(start, min(start + step, len(pixels)))
-        features = scorer.features([""] * (part.stop - start), np.ascontiguousarray(pixels[part]))
-        sums = scorer.cell_sums(features)
-        z[part] = sums.bias + sums.values.sum(axis=1, dtype=np.float32)
-        means[part] = features.values.mean(axis=(2, 3), dtype=np.float64)
+        maps = scorer.trunk.maps(np.ascontiguousarray(pixels[part]))
+        z[part] = [first_sums(own, scorer.head) for own in maps]
+        means[part] = maps.mean(axis=(2, 3), dtype=np.float64)
         progress("features", part.stop, len(pixels))
     return z, means
 
@@ -368,7 +367,7 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
 def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> TestScores:
     classifier = scorer.classifier
     assert classifier is not None
-    weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.shape[0] * scorer.shape[1])
+    weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.grid[0] * scorer.grid[1])
     return TestScores(
         severity,
         np.array([image.grade for image in images], np.int64),

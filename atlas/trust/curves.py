@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import trapezoid
 
-from atlas.records import BoolArray, CellSums, FloatArray, IntArray, Scale
-from atlas.scorers.readouts import Head
+from atlas.records import BoolArray, FloatArray, IntArray
+from atlas.scorers.prediction import Prediction
 
 STEPS = 11
 """Points of a deletion or insertion curve: 0, 10, ... 100 % of the retinal cells."""
@@ -56,29 +56,28 @@ def strongest_first(values: FloatArray, inside: BoolArray) -> IntArray:
     return ordered
 
 
-def severities_without(sums: CellSums, head: Head, scale: Scale, orders: IntArray) -> FloatArray:
-    """Leave cells out one by one: float32 (m, k+1), grade units, first with all cells and last without any of the k.
+def severities_without(prediction: Prediction, target: str, orders: IntArray, counts: IntArray) -> FloatArray:
+    """Hide the first cells of each order: float32 (m, s), grade units.
 
-    sums : of one image.   orders : int64 (m, k), places of cells. Exact, from the cell sums; see `occlusion`.
+    orders : int64 (m, k), row-major places of cells.   counts : int64 (s,), how many of each order's cells are hidden.
     """
-    if len(sums.image_ids) != 1:
-        raise ValueError(f"cell sums of {len(sums.image_ids)} images, expected one")
-    cells = sums.values[0].astype(np.float64)
-    gone = np.cumsum(cells[orders], axis=1)
-    z = sums.bias + cells.sum(axis=0) - np.pad(gone, ((0, 0), (1, 0), (0, 0)))
-    return head.severity(z, scale)
+    rows, columns = prediction.grid
+    rank = np.full((len(orders), rows * columns), orders.shape[1], np.int64)  # of a cell that is in no order: never hidden
+    np.put_along_axis(rank, orders, np.arange(orders.shape[1])[None], axis=1)
+    masks = rank[:, None] < np.minimum(counts, orders.shape[1])[:, None]
+    return prediction.without(target, masks.reshape(-1, rows, columns)).reshape(len(orders), len(counts))
 
 
-def curves(values: FloatArray, inside: BoolArray, sums: CellSums, head: Head, scale: Scale, *, seed: int = 0) -> Curves:
-    """Follow the score of one image as the cells of its map (h, w) are left out, or put in, strongest first.
+def curves(values: FloatArray, inside: BoolArray, prediction: Prediction, target: str, *, seed: int = 0) -> Curves:
+    """Follow the score of one photograph as the cells of its map (h, w) are left out, or put in, strongest first.
 
-    `seed` draws the random orders. Cells off the retina stay as they are.
+    inside : bool (h, w), cell on the retina.   `seed` draws the random orders. Cells off the retina stay as they are.
     """
     own = strongest_first(values, inside)
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(own, (_ORDERS, 1)), axis=1)
-    fall = severities_without(sums, head, scale, np.vstack([own, own[::-1], shuffled]))
-    fall = fall[:, np.rint(np.linspace(0, own.size, STEPS)).astype(np.int64)]
+    counts = np.rint(np.linspace(0, own.size, STEPS)).astype(np.int64)
+    fall = severities_without(prediction, target, np.vstack([own, own[::-1], shuffled]), counts)
     return Curves(fall[0], fall[1][::-1], fall[2:].mean(axis=0, dtype=np.float64).astype(np.float32))
 
 

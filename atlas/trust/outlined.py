@@ -19,8 +19,8 @@ from scipy.stats import spearmanr
 
 from atlas.explain.windows import windows_inside
 from atlas.photographs.frames import cell_coverage, crop
-from atlas.records import BoolArray, CellSums, FloatArray, Frame, Scale
-from atlas.scorers.readouts import Head
+from atlas.records import BoolArray, FloatArray, Frame, Target
+from atlas.scorers.prediction import Prediction
 from atlas.trust.curves import area, curves, over_cells
 
 
@@ -98,16 +98,16 @@ def measure(
     inside: BoolArray,
     lesions: FloatArray,
     coverage: FloatArray,
-    sums: CellSums,
-    head: Head,
-    scale: Scale,
+    prediction: Prediction,
+    target: Target,
     window: int = 1,
     seed: int = 0,
 ) -> dict[str, Row]:
     """Measure the maps of one photograph with lesions, beside the centre of the retina and chance.
 
     maps : by method, float32 (h-window+1, w-window+1).   inside : bool (h, w), cell on the retina.
-    lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina.   sums : of this photograph.
+    lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina.
+    prediction, target : of this photograph, and what is graded.
 
     Returns
     -------
@@ -121,15 +121,15 @@ def measure(
     common = {"random": chance, "area": area_share(whole, lesions, coverage)}
     rows: dict[str, Row] = {}
     for name, values in {**maps, "centre": centre_map(touched.shape)}.items():
-        own = curves(over_cells(values, whole, window), inside, sums, head, scale, seed=seed)
-        common["height"] = float(own.deletion[0]) - scale.lowest
+        own = curves(over_cells(values, whole, window), inside, prediction, target.name, seed=seed)
+        common["height"] = float(own.deletion[0]) - target.scale.lowest
         rows[name] = {
             **common,
             "hit": hit(values, whole, touched),
             "share": share_inside(values, whole, lesions, coverage) if name in maps else np.nan,
-            "deletion": area(own.deletion) - scale.lowest,
-            "insertion": area(own.insertion) - scale.lowest,
+            "deletion": area(own.deletion) - target.scale.lowest,
+            "insertion": area(own.insertion) - target.scale.lowest,
         }
-    by_chance = area(own.random) - scale.lowest
+    by_chance = area(own.random) - target.scale.lowest
     rows["random"] = {**common, "hit": chance, "share": common["area"], "deletion": by_chance, "insertion": by_chance}
     return rows

@@ -1,0 +1,112 @@
+"""The photographs of a command: those that its settings name, or the embedded drawn cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atlas.cohort.dataset import read_dataset, read_files
+from atlas.cohort.masks import find_masks
+from atlas.curation.file import CurationFile, read_curation
+from atlas.drawn.cohort import write_cohort
+from atlas.errors import ConfigurationError
+from atlas.pipeline.keys import code_key
+from atlas.pipeline.store import Store
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import Dataset, DatasetReport
+from atlas.resources import demo_curation
+
+DEMO_COUNT = 240
+"""Eyes in the embedded synthetic cohort: enough for every grade and lesion to be seen, few enough to build in minutes."""
+
+_DEMO_SIZE = 640
+_DEMO_SEED = 20
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Photographs with their grades.
+
+    Parameters
+    ----------
+    dataset : the photographs.
+    report : what reading them left out or had to decide.
+    images : their folder.
+    synthetic : every eye is drawn.
+    """
+
+    dataset: Dataset
+    report: DatasetReport
+    images: Path
+    synthetic: bool = False
+
+
+def gather(workshop: Workshop) -> Cohort:
+    """Read the photographs and grades that the settings name.
+
+    Raises DatasetError where there are none, ConfigurationError where another disease is asked of the embedded cohort.
+    """
+    settings = workshop.configuration
+    images, grades, synthetic = settings.images, settings.grades, False
+    if images is None:
+        if settings.scale is not None:
+            raise ConfigurationError(
+                "scale: the embedded synthetic cohort shows diabetic retinopathy only", "give IMAGES, or leave [scale] out."
+            )
+        drawn = demo_cohort(workshop.store, workshop.progress)
+        images, grades, synthetic = drawn / "images", drawn / "grades.csv", True
+    dataset, report = read_dataset(
+        images,
+        grades,
+        scale=settings.grade_scale(),
+        image_column=settings.image_column,
+        grade_column=settings.grade_column,
+        patient_column=settings.patient_column,
+        eye_column=settings.eye_column,
+        split_column=settings.split_column,
+        split=settings.split,
+        limit=settings.limit,
+        seed=settings.seed,
+        progress=workshop.progress,
+    )
+    if synthetic:
+        report = replace(report, layout="embedded synthetic cohort")
+    return Cohort(dataset, report, images, synthetic)
+
+
+def demo_cohort(store: Store, progress: Progress = silent) -> Path:
+    """Return the folder of the embedded synthetic cohort (`images/`, `masks/`, `grades.csv`), drawn once and kept."""
+
+    def draw(folder: Path) -> None:
+        write_cohort(DEMO_COUNT, folder, seed=_DEMO_SEED, size=_DEMO_SIZE, progress=progress)
+
+    return store.keep("synthetic", [DEMO_COUNT, _DEMO_SIZE, _DEMO_SEED, code_key("atlas.drawn.cohort")], draw)
+
+
+def read_curation_of(cohort: Cohort, workshop: Workshop) -> CurationFile:
+    """Read the instructor's words: the file that is named, or `curation.toml` beside the photographs' folder.
+
+    The embedded cohort brings its own, in which eyes are called by their names, with `limit`, too: they name nobody.
+    """
+    settings = workshop.configuration
+    if cohort.synthetic:
+        everyone = read_files(sorted(cohort.images.iterdir()), scale=cohort.dataset.scale)
+        named = {image.path.stem: image.image_id for image in everyone.images}
+        return read_curation(settings.curation or demo_curation(), names=named)
+    file = settings.curation or cohort.images.absolute().parent / "curation.toml"
+    return read_curation(file) if settings.curation or file.is_file() else CurationFile()
+
+
+def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...]]:
+    """Find the lesion masks that the settings name, by image_id; the embedded cohort brings its own.
+
+    Raises ConfigurationError where the folder is missing, and what `find_masks` raises.
+    """
+    masks = cohort.images.parent / "masks" if cohort.synthetic else workshop.configuration.masks
+    if masks is None:
+        return {}
+    if not masks.is_dir():
+        raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
+    return find_masks(masks, cohort.dataset, cohort.images)

@@ -1,0 +1,62 @@
+"""What a store key holds beside its inputs: the code that does the work, and the libraries whose arithmetic it uses."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+_LIBRARIES = ("torch", "torchvision", "opencv-python-headless", "pillow", "numpy", "scikit-learn", "openTSNE", "umap-learn")
+
+
+@cache
+def code_key(*modules: str) -> str:
+    """Hash the source of modules and of all modules of this package that they import, directly or through others.
+
+    The versions of the libraries that compute are part of it. Each is worked out once in a process, so that a source edited
+    during a build does not give its entries two keys.
+
+    modules : dotted names, such as "atlas.photographs.retina".
+    """
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (file := _source(name)) is not None:
+            found[name] = file
+            waiting += _imported(file)
+    total = hashlib.sha256("\n".join(f"{name} {library_version(name)}" for name in _LIBRARIES).encode())
+    for name in sorted(found):
+        total.update(f"\n{name}\n".encode() + found[name].read_bytes())
+    return total.hexdigest()
+
+
+@cache
+def library_version(name: str) -> str:
+    """Return an installed distribution's version, without what names one machine's build."""
+    return importlib.metadata.version(name).partition("+")[0]
+
+
+def _source(name: str) -> Path | None:
+    """Return the file of a module of this package; None for a name that is no module but something in one."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(found.origin) if found is not None and found.origin is not None else None
+
+
+@cache
+def _imported(file: Path) -> tuple[str, ...]:
+    """Name all that a source imports from this package, wherever in the source it does."""
+    package = __name__.partition(".")[0]
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in names if name.partition(".")[0] == package)

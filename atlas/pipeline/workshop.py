@@ -1,0 +1,50 @@
+"""What every command works with: its settings, the store, progress, and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from atlas.config import Configuration
+from atlas.pipeline.engine import Fault, Item, Result, Shared, run
+from atlas.pipeline.store import Store
+from atlas.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The tools of one command.
+
+    Parameters
+    ----------
+    configuration : its settings.
+    store : where results are kept.
+    progress : called as stages go on.
+    seconds : wall-clock seconds by stage, filled by `timed`.
+    """
+
+    configuration: Configuration
+    store: Store
+    progress: Progress = silent
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, configuration: Configuration, progress: Progress = silent) -> Workshop:
+        """Open the store that the settings name."""
+        return cls(configuration, Store(configuration.store), progress)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Clock a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+    def each(
+        self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
+    ) -> Iterator[Result | Fault]:
+        """Clock a stage and do its task for each item, see `engine.run`."""
+        with self.timed(stage):
+            yield from run(task, items, shared, stage=stage, workers=self.configuration.workers, progress=self.progress)

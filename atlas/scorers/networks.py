@@ -1,0 +1,233 @@
+"""Whole networks: any torch trunk with any torch head on its last maps.
+
+A network is one entry of `NETWORKS`. Its head maps last maps (n, C, h, w) to one output for each grade, which a softmax reads
+(the severity is the expected grade), or to a single one, which a sigmoid reads. A place is hidden by setting its cell of the last
+maps to zero in all channels and running the head again; a page cannot do that, so it offers no live hiding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atlas.photographs.frames import cell_coverage
+from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
+from atlas.scorers.protocol import Background
+from atlas.scorers.readouts import explained_weights, over_retina, softmax
+from atlas.scorers.scrambled import scrambled_module
+from atlas.scorers.transferred import scale_facts
+from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, unit_length
+
+_MASKS_AT_ONCE = 64  # copies of the last maps that the head is shown together
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network before any weight is loaded.
+
+    Parameters
+    ----------
+    build : for a number of grades, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, grades)
+        or (n, 1).
+    mean, std : per-channel normalisation of RGB in 0..1.
+    """
+
+    build: Callable[[int], tuple[nn.Module, nn.Module]]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+NETWORKS: dict[str, NetworkSpec] = {}
+"""Every network that a bundle of the kind "network" can name; a new one is one entry."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkScorer(Background):
+    """A trunk and a head of `NETWORKS`, trained together.
+
+    Parameters
+    ----------
+    name : of the scorer.
+    network : its entry in `NETWORKS`.
+    trunk, head : with their weights, in evaluation mode.
+    scale : of the severities.
+    preparation : of photographs, a key of `PREPARATIONS`.
+    size : side of the prepared square, in pixels.
+    """
+
+    kind: ClassVar[str] = "network"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    network: str
+    trunk: nn.Module
+    head: nn.Module
+    scale: Scale
+    preparation: str
+    size: int
+
+    def __post_init__(self) -> None:
+        for module in (self.trunk, self.head):
+            module.requires_grad_(False).eval()
+
+    @property
+    def background(self) -> Background:
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (Target.of(self.scale),)
+
+    @cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        channels, rows, columns = self._maps(np.zeros((1, self.size, self.size, 3), np.uint8))[0].shape
+        return channels, rows, columns
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self._shape[1:]
+
+    @property
+    def channels(self) -> int:
+        return self._shape[0]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of both modules by name, `trunk.` or `head.` in front."""
+        return {
+            f"{part}.{name}": tensor.cpu().numpy()
+            for part, module in (("trunk", self.trunk), ("head", self.head))
+            for name, tensor in module.state_dict().items()
+        }
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for name, array in sorted(self.state().items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        facts = [self.network, self.weights_sha256, self.size, scale_facts(self.scale), self.preparation]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[MapsPrediction]:
+        found = []
+        for one in photographs:  # one by one, so that nothing depends on what is beside it
+            maps = self._maps(one.pixels[None])[0]
+            found.append(self._read(maps, over_retina(maps, cell_coverage(one.retina, maps.shape[1:]))))
+        return found
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        return unit_length(np.concatenate([self._maps(crop[None]).mean(axis=(2, 3), dtype=np.float64) for crop in crops]))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> MapsPrediction:
+        return self._read(arrays["maps"], arrays["pooled"])
+
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> NetworkScorer:
+        trunk = self.trunk if head_alone else scrambled_module(self.trunk, seed)
+        return replace(self, trunk=trunk, head=scrambled_module(self.head, seed))
+
+    def on(self, scale: Scale) -> NetworkScorer:
+        return replace(self, scale=scale)
+
+    def _read(self, maps: FloatArray, pooled: FloatArray) -> MapsPrediction:
+        return MapsPrediction(self.targets[0], self.head, maps, pooled)
+
+    def _maps(self, pixels: ByteArray) -> FloatArray:
+        spec = NETWORKS[self.network]
+        with torch.inference_mode():
+            images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
+            mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+            maps: FloatArray = self.trunk((images - mean) / std).numpy()
+        return maps
+
+
+@dataclass(frozen=True, eq=False)
+class MapsPrediction:
+    """A prediction by any torch head on last maps.
+
+    Parameters
+    ----------
+    target : what is graded.
+    head : torch module from maps (n, C, h, w) to outputs (n, K) or (n, 1).
+    maps : float32 (C, h, w).
+    pooled : float32 (C,), see `Prediction`.
+    """
+
+    target: Target
+    head: nn.Module
+    maps: FloatArray
+    pooled: FloatArray
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return int(self.maps.shape[1]), int(self.maps.shape[2])
+
+    @cached_property
+    def severity(self) -> Mapping[str, float]:
+        return {self.target.name: float(self.without(self.target.name, np.zeros((1, *self.grid), np.bool_))[0])}
+
+    @cached_property
+    def probabilities(self) -> Mapping[str, FloatArray]:
+        shares = self._places(torch.from_numpy(self.maps)[None])[1]
+        return {self.target.name: np.asarray(shares[0], np.float32)}
+
+    def without(self, target: str, masks: BoolArray) -> FloatArray:
+        places = []
+        for start in range(0, len(masks), _MASKS_AT_ONCE):
+            kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None]
+            places.append(self._places(torch.from_numpy(self.maps)[None] * kept)[0])
+        scale = self.target.scale
+        return np.asarray(scale.lowest + scale.span * np.concatenate(places), np.float32)
+
+    def logit(self, target: str) -> float:
+        place = np.clip(self._places(torch.from_numpy(self.maps)[None])[0][0], 1e-12, 1 - 1e-12)
+        return float(np.log(place / (1 - place)))
+
+    def gradcam(self, target: str) -> FloatArray:
+        explained = _Explained(self.head)
+        maps = torch.from_numpy(self.maps.copy())[None].requires_grad_()
+        found = LayerGradCam(explained, explained.maps).attribute(maps, relu_attributions=False)
+        return np.asarray(found.detach().numpy()[0, 0], np.float32)
+
+    def live(self, target: str) -> LiveSums | None:
+        return None
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        return {"maps": self.maps, "pooled": self.pooled}
+
+    def _places(self, maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the severities' places on the scale (n,), 0..1, and the grades' probabilities (n, K), or (n, 0)."""
+        with torch.inference_mode():
+            outputs = self.head(maps).double().numpy()
+        if outputs.shape[1] == 1:
+            return 1 / (1 + np.exp(-outputs[:, 0])), outputs[:, 1:]
+        shares = softmax(outputs)
+        return shares @ np.linspace(0, 1, shares.shape[1]), shares
+
+
+class _Explained(nn.Module):
+    """What Grad-CAM explains of a head: its one logit, or the grades' logits weighed evenly from -1 to 1."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.maps = nn.Identity()
+        self.head = head
+
+    def forward(self, maps: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.maps(maps))
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        return outputs @ torch.from_numpy(explained_weights(outputs.shape[1])).to(outputs)

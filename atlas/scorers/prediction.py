@@ -1,0 +1,156 @@
+"""One photograph after one forward pass, and what can be asked of it.
+
+Everything that explains, judges or shows a score asks a `Prediction` and nothing below it: it does not know which network, head
+or readout stands behind. `LinearPrediction` serves all readouts that are linear in cells up to their first layer, and hides cells
+exactly from their sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.records import BoolArray, FloatArray, LiveSums, Target
+from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_map, over_retina
+
+
+class Prediction(Protocol):
+    """What a scorer found in one photograph. Severities and probabilities go by the names of the scorer's targets."""
+
+    @property
+    def severity(self) -> Mapping[str, float]:
+        """By target, in grade units."""
+
+    @property
+    def probabilities(self) -> Mapping[str, FloatArray]:
+        """By target, float32 (K,) of the scale's K grades; empty (0,) where the scorer has no classifier."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of cells that can be hidden."""
+
+    @property
+    def pooled(self) -> FloatArray:
+        """Mean of the last maps over the retina, float32 (C,)."""
+
+    def without(self, target: str, masks: BoolArray) -> FloatArray:
+        """Score again with cells hidden: set to zero in the last maps, in all channels.
+
+        Parameters
+        ----------
+        target : name of a target.
+        masks : bool (k, h, w), true where a cell is hidden.
+
+        Returns
+        -------
+        Severities, float32 (k,), in grade units.
+        """
+
+    def logit(self, target: str) -> float:
+        """Return the logit whose sigmoid is the severity's place on the scale."""
+
+    def gradcam(self, target: str) -> FloatArray:
+        """Return the Grad-CAM map of what the scorer explains, float32 (h, w), signed, in logits.
+
+        A sigmoid's logit is explained, or the logits of a softmax, see `readouts.explained_weights`: neither saturates.
+        """
+
+    def live(self, target: str) -> LiveSums | None:
+        """Return what a page needs to hide cells by itself, or None where it cannot."""
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return what the store keeps; the scorer's `restore` makes the same prediction of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearPrediction:
+    """A prediction by a readout whose first layer is linear in cells: z = bias + sum_c s_c.
+
+    Parameters
+    ----------
+    target : what is graded.
+    readout : from z to a severity.
+    sums : float32 (h*w, H), what each cell adds to z, row-major.
+    cam : float32 (h, w), the Grad-CAM map in logits.
+    shares : float32 (K,), probabilities of the grades, or (0,).
+    pooled : float32 (C,), see `Prediction`.
+    """
+
+    target: Target
+    readout: Readout
+    sums: FloatArray
+    cam: FloatArray
+    shares: FloatArray
+    pooled: FloatArray
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return int(self.cam.shape[0]), int(self.cam.shape[1])
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        return self.sums.astype(np.float64)
+
+    @cached_property
+    def whole(self) -> NDArray[np.float64]:
+        """First-layer sums z of the photograph with nothing hidden, (H,)."""
+        return np.asarray(self.readout.hidden_bias + self._sums.sum(axis=0))
+
+    @cached_property
+    def severity(self) -> Mapping[str, float]:
+        return {self.target.name: float(self.readout.severity(self.whole, self.target.scale))}
+
+    @property
+    def probabilities(self) -> Mapping[str, FloatArray]:
+        return {self.target.name: self.shares}
+
+    def without(self, target: str, masks: BoolArray) -> FloatArray:
+        hidden = masks.reshape(len(masks), -1).astype(np.float64)
+        return self.readout.severity(self.whole - hidden @ self._sums, self.target.scale)
+
+    def logit(self, target: str) -> float:
+        return float(self.readout.sigmoid_logit(self.whole, self.target.scale))
+
+    def gradcam(self, target: str) -> FloatArray:
+        return self.cam
+
+    def live(self, target: str) -> LiveSums | None:
+        last = self.readout.one_output
+        return None if last is None else LiveSums(self.grid, self._sums, self.whole, *last)
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        return {"sums": self.sums, "gradcam": self.cam, "shares": self.shares, "pooled": self.pooled}
+
+
+def read_maps(
+    maps: FloatArray,
+    readout: Readout,
+    target: Target,
+    *,
+    coverage: FloatArray | None = None,
+    classifier: Classifier | None = None,
+) -> LinearPrediction:
+    """Read last maps (C, h, w).
+
+    Parameters
+    ----------
+    coverage : float32 (h, w), share of each cell that is retina; everywhere if not given.
+    classifier : gives the grades' probabilities, beside the readout; a softmax readout gives its own.
+
+    Raises
+    ------
+    ScorerError : the maps are not of the readout's shape.
+    """
+    sums = cell_sums(maps, readout)
+    z = np.asarray(readout.hidden_bias + sums.sum(axis=0, dtype=np.float64))
+    if isinstance(readout, Classifier):
+        shares = readout.probabilities(z)
+    else:
+        shares = np.zeros(0, np.float32) if classifier is None else classifier.probabilities(first_sums(maps, classifier))
+    pooled = over_retina(maps, np.ones(maps.shape[1:], np.float32) if coverage is None else coverage)
+    return LinearPrediction(target, readout, sums, gradcam_map(maps, readout, z), shares, pooled)
