@@ -31,10 +31,10 @@ from atlas.explain.windows import inside_cells, windows_inside
 from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.patches import salient_windows, with_descriptors
 from atlas.photographs.frames import cell_box, cell_coverage, crop
-from atlas.photographs.preparations import SURROUND, prepare, prepared_at_source
-from atlas.records import DIABETIC_RETINOPATHY, BoolArray, ByteArray, FeatureMaps, FloatArray, Frame, IntArray, Patches
-from atlas.scorers.bundle import load_scorer
-from atlas.scorers.readouts import cell_sums
+from atlas.photographs.preparations import SURROUND, prepare
+from atlas.photographs.retina import find_retina
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, IntArray, Patches
+from atlas.scorers.bundle import load_transferred
 from atlas.scorers.trunks import TRUNKS, Trunk, load_trunk
 
 QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
@@ -91,12 +91,19 @@ def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
     return last, np.concatenate(half)
 
 
+def detailed(photograph: ByteArray, preparation: str) -> tuple[ByteArray, ByteArray, Frame]:
+    """Prepare a photograph at its own pixels; return it so, in its own colours, and the frame."""
+    frame, mask = find_retina(photograph)
+    prepared = prepare("", photograph, size=frame.side, preparation=preparation, found=(frame, mask))
+    return prepared.pixels, prepared.photograph, frame
+
+
 def descriptors(
     patches: Patches, cohort: Mapping[str, Eye], trunk: Trunk, preparation: str, margin: float
 ) -> dict[str, FloatArray]:
     """Describe every patch with `margin` of its width around it, in several ways."""
     found: dict[str, list[FloatArray]] = {}
-    plates = {i: prepared_at_source(cohort[i][0], preparation=preparation) for i in dict.fromkeys(patches.image_ids)}
+    plates = {i: detailed(cohort[i][0], preparation) for i in dict.fromkeys(patches.image_ids)}
     for image_id, box in zip(patches.image_ids, patches.boxes, strict=True):
         pixels, plate, frame = plates[image_id]
         top, left, bottom, _ = (box - [frame.top, frame.left, frame.top, frame.left]).tolist()
@@ -166,22 +173,22 @@ def measure(
     windows: Sequence[int],
 ) -> None:
     """Print the table."""
-    scorer = load_scorer(scorer_name)
+    scorer = load_transferred(scorer_name)
     trunk = load_trunk(trunk_name, weights) if trunk_name and weights else scorer.trunk
     cohort = eyes(count, folder)
     ids = tuple(cohort)
     prepared = [prepare(i, cohort[i][0], size=scorer.size, preparation=scorer.preparation) for i in ids]
-    sums = cell_sums(
-        FeatureMaps(ids, np.stack([scorer.trunk.maps(p.pixels[None])[0] for p in prepared]), scorer.stride), scorer.head
-    )
-    inside = inside_cells(np.stack([cell_coverage(p.retina, scorer.shape) for p in prepared]))
+    predictions = [scorer.predict([one])[0] for one in prepared]
+    (name,) = predictions[0].severity
+    inside = inside_cells(np.stack([cell_coverage(p.retina, scorer.grid) for p in prepared]))
     frames = {p.image_id: p.frame for p in prepared}
     print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name}; k = {clusters}")
     print(f"{'window':<8}{'described by':<26}{'margin':<8}{'normalised':<20}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
     for window in windows:
-        fallen, whole = drops(sums, scorer.head, DIABETIC_RETINOPATHY, window=window), windows_inside(inside, window)
+        fallen = np.stack([drops(one, name, window=window) for one in predictions])
+        whole = windows_inside(inside, window)
         threshold = float(np.quantile(fallen[whole], QUANTILE))
-        patches = salient_windows(ids, fallen, whole, frames, scorer.shape, cell_box, window=window, threshold=threshold)
+        patches = salient_windows(ids, fallen, whole, frames, scorer.grid, cell_box, window=window, threshold=threshold)
         shares = lesion_shares(patches, cohort)
         kinds = patch_kinds(shares)
 

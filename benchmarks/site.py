@@ -39,19 +39,18 @@ from atlas.records import (
     DIABETIC_RETINOPATHY,
     Alike,
     Atlas,
-    CellSums,
     Clusters,
     Dataset,
     Embedding,
     Frame,
     GradedImage,
+    LiveSums,
     Patches,
     Provenance,
     SaliencyMaps,
     Scores,
     Trust,
 )
-from atlas.scorers.readouts import Head
 from atlas.site import pages, render
 
 DRAWN = 25  # different photographs; a file system allows only so many names of one file
@@ -67,12 +66,7 @@ def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) 
     rows, columns = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     disc = np.hypot(rows, columns) < SIDE / 2 - 20
     inside = np.hypot(*(np.mgrid[:GRID, :GRID] - (GRID - 1) / 2)) < GRID / 2
-    head = Head(
-        np.zeros((HIDDEN, 1, GRID, GRID), np.float32),
-        random.normal(0, 1, HIDDEN).astype(np.float32),
-        random.normal(0, 0.2, HIDDEN).astype(np.float32),
-        -0.2,
-    )
+    bias, weight = random.normal(0, 1, HIDDEN), random.normal(0, 0.2, HIDDEN).astype(np.float32)
     folders = [folder / name for name in ("photographs", "thumbnails", "retinas", "cells", "patches")]
     for each in folders:
         each.mkdir(parents=True)
@@ -87,13 +81,12 @@ def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) 
             centre = tuple(int(v) for v in random.integers(250, SIDE - 250, 2))
             cv2.circle(pixels, centre, int(random.integers(3, 14)), (110, 20, 15), -1)
         left = int(random.integers(200, SIDE - 328))
-        sums = CellSums(
-            ("x",), random.normal(0, 0.1, (1, GRID * GRID, HIDDEN)).astype(np.float32), head.hidden_bias, (GRID, GRID)
-        )
+        sums = random.normal(0, 0.1, (GRID * GRID, HIDDEN))
+        live = LiveSums((GRID, GRID), sums, bias + sums.sum(axis=0), weight, -0.2)
         (source / f"{k}.jpg").write_bytes(encode_jpeg(pixels))
         (source / f"{k}-thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(pixels, 160)))
         (source / f"{k}-patch.jpg").write_bytes(encode_jpeg(pixels[left : left + 128, left : left + 128]))
-        (source / f"{k}.json").write_bytes(encode_cells(sums, head, inside))
+        (source / f"{k}.json").write_bytes(encode_cells(live, inside))
     (source / "retina.png").write_bytes(retina_png(disc))
     for k, image_id in enumerate(ids):
         one = k % DRAWN

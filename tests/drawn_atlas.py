@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from asked import of_sums
 
 from atlas.agreement.evaluation import evaluate
 from atlas.agreement.ranking import rank
@@ -17,7 +18,6 @@ from atlas.records import (
     DIABETIC_RETINOPATHY,
     Atlas,
     BoolArray,
-    CellSums,
     Clusters,
     Curation,
     Dataset,
@@ -31,7 +31,9 @@ from atlas.records import (
     Scale,
     Scores,
     Stop,
+    Target,
 )
+from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
 
 GRID = 6
@@ -144,10 +146,10 @@ def drawn_atlas(
 
 def with_cells(
     atlas: Atlas, pictures: Path, *, grid: int = GRID, hidden: int = 8
-) -> tuple[Atlas, dict[str, CellSums], Head, BoolArray]:
+) -> tuple[Atlas, dict[str, LinearPrediction], Head, BoolArray]:
     """Give a drawn atlas sums that its scores and occlusion maps come from, a second map, and photographs that look alike.
 
-    Writes cells/<image_id>.json into `pictures`. Returns the atlas, its sums, the head, and which cells lie on the retina.
+    Writes cells/<image_id>.json into `pictures`. Returns the atlas, its predictions, the head, and which cells lie on the retina.
     """
     random = np.random.default_rng(13)
     ids, scale = atlas.dataset.image_ids, atlas.dataset.scale
@@ -159,16 +161,18 @@ def with_cells(
         -0.2,
     )
     values = (random.standard_t(2, (len(ids), grid * grid, hidden)) / grid).astype(np.float32)
-    every = CellSums(ids, values, head.hidden_bias, (grid, grid))
-    severity = head.severity(head.hidden_bias + values.astype(np.float64).sum(1), scale)
-    drops = np.where(inside, atlas_drops(every, head, scale), np.float32(0))
+    asked = {i: of_sums(own, head, (grid, grid), scale) for i, own in zip(ids, values, strict=True)}
+    severity = np.array([next(iter(one.severity.values())) for one in asked.values()], np.float32)
+    name = Target.of(scale).name
+    drops = np.where(inside, np.stack([atlas_drops(one, name) for one in asked.values()]), np.float32(0))
     retinal = np.stack([inside] * len(ids))
     other = np.where(inside, random.normal(0, 0.3, drops.shape), 0).astype(np.float32)
     scores = replace(atlas.scores, severity=severity)
-    sums = {i: CellSums((i,), values[k : k + 1], head.hidden_bias, (grid, grid)) for k, i in enumerate(ids)}
     (pictures / "cells").mkdir(exist_ok=True)
-    for image_id, own in sums.items():
-        (pictures / "cells" / f"{image_id}.json").write_bytes(encode_cells(own, head, inside))
+    for image_id, one in asked.items():
+        live = one.live(name)
+        assert live is not None
+        (pictures / "cells" / f"{image_id}.json").write_bytes(encode_cells(live, inside))
     made = replace(
         atlas,
         scores=scores,
@@ -177,7 +181,7 @@ def with_cells(
         strip=rank(scores, {image.image_id: image.grade for image in atlas.dataset.images}, scale),
         alike=most_alike(ids, random.normal(0.5, 1, (len(ids), 5)).astype(np.float32)),
     )
-    return made, sums, head, inside
+    return made, asked, head, inside
 
 
 def _lesson(ids: tuple[str, ...], patches: Patches | None, clusters: Clusters | None) -> Curation:

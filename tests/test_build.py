@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asked import severities
 from PIL import Image
 
 from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
@@ -288,7 +289,7 @@ def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path
 
     for image in result.atlas.dataset.images:
         pixels = prepare(image.image_id, read_photograph(image.path), size=scorer.size, preparation=scorer.preparation).pixels
-        alone = scorer.severity(scorer.cell_sums(scorer.features((image.image_id,), pixels[None]))).severity[0]
+        alone = severities(scorer, pixels[None])[0]
         assert result.atlas.scores.by_id()[image.image_id] == pytest.approx(float(alone), abs=1e-5)
 
 

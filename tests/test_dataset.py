@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.cohort.dataset import read_dataset, read_files
-from atlas.cohort.tables import ENDINGS, LAYOUTS, parse_name
+from atlas.cohort.tables import ENDINGS, TABLE_LAYOUTS, parse_name
 from atlas.errors import DatasetError
 from atlas.records import Dataset, DatasetReport, Scale
 
@@ -49,7 +49,9 @@ def images(tmp_path: Path) -> Path:
 # Tables of the field -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if len(layout.grades) == 1], ids=lambda layout: layout.name)
+@pytest.mark.parametrize(
+    "layout", [layout for layout in TABLE_LAYOUTS if len(layout.grades) == 1], ids=lambda layout: layout.name
+)
 @pytest.mark.parametrize(
     "spell", [str, str.upper, lambda column: column.replace("_", " "), lambda column: column.replace(" ", "_")]
 )
@@ -409,7 +411,7 @@ def test_unknown_columns_are_named_with_what_is_known_and_what_to_do(tmp_path, i
     with pytest.raises(DatasetError) as error:
         read_dataset(images, table, scale=SCALE)
     assert all(word in str(error.value) for word in ("lesions.csv", "`file`", "`severity`", "--image-column", "--grade-column"))
-    assert all(layout.name in str(error.value) and layout.image in str(error.value) for layout in LAYOUTS)
+    assert all(layout.name in str(error.value) and layout.image in str(error.value) for layout in TABLE_LAYOUTS)
 
 
 @pytest.mark.parametrize("option", ["image_column", "grade_column", "patient_column", "eye_column"])

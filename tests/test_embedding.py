@@ -93,7 +93,7 @@ def test_bytes_depend_on_the_seed_only_and_not_on_threads(layout: str) -> None:
 
 def test_another_process_with_other_threads_gives_the_same_bytes() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_clusters import *; from atlas.embedding import embed;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_clusters import *; from atlas.patterns.embedding import embed;"
         "print(embed(make(blobs((60, 40), d=80)[0]), seed=5).xy.tobytes().hex())"
     )
     here = os.path.dirname(__file__)  # noqa: PTH120

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from asked import read_all
 from captum.attr import LayerGradCam
 from torch import nn
 
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam
-from atlas.records import DIABETIC_RETINOPATHY, CellSums, FeatureMaps
-from atlas.scorers.readouts import Head, cell_sums, severity_of_logit
+from atlas.records import DIABETIC_RETINOPATHY
+from atlas.scorers.readouts import Head, severity_of_logit
 
 
 class TorchHead(nn.Module):
@@ -34,42 +35,48 @@ class TorchHead(nn.Module):
         return self.second(self.first(self.trunk(values).flatten(1)).relu())[:, 0]
 
 
-def make(output_bias: float = 0.3) -> tuple[FeatureMaps, CellSums, Head]:
+def make(output_bias: float = 0.3) -> tuple[np.ndarray, Head]:
     rng = np.random.default_rng(11)
     weight = rng.normal(0, 0.15, (8, 10, 5, 7)).astype(np.float32)
     head = Head(weight, rng.normal(size=8).astype(np.float32), rng.normal(size=8).astype(np.float32), output_bias)
-    values = rng.gamma(1.0, 1.0, (6, 10, 5, 7)).astype(np.float32)
-    features = FeatureMaps(tuple(f"{i:016x}" for i in range(6)), values, 32.0)
-    return features, cell_sums(features, head), head
+    return rng.gamma(1.0, 1.0, (6, 10, 5, 7)).astype(np.float32), head
+
+
+def logit_maps(values: np.ndarray, head: Head) -> np.ndarray:
+    return np.stack([one.gradcam("dr") for one in read_all(values, head)])
+
+
+def drops(values: np.ndarray, head: Head, window: int = 1) -> np.ndarray:
+    return np.stack([gradcam.drops(one, "dr", DIABETIC_RETINOPATHY, window=window) for one in read_all(values, head)])
 
 
 def test_maps_equal_captum() -> None:
-    features, sums, head = make()
+    values, head = make()
     network = TorchHead(head)
     explained = LayerGradCam(network, network.trunk).attribute(
-        torch.tensor(features.values, dtype=torch.float64, requires_grad=True), relu_attributions=False
+        torch.tensor(values, dtype=torch.float64, requires_grad=True), relu_attributions=False
     )
-    ours = gradcam.logit_maps(features, sums, head)
+    ours = logit_maps(values, head)
     assert ours.dtype == np.float32
     assert ours.min() < -0.01 < 0.01 < ours.max()
     np.testing.assert_allclose(ours, explained[:, 0].detach().numpy(), atol=1e-5, rtol=0)
 
 
 def test_maps_equal_autograd() -> None:
-    features, sums, head = make()
-    values = torch.tensor(features.values, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(TorchHead(head)(values).sum(), values)
-    expected = (gradient.mean((2, 3), keepdim=True) * values).sum(1)
-    np.testing.assert_allclose(gradcam.logit_maps(features, sums, head), expected.detach().numpy(), atol=1e-5, rtol=0)
+    values, head = make()
+    tensor = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(TorchHead(head)(tensor).sum(), tensor)
+    expected = (gradient.mean((2, 3), keepdim=True) * tensor).sum(1)
+    np.testing.assert_allclose(logit_maps(values, head), expected.detach().numpy(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
 def test_drops_are_the_secant_of_the_severity(window: int) -> None:
-    features, sums, head = make()
+    values, head = make()
     with torch.no_grad():
-        logit = TorchHead(head)(torch.tensor(features.values, dtype=torch.float64)).numpy()
-    maps = gradcam.logit_maps(features, sums, head)
-    ours = gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY, window=window)
+        logit = TorchHead(head)(torch.tensor(values, dtype=torch.float64)).numpy()
+    maps = logit_maps(values, head)
+    ours = drops(values, head, window)
     assert ours.shape == (6, 6 - window, 8 - window)
     for row, column in np.ndindex(ours.shape[1:]):
         share = maps[:, row : row + window, column : column + window].sum(axis=(1, 2))
@@ -84,22 +91,21 @@ def test_a_severe_eye_keeps_its_map() -> None:
     head = Head(weight, np.zeros(1, np.float32), np.ones(1, np.float32), -2.0)
     values = np.zeros((1, 1, 3, 3), np.float32)
     values[0, 0, 1, 1] = 12.0
-    features = FeatureMaps(("0" * 16,), values, 32.0)
-    drops = gradcam.drops(features, cell_sums(features, head), head, DIABETIC_RETINOPATHY)
+    found = drops(values, head)
     tangent = 12.0 * DIABETIC_RETINOPATHY.span * np.exp(-10.0)
     assert tangent < 0.01
-    assert drops[0, 1, 1] > 0.75 * DIABETIC_RETINOPATHY.span
-    assert np.count_nonzero(drops) == 1
+    assert found[0, 1, 1] > 0.75 * DIABETIC_RETINOPATHY.span
+    assert np.count_nonzero(found) == 1
 
 
 def test_a_resting_head_shows_nothing() -> None:
-    features, _, head = make()
+    values, head = make()
     resting = Head(head.hidden_weight, np.full(8, -1e4, np.float32), head.output_weight, head.output_bias)
-    assert not gradcam.logit_maps(features, cell_sums(features, resting), resting).any()
+    assert not logit_maps(values, resting).any()
 
 
 @pytest.mark.parametrize("window", [0, 6])
 def test_a_window_that_does_not_fit_is_refused(window: int) -> None:
-    features, sums, head = make()
+    values, head = make()
     with pytest.raises(ConfigurationError, match=f"window = {window}.*5 x 7"):
-        gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY, window=window)
+        drops(values, head, window)

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from atlas.errors import ConfigurationError, UnreadableImageError
 from atlas.photographs.decode import MOST_PIXELS, read_photograph
 from atlas.photographs.frames import cell_box, cell_coverage, crop
-from atlas.photographs.preparations import PREPARATIONS, SURROUND, prepare, prepared_at_source
+from atlas.photographs.preparations import PREPARATIONS, SURROUND, normalised_pixels, prepare, retina_in
 from atlas.photographs.retina import find_retina
 from atlas.records import BoolArray, ByteArray, Frame
 
@@ -531,7 +531,7 @@ def test_an_unknown_preparation_names_the_choices() -> None:
     picture = draw(disc(60, 60, 30, 30, 25))
     for attempt in (
         lambda: prepare("0", picture, size=32, preparation="sharpen"),
-        lambda: prepared_at_source(picture, preparation="sharpen"),
+        lambda: normalised_pixels(picture, np.ones(picture.shape[:2], np.bool_), "sharpen"),
     ):
         with pytest.raises(ConfigurationError, match=r"sharpen.*local-contrast"):
             attempt()
@@ -558,15 +558,17 @@ def test_prepare_keeps_the_id_and_the_frame_and_is_the_same_on_any_number_of_thr
             assert np.array_equal(one.retina, other.retina)
 
 
-@pytest.mark.parametrize("radius", [100, 700])
-def test_at_source_is_fine_but_never_enlarged(radius: int) -> None:
-    picture = draw(disc(1500, 2000, 1000, 750, radius))
-    pixels, plate, frame = prepared_at_source(picture, preparation="standardise", longest=1024)
-    assert len(pixels) == len(plate) == min(1024, frame.side)
-    same = prepare("0", picture, size=len(pixels))
-    assert frame == same.frame
-    assert np.array_equal(pixels, same.pixels)
-    assert np.array_equal(plate, same.photograph)
+@pytest.mark.parametrize("side", [100, 700])
+def test_what_was_found_once_need_not_be_found_again(side: int) -> None:
+    """Patches are cut from a square of another size, by the retina that was found for the score."""
+    picture = draw(disc(1500, 2000, 1000, 750, 500))
+    found = find_retina(picture)
+    same, again = prepare("0", picture, size=side), prepare("0", picture, size=side, found=found)
+    frame, mask = found
+    plate = crop(picture, frame, side)
+    assert again.frame == same.frame == frame
+    assert np.array_equal(again.pixels, same.pixels)
+    assert np.array_equal(normalised_pixels(plate, retina_in(frame, mask, side), "standardise"), same.pixels)
 
 
 # ---- real photographs ----------------------------------------------------------------------------------------------------------

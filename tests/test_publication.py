@@ -127,9 +127,8 @@ def test_files_of_the_user_move_on_into_the_new_site(tmp_path: Path) -> None:
 
 def test_two_builds_do_not_write_to_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "site"
-    script = (
-        "import sys; from pathlib import Path; from atlas.store import Publication; Publication(Path(sys.argv[1])).__enter__()"
-    )
+    script = "import sys; from pathlib import Path; from atlas.pipeline.publication import Publication;"
+    script += "Publication(Path(sys.argv[1])).__enter__()"
     with Publication(out) as folder:
         other = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True, check=False)
         assert "another build" in other.stderr

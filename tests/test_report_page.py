@@ -16,17 +16,17 @@ import pytest
 from drawn_atlas import drawn_atlas, with_cells
 from PIL import Image
 
-from atlas.explain.occlusion import severity_without
 from atlas.patterns.similar import most_alike, pooled
 from atlas.pictures.jpeg import overlay_png
 from atlas.pictures.live import encode_cells
-from atlas.records import Atlas, BoolArray, CellSums, Scale
+from atlas.records import Atlas, BoolArray, LiveSums, Scale
+from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
 from atlas.site.book import Book
 from atlas.site.cells import density_path
 from atlas.site.render import render_report, render_site
 
-Made = tuple[Atlas, dict[str, CellSums], Head, BoolArray, Path]
+Made = tuple[Atlas, dict[str, LinearPrediction], Head, BoolArray, Path]
 KEYS = {"ArrowRight": (0, 1), "ArrowLeft": (0, -1), "ArrowUp": (-1, 0), "ArrowDown": (1, 0)}
 
 
@@ -74,9 +74,17 @@ def centre(page: Any, cell: tuple[int, int], grid: int) -> tuple[float, float]:
     return area["x"] + area["width"] * (cell[1] + 0.5) / grid, area["y"] + area["height"] * (cell[0] + 0.5) / grid
 
 
+def live_of(asked: LinearPrediction) -> LiveSums:
+    (name,) = asked.severity
+    live = asked.live(name)
+    assert live is not None
+    return live
+
+
 def score_of(made: Made, image_id: str, left: BoolArray) -> float:
-    atlas, sums, head, *_ = made
-    return float(severity_without(sums[image_id], head, atlas.dataset.scale, left)[0])
+    _atlas, sums, _head, *_ = made
+    (name,) = sums[image_id].severity
+    return float(sums[image_id].without(name, left[None])[0])
 
 
 # ---- what travels to the page --------------------------------------------------------------------------------------------------
@@ -86,7 +94,7 @@ def test_travelled_sums_score_as_the_head_does(large: Made) -> None:
     atlas, sums, head, inside, _ = large
     random = np.random.default_rng(3)
     for image_id in atlas.dataset.image_ids[:4]:
-        found = json.loads(encode_cells(sums[image_id], head, inside))
+        found = json.loads(encode_cells(live_of(sums[image_id]), inside))
         three = np.frombuffer(base64.b64decode(found["sums"]), np.uint8).reshape(len(found["cells"]), -1, 3).astype(np.int32)
         steps = three[..., 0] | three[..., 1] << 8 | (three[..., 2] << 24) >> 8
         for share in (0.02, 0.5, 0.98, 1.0):
@@ -96,10 +104,10 @@ def test_travelled_sums_score_as_the_head_does(large: Made) -> None:
 
 
 def test_cells_off_the_retina_do_not_travel(site: Made) -> None:
-    atlas, sums, head, inside, _ = site
-    found = json.loads(encode_cells(sums[atlas.dataset.image_ids[0]], head, inside))
+    atlas, sums, _head, inside, _ = site
+    found = json.loads(encode_cells(live_of(sums[atlas.dataset.image_ids[0]]), inside))
     assert found["cells"] == np.flatnonzero(inside).tolist()
-    nowhere = json.loads(encode_cells(sums[atlas.dataset.image_ids[0]], head, np.zeros_like(inside)))
+    nowhere = json.loads(encode_cells(live_of(sums[atlas.dataset.image_ids[0]]), np.zeros_like(inside)))
     assert (nowhere["cells"], nowhere["sums"]) == ([], "")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from asked import DR, read_all
 from torch import nn
 
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam, occlusion
 from atlas.explain.methods import METHODS, saliency_maps
 from atlas.explain.windows import inside_cells
-from atlas.records import DIABETIC_RETINOPATHY, BoolArray, CellSums, FeatureMaps, FloatArray
+from atlas.records import DIABETIC_RETINOPATHY, BoolArray, FloatArray
+from atlas.scorers.prediction import Prediction
 from atlas.scorers.readouts import Head
 
 CELL = 16
@@ -29,7 +31,7 @@ def coverage(disc: BoolArray) -> FloatArray:
     return disc.reshape(1, CELLS, CELL, CELLS, CELL).mean(axis=(2, 4)).astype(np.float32)
 
 
-def look(pixels: FloatArray, *, on_black: float, on_bright: float) -> tuple[FeatureMaps, CellSums, Head]:
+def look(pixels: FloatArray, *, on_black: float, on_bright: float) -> dict[str, Prediction]:
     """A trunk with one map for black and one for bright places, and a head that weighs them."""
     trunk = nn.Conv2d(1, 2, CELL, stride=CELL)
     with torch.no_grad():
@@ -38,9 +40,7 @@ def look(pixels: FloatArray, *, on_black: float, on_bright: float) -> tuple[Feat
         values = trunk(torch.tensor(pixels)[:, None]).relu().numpy()
     weight = np.broadcast_to(np.array([on_black, on_bright], np.float32)[None, :, None, None], (1, 2, CELLS, CELLS))
     head = Head(weight, np.ones(1, np.float32), np.ones(1, np.float32), -1.0)
-    ids = tuple(f"{i:016x}" for i in range(len(pixels)))
-    cells = np.einsum("kchw,nchw->nhwk", weight, values).reshape(len(pixels), -1, 1)
-    return FeatureMaps(ids, values, CELL), CellSums(ids, cells, head.hidden_bias, (CELLS, CELLS)), head
+    return {f"{i:016x}": one for i, one in enumerate(read_all(values, head))}
 
 
 def eye_with_bright_spot() -> tuple[FloatArray, BoolArray]:
@@ -53,12 +53,12 @@ def eye_with_bright_spot() -> tuple[FloatArray, BoolArray]:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_black_surround_does_not_light_up(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
-    features, sums, head = look(pixels, on_black=3.0, on_bright=2.0)
+    looked = look(pixels, on_black=3.0, on_bright=2.0)
     inside = inside_cells(coverage(disc))
-    bare = METHODS[method].drops(features, sums, head, DIABETIC_RETINOPATHY, 1)
+    bare = METHODS[method].drops(next(iter(looked.values())), DR, 1)[None]
     assert not inside[np.unravel_index(bare.argmax(), bare.shape)], "the trap is not set: the surround must be the strongest cell"
 
-    maps = saliency_maps(method, features, sums, head, DIABETIC_RETINOPATHY, inside=inside)
+    maps = saliency_maps(method, looked, DR, inside=inside)
     assert (maps.values[~maps.inside] == 0).all()
     np.testing.assert_array_equal(maps.values[maps.inside], bare[inside])
 
@@ -68,8 +68,8 @@ def test_a_lesion_is_found_and_a_healthy_sign_is_negative(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
     inside = inside_cells(coverage(disc))
     for sign in (1, -1):
-        features, sums, head = look(pixels, on_black=0.0, on_bright=2.0 * sign)
-        maps = saliency_maps(method, features, sums, head, DIABETIC_RETINOPATHY, inside=inside)
+        looked = look(pixels, on_black=0.0, on_bright=2.0 * sign)
+        maps = saliency_maps(method, looked, DR, inside=inside)
         assert maps.values.dtype == np.float32
         assert np.unravel_index(np.abs(maps.values).argmax(), maps.values.shape) == (0, 2, 3)
         assert np.sign(maps.values[0, 2, 3]) == sign
@@ -78,9 +78,9 @@ def test_a_lesion_is_found_and_a_healthy_sign_is_negative(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_wider_windows_lie_on_the_retina_whole(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
-    features, sums, head = look(pixels, on_black=3.0, on_bright=2.0)
+    looked = look(pixels, on_black=3.0, on_bright=2.0)
     inside = inside_cells(coverage(disc))
-    maps = saliency_maps(method, features, sums, head, DIABETIC_RETINOPATHY, inside=inside, window=2)
+    maps = saliency_maps(method, looked, DR, inside=inside, window=2)
     assert maps.values.shape == maps.inside.shape == (1, CELLS - 1, CELLS - 1)
     for row, column in np.ndindex(CELLS - 1, CELLS - 1):
         assert maps.inside[0, row, column] == inside[0, row : row + 2, column : column + 2].all()
@@ -90,17 +90,18 @@ def test_wider_windows_lie_on_the_retina_whole(method: str) -> None:
 
 def test_the_table_gives_the_stages_own_numbers() -> None:
     pixels, _ = eye_with_bright_spot()
-    features, sums, head = look(pixels, on_black=3.0, on_bright=2.0)
+    looked = look(pixels, on_black=3.0, on_bright=2.0)
+    (one,) = looked.values()
     everywhere = np.ones((1, CELLS, CELLS), np.bool_)
     expected = {
-        "occlusion": occlusion.drops(sums, head, DIABETIC_RETINOPATHY),
-        "gradcam": gradcam.drops(features, sums, head, DIABETIC_RETINOPATHY),
+        "occlusion": occlusion.drops(one, "dr"),
+        "gradcam": gradcam.drops(one, "dr", DIABETIC_RETINOPATHY),
     }
     assert set(expected) == set(METHODS)
     for method, drops in expected.items():
-        maps = saliency_maps(method, features, sums, head, DIABETIC_RETINOPATHY, inside=everywhere)
+        maps = saliency_maps(method, looked, DR, inside=everywhere)
         assert maps.method == method
-        np.testing.assert_array_equal(maps.values, drops)
+        np.testing.assert_array_equal(maps.values[0], drops)
 
 
 def test_inside_cells_are_those_covered_enough() -> None:
@@ -114,16 +115,7 @@ def test_inside_cells_are_those_covered_enough() -> None:
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     pixels, _ = eye_with_bright_spot()
-    features, sums, head = look(pixels, on_black=0.0, on_bright=1.0)
+    looked = look(pixels, on_black=0.0, on_bright=1.0)
     with pytest.raises(ConfigurationError, match="guess") as caught:
-        saliency_maps("guess", features, sums, head, DIABETIC_RETINOPATHY, inside=np.ones((1, CELLS, CELLS), np.bool_))
+        saliency_maps("guess", looked, DR, inside=np.ones((1, CELLS, CELLS), np.bool_))
     assert all(name in str(caught.value) for name in METHODS)
-
-
-def test_features_and_sums_of_other_images_are_refused() -> None:
-    pixels, _ = eye_with_bright_spot()
-    features, sums, head = look(np.repeat(pixels, 2, axis=0), on_black=0.0, on_bright=1.0)
-    other = CellSums(sums.image_ids[::-1], sums.values, sums.bias, sums.shape)
-    inside = np.ones((2, CELLS, CELLS), np.bool_)
-    with pytest.raises(ValueError, match="same images"):
-        saliency_maps("occlusion", features, other, head, DIABETIC_RETINOPATHY, inside=inside)

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from asked import read_all, severities
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from atlas.errors import ScorerError
-from atlas.records import CellSums, FeatureMaps, Scale
+from atlas.records import Frame, Preprocessed, Scale
 from atlas.scorers.bundle import DEFAULT_SCORER, load_scorer, save_bundle, shipped_scorers
-from atlas.scorers.protocol import Scorer
-from atlas.scorers.readouts import Head, cell_sums, severity
+from atlas.scorers.readouts import Classifier, Head, cell_sums, first_sums
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import Trunk, load_trunk, new_module
 
@@ -39,9 +40,12 @@ def random_head(hidden: int, channels: int, rows: int, columns: int, seed: int =
     return Head(weight, normal(hidden), normal(hidden) / np.float32(np.sqrt(hidden)), float(np.float32(rng.normal())))
 
 
-def random_maps(count: int, channels: int, rows: int, columns: int, seed: int = 1) -> FeatureMaps:
-    values = np.random.default_rng(seed).normal(size=(count, channels, rows, columns)).astype(np.float32)
-    return FeatureMaps(tuple(f"image{i}" for i in range(count)), values, 32.0)
+def random_maps(count: int, channels: int, rows: int, columns: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, channels, rows, columns)).astype(np.float32)
+
+
+def sums_of(maps: np.ndarray, head: Head) -> np.ndarray:
+    return np.stack([cell_sums(one, head) for one in maps])
 
 
 def first_layer(head: Head) -> torch.nn.Linear:
@@ -62,8 +66,8 @@ def slow_severity(head: Head, maps: np.ndarray, scale: Scale) -> np.ndarray:
     return np.array([scale.from_unit(value) for value in unit])
 
 
-def whole(sums: CellSums) -> np.ndarray:
-    return sums.bias + sums.values.sum(axis=1)
+def whole(maps: np.ndarray, head: Head) -> np.ndarray:
+    return np.stack([first_sums(one, head) for one in maps])
 
 
 @pytest.fixture(scope="module")
@@ -89,26 +93,24 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(5).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def scores(scorer: Scorer, pixels: np.ndarray) -> np.ndarray:
-    features = scorer.features([f"image{i}" for i in range(len(pixels))], pixels)
-    return scorer.severity(scorer.cell_sums(features)).severity
+scores = severities
 
 
-def test_a_pooled_head_equals_the_same_head_laid_over_all_cells_to_the_last_bit() -> None:
-    maps = random_maps(3, 40, 5, 7)
+def test_a_pooled_head_equals_the_same_head_laid_over_all_cells() -> None:
+    (maps,) = random_maps(1, 40, 5, 7)
     pooled = random_head(8, 40, 1, 1)
     laid_over = replace(pooled, hidden_weight=np.broadcast_to(pooled.hidden_weight, (8, 40, 5, 7)))
     once, by_cell = cell_sums(maps, pooled), cell_sums(maps, laid_over)
     assert pooled.pooled
     assert not laid_over.pooled
-    assert once.shape == by_cell.shape == (5, 7)
-    assert np.array_equal(once.values, by_cell.values)
-    assert np.ptp(once.values) > 0
+    assert once.shape == by_cell.shape == (35, 8)
+    np.testing.assert_allclose(once, by_cell, atol=1e-5)
+    assert np.ptp(once) > 0
 
 
 def test_a_pooled_head_stays_one_matrix_on_disk_and_back(scorer: TransferredScorer, tmp_path: Path) -> None:
     one_matrix = random_head(8, scorer.trunk.channels, 1, 1)
-    grid = (8, scorer.trunk.channels, *scorer.shape)
+    grid = (8, scorer.trunk.channels, *scorer.grid)
     save_bundle(
         tmp_path / "laid",
         replace(scorer, head=replace(one_matrix, hidden_weight=np.broadcast_to(one_matrix.hidden_weight, grid))),
@@ -128,70 +130,86 @@ def test_a_pooled_head_stays_one_matrix_on_disk_and_back(scorer: TransferredScor
     seed=st.integers(0, 2**32 - 1),
 )
 def test_cell_sums_add_up_to_the_first_layer(count: int, hidden: int, channels: int, rows: int, columns: int, seed: int) -> None:
-    head, features = random_head(hidden, channels, rows, columns, seed), random_maps(count, channels, rows, columns, seed + 1)
-    sums = cell_sums(features, head)
-    assert sums.values.shape == (count, rows * columns, hidden)
-    assert sums.values.dtype == sums.bias.dtype == np.float32
-    assert (sums.image_ids, sums.shape) == (features.image_ids, (rows, columns))
-    expected = first_layer(head)(torch.from_numpy(features.values).double().flatten(1)).numpy()
-    np.testing.assert_allclose(whole(sums), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    head, maps = random_head(hidden, channels, rows, columns, seed), random_maps(count, channels, rows, columns, seed + 1)
+    sums = sums_of(maps, head)
+    assert sums.shape == (count, rows * columns, hidden)
+    assert sums.dtype == np.float32
+    expected = first_layer(head)(torch.from_numpy(maps).double().flatten(1)).numpy()
+    np.testing.assert_allclose(whole(maps, head), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_cell_sums_are_exact_at_the_size_of_alexnet() -> None:
-    head, features = random_head(64, 256, 6, 6), random_maps(2, 256, 6, 6)
-    expected = first_layer(head)(torch.from_numpy(features.values).double().flatten(1)).numpy()
-    np.testing.assert_allclose(whole(cell_sums(features, head)), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    head, maps = random_head(64, 256, 6, 6), random_maps(2, 256, 6, 6)
+    expected = first_layer(head)(torch.from_numpy(maps).double().flatten(1)).numpy()
+    np.testing.assert_allclose(whole(maps, head), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 @settings(max_examples=30, deadline=None)
 @given(left_out=st.sets(st.integers(0, 11)), seed=st.integers(0, 2**32 - 1))
 def test_leaving_cells_out_is_subtracting_their_sums(left_out: set[int], seed: int) -> None:
-    head, features = random_head(7, 16, 3, 4, seed), random_maps(2, 16, 3, 4, seed + 1)
-    zeroed = features.values.copy()
+    head, maps = random_head(7, 16, 3, 4, seed), random_maps(2, 16, 3, 4, seed + 1)
+    zeroed = maps.copy()
     for cell in left_out:
         zeroed[:, :, cell // 4, cell % 4] = 0
-    sums = cell_sums(features, head)
-    z = whole(sums) - sums.values[:, sorted(left_out)].sum(axis=1)
-    np.testing.assert_allclose(z, whole(cell_sums(replace(features, values=zeroed), head)), atol=1e-5)
+    z = whole(maps, head) - sums_of(maps, head)[:, sorted(left_out)].sum(axis=1)
+    np.testing.assert_allclose(z, whole(zeroed, head), atol=1e-5)
     np.testing.assert_allclose(head.severity(z, THREE_GRADES), slow_severity(head, zeroed, THREE_GRADES), atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [Scale(), THREE_GRADES], ids=["five grades", "three grades"])
 def test_severity_is_the_regressors(scale: Scale) -> None:
-    head, features = random_head(16, 32, 3, 3), random_maps(6, 32, 3, 3)
-    result = severity(cell_sums(features, head), head, scale, out_of_fold=True)
-    np.testing.assert_allclose(result.severity, slow_severity(head, features.values, scale), rtol=1e-5)
-    assert result.severity.dtype == np.float32
-    assert (result.image_ids, result.out_of_fold) == (features.image_ids, True)
-    assert not severity(cell_sums(features, head), head, scale).out_of_fold
+    head, maps = random_head(16, 32, 3, 3), random_maps(6, 32, 3, 3)
+    found = [value for one in read_all(maps, head, scale) for value in one.severity.values()]
+    np.testing.assert_allclose(found, slow_severity(head, maps, scale), rtol=1e-5)
 
 
-def test_sums_and_severities_do_not_depend_on_the_batch() -> None:
-    head, features = random_head(64, 256, 6, 6), random_maps(9, 256, 6, 6)
-    sums = cell_sums(features, head)
-    together = severity(sums, head, Scale()).severity
-    assert len(set(together.tolist())) == 9
-    for i, image_id in enumerate(features.image_ids):
-        alone = cell_sums(FeatureMaps((image_id,), features.values[i : i + 1], features.stride), head)
-        np.testing.assert_array_equal(alone.values[0], sums.values[i])
-        np.testing.assert_array_equal(severity(alone, head, Scale()).severity, together[i : i + 1])
-    none = cell_sums(FeatureMaps((), features.values[:0], features.stride), head)
-    assert severity(none, head, Scale()).severity.shape == (0,)
+def test_a_softmax_readout_gives_the_expected_grade_and_its_own_probabilities() -> None:
+    maps, plain = random_maps(6, 32, 3, 3), random_head(16, 32, 3, 3)
+    output = np.random.default_rng(2).normal(size=(3, 16)).astype(np.float32)
+    readout = Classifier(plain.hidden_weight, plain.hidden_bias, output, np.array([0.1, -0.2, 0.3], np.float32))
+    for one, own in zip(read_all(maps, readout, THREE_GRADES), maps, strict=True):
+        z = first_layer(plain)(torch.from_numpy(own).double().flatten()[None])
+        logits = torch.relu(z) @ torch.from_numpy(output).double().T + torch.from_numpy(readout.output_bias).double()
+        shares = torch.softmax(logits, 1)[0].numpy()
+        np.testing.assert_allclose(one.probabilities["cataract"], shares, atol=1e-6)
+        assert one.severity["cataract"] == pytest.approx(float(shares @ [1, 2, 3]), abs=1e-5)
+        assert THREE_GRADES.lowest + 2 / (1 + np.exp(-one.logit("cataract"))) == pytest.approx(one.severity["cataract"], abs=1e-5)
+        assert one.live("cataract") is None
+
+
+@pytest.mark.parametrize("grid", [(6, 6), (1, 1)], ids=["by cell", "pooled"])
+def test_sums_depend_neither_on_what_is_beside_a_photograph_nor_on_threads(grid: tuple[int, int]) -> None:
+    head, maps = random_head(64, 256, *grid), random_maps(9, 256, 6, 6)
+    together = sums_of(maps, head)
+    with threadpool_limits(1):
+        alone = [cell_sums(maps[i].copy(), head) for i in reversed(range(9))][::-1]
+    np.testing.assert_array_equal(together, alone)
+    assert len({own.tobytes() for own in alone}) == 9
 
 
 def test_maps_of_another_shape_are_refused(trunk: Trunk) -> None:
     with pytest.raises(ScorerError, match=r"\(32, 3, 3\), not \(32, 3, 4\)"):
-        cell_sums(random_maps(1, 32, 3, 4), random_head(4, 32, 3, 3))
+        cell_sums(random_maps(1, 32, 3, 4)[0], random_head(4, 32, 3, 3))
     with pytest.raises(ScorerError, match="odd"):
         TransferredScorer("odd", trunk, random_head(4, trunk.channels, 6, 6), Scale(), "contrast")
 
 
 def test_a_scorer_answers_for_its_trunk_and_head(scorer: TransferredScorer, pixels: np.ndarray) -> None:
-    features = scorer.features(["a", "b", "c"], pixels)
-    assert (features.image_ids, features.stride) == (("a", "b", "c"), scorer.stride)
-    assert features.values.shape[2:] == scorer.shape
-    assert scorer.size == SIZE == pytest.approx(scorer.stride * scorer.shape[0])
-    np.testing.assert_allclose(scores(scorer, pixels), slow_severity(scorer.head, features.values, scorer.scale), rtol=1e-5)
+    maps = scorer.trunk.maps(pixels)
+    assert maps.shape[1:] == (scorer.channels, *scorer.grid)
+    assert scorer.size == SIZE
+    retina = np.ones((SIZE, SIZE), np.bool_)
+    photographs = [Preprocessed(f"{k:016x}", own, own, retina, Frame(0, 0, SIZE)) for k, own in enumerate(pixels)]
+    found = scorer.predict(photographs)
+    severity = [one.severity["cataract"] for one in found]
+    np.testing.assert_allclose(severity, slow_severity(scorer.head, maps, scorer.scale), rtol=1e-5)
+    np.testing.assert_allclose([one.pooled for one in found], maps.mean(axis=(2, 3)), rtol=1e-4, atol=1e-6)
+    for one in found:
+        again = scorer.restore({name: np.array(array) for name, array in one.arrays().items()})
+        masks = np.random.default_rng(0).random((4, *scorer.grid)) < 0.5
+        assert again.severity == one.severity
+        np.testing.assert_array_equal(again.without("cataract", masks), one.without("cataract", masks))
+        np.testing.assert_array_equal(again.gradcam("cataract"), one.gradcam("cataract"))
 
 
 def test_sha256_changes_with_what_changes_scores_and_nothing_else(scorer: TransferredScorer) -> None:

@@ -13,11 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import atlas.errors
-import atlas.records
-import atlas.scorers.readouts
 from atlas.errors import StoreError
-from atlas.pipeline.store import Store, default_root, digest, source_digest
+from atlas.pipeline.store import Store, default_root, digest
 
 
 @pytest.fixture
@@ -62,11 +59,6 @@ def test_a_damaged_entry_costs_one_recomputation(store: Store) -> None:
 def test_keys_depend_on_values_not_on_order() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
     assert digest([1, 2]) != digest([2, 1])
-
-
-def test_the_source_of_a_stage_is_part_of_its_key() -> None:
-    assert source_digest(atlas.errors) != source_digest(atlas.records, atlas.scorers.readouts)
-    assert source_digest(atlas.errors) == source_digest(atlas.errors)
 
 
 def test_the_cache_folder_honours_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +113,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(store: Store) -> No
     script = f"""
 import resource, signal, numpy as np
 from atlas.errors import StoreError
-from atlas.pipeline.publication, atlas.pipeline.store import Store
+from atlas.pipeline.store import Store
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

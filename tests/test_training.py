@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from asked import severities
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -453,7 +454,7 @@ def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> N
     pixels = np.stack(
         [prepare(i.image_id, read_photograph(i.path), size=scorer.size, preparation=scorer.preparation).pixels for i in images]
     )
-    scores = scorer.severity(scorer.cell_sums(scorer.features([i.image_id for i in images], pixels))).severity
+    scores = severities(scorer, pixels)
     grades = np.array([image.grade for image in images])
     assert scorer.reading is not None
     youden = [(scores[grades >= 2] >= cut).mean() - (scores[grades < 2] >= cut).mean() for cut in scores]
@@ -494,7 +495,7 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     save_bundle(tmp_path / "small", scorer)
     loaded = load_scorer(tmp_path / "small")
     pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
-    severity = loaded.severity(loaded.cell_sums(loaded.features(["a", "b"], pixels))).severity
+    severity = severities(loaded, pixels)
     assert all(0 <= value <= 4 and math.isfinite(value) for value in severity)
 
 
@@ -548,8 +549,7 @@ def test_scorers_side_by_side_have_the_mean_of_their_logits(cohort: Path, tmp_pa
     )
 
     def logits(scorer: TransferredScorer) -> FloatArray:
-        sums = scorer.cell_sums(scorer.features([""] * len(pixels), pixels))
-        return scorer.head.logit(sums.bias + sums.values.sum(axis=1))
+        return np.array([scorer.read(maps).logit("dr") for maps in scorer.trunk.maps(pixels)])
 
     # The one that learned on smaller pictures sees these at 96 pixels, and its head the mean of nine cells.
     shrunk = load_trunk("efficientnet_lite0_fine", large.trunk.state_dict(), size=128).maps(pixels).mean((2, 3))
@@ -612,6 +612,6 @@ def test_the_shipped_scorer_ranks_synthetic_eyes_that_it_never_saw() -> None:
     severity, grades = [], []
     for index, (_, eye) in enumerate(draw_cohort(40, seed=2026, size=448)):
         pixels = prepare(str(index), eye.pixels, size=scorer.size, preparation=scorer.preparation).pixels
-        severity.append(scorer.severity(scorer.cell_sums(scorer.features([str(index)], pixels[None]))).severity[0])
+        severity.append(severities(scorer, pixels[None])[0])
         grades.append(eye.grade)
     assert spearman(severity, grades) > 0.7

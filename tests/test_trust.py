@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import DR, of_sums
 from drawn_atlas import drawn_atlas
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,14 +19,14 @@ from atlas.cohort import masks
 from atlas.config import load_configuration
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import DatasetError
-from atlas.explain import occlusion
 from atlas.pictures.jpeg import OVERLAY_SIDE, overlay_png
 from atlas.pipeline.trust import measure_trust
-from atlas.records import DIABETIC_RETINOPATHY, Atlas, CellSums, Frame, Scale, Trust
+from atlas.records import DIABETIC_RETINOPATHY, Atlas, Dataset, Frame, GradedImage, Scale, Trust
 from atlas.resources import models_folder
 from atlas.scorers.bundle import load_scorer
+from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
-from atlas.scorers.scrambled import scrambled_head, scrambled_trunk
+from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import load_trunk, new_module
 from atlas.site.render import render_report
 from atlas.site.trust import badge_counts, trust_views
@@ -37,10 +38,10 @@ EVERYWHERE = np.ones(SHAPE, np.bool_)
 FULL = np.ones(SHAPE, np.float32)
 
 
-def linear(cells: list[float], bias: float = -2.0) -> tuple[CellSums, Head]:
-    """A head whose logit is `bias` plus what each of nine cells adds."""
-    sums = CellSums(("0" * 16,), np.array(cells, np.float32).reshape(1, 9, 1), np.full(1, 50.0, np.float32), SHAPE)
-    return sums, Head(np.ones((1, 1, *SHAPE), np.float32), sums.bias, np.ones(1, np.float32), bias - 50.0)
+def linear(cells: list[float], bias: float = -2.0) -> LinearPrediction:
+    """A prediction whose logit is `bias` plus what each of nine cells adds."""
+    head = Head(np.ones((1, 1, *SHAPE), np.float32), np.full(1, 50.0, np.float32), np.ones(1, np.float32), bias - 50.0)
+    return of_sums(np.array(cells).reshape(9, 1), head, SHAPE)
 
 
 def grid(*places: tuple[int, int], value: float = 1.0) -> np.ndarray:
@@ -71,11 +72,15 @@ def write_mask(file: Path, mask: np.ndarray) -> None:
     Image.fromarray((mask * 255).astype(np.uint8)).save(file)
 
 
+def cohort_of(images: Path, *names: str) -> Dataset:
+    return Dataset(tuple(GradedImage(f"{k:016x}", images / name) for k, name in enumerate(names)))
+
+
 @pytest.mark.parametrize("name", ["eye.png", "eye.gif", "eye.tif"])
 def test_a_mask_is_found_beside_the_photographs_name_and_read(tmp_path: Path, name: str) -> None:
     mask = np.eye(6, 8, dtype=np.bool_)
     write_mask(tmp_path / name, mask)
-    files = masks.find_masks(tmp_path, "eye")
+    (files,) = masks.find_masks(tmp_path, cohort_of(Path("images"), "eye.jpg"), Path("images")).values()
     assert [file.name for file in files] == [name]
     assert (masks.read_lesions(files, (6, 8)) == mask).all()
 
@@ -85,11 +90,35 @@ def test_masks_of_several_kinds_are_joined(tmp_path: Path) -> None:
     write_mask(tmp_path / "eye" / "exudates.png", one)
     write_mask(tmp_path / "eye" / "haemorrhages.png", other)
     (tmp_path / "eye" / "notes.txt").write_text("by hand")
-    assert (masks.read_lesions(masks.find_masks(tmp_path, "eye"), (6, 6)) == (one | other)).all()
+    (files,) = masks.find_masks(tmp_path, cohort_of(Path("images"), "eye.jpg"), Path("images")).values()
+    assert (masks.read_lesions(files, (6, 6)) == (one | other)).all()
+
+
+def test_masks_lie_as_their_photographs_do(tmp_path: Path) -> None:
+    images, mask = Path("images"), np.ones((4, 4))
+    for name in ("a/1.png", "b/1/exudates.png", "2.png"):
+        write_mask(tmp_path / name, mask)
+    dataset = cohort_of(images, "a/1.jpg", "b/1.jpg", "c/2.jpg", "c/3.jpg")
+    found = masks.find_masks(tmp_path, dataset, images)
+    assert {i: [file.relative_to(tmp_path).as_posix() for file in files] for i, files in found.items()} == {
+        f"{0:016x}": ["a/1.png"],
+        f"{1:016x}": ["b/1/exudates.png"],
+        f"{2:016x}": ["2.png"],
+    }
+
+
+def test_one_mask_never_serves_two_photographs(tmp_path: Path) -> None:
+    write_mask(tmp_path / "1.png", np.ones((4, 4)))
+    with pytest.raises(DatasetError, match=r"1\.png.*a/1, b/1") as caught:
+        masks.find_masks(tmp_path, cohort_of(Path("images"), "a/1.jpg", "b/1.jpg"), Path("images"))
+    assert "a/1.png" in caught.value.remedy
+    found = masks.find_masks(tmp_path, cohort_of(Path("images"), "1.jpg", "b/2.jpg"), Path("images"))
+    assert list(found) == [f"{0:016x}"]
 
 
 def test_a_photograph_without_mask_has_none(tmp_path: Path) -> None:
-    assert masks.find_masks(tmp_path, "eye") == ()
+    with pytest.raises(DatasetError, match="no mask of any of the 1"):
+        masks.find_masks(tmp_path, cohort_of(Path("images"), "eye.jpg"), Path("images"))
     assert not masks.read_lesions((), (4, 4)).any()
 
 
@@ -194,36 +223,32 @@ def test_cells_are_ordered_by_the_map_and_stay_on_the_retina() -> None:
 
 def test_leaving_cells_out_one_by_one_equals_leaving_out_masks() -> None:
     rng = np.random.default_rng(3)
-    sums = CellSums(("0" * 16,), rng.normal(size=(1, 9, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32), SHAPE)
-    head = Head(np.ones((4, 1, *SHAPE), np.float32), sums.bias, rng.normal(size=4).astype(np.float32), 0.2)
+    bias = rng.normal(size=4).astype(np.float32)
+    head = Head(np.ones((4, 1, *SHAPE), np.float32), bias, rng.normal(size=4).astype(np.float32), 0.2)
+    asked = of_sums(rng.normal(size=(9, 4)), head, SHAPE)
     order = rng.permutation(9)[:7]
-    masks = np.array([np.isin(np.arange(9), order[:gone]).reshape(SHAPE) for gone in range(8)])
-    along = curves.severities_without(sums, head, DIABETIC_RETINOPATHY, order[None])
-    np.testing.assert_allclose(along, occlusion.severity_without(sums, head, DIABETIC_RETINOPATHY, masks), atol=1e-6)
-
-
-def test_only_one_image_has_one_order() -> None:
-    sums, head = linear([1.0] * 9)
-    two = CellSums(("a", "b"), np.repeat(sums.values, 2, axis=0), sums.bias, SHAPE)
-    with pytest.raises(ValueError, match="2 images"):
-        curves.severities_without(two, head, DIABETIC_RETINOPATHY, np.arange(9)[None])
+    hidden = np.array([np.isin(np.arange(9), order[:gone]).reshape(SHAPE) for gone in range(8)])
+    along = curves.severities_without(asked, "dr", order[None], np.arange(8))
+    assert along.shape == (1, 8)
+    assert np.ptp(along) > 0.01
+    np.testing.assert_allclose(along[0], asked.without("dr", hidden), atol=1e-6)
 
 
 def test_deletion_by_the_true_order_falls_fastest_and_insertion_rises_fastest() -> None:
     added = [0.5, 0, 0, 0, 3, 0, 0, -0.5, 0]
-    sums, head = linear(added)
+    asked = linear(added)
     true = np.array(added, np.float32).reshape(SHAPE)
-    own = curves.curves(true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
-    worst = curves.curves(-true, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    own = curves.curves(true, EVERYWHERE, asked, "dr")
+    worst = curves.curves(-true, EVERYWHERE, asked, "dr")
     assert curves.area(own.deletion) < curves.area(own.random) < curves.area(worst.deletion)
     assert curves.area(own.insertion) > curves.area(own.random) > curves.area(worst.insertion)
 
 
 def test_curves_begin_and_end_where_they_must() -> None:
-    sums, head = linear([0.3] * 9)
+    asked = linear([0.3] * 9)
     inside = EVERYWHERE.copy()
     inside[0, 0] = False  # a cell off the retina is never left out
-    own = curves.curves(FULL, inside, sums, head, DIABETIC_RETINOPATHY)
+    own = curves.curves(FULL, inside, asked, "dr")
     whole, none = (4 / (1 + np.exp(-(-2 + 0.3 * cells))) for cells in (9, 1))
     assert [curve.shape for curve in own] == [(curves.STEPS,)] * 3
     for curve, ends in zip(own, ((whole, none), (none, whole), (whole, none)), strict=True):
@@ -231,24 +256,22 @@ def test_curves_begin_and_end_where_they_must() -> None:
 
 
 def test_where_all_cells_add_alike_no_order_is_better() -> None:
-    sums, head = linear([0.3] * 9)
-    own = curves.curves(grid((1, 1)), EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    asked = linear([0.3] * 9)
+    own = curves.curves(grid((1, 1)), EVERYWHERE, asked, "dr")
     np.testing.assert_allclose(own.deletion, own.random, atol=1e-5)
 
 
 def test_random_orders_depend_on_the_seed_alone() -> None:
-    sums, head = linear([1, 2, 0, 0, 1, 0, 0, 0, 1])
-    first, again, other = (
-        curves.curves(FULL, EVERYWHERE, sums, head, DIABETIC_RETINOPATHY, seed=seed).random for seed in (0, 0, 1)
-    )
+    asked = linear([1, 2, 0, 0, 1, 0, 0, 0, 1])
+    first, again, other = (curves.curves(FULL, EVERYWHERE, asked, "dr", seed=seed).random for seed in (0, 0, 1))
     assert (first == again).all()
     assert (first != other).any()
     np.testing.assert_allclose(first, other, atol=0.6)
 
 
 def test_no_cell_on_the_retina_leaves_the_score_as_it_is() -> None:
-    sums, head = linear([1.0] * 9)
-    own = curves.curves(FULL, ~EVERYWHERE, sums, head, DIABETIC_RETINOPATHY)
+    asked = linear([1.0] * 9)
+    own = curves.curves(FULL, ~EVERYWHERE, asked, "dr")
     assert np.ptp(np.concatenate(own)) == 0
 
 
@@ -299,7 +322,7 @@ def test_limits_follow_the_scale() -> None:
 def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
     rng = np.random.default_rng(0)
     head = Head(rng.normal(size=(4, 5, 2, 3)).astype(np.float32), rng.normal(size=4), rng.normal(size=4), 0.7)
-    scrambled, again = scrambled_head(head, 1), scrambled_head(head, 1)
+    scrambled, again = scrambled_readout(head, 1), scrambled_readout(head, 1)
     assert (scrambled.hidden_weight == again.hidden_weight).all()
     assert (scrambled.hidden_weight != head.hidden_weight).any()
     assert sorted(scrambled.hidden_bias) == sorted(head.hidden_bias)
@@ -313,7 +336,7 @@ def test_a_scrambled_head_holds_the_same_weights_elsewhere() -> None:
 def test_a_scrambled_head_of_negative_weights_is_not_put_to_rest() -> None:
     head = Head(np.full((8, 5, 2, 3), -0.1, np.float32), np.zeros(8, np.float32), np.ones(8, np.float32), 0.0)
     maps = np.random.default_rng(0).random((5, 2, 3)).astype(np.float32)
-    z = np.einsum("kchw,chw->k", scrambled_head(head, 0).hidden_weight, maps)
+    z = np.einsum("kchw,chw->k", scrambled_readout(head, 0).hidden_weight, maps)
     assert (np.einsum("kchw,chw->k", head.hidden_weight, maps) < 0).all()
     assert (z > 0).any()
 
@@ -346,15 +369,14 @@ def test_likeness_is_of_ranks_inside() -> None:
 
 
 def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
-    sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
+    asked = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
     rows = outlined.measure(
         {"occlusion": grid((0, 0))},
         inside=EVERYWHERE,
         lesions=grid((0, 0), value=0.5),
         coverage=FULL,
-        sums=sums,
-        head=head,
-        scale=DIABETIC_RETINOPATHY,
+        prediction=asked,
+        target=DR,
     )
     assert list(rows) == ["occlusion", "centre", "random"]
     assert [rows[name]["hit"] for name in rows] == pytest.approx([1, 0, 1 / 9])
@@ -366,15 +388,14 @@ def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
 
 
 def test_windows_are_measured_as_windows() -> None:
-    sums, head = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
+    asked = linear([3, 0, 0, 0, 0, 0, 0, 0, 0])
     rows = outlined.measure(
         {"occlusion": np.array([[2, 1], [1, 0]], np.float32)},
         inside=EVERYWHERE,
         lesions=grid((1, 0)),
         coverage=FULL,
-        sums=sums,
-        head=head,
-        scale=DIABETIC_RETINOPATHY,
+        prediction=asked,
+        target=DR,
         window=2,
     )
     assert rows["occlusion"]["hit"] == 1  # the window at (0, 0) holds cell (1, 0)

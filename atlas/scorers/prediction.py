@@ -110,6 +110,8 @@ class LinearPrediction:
         return {self.target.name: self.shares}
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
+        if masks.shape[1:] != self.grid:
+            raise ValueError(f"masks are {masks.shape}, expected (k, h, w) with (h, w) = {self.grid}")
         hidden = masks.reshape(len(masks), -1).astype(np.float64)
         return self.readout.severity(self.whole - hidden @ self._sums, self.target.scale)
 

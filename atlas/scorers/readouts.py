@@ -38,6 +38,10 @@ class Readout(Protocol):
     def by_cell(self) -> FloatArray:
         """Weights of the first layer cell by cell, (h*w, C, H)."""
 
+    @property
+    def mean_weight(self) -> NDArray[np.float64]:
+        """Mean of the first layer's weights over all cells, (H, C)."""
+
     def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
         """Map first-layer sums (..., H) to severities (...) in grade units."""
 
@@ -95,6 +99,11 @@ class _FirstLayer:
         hidden, channels = self.hidden_weight.shape[:2]
         return np.ascontiguousarray(self.hidden_weight.reshape(hidden, channels, -1).transpose(2, 1, 0), np.float32)
 
+    @cached_property
+    def mean_weight(self) -> NDArray[np.float64]:
+        """The weights' mean over all cells, (H, C)."""
+        return np.asarray(self.hidden_weight.mean(axis=(2, 3), dtype=np.float64))
+
 
 def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> FloatArray:
     """Weigh each of the maps (C, h, w) by the spatial mean of the gradient and add them up: float32 (h, w), signed.
@@ -104,7 +113,7 @@ def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> 
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, without the ReLU, which is left to the drawing.
     """
     # The gradient by x is W1^T slope; W1 is averaged over its cells first, which is the same mean and far smaller.
-    weights = readout.slope(z) @ readout.hidden_weight.mean(axis=(2, 3), dtype=np.float64)
+    weights = readout.slope(z) @ readout.mean_weight
     found: FloatArray = np.einsum("c,chw->hw", weights, maps).astype(np.float32)
     return found
 
