@@ -3,17 +3,23 @@
 The names below are the public ones. Records (`Dataset`, `Scores`, `Patches`, ...) lie in `atlas.records`.
 """
 
-from atlas.agreement.evaluation import evaluate
-from atlas.cohort.dataset import read_dataset
-from atlas.config import load_configuration
-from atlas.drawn.cohort import write_cohort
-from atlas.errors import AtlasError
-from atlas.explain.methods import saliency_maps
-from atlas.photographs.decode import read_photograph
-from atlas.photographs.preparations import prepare
-from atlas.pipeline.build import build_atlas
-from atlas.scorers.bundle import load_scorer
-from atlas.site.render import render_site
+import importlib
+from typing import Any
+
+# Loaded when they are asked for: `atlas --help` need not wait for the networks' libraries. `__init__.pyi` tells type checkers.
+_HOMES = {
+    "AtlasError": "atlas.errors",
+    "build_atlas": "atlas.pipeline.build",
+    "evaluate": "atlas.agreement.evaluation",
+    "load_configuration": "atlas.config",
+    "load_scorer": "atlas.scorers.bundle",
+    "prepare": "atlas.photographs.preparations",
+    "read_dataset": "atlas.cohort.dataset",
+    "read_photograph": "atlas.photographs.decode",
+    "render_site": "atlas.site.render",
+    "saliency_maps": "atlas.explain.methods",
+    "write_cohort": "atlas.drawn.cohort",
+}
 
 __all__ = [
     "AtlasError",
@@ -28,3 +34,13 @@ __all__ = [
     "saliency_maps",
     "write_cohort",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

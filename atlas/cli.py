@@ -1,15 +1,16 @@
 """The command line: it prints and sets exit codes, and computes nothing.
 
+Each command imports its own pipeline: the networks' libraries take seconds to load, and help and usage errors need none of them.
+
 Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -19,22 +20,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from atlas.config import Configuration, load_configuration
-from atlas.drawn.cohort import write_cohort
 from atlas.errors import AtlasError
-from atlas.pipeline.build import build_atlas
-from atlas.pipeline.evaluate import evaluate_scorer
-from atlas.pipeline.report import build_report
-from atlas.pipeline.store import Store
-from atlas.pipeline.train import train as train_scorer
-from atlas.pipeline.trust import measure_trust
 from atlas.progress import Progress, silent
-from atlas.records import DatasetReport, Evaluation
-from atlas.scorers.bundle import DEFAULT_SCORER, shipped_scorers
-from atlas.site.figures import measures
-from atlas.training.networks import Augmentation
+from atlas.resources import DEFAULT_SCORER
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,8 +36,6 @@ app = typer.Typer(
 _out = Console(highlight=False)
 
 _err = Console(stderr=True, highlight=False)
-
-_LISTED = 10  # names shown of each kind of trouble, unless --verbose
 
 
 def _option(field: str, *, flag: str | None = None) -> Any:
@@ -177,20 +165,29 @@ def build(
     """Build the atlas of a folder of photographs, or of the embedded synthetic cohort."""
     flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
     configuration = load_configuration(config, **flags)
+    from atlas.pipeline.unchanged import is_unchanged
+
+    if is_unchanged(configuration):
+        _out.print("Nothing has changed since this atlas was built.")
+        _out.print(f"Open this file in a browser:\n{((configuration.out or Path()) / 'index.html').resolve()}", soft_wrap=True)
+        return
+    from atlas.pipeline.build import build_atlas
+    from atlas.terminal import print_evaluation, print_lines, print_report, printable
+
     with _bars() as progress:
         result = build_atlas(configuration, progress=progress)
-    _print_report(result.report, verbose)
+    print_report(_out, result.report, verbose)
     counts = result.atlas.provenance.counts
     _out.print(f"{counts['images']:,} photographs, {counts['patches']:,} salient patches, {counts['clusters']} clusters.")
     if result.atlas.evaluation is not None:
-        _print_evaluation(result.atlas.evaluation)
+        print_evaluation(_out, result.atlas.evaluation)
     for note in result.atlas.provenance.notes:
         _out.print(f"Note: {note}", soft_wrap=True)
     for line in result.atlas.curation.unmatched:
-        _out.print(f"  {printable(line)}", markup=False, soft_wrap=True)
+        _out.print(f"  {printable(line, _out.encoding)}", markup=False, soft_wrap=True)
     if result.kept:
         _out.print(f"{len(result.kept):,} files in the atlas's folder are not of an atlas; they were kept:")
-        _print_lines(result.kept, verbose)
+        print_lines(_out, result.kept, verbose)
     if verbose:
         for stage, seconds in result.timings.items():
             _out.print(f"  {stage}: {seconds:.1f} s")
@@ -263,11 +260,16 @@ def train(
     )
     flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
     configuration = load_configuration(config, **flags, training=True)
+    from atlas.records import Augmentation
+
     if augmentation not in get_args(Augmentation):
         raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
     if len(also_grades or ()) not in (0, len(also_images or ())):
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
     _narrate()
+    from atlas.pipeline.train import train as train_scorer
+    from atlas.terminal import print_report
+
     with _bars() as progress:
         scorer, report = train_scorer(
             configuration,
@@ -285,7 +287,7 @@ def train(
             command=_command_line(),
             progress=progress,
         )
-    _print_report(report, verbose)
+    print_report(_out, report, verbose)
     _out.print(scorer.card, markup=False, soft_wrap=True)
     _out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
@@ -333,10 +335,13 @@ def evaluate(
     """Measure how well a scorer's severities agree with human grades."""
     flags = {name: value for name, value in locals().items() if name not in ("record", "config", "verbose")}
     configuration = load_configuration(config, **flags)
+    from atlas.pipeline.evaluate import evaluate_scorer
+    from atlas.terminal import print_evaluation, print_report
+
     with _bars() as progress:
         evaluation, report = evaluate_scorer(configuration, record=record, command=_command_line(), progress=progress)
-    _print_report(report, verbose)
-    _print_evaluation(evaluation)
+    print_report(_out, report, verbose)
+    print_evaluation(_out, evaluation)
 
 
 @app.command()
@@ -363,13 +368,17 @@ def report(
     configuration = load_configuration(
         config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
     )
+    if not images and not image_id:
+        raise typer.BadParameter("give at least one photograph, or --id")
+    from atlas.pipeline.report import build_report
+    from atlas.pipeline.store import Store
+    from atlas.terminal import print_report
+
     known = Store(configuration.store)
     files = [*(images or []), *(known.find_file(one) for one in image_id or [])]
-    if not files:
-        raise typer.BadParameter("give at least one photograph, or --id")
     with _bars() as progress:
         left_out = build_report(files, out, configuration, progress=progress)
-    _print_report(left_out, verbose)
+    print_report(_out, left_out, verbose)
     _out.print(f"Open this file in a browser:\n{out.resolve()}", soft_wrap=True)
 
 
@@ -396,10 +405,13 @@ def trust(
     configuration = load_configuration(
         config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
     )
+    from atlas.pipeline.trust import measure_trust
+    from atlas.terminal import print_report, print_trust
+
     with _bars() as progress:
         entry, report = measure_trust(configuration, masks, record=record, progress=progress)
-    _print_report(report, verbose)
-    _print_trust(entry)
+    print_report(_out, report, verbose)
+    print_trust(_out, entry)
 
 
 @app.command()
@@ -410,6 +422,8 @@ def synthesize(
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
 ) -> None:
     """Draw a graded synthetic cohort of fundus photographs with lesion masks."""
+    from atlas.drawn.cohort import write_cohort
+
     with _bars() as progress:
         table = write_cohort(count, out, seed=seed, size=size, progress=progress)
     _out.print(f"{count:,} synthetic eyes. Grades: {table.resolve()}", soft_wrap=True)
@@ -418,6 +432,8 @@ def synthesize(
 @app.command()
 def models() -> None:
     """List the shipped scorers."""
+    from atlas.scorers.bundle import shipped_scorers
+
     for name, facts in shipped_scorers():
         grades = ", ".join(facts["grades"])
         default = ", the default" if name == DEFAULT_SCORER else ""
@@ -439,15 +455,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
-def printable(text: str, encoding: str | None = None) -> str:
-    """Escape what a terminal cannot show or would obey: names of files may hold anything but a slash."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    encoding = encoding or _out.encoding
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
-
-
 def _plain(error: Exception) -> str:
-    return "\n".join(printable(line) for line in str(error).split("\n")).replace("[", r"\[")
+    from atlas.terminal import printable
+
+    return "\n".join(printable(line, _out.encoding) for line in str(error).split("\n")).replace("[", r"\[")
 
 
 @contextmanager
@@ -475,77 +486,3 @@ def _bars() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total or None)
 
         yield progress
-
-
-def _print_report(found: DatasetReport, verbose: bool) -> None:
-    kinds = {
-        "rows without file": found.rows_without_file,
-        "files without row": found.files_without_row,
-        "grades off the scale": found.grades_off_scale,
-        "conflicting duplicates": found.conflicting_duplicates,
-        "identical files": found.identical_files,
-        "unreadable files": found.unreadable,
-        "files of other kinds": found.other_files,
-    }
-    _out.print(f"Dataset layout: {found.layout}")
-    for kind, lines in kinds.items():
-        if not lines:
-            continue
-        _out.print(f"{len(lines):,} {kind}:")
-        _print_lines(lines, verbose)
-
-
-def _print_lines(lines: Sequence[str], verbose: bool) -> None:
-    shown = lines if verbose else lines[:_LISTED]
-    for line in shown:
-        _out.print(f"  {printable(line)}", markup=False, soft_wrap=True)
-    if len(shown) < len(lines):
-        _out.print(f"  ... and {len(lines) - len(shown):,} more (--verbose lists all)")
-
-
-def _print_trust(entry: Mapping[str, Any]) -> None:
-    _out.print(
-        f"{entry['name']}: {entry['photographs']:,} photographs with lesions of {entry['patients']:,} patients; "
-        f"lesions take {100 * entry['area']:.2g} % of the retina. Without lesions, left out: {entry['without_lesion']:,}."
-    )
-    maps = entry["maps"]
-    table = Table("figure", box=None, header_style="bold")
-    for row in maps:
-        table.add_column(row["map"], justify="right")
-    for name in (name for name in maps[0] if name != "map"):
-        figures = ("–" if row[name] is None else "{:.3f} ({:.3f} to {:.3f})".format(*row[name]) for row in maps)
-        table.add_row(name.replace("_", " "), *figures)
-    _out.print(table)
-
-
-def _print_evaluation(evaluation: Evaluation) -> None:
-    methods, rows = measures(evaluation)
-    title = f"Agreement with {evaluation.count:,} human grades of {evaluation.patients:,} patients, with 95 % intervals"
-    table = Table(box=None, header_style="bold", title=title, title_justify="left")
-    table.add_column("figure", no_wrap=True)
-    for method in methods:
-        table.add_column(method, justify="right")
-    for row in rows:
-        table.add_row(row.name.replace("_", " "), *("" if cell is None else _with_interval(*cell) for cell in row.cells))
-    _out.print(table)
-    for method, confusion in evaluation.confusions.items():
-        _out.print(f"\n{_READ[method]}: {confusion.skipped:,} of {evaluation.count:,} two or more grades off")
-        grades = [row["grade"] for row in evaluation.by_grade]
-        counts = Table("human grade", *(f"read {grade:g}" for grade in grades), box=None, header_style="bold")
-        for grade, cells in zip(grades, confusion.counts.tolist(), strict=True):
-            counts.add_row(f"{grade:g}", *(f"{cell:,}" for cell in cells))
-        _out.print(counts)
-    if evaluation.by_grade:
-        _out.print("\nScores by human grade")
-        by_grade = Table(*evaluation.by_grade[0], box=None, header_style="bold")
-        for own in evaluation.by_grade:
-            by_grade.add_row(*(f"{value:g}" if float(value).is_integer() else f"{value:.2f}" for value in own.values()))
-        _out.print(by_grade)
-
-
-_READ = {"nearest": "Score rounded", "ranges": "Score by stage ranges", "classifier": "Classifier"}
-
-
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} ({low:.2f}, {high:.2f})"

@@ -5,6 +5,7 @@ Each field's description is the sentence that `--help` shows. All faults are rep
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +14,20 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from atlas.errors import ConfigurationError
-from atlas.explain.methods import METHODS
-from atlas.patterns.embedding import LAYOUTS
-from atlas.photographs.preparations import PREPARATIONS
 from atlas.records import DIABETIC_RETINOPATHY, Scale
-from atlas.scorers.bundle import DEFAULT_SCORER
-from atlas.scorers.trunks import TRUNKS
+from atlas.resources import DEFAULT_SCORER
 
 PRIVATE = "private"
 """Mark of a setting that never enters an atlas: it names a file, or is free text that can name a person or a place, or it does
 not change the result. A setting that holds a path is private with or without the mark."""
+
+# Settings that name an entry of a table, and where the table is.
+_CHOICES = (
+    ("preparation", "atlas.photographs.preparations", "PREPARATIONS"),
+    ("trunk", "atlas.scorers.trunks", "TRUNKS"),
+    ("saliency", "atlas.explain.methods", "METHODS"),
+    ("layout", "atlas.patterns.embedding", "LAYOUTS"),
+)
 
 # Settings that name something known, or a file.
 _NAMES_OR_PATHS = ("scorer", "trunk_weights")
@@ -146,14 +151,12 @@ class Configuration(BaseModel):
     def _consistent(self, info: ValidationInfo) -> Configuration:
         training = bool(info.context and info.context["training"])
         faults: list[str] = []
-        for name, table, value in (
-            ("preparation", PREPARATIONS, self.preparation),
-            ("trunk", TRUNKS, self.trunk),
-            ("saliency", METHODS, self.saliency),
-            ("layout", LAYOUTS, self.layout),
-        ):
+        for name, module, table in _CHOICES:
+            value = getattr(self, name)
+            if value is None or value == type(self).model_fields[name].default:
+                continue  # nothing to look up, and its table, which may be slow to load, need not be
             try:
-                _choice(name, table, value)
+                _choice(name, getattr(importlib.import_module(module), table), value)
             except ValueError as error:
                 faults.append(str(error))
         if not self.fit and not training:
@@ -165,7 +168,7 @@ class Configuration(BaseModel):
         if self.trunk is not None and self.trunk_weights is None and not training:
             faults.append("trunk needs trunk_weights: `imagenet`, or the file of a state dict")
         if self.trunk_weights is not None and self.trunk is None:
-            faults.append(f"trunk_weights needs trunk: one of {', '.join(TRUNKS)}")
+            faults.append("trunk_weights needs trunk: the network that they belong to")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
         if self.images is None and self.masks is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -552,3 +552,6 @@ class Atlas:
 
 
 SPLITS = ("training", "validation", "test")
+
+Augmentation = Literal["none", "flips-rotations", "moved"]
+"""How photographs are shown while a network learns, see `networks.train_trunk`."""

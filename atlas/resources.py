@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+DEFAULT_SCORER = "eyepacs-pair"
+"""The shipped scorer that is used where none is named."""
+
 MADE_BY = "lesion-atlas"
 
 RUN = "run.json"

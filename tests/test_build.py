@@ -27,8 +27,8 @@ from atlas.pipeline.build import BuildResult
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.sources import trained_source
 from atlas.records import DIABETIC_RETINOPATHY
-from atlas.resources import models_folder
-from atlas.scorers.bundle import DEFAULT_SCORER, amend_bundle, shipped_scorers
+from atlas.resources import DEFAULT_SCORER, models_folder
+from atlas.scorers.bundle import amend_bundle, shipped_scorers
 from atlas.scorers.readouts import Head
 from atlas.scorers.trunks import new_module
 

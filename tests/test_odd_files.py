@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from atlas import read_dataset, read_photograph
-from atlas.cli import printable
 from atlas.drawn.paint import draw_eye
 from atlas.errors import UnreadableImageError
 from atlas.photographs.decode import decode_photograph
 from atlas.photographs.retina import find_retina
 from atlas.records import DIABETIC_RETINOPATHY
+from atlas.terminal import printable
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 

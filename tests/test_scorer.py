@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from atlas.errors import ScorerError
 from atlas.records import Frame, Preprocessed, Scale
-from atlas.scorers.bundle import DEFAULT_SCORER, load_scorer, save_bundle, shipped_scorers
+from atlas.resources import DEFAULT_SCORER
+from atlas.scorers.bundle import load_scorer, save_bundle, shipped_scorers
 from atlas.scorers.readouts import Classifier, Head, cell_sums, first_sums
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import Trunk, load_trunk, new_module

@@ -25,7 +25,8 @@ from atlas.pipeline.sources import Scorers, trained_source
 from atlas.pipeline.store import Store
 from atlas.pipeline.trust import measure_trust
 from atlas.records import DIABETIC_RETINOPATHY, Frame, GradedImage, Preprocessed, Target
-from atlas.scorers.bundle import DEFAULT_SCORER, save_bundle
+from atlas.resources import DEFAULT_SCORER
+from atlas.scorers.bundle import save_bundle
 from atlas.scorers.networks import NETWORKS, NetworkScorer, NetworkSpec, _Explained
 
 SIZE = 64
@@ -220,7 +221,9 @@ def test_items_are_small_and_all_that_a_worker_is_given_can_be_pickled(cohort: P
     items = [
         image,
         Reading(image.image_id, 0, coverage),
-        Cutting(image, Frame(0, 0, 9), tmp_path, [f"{image.image_id}-{k:04d}w2" for k in range(200)], np.zeros((200, 4), np.int64)),
+        Cutting(
+            image, Frame(0, 0, 9), tmp_path, [f"{image.image_id}-{k:04d}w2" for k in range(200)], np.zeros((200, 4), np.int64)
+        ),
         Outlining(image.image_id, "name", Frame(0, 0, 9), (9, 9), (tmp_path / "a.png",)),
     ]
     for item in items:

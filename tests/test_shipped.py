@@ -13,7 +13,8 @@ from atlas import load_configuration, load_scorer
 from atlas.agreement.evaluation import auc, nearest_grade, quadratic_kappa
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.trust import measure_trust
-from atlas.scorers.bundle import DEFAULT_SCORER, shipped_scorers
+from atlas.resources import DEFAULT_SCORER
+from atlas.scorers.bundle import shipped_scorers
 
 COLOUR = "EyePACS colour photographs, test split"
 EXUDATES = "HEI-MED, outlined exudates"

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from atlas.errors import DatasetError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -185,6 +182,9 @@ def _delimited_cells(table: Path, delimiter: str | None = None) -> list[list[str
 
 def _sheet_cells(table: Path) -> list[list[str]]:
     """Cells of the first sheet."""
+    import openpyxl  # loads slowly, and most tables are text
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with table.open("rb") as stream:
             sheet = openpyxl.load_workbook(stream, data_only=True).worksheets[0]

@@ -6,7 +6,6 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,14 +22,15 @@ from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
-from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of
+from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of, require_apart
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import describe_build, write_run
 from atlas.pipeline.publication import Publication
 from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
-from atlas.pipeline.store import default_root, digest, disk_faults
+from atlas.pipeline.store import digest, disk_faults
 from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, outline_all, see
+from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Atlas, Clusters, DatasetReport, Embedding
@@ -63,7 +63,7 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
-    _require_apart(configuration)
+    require_apart(configuration)
     workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
     workshop.store.tidy()
@@ -96,23 +96,8 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
     if isinstance(seen.source, FittedSource):
         store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed
     store.note(out, "timings", workshop.seconds)
+    remember(workshop, cohort)
     return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
-
-
-def _require_apart(configuration: Configuration) -> None:
-    """Raise ConfigurationError where the atlas or the store would lie among the photographs, or they in the atlas."""
-    if configuration.images is None or configuration.out is None:
-        return
-    images, out = (os.path.realpath(path) for path in (configuration.images, configuration.out))
-    for name, inner, outer, what in (
-        ("out", out, images, "photographs"),
-        ("store", os.path.realpath(configuration.store or default_root()), images, "photographs"),
-        ("images", images, out, "atlas"),
-    ):
-        if os.path.commonpath([inner, outer]) == outer:
-            raise ConfigurationError(
-                f"{name} = {inner}: lies in the folder of the {what}", f"choose a folder outside of {outer} for --{name}."
-            )
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atlas.cohort.dataset import read_dataset, read_files
 from atlas.cohort.masks import find_masks
+from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.pipeline.keys import code_key
-from atlas.pipeline.store import Store
+from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport
@@ -110,3 +112,19 @@ def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...
     if not masks.is_dir():
         raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
     return find_masks(masks, cohort.dataset, cohort.images)
+
+
+def require_apart(configuration: Configuration) -> None:
+    """Raise ConfigurationError where the atlas or the store would lie among the photographs, or they in the atlas."""
+    if configuration.images is None or configuration.out is None:
+        return
+    images, out = (os.path.realpath(path) for path in (configuration.images, configuration.out))
+    for name, inner, outer, what in (
+        ("out", out, images, "photographs"),
+        ("store", os.path.realpath(configuration.store or default_root()), images, "photographs"),
+        ("images", images, out, "atlas"),
+    ):
+        if os.path.commonpath([inner, outer]) == outer:
+            raise ConfigurationError(
+                f"{name} = {inner}: lies in the folder of the {what}", f"choose a folder outside of {outer} for --{name}."
+            )

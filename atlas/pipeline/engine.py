@@ -17,7 +17,6 @@ from itertools import islice
 from typing import TypeVar
 
 import cv2
-import torch
 from threadpoolctl import threadpool_limits
 
 from atlas.errors import AtlasError, ConfigurationError, ScorerError, StoreError
@@ -38,6 +37,8 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Hold every numerical library to one thread, so that sums are formed in one order on any machine."""
+    import torch  # takes a second to load, and what reads photographs alone need not wait for it
+
     torch_threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -81,6 +82,8 @@ def run(
     An exception of a task becomes a Fault in the place of its result, and the rest goes on. A full disk, too little memory, and
     faults of settings, scorer or store end the run; tasks that have not started are dropped.
     """
+    import torch
+
     count = worker_count(workers)
     progress(stage, 0, len(items))
     with ThreadPoolExecutor(count, thread_name_prefix="atlas", initializer=torch.set_num_threads, initargs=(1,)) as pool:

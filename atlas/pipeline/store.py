@@ -208,11 +208,14 @@ class Store:
             "build the atlas again on this machine, or name the store of that build with --store.",
         )
 
+    def note_path(self, out: Path, kind: str) -> Path:
+        """Return where `note` writes."""
+        return self.root / kind / f"{digest(str(out.resolve()))[:16]}.json"
+
     def note(self, out: Path, kind: str, value: Mapping[str, Any]) -> Path:
         """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings."""
-        folder = self.root / kind
-        folder.mkdir(exist_ok=True)
-        file = folder / f"{digest(str(out.resolve()))[:16]}.json"
+        file = self.note_path(out, kind)
+        file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
         return file
 

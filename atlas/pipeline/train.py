@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 from atlas.config import Configuration
 from atlas.errors import TrainingError
 from atlas.pipeline.cohort import gather
+from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, DatasetReport, GradedImage
+from atlas.records import Augmentation, Dataset, DatasetReport, GradedImage
 from atlas.scorers.bundle import load_transferred, save_bundle
 from atlas.scorers.transferred import TransferredScorer
-from atlas.training.networks import Augmentation
 from atlas.training.scorers import join_scorers, train_scorer
 
 
@@ -43,7 +44,9 @@ def train(
         `join_scorers`.
     also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
-    A training that was cut off goes on where it stopped. Raises TrainingError, DatasetError, ScorerError or StoreError.
+    A training that was cut off goes on where it stopped; what it needs for that is removed once the bundle is written.
+
+    Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
     if members and (from_scratch or fine_tune or teachers or configuration.trunk or configuration.size):
         raise TrainingError(
@@ -71,13 +74,17 @@ def train(
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
     others = [load_transferred(other) for other in (*teachers, *members)]
-    work = workshop.store.root / "training" / digest([settings, labels, [one.sha256 for one in others] or None])[:16]
+    # A checkpoint, too, goes on only with pixels that were prepared as those that it learned from.
+    code = code_key("atlas.photographs.decode", "atlas.photographs.preparations")
+    parts = [settings, labels, code, [one.sha256 for one in others] or None]
+    work = workshop.store.root / "training" / digest(parts)[:16]
     common: dict[str, Any] = {
         "name": out.name,
         "source": source,
         "further": further,
         "command": command,
         "work": work,
+        "code": code,
         "progress": progress,
     }
     if members:
@@ -86,7 +93,9 @@ def train(
     else:
         scorer = train_scorer(dataset, teachers=others, **settings, **common)
     save_bundle(out, scorer)
-    return load_transferred(out), report
+    saved = load_transferred(out)
+    shutil.rmtree(work, ignore_errors=True)  # gigabytes, of no use once the scorer is safe
+    return saved, report
 
 
 def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:

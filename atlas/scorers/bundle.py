@@ -25,8 +25,6 @@ from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, scale_facts, stored
 from atlas.scorers.trunks import TRUNKS, load_trunk
 
-DEFAULT_SCORER = "eyepacs-pair"
-
 FORMAT = 1
 
 _MANIFEST = "scorer.json"
@@ -48,8 +46,6 @@ _EVALUATIONS = "evaluations.json"
 _LEARNED = "learned.safetensors"
 
 _NETWORK = "network.safetensors"
-
-_TRUST_FIGURES = {"hit", "times_random", "share", "times_area", "deletion", "insertion", "head_scrambled", "all_scrambled"}
 
 
 class _ScaleFacts(pydantic.BaseModel):
@@ -407,8 +403,7 @@ def _read_manifest(folder: Path) -> _Manifest:
         manifest: _Manifest = SCORERS[kind].manifest.model_validate(facts)
         return manifest
     except pydantic.ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ScorerError(f"{path}: not a scorer's description: {faults}", "fetch or train the scorer again") from error
+        raise ScorerError(f"{path}: not a scorer's description: {_faults(error)}", "fetch or train the scorer again") from error
     except (OSError, ValueError) as error:
         raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
 
@@ -447,57 +442,68 @@ def _read_learned(path: Path) -> tuple[str, ...]:
         raise ScorerError(f"{path}: holds no list of photographs ({error})", "fetch or train the scorer again") from error
 
 
-class _TrustEntry(pydantic.BaseModel):
-    """What `trust.summary.summarise` gathers of one set of outlined lesions."""
+class _Entry(pydantic.BaseModel):
+    """A measurement that a bundle keeps. What is not named here is taken as it is."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
-    name: str
-    photographs: int
-    patients: int
-    without_lesion: int
+    name: str = pydantic.Field(min_length=1)
+    photographs: int = pydantic.Field(ge=0)
+    patients: int = pydantic.Field(ge=0)
+
+
+_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
+
+
+class _MapFigures(pydantic.BaseModel):
+    """Figures of one kind of map, [value, low, high], or None where one is not defined; see `summary.summarise`."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    map: str
+    hit: _WithInterval | None
+    times_random: _WithInterval | None
+    share: _WithInterval | None
+    times_area: _WithInterval | None
+    deletion: _WithInterval | None
+    insertion: _WithInterval | None
+    head_scrambled: _WithInterval | None
+    all_scrambled: _WithInterval | None
+
+
+class _TrustEntry(_Entry):
+    without_lesion: int = pydantic.Field(ge=0)
     area: float
-    maps: list[dict[str, str | list[float] | None]]
-
-    @pydantic.field_validator("maps")
-    @classmethod
-    def _each_names_its_figures(cls, maps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if not maps:
-            raise ValueError("must hold at least one map")
-        for row in maps:
-            if not isinstance(row.get("map"), str) or row.keys() != maps[0].keys() or not row.keys() >= _TRUST_FIGURES:
-                raise ValueError(f"each must name its `map` and give {', '.join(sorted(_TRUST_FIGURES))}")
-            if any(value is not None and len(value) != 3 for name, value in row.items() if name != "map"):
-                raise ValueError("each figure must be a value with the ends of its interval, or null")
-        return maps
+    maps: list[_MapFigures] = pydantic.Field(min_length=1)
 
 
-class _EvaluationEntry(pydantic.BaseModel):
-    """What `card.evaluation_entry` gathers of one set of graded photographs."""
+class _EvaluationEntry(_Entry):
+    """See `card.evaluation_entry`: a figure may lack its interval."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    name: str
     command: str
-    photographs: int
-    patients: int
     figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
 
 
-def _read_entries(path: Path, model: type[pydantic.BaseModel]) -> tuple[Mapping[str, Any], ...]:
+def _read_entries(path: Path, kind: type[_Entry]) -> tuple[Mapping[str, Any], ...]:
+    """Read a file of measurements; ScorerError names the entry and the key at fault."""
+    remedy = "measure again with --record, or fetch the scorer again"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(entries, list):
-            raise ValueError("expected a list")
-        for entry in entries:
-            model.model_validate(entry)
-        return tuple(entries)
-    except pydantic.ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        fault = f"entry {entries.index(entry) + 1}: {place}: {error.errors()[0]['msg']}"
-        raise ScorerError(f"{path}: {fault}", "measure again with --record") from error
     except (OSError, ValueError) as error:
-        raise ScorerError(f"{path}: holds no list of measurements ({error})", "measure again with --record") from error
+        raise ScorerError(f"{path}: holds no list of measurements ({error})", remedy) from error
+    if not isinstance(entries, list):
+        raise ScorerError(f"{path}: holds no list of measurements", remedy)
+    for number, entry in enumerate(entries, start=1):
+        try:
+            kind.model_validate(entry)
+        except pydantic.ValidationError as error:
+            named = f" ({entry['name']})" if isinstance(entry, dict) and isinstance(entry.get("name"), str) else ""
+            raise ScorerError(f"{path}: entry {number}{named} is no measurement: {_faults(error)}", remedy) from error
+    return tuple(entries)
+
+
+def _faults(error: pydantic.ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())
 
 
 def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:

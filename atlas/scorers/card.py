@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas.agreement.evaluation import evaluate
+from atlas.errors import ScorerError
 from atlas.records import SPLITS, Evaluation
 from atlas.scorers.protocol import Scorer
 
@@ -80,7 +81,8 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
-    No file name or patient enters it.
+    No file name or patient enters it. What the recipe does not tell is left out. Raises ScorerError where its counts or labels
+    are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
     recipe = known.training
@@ -95,13 +97,7 @@ def write_card(scorer: Scorer) -> str:
         "## Data and terms",
         str(recipe.get("sources", "Not stated.")),
         f"Split {recipe.get('split', 'by patient')}: all photographs of a patient are on one side.",
-        _table(
-            ("grade", *SPLITS, "share of the loss"),
-            [
-                (scale.name(grade), *(recipe["counts"][split][place] for split in SPLITS), f"{100 * share:.0f} %")
-                for place, (grade, _, share) in enumerate(recipe["labels"])
-            ],
-        ),
+        *_dealt(scorer),
         "## Recipe",
         "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
         f"{_how_learned(recipe)} The command:",
@@ -118,6 +114,27 @@ def write_card(scorer: Scorer) -> str:
     if known.evaluations:
         card = evaluations_on_card(card, known.evaluations)
     return on_card(card, known.trust) if known.trust else card
+
+
+def _dealt(scorer: Scorer) -> list[str]:
+    """How many photographs of each grade were in each split, and their share of the loss; nothing where the recipe is silent."""
+    scale, recipe = scorer.scale, scorer.background.training
+    if "counts" not in recipe or "labels" not in recipe:
+        return []
+    labels, counts = labels_of(scorer), recipe["counts"]
+    for split in SPLITS:
+        if not isinstance(counts, Mapping) or len(counts.get(split) or ()) != len(scale.grades):
+            raise ScorerError(
+                f"scorer {scorer.name}: training.counts.{split} does not count its {len(scale.grades)} grades",
+                "train the scorer again",
+            )
+    if missing := [grade for grade in scale.grades if grade not in labels]:
+        raise ScorerError(f"scorer {scorer.name}: training.labels lacks grade {missing[0]}", "train the scorer again")
+    rows = [
+        (scale.name(grade), *(counts[split][place] for split in SPLITS), f"{100 * labels[grade][1]:.0f} %")
+        for place, grade in enumerate(scale.grades)
+    ]
+    return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
 def _how_learned(recipe: Mapping[str, Any]) -> str:
@@ -177,8 +194,17 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 
 
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
-    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell."""
-    return {int(grade): (int(count), float(share)) for grade, count, share in scorer.background.training.get("labels", ())}
+    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell.
+
+    Raises ScorerError where the bundle's labels are not [grade, count, share] each.
+    """
+    try:
+        labels = scorer.background.training.get("labels", ())
+        return {int(grade): (int(count), float(share)) for grade, count, share in labels}
+    except (TypeError, ValueError) as error:
+        raise ScorerError(
+            f"scorer {scorer.name}: training.labels is no list of [grade, count, share] ({error})", "train the scorer again"
+        ) from error
 
 
 def _figures(scorer: Scorer) -> list[str]:

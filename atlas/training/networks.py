@@ -16,7 +16,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +27,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from atlas.agreement.evaluation import spearman
 from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
-from atlas.records import ByteArray, FloatArray, IntArray
+from atlas.records import Augmentation, ByteArray, FloatArray, IntArray
 from atlas.scorers.readouts import Head, for_all_cells, on_means, weighs_cells_alike
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, new_module
 from atlas.training.heads import History
-
-Augmentation = Literal["none", "flips-rotations", "moved"]
 
 _log = logging.getLogger(__name__)
 

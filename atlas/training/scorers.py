@@ -22,14 +22,14 @@ from atlas.errors import TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
-from atlas.records import SPLITS, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Scale, TestScores
+from atlas.records import SPLITS, Augmentation, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Scale, TestScores
 from atlas.scorers.card import write_card
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
 from atlas.training.heads import History, fit_classifier, fit_head
-from atlas.training.networks import Augmentation, train_trunk, turned
+from atlas.training.networks import train_trunk, turned
 from atlas.training.splits import (
     Balance,
     balanced_weights,
@@ -65,6 +65,7 @@ def train_scorer(
     further: Sequence[str] = (),
     command: str = "",
     work: Path | None = None,
+    code: str = "",
     progress: Progress = silent,
 ) -> TransferredScorer:
     """Train a scorer on the graded photographs of a dataset, split as its tables say, or else 80/10/10 by patient.
@@ -84,7 +85,8 @@ def train_scorer(
     further : sentences for the card on what would take the scorer further.
     command : that trains this scorer again, for the card.
     work : folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
-        stopped. A temporary folder if not given.
+        stopped. It is left to the caller, who removes it once the scorer is safe. A temporary folder if not given.
+    code : key of the code that prepares photographs: pixels of other code are prepared again.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def train_scorer(
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
     }
     with _folder(work) as folder:
-        pixels = _prepared(material.images, size, preparation, folder, progress)
+        pixels = _prepared(material.images, size, preparation, folder, code, progress)
         if whole:
             start = (
                 None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
@@ -140,12 +142,15 @@ def train_scorer(
         else:
             frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
-            with _maps(frozen, pixels, shown, folder, progress) as features:
-                head, history = _head_on(features, shown, material.labels, photo_weights, validation.size, hidden, seed, progress)
+            features = _maps(frozen, pixels, shown, folder / "features.npy", progress)
+            head, history = _head_on(features, shown, material.labels, photo_weights, validation.size, hidden, seed, progress)
+            del features  # Windows removes no file that is still mapped
+            (folder / "features.npy").unlink()
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
         recipe |= {"best_epoch": 1 + best_epoch, "validation_loss": round(history[best_epoch]["validation_loss"], 5)}
         scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation)
         scorer, figures = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
+        del pixels  # as above: the folder may be a temporary one
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
     return _with_card(scorer, material, recipe, teachers)
 
@@ -163,12 +168,14 @@ def join_scorers(
     further: Sequence[str] = (),
     command: str = "",
     work: Path | None = None,
+    code: str = "",
     progress: Progress = silent,
 ) -> TransferredScorer:
     """Put scorers side by side, see `atlas.scorers.joined`; calibrate and measure what they make as `train_scorer` does.
 
     preparation : of the photographs that it scores; that of the members if not given.
     balance, hidden, seed : of the softmax classifier that it is compared with; nothing else learns.
+    work, code : see `train_scorer`.
 
     Raises
     ------
@@ -180,8 +187,9 @@ def join_scorers(
         raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
     material = _Material.of(dataset, balance, seed)
     with _folder(work) as folder:
-        pixels = _prepared(material.images, joined.size, joined.preparation, folder, progress)
+        pixels = _prepared(material.images, joined.size, joined.preparation, folder, code, progress)
         scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
+        del pixels  # Windows removes no file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
     return _with_card(scorer, material, recipe, members)
@@ -382,13 +390,16 @@ def _folder(work: Path | None) -> Iterator[Path]:
         work.mkdir(parents=True, exist_ok=True)
         yield work
     else:
-        with tempfile.TemporaryDirectory() as temporary:
+        # After an error its traceback may still hold the map of a file, which Windows then does not remove.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
 
 
-def _prepared(images: Sequence[GradedImage], size: int, preparation: str, folder: Path, progress: Progress) -> ByteArray:
+def _prepared(
+    images: Sequence[GradedImage], size: int, preparation: str, folder: Path, code: str, progress: Progress
+) -> ByteArray:
     """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file of the same is used again."""
-    recipe = json.dumps([size, preparation, [image.image_id for image in images]])
+    recipe = json.dumps([size, preparation, code, [image.image_id for image in images]])
     path = folder / f"pixels-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         aside = path.with_suffix(".part")
@@ -423,18 +434,11 @@ def _shown(
     return shown
 
 
-@contextmanager
-def _maps(
-    trunk: Trunk, pixels: ByteArray, shown: Sequence[tuple[int, int]], folder: Path, progress: Progress
-) -> Iterator[FloatArray]:
-    """Give the trunk's maps (n, C, h, w) of pictures, on disk: those of a large cohort outgrow the memory."""
-    file = folder / "features.npy"
+def _maps(trunk: Trunk, pixels: ByteArray, shown: Sequence[tuple[int, int]], file: Path, progress: Progress) -> FloatArray:
+    """Map the trunk's maps (n, C, h, w) of pictures from a file: those of a large cohort outgrow the memory."""
     features = np.lib.format.open_memmap(file, "w+", np.float32, (len(shown), trunk.channels, *trunk.shape))
     for index, (row, turn) in enumerate(shown):
         image = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)[None]
         features[index] = trunk.maps(turned(image, [turn]).permute(0, 2, 3, 1).numpy())[0]
         progress("features", index + 1, len(shown))
-    try:
-        yield features
-    finally:
-        file.unlink()
+    return features

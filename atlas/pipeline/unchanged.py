@@ -1,0 +1,89 @@
+"""Telling that an atlas is up to date, before anything slow is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from atlas.config import Configuration
+from atlas.pipeline.cohort import Cohort, gather, masks_of, require_apart
+from atlas.pipeline.keys import library_version
+from atlas.pipeline.store import digest
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.resources import is_atlas, models_folder, templates_folder
+
+_NOTE = "built"
+_LIBRARIES = (
+    *("torch", "torchvision", "opencv-python-headless", "pillow", "numpy", "scipy", "scikit-learn", "openTSNE", "umap-learn"),
+    *("plotly", "jinja2", "markdown-it-py"),
+)
+
+
+def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -> bool:
+    """Tell whether the atlas at `out` is what these settings, photographs, words, code and libraries would build again.
+
+    False as well where a file of the atlas is missing or was changed. Raises what reading the photographs raises.
+    """
+    if configuration.out is None or not is_atlas(configuration.out):
+        return False
+    require_apart(configuration)
+    workshop = Workshop.of(configuration, progress)
+    try:
+        noted = json.loads(workshop.store.note_path(configuration.out, _NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(noted, dict) or noted.get("files") != _files(configuration.out):
+        return False
+    return bool(noted.get("key") == _key(workshop, gather(workshop)))
+
+
+def remember(workshop: Workshop, cohort: Cohort) -> None:
+    """Keep in the store what the atlas at `out` was built from, for `is_unchanged`."""
+    out = workshop.configuration.out
+    assert out is not None
+    workshop.store.note(out, _NOTE, {"key": _key(workshop, cohort), "files": _files(out)})
+
+
+def _key(workshop: Workshop, cohort: Cohort) -> str:
+    """Hash all that an atlas depends on."""
+    settings = workshop.configuration
+    images = [[str(value) for value in dataclasses.astuple(image)] for image in cohort.dataset.images]
+    masks = {image_id: [_sha256(file) for file in files] for image_id, files in masks_of(cohort, workshop).items()}
+    curation = settings.curation or cohort.images.absolute().parent / "curation.toml"
+    bundle = models_folder() / settings.scorer
+    manifest = (bundle if bundle.is_dir() else Path(settings.scorer)) / "scorer.json"  # it holds the hashes of all its files
+    weights = Path(settings.trunk_weights or "")
+    parts: list[Any] = [
+        settings.model_dump(mode="json"),
+        images,
+        dataclasses.asdict(cohort.report),
+        masks,
+        *(_sha256(file) for file in (curation, manifest, weights)),
+        [library_version(name) for name in _LIBRARIES],
+        _tree(Path(__file__).parent.parent),
+        _tree(templates_folder()),
+    ]
+    return digest(parts)
+
+
+def _sha256(file: Path) -> str:
+    """Hash a file; "" where there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def _tree(folder: Path) -> str:
+    """Hash a folder of sources and templates."""
+    files = sorted(
+        file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc" and "_shipped" not in file.parts
+    )
+    return digest([[file.relative_to(folder).as_posix(), _sha256(file)] for file in files])
+
+
+def _files(out: Path) -> list[list[Any]]:
+    """Name all files of a site with their sizes and times of change: enough to notice that one was touched."""
+    found = sorted(file for file in out.rglob("*") if file.is_file())
+    return [[file.relative_to(out).as_posix(), file.stat().st_size, file.stat().st_mtime_ns] for file in found]
