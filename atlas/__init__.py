@@ -3,8 +3,7 @@
 The names below are the public ones. Records (`Dataset`, `Scores`, `Patches`, ...) lie in `atlas.records`.
 """
 
-import importlib
-from typing import Any
+import importlib as _importlib
 
 # Loaded when they are asked for: `atlas --help` need not wait for the networks' libraries. `__init__.pyi` tells type checkers.
 _HOMES = {
@@ -36,10 +35,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(_importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

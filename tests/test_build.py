@@ -430,13 +430,13 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while len(list(store.glob("maps/*/*/arrays.safetensors"))) < 4:
+    while len(list(store.glob("predictions/*/*/arrays.safetensors"))) < 4:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal_number)
     assert process.wait(60) == code
     assert contents(out) == before
-    kept = {path for path in store.glob("maps/*/*") if not path.name.startswith(".")}
+    kept = {path for path in store.glob("predictions/*/*") if not path.name.startswith(".")}
     assert 4 <= len(kept) < EYES
     stamps = {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept}
     finished = command(*arguments)

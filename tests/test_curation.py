@@ -13,7 +13,7 @@ from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile, read_curation
 from atlas.errors import ConfigurationError
 from atlas.patterns.numbering import Identities, Identity, match_clusters, number_clusters, read_identities, write_identities
-from atlas.pipeline.study import DEMO_COUNT
+from atlas.pipeline.cohort import DEMO_COUNT
 from atlas.records import Atlas, Clusters, Stop, Words
 from atlas.resources import demo_curation
 

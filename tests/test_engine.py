@@ -1,7 +1,8 @@
-"""The engine keeps order, bounds what waits, and stops at the first fault."""
+"""The engine keeps order, bounds what waits, and tells one photograph's fault from everybody's."""
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 
@@ -10,40 +11,66 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.pipeline.engine import run, single_threaded, worker_count
+from atlas.errors import DatasetError, StoreError
+from atlas.pipeline.engine import Fault, run, single_threaded, worker_count
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
-    def task(item: int) -> int:
+    def task(item: int, _: None) -> int:
         time.sleep(0.02 if item % 3 == 0 else 0)
         return item * item
 
-    assert list(run(task, range(30), stage="squares", workers=4)) == [item * item for item in range(30)]
+    assert list(run(task, range(30), None, stage="squares", workers=4)) == [item * item for item in range(30)]
 
 
 def test_progress_counts_every_item() -> None:
     calls: list[tuple[str, int, int]] = []
-    list(run(str, [1, 2, 3], stage="words", workers=2, progress=lambda *call: calls.append(call)))
+    list(
+        run(
+            lambda item, shared: f"{shared}{item}",
+            [1, 2, 3],
+            "no. ",
+            stage="words",
+            workers=2,
+            progress=lambda *call: calls.append(call),
+        )
+    )
     assert calls == [("words", 0, 3), ("words", 1, 3), ("words", 2, 3), ("words", 3, 3)]
 
 
-def test_the_first_fault_ends_the_run_and_drops_what_has_not_started() -> None:
-    started: list[int] = []
-
-    def task(item: int) -> int:
-        started.append(item)
+def test_a_fault_of_one_item_takes_its_place_and_the_rest_goes_on() -> None:
+    def task(item: int, _: None) -> int:
         if item == 2:
-            raise ValueError("item 2")
+            raise ValueError("item 2 is odd")
+        if item == 5:
+            raise DatasetError("item 5: cannot be read", "give another")
         return item
 
-    with pytest.raises(ValueError, match="item 2"):
-        list(run(task, range(1000), stage="faulty", workers=2))
+    results = list(run(task, range(8), None, stage="faulty", workers=2))
+    assert [one for one in results if not isinstance(one, Fault)] == [0, 1, 3, 4, 6, 7]
+    assert isinstance(results[2], Fault)
+    assert "ValueError: item 2 is odd" in results[2].line
+    assert results[5] == Fault("item 5: cannot be read", "give another")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOSPC, "full"), StoreError("store"), KeyboardInterrupt()])
+def test_a_fault_of_the_machine_ends_the_run_and_drops_what_has_not_started(error: BaseException) -> None:
+    started: list[int] = []
+
+    def task(item: int, _: None) -> int:
+        started.append(item)
+        if item == 2:
+            raise error
+        return item
+
+    with pytest.raises(type(error)):
+        list(run(task, range(1000), None, stage="faulty", workers=2))
     assert len(started) < 20
 
 
 def test_little_waits_while_the_reader_is_slow() -> None:
     started: list[int] = []
-    results = run(lambda item: started.append(item) or item, range(1000), stage="slow", workers=2)
+    results = run(lambda item, _: started.append(item) or item, range(1000), None, stage="slow", workers=2)
     for _ in range(5):
         next(results)
     time.sleep(0.05)
@@ -56,12 +83,14 @@ def test_numbers_do_not_depend_on_workers() -> None:
     layer = torch.nn.Conv2d(3, 64, 3).eval()
     images = torch.rand(6, 1, 3, 64, 64)
 
-    def task(image: torch.Tensor) -> bytes:
+    def task(image: torch.Tensor, _: None) -> bytes:
         with torch.inference_mode():
             return layer(image).numpy().tobytes()
 
     with single_threaded():
-        assert list(run(task, list(images), stage="one", workers=1)) == list(run(task, list(images), stage="two", workers=2))
+        assert list(run(task, list(images), None, stage="one", workers=1)) == list(
+            run(task, list(images), None, stage="two", workers=2)
+        )
 
 
 def test_single_threaded_holds_and_restores_thread_counts() -> None:
@@ -70,7 +99,7 @@ def test_single_threaded_holds_and_restores_thread_counts() -> None:
     try:
         with single_threaded():
             assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
-            seen: list[int] = list(run(lambda _: torch.get_num_threads(), [0, 1], stage="threads", workers=2))
+            seen: list[int] = list(run(lambda *_: torch.get_num_threads(), [0, 1], None, stage="threads", workers=2))
             assert seen == [1, 1]
         assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 2)
     finally:
@@ -80,7 +109,7 @@ def test_single_threaded_holds_and_restores_thread_counts() -> None:
 
 def test_nothing_runs_for_no_items() -> None:
     before = threading.active_count()
-    assert list(run(str, [], stage="none")) == []
+    assert list(run(lambda item, _: item, [], None, stage="none")) == []
     assert threading.active_count() == before
     assert worker_count(3) == 3
     assert worker_count(None) >= 1

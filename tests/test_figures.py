@@ -19,7 +19,7 @@ from atlas.agreement.evaluation import evaluate, fit_reading, label_distribution
 from atlas.records import Evaluation, Scale
 from atlas.site.colours import severity_colours
 from atlas.site.figures import Figure, base_name, figures, measures
-from atlas.site.methods import FIGURES
+from atlas.site.methods import FIGURE_MEANINGS
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
 
@@ -134,7 +134,7 @@ def test_each_figure_of_an_evaluation_has_its_meaning_and_its_cell() -> None:
     evaluation = measured()
     methods, rows = measures(evaluation)
     assert methods == ("score", "score by stage ranges", "classifier")
-    assert {row.name for row in rows} == set(FIGURES)
+    assert {row.name for row in rows} == set(FIGURE_MEANINGS)
     cells = {cell for row in rows for cell in row.cells if cell is not None}
     assert {value for value, _ in cells} == set(evaluation.figures.values())
     assert measures(measured(whole=False))[0] == ("score", "score by stage ranges")

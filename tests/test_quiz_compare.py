@@ -23,9 +23,9 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from atlas.config import load_configuration
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.pictures.outlines import kind_in_words, outlines_png
-from atlas.pipeline.photograph import View, outline
+from atlas.pipeline.photograph import Outlining, draw_outlines
 from atlas.pipeline.store import Store
-from atlas.records import LESION_GRID, Atlas, Frame, GradedImage, Scale
+from atlas.records import LESION_GRID, Atlas, Frame, Scale
 from atlas.site.book import Book
 from atlas.site.quiz import quiz_columns, seal
 from atlas.site.render import render_site
@@ -661,9 +661,12 @@ def test_masks_are_cropped_as_their_photograph_is(tmp_path: Path) -> None:
     (tmp_path / "masks" / "eye").mkdir(parents=True)
     Image.fromarray(mask).save(tmp_path / "masks" / "eye" / "hard-exudate.png")
     Image.fromarray(np.zeros_like(mask)).save(tmp_path / "masks" / "eye" / "haemorrhage.png")
-    image, store = GradedImage("ab" * 8, photograph), Store(tmp_path / "store")
-    views = {image.image_id: View(image.image_id, tmp_path, frame)}
-    found = outline(image, views=views, masks=tmp_path / "masks", store=store)
+    store = Store(tmp_path / "store")
+
+    def item() -> Outlining:
+        return Outlining("ab" * 8, "eye", frame, (100, 140), tuple(sorted((tmp_path / "masks" / "eye").iterdir())))
+
+    found = draw_outlines(item(), store)
     assert found is not None
     lesions, folder = found
     assert set(lesions) == {"hard exudate"}, "a black mask shows nothing"
@@ -673,15 +676,12 @@ def test_masks_are_cropped_as_their_photograph_is(tmp_path: Path) -> None:
     assert (columns.min(), columns.max()) == (int((50 - 10) / cell), int((56 - 10 - 1e-9) / cell))
     with Image.open(folder / "outlines.png") as picture:
         assert picture.size == (120, 120)
-    assert outline(image, views=views, masks=tmp_path / "masks", store=store)[1] == folder  # type: ignore[index]
-    other = GradedImage("cd" * 8, tmp_path / "other.png")
-    assert (
-        outline(other, views={other.image_id: View(other.image_id, tmp_path, frame)}, masks=tmp_path / "masks", store=store)
-        is None
-    )
+    again = draw_outlines(item(), store)
+    assert again is not None
+    assert again[1] == folder
     Image.fromarray(np.zeros((50, 50), np.uint8)).save(tmp_path / "masks" / "eye" / "new-vessels.png")
     with pytest.raises(DatasetError, match="50 x 50"):
-        outline(image, views=views, masks=tmp_path / "masks", store=store)
+        draw_outlines(item(), store)
 
 
 def test_masks_belong_to_photographs() -> None:

@@ -16,12 +16,12 @@ import pytest
 from drawn_atlas import drawn_atlas, with_cells
 from PIL import Image
 
-from atlas.patterns.similar import most_alike, pooled
+from atlas.patterns.similar import most_alike
 from atlas.pictures.jpeg import overlay_png
 from atlas.pictures.live import encode_cells
 from atlas.records import Atlas, BoolArray, LiveSums, Scale
 from atlas.scorers.prediction import LinearPrediction
-from atlas.scorers.readouts import Head
+from atlas.scorers.readouts import Head, over_retina
 from atlas.site.book import Book
 from atlas.site.cells import density_path
 from atlas.site.render import render_report, render_site
@@ -141,8 +141,8 @@ def test_alike_is_the_cosine_in_descending_order() -> None:
 def test_pooled_maps_leave_the_surroundings_out() -> None:
     maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     coverage = np.array([[1, 0], [0.5, 0]], np.float32)
-    np.testing.assert_allclose(pooled(maps, coverage), [(0 + 2 / 2) / 1.5, (4 + 6 / 2) / 1.5])
-    np.testing.assert_allclose(pooled(maps, np.zeros((2, 2), np.float32)), [1.5, 5.5])
+    np.testing.assert_allclose(over_retina(maps, coverage), [(0 + 2 / 2) / 1.5, (4 + 6 / 2) / 1.5])
+    np.testing.assert_allclose(over_retina(maps, np.zeros((2, 2), np.float32)), [1.5, 5.5])
 
 
 @pytest.mark.parametrize("span", [1, 4])

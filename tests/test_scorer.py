@@ -407,7 +407,7 @@ def test_every_shipped_scorer_loads_and_is_what_its_summary_says() -> None:
     assert DEFAULT_SCORER in dict(shipped)
     for name, summary in shipped:
         scorer = load_scorer(name)
-        assert (scorer.name, scorer.trunk.name, scorer.size) == (name, summary["trunk"], summary["size"])
+        assert (scorer.name, scorer.network, scorer.size) == (name, summary["network"], summary["size"])
         assert (scorer.preparation, list(scorer.scale.names)) == (summary["preparation"], summary["grades"])
         assert scorer.card.strip()
         json.dumps(summary)

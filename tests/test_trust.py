@@ -24,6 +24,7 @@ from atlas.pipeline.trust import measure_trust
 from atlas.records import DIABETIC_RETINOPATHY, Atlas, Dataset, Frame, GradedImage, Scale, Trust
 from atlas.resources import models_folder
 from atlas.scorers.bundle import load_scorer
+from atlas.scorers.card import on_card
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
 from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
@@ -451,12 +452,12 @@ def test_the_card_gains_a_section_before_its_limits_and_replaces_it() -> None:
     rows = {"random": 0.25, "area": 0.1, "height": 4.0, "deletion": 1.0, "insertion": 2.0, "hit": 0.25, "share": 0.2}
     entry = summarise([{"occlusion": rows, "random": rows}], ["a"], name="drawn eyes", without_lesion=0)
     card = "# S\n\n## Recipe\n\n- seed: 0\n\n## Limits\n\n- none known\n"
-    once = card.on_card(card, [entry])
+    once = on_card(card, [entry])
     assert once.index("seed: 0") < once.index("On drawn eyes: 1 photographs") < once.index("## Limits")
     assert "| occlusion | 0.25 (0.25 to 0.25) | 1.00" in once
-    assert card.on_card(once, [entry]) == once
-    assert card.on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
-    assert card.on_card("# S\n", [entry]).startswith("# S\n## How far")
+    assert on_card(once, [entry]) == once
+    assert on_card(once, [{**entry, "name": "others"}]) == once.replace("drawn eyes", "others")
+    assert on_card("# S\n", [entry]).startswith("# S\n## How far")
 
 
 # ---- on pages, and from the command -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from atlas.records import Atlas
 from atlas.resources import templates_folder
 from atlas.site.book import Book
 from atlas.site.cells import cells_script
-from atlas.site.glossary import about_retinopathy, known
+from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
 from atlas.site.map import map_columns
 from atlas.site.pages import PAGES
@@ -118,7 +118,7 @@ def _environment(book: Book) -> Environment:
         "scale": book.atlas.dataset.scale,
         "kinds": frozenset(PAGES),
         "glossary": known(book.atlas.dataset.scale),
-        "retinopathy": about_retinopathy(book.atlas.dataset.scale),
+        "retinopathy": book.atlas.dataset.target.name == "dr",
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),
     }
