@@ -65,6 +65,8 @@ def test_the_wheel_holds_the_package_its_scorers_and_templates_and_nothing_else(
         "atlas/_shipped/models/*/card.md",
         "atlas/_shipped/site_templates/*.html*",
         "atlas/_shipped/site_templates/css/*.css",
+        "atlas/_shipped/site_templates/glossary/atlas.toml",
+        "atlas/_shipped/site_templates/glossary/diabetic-retinopathy.toml",
         "atlas/_shipped/site_templates/js/*.js",
         "*.dist-info/licenses/LICENSE",
     ],

@@ -143,7 +143,7 @@ def _outlined(book: Book, entry: Entry) -> tuple[PlateView, int] | None:
 
 def _one_line(text: str) -> str:
     """Text may run over several lines of the file. Other spaces stay as they are: some must not break."""
-    joined = re.sub(r"[ \t]*\n[ \t]*", " ", text).strip(" \t")
+    joined = re.sub(r"[ \t]*\n[ \t\n]*", " ", text).strip(" \t")
     if not joined:
         raise ValueError("expected some text, found none")
     return joined
