@@ -122,9 +122,21 @@ def test_keys_walk_through_the_stops_and_the_address_keeps_the_place(visit: Any,
     page.get_by_role("link", name="Next →").click()
     page.get_by_role("link", name="Stop 3:").click()
     assert place() == "Stop 3 of 3"
+    page.wait_for_url("**/one.html#stop=3")
     page.goto(address(made[2], "lessons/one.html#stop=2"))
     page.reload()
     assert place() == "Stop 2 of 3"
+
+
+def test_the_address_never_lags_behind_the_stop(visit: Any) -> None:
+    """Else a stop that is pressed quickly after another is named by the address of the one before, and lost by a reload."""
+    page = visit("lessons/one.html")
+    assert page.evaluate(
+        """() => ["ArrowRight", "ArrowRight", "ArrowLeft", "End"].map((key) => {
+          document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+          return [document.querySelector(".stop.current").dataset.stop, location.hash];
+        })"""
+    ) == [["2", "#stop=2"], ["3", "#stop=3"], ["2", "#stop=2"], ["3", "#stop=3"]]
 
 
 def test_the_heat_map_is_laid_over_a_plate_by_its_key_and_its_button(visit: Any) -> None:

@@ -564,6 +564,26 @@ def test_the_address_keeps_any_words_and_bears_a_torrent_of_changes(visit: Open)
     assert page.evaluate("Atlas.state.get().words") == words
 
 
+def test_an_address_that_the_reader_chose_is_not_overwritten(visit: Open) -> None:
+    """Whatever comes between the choice and the moment at which the browser tells the page of it."""
+    page = visit("find.html")
+    late = page.evaluate(
+        """() => {
+          for (let k = 0; k < 100; k += 1) Atlas.state.set({ low: k }); // so that one is still waiting
+          location.hash = "#low=2";
+          const found = [Atlas.state.get().low];
+          Atlas.state.set({ at: 5 });
+          dispatchEvent(new PageTransitionEvent("pagehide"));
+          found.push(location.hash);
+          return found;
+        }"""
+    )
+    assert late == ["2", "#low=2"]
+    page.wait_for_function("() => document.querySelector('[name=low]').value === '2'")
+    page.get_by_label("Score from").fill("1")
+    page.wait_for_url("**/find.html#low=1")
+
+
 def test_elements_are_made_of_words_never_of_markup(visit: Open) -> None:
     page = visit("find.html")
     made = page.evaluate(

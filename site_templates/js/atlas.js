@@ -32,12 +32,16 @@ window.Atlas = (() => {
   // A whole number, its thousands parted by narrow spaces that do not break.
   const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-  // The address after "#": key=value pairs joined by "&". Browsers refuse a torrent of changes, so they are gathered for a moment.
+  // The address after "#": key=value pairs joined by "&". It follows each change at once, so that it never names a place that
+  // the reader has left; but browsers refuse a torrent of changes, so after a burst they are gathered for a moment.
   const state = (() => {
-    const pause = 250;
+    const BURST = 10;
+    const PAUSE = 250; // milliseconds after which one more change may be written
+    let allowed = BURST;
+    let counted = performance.now();
     let waiting = null;
+    let known = location.hash; // as last written here, or last told by the browser
     let timer = 0;
-    let last = -Infinity;
     const decoded = (text) => {
       try { return decodeURIComponent(text.replace(/\+/g, " ")); } catch { return text; }
     };
@@ -46,31 +50,45 @@ window.Atlas = (() => {
       return Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2).map(decoded)));
     };
     const coded = (text) => encodeURIComponent(text).replace(/%2C/g, ",").replace(/%20/g, "+");
-    const write = () => {
+    const drop = () => {
       clearTimeout(timer);
       timer = 0;
+      waiting = null;
+    };
+    // An address that the reader chose is never overwritten by what the page was at before. The browser tells of the choice late
+    // (hashchange): a timer, a scroll or the end of the page may come first, so the address itself is asked.
+    const overtaken = () => location.hash !== known;
+    const write = () => {
+      if (overtaken()) drop();
       if (!waiting) return;
       const hash = Object.keys(waiting).map((key) => `${coded(key)}=${coded(waiting[key])}`).join("&");
-      waiting = null;
-      last = performance.now();
-      if (hash !== location.hash.slice(1)) history.replaceState(history.state, "", hash ? `#${hash}` : location.pathname + location.search);
+      drop();
+      if (hash === location.hash.slice(1)) return;
+      allowed -= 1;
+      history.replaceState(history.state, "", hash ? `#${hash}` : location.pathname + location.search);
+      known = location.hash;
     };
     addEventListener("pagehide", write);
-    // An address that the reader chose is not overwritten by one that was still waiting.
-    addEventListener("hashchange", () => { clearTimeout(timer); timer = 0; waiting = null; });
+    addEventListener("hashchange", () => {
+      drop();
+      known = location.hash;
+    });
     return {
       // All pairs, as strings.
-      get: () => ({ ...(waiting ?? written()) }),
+      get: () => ({ ...(overtaken() ? written() : waiting ?? written()) }),
       // Set the given keys and keep the others; null, undefined and "" remove a key.
       set: (pairs) => {
+        if (overtaken()) return;
         waiting = waiting ?? written();
         for (const [key, value] of Object.entries(pairs)) {
           delete waiting[key];
           if (value !== null && value !== undefined && value !== "") waiting[key] = String(value);
         }
-        const left = last + pause - performance.now();
-        if (left <= 0) write();
-        else if (!timer) timer = setTimeout(write, left);
+        const now = performance.now();
+        allowed = Math.min(BURST, allowed + (now - counted) / PAUSE);
+        counted = now;
+        if (allowed >= 1) write();
+        else if (!timer) timer = setTimeout(write, (1 - allowed) * PAUSE);
       },
       // Call back where the reader changes the address: a pasted link, back, forward.
       listen: (heard) => addEventListener("hashchange", () => {
