@@ -391,6 +391,20 @@ def test_the_same_address_gives_the_same_quiz_and_this_tab_remembers(visit: Any)
 
 
 @pytest.mark.browser
+def test_a_press_while_the_plate_still_moves_marks_what_is_seen(visit: Any) -> None:
+    page = visit("quiz.html#seed=3&n=4")
+    page.emulate_media(reduced_motion="no-preference")
+    page.add_style_tag(content=".gliding > .layer { transition-duration: 1000s !important }")
+    page.locator("#plate .mat").focus()
+    for _ in range(3):
+        page.keyboard.press("+")
+    press(page, 0.3, 0.4)
+    mark = mark_of(page)
+    assert mark is not None
+    assert (mark["x"], mark["y"]) == pytest.approx((0.3, 0.4), abs=0.01)
+
+
+@pytest.mark.browser
 def test_marks_are_drawn_moved_sized_and_taken_away(visit: Any) -> None:
     page = visit("quiz.html#seed=2&n=2", height=1000)
     area = page.locator("#plate .layer").bounding_box()
@@ -831,6 +845,41 @@ def test_heat_maps_lie_over_both_and_one_plate_in_the_address_is_enough(visit: A
     unknown = visit("compare.html#a=ffffffffffffffff")
     sides(unknown)
     assert "not in this atlas" in unknown.locator("[data-side=a] .fault").inner_text()
+
+
+@pytest.mark.browser
+def test_a_map_that_comes_late_is_not_laid_over_another_plate(visit: Any, site: Made) -> None:
+    order = site[0].strip.image_ids
+    page = visit(f"compare.html#a={order[4]}&b={order[30]}&map=occlusion")
+    sides(page)
+    overlay = page.locator("[data-side=a] .overlay")
+    seen = "(o) => !o.hidden && o.toDataURL()"
+    until(page, "!document.querySelector('[data-side=a] .overlay').hidden")
+    own = overlay.evaluate(seen)
+    page.evaluate(
+        """(name) => { // a slow disk: the script with this map is not read until it is let go
+          const append = document.head.append;
+          document.head.append = (script) => {
+            if (script.src.endsWith(name)) window.letGo = () => append.call(document.head, script);
+            else append.call(document.head, script);
+          };
+        }""",
+        f"{order[5]}.js",
+    )
+    page.locator("h1").click()
+    page.keyboard.press("a")
+    assert sides(page)[0] == order[5]
+    assert overlay.evaluate(seen) is False, "the map of the plate before"
+    page.keyboard.press("Shift+A")
+    until(page, "!document.querySelector('[data-side=a] .overlay').hidden")
+    assert overlay.evaluate(seen) == own
+    page.evaluate("window.letGo()")
+    until(page, "(id) => Boolean(window.ATLAS_CELLS[id])", order[5])
+    page.wait_for_timeout(300)  # for the drawing that must not come
+    assert overlay.evaluate(seen) == own
+    page.keyboard.press("a")
+    until(page, "!document.querySelector('[data-side=a] .overlay').hidden")
+    assert overlay.evaluate(seen) not in (own, False)
 
 
 @pytest.mark.browser

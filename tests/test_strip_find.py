@@ -321,6 +321,30 @@ def test_less_motion_starts_nothing_by_itself_and_fades_nothing(visit: Open) -> 
     page.wait_for_selector("#theatre[data-scene='59']")
 
 
+def test_a_plate_that_is_slow_to_come_is_not_skipped(visit: Open, site: tuple[Book, Path]) -> None:
+    page = visit("strip.html")
+    page.evaluate(
+        """() => {
+          const decode = HTMLImageElement.prototype.decode;
+          window.seen = [];
+          HTMLImageElement.prototype.decode = function () { // a slow disk: three times as long as a plate is shown
+            return Promise.all([decode.call(this), new Promise((done) => setTimeout(done, 1050))]);
+          };
+          new MutationObserver(() => window.seen.push(Number(document.getElementById("theatre").dataset.scene)))
+            .observe(document.getElementById("theatre"), { attributeFilter: ["data-scene"] });
+        }"""
+    )
+    page.locator("#speed").evaluate("(speed) => { speed.value = '4'; }")
+    page.keyboard.press("w")
+    page.locator("#play").click()
+    page.wait_for_function("() => window.seen.length >= 3")
+    page.locator("#along").fill("20")
+    page.wait_for_function("() => Number(document.getElementById('theatre').dataset.scene) > 20")
+    seen = page.evaluate("window.seen")
+    assert seen[:3] == [0, 1, 2]
+    assert seen[-2:] == [20, 21]
+
+
 @pytest.mark.parametrize("path", ["strip.html", "find.html"])
 def test_without_scripts_the_ends_of_the_order_are_listed(visit: Open, site: tuple[Book, Path], path: str) -> None:
     page = visit(path, java_script_enabled=False)

@@ -45,14 +45,17 @@
       overlay.hidden = true;
       return;
     }
+    const meant = () => shown[side] === k && method() === wanted; // else the reader went on meanwhile
     try {
       await load(`cells/${data.id[k]}.js`);
+      if (!meant()) return;
       const cells = window.ATLAS_CELLS[data.id[k]];
       const limit = await window.AtlasOverlay.draw(overlay, cells, { method: wanted });
-      if (shown[side] !== k || method() !== wanted) return; // the reader went on meanwhile
+      if (!meant()) return;
       at("limit").value = signed(limit);
       overlay.hidden = false;
     } catch (error) {
+      if (!meant()) return;
       overlay.hidden = true;
       fault.textContent = `${error.message}.`;
     }
@@ -95,13 +98,16 @@
 
   // ---- showing a plate ----------------------------------------------------------------------------------------------------------
   const show = (side, k) => {
-    const { find, photograph, fault, form, section, viewer } = sides[side];
+    const { find, photograph, overlay, fault, form, section, viewer } = sides[side];
     const id = data.id[k], grade = data.grade[k], stage = grade === null ? null : stageOf.get(grade);
     const moved = shown[side] !== k;
     shown[side] = k;
     fault.textContent = "";
     find(".what").textContent = `plate ${count(k + 1)} of ${count(data.id.length)}`;
-    if (moved) viewer.show(picture(id, data.finer[k]));
+    if (moved) {
+      viewer.show(picture(id, data.finer[k]));
+      overlay.hidden = true; // it is another photograph's map until its own is drawn
+    }
     photograph.alt = `Plate ${k + 1}: photograph scored ${number(data.severity[k])}, ${stage ? `human grade ${named(grade)}` : "no human grade"}`;
     find("figcaption").textContent = [data.name?.[k], data.eye[k] && `${data.eye[k]} eye`, data.note[k]].filter(Boolean).join(". ");
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, ` of ${data.scale.highest}`));

@@ -258,7 +258,7 @@
     if (answer.map) {
       const map = el("canvas", { "aria-hidden": "true", class: "map", width: 160, height: 160 });
       pictures.append(map);
-      draw(map, id).catch((fault) => { at("caption").append(` ${fault.message}.`); });
+      draw(map, id).catch((fault) => { if (map.isConnected) at("caption").append(` ${fault.message}.`); });
       buttons.push(toggle("Map", "M", [map]));
     }
     if (answer.lesions) {

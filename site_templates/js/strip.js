@@ -223,6 +223,7 @@ Atlas.images().then((images) => {
   let playing = false;
   let timer = 0;
   let ticket = 0;
+  let coming = false; // a plate that is asked for but not seen yet: nothing goes on to the one after it
   const pace = () => 1400 / Number(speed.value);
   const picture = (row) => Atlas.picture(images.id[row]).src;
   const turn = (on) => {
@@ -235,6 +236,7 @@ Atlas.images().then((images) => {
   };
   const next = () => {
     clearTimeout(timer);
+    if (coming) return;
     timer = setTimeout(() => {
       if (!playing) return;
       if (scene + 1 >= scenes.length) turn(false);
@@ -246,12 +248,15 @@ Atlas.images().then((images) => {
     scene = Math.min(scenes.length - 1, Math.max(0, to));
     const row = scenes[scene];
     const mine = ++ticket;
+    clearTimeout(timer);
+    coming = true;
     const [under, over] = plates[0].classList.contains("front") ? plates : [plates[1], plates[0]];
     over.classList.remove("front");
     over.src = picture(row);
     over.alt = grid.words(row);
     over.decode().catch(() => undefined).then(() => {
       if (mine !== ticket) return;
+      coming = false;
       theatre.style.setProperty("--fade", Atlas.still() ? "0s" : `${Math.min(900, pace() * 0.6)}ms`);
       over.classList.add("front");
       over.removeAttribute("aria-hidden");

@@ -237,9 +237,9 @@
           other.partner(controller, false);
         };
       },
-      at(event) {
-        const { u, v } = offset(event);
-        return { x: view.x + u / view.scale, y: view.y + v / view.scale };
+      at(event) { // as the plate is seen, also on its way to another view
+        const area = layer.getBoundingClientRect();
+        return { x: (event.clientX - area.left) / area.width, y: (event.clientY - area.top) / area.height };
       },
       hold(yes) {
         held = Boolean(yes);
