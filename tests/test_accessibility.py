@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from drawn_atlas import drawn_atlas, with_cells
@@ -150,6 +151,20 @@ def test_nothing_jumps_while_a_page_loads(browser: Any, site: tuple[Atlas, Path,
         assert sum(shift[0] for shift in shifts) < 0.02, f"{kind}: {shifts}"
     finally:
         context.close()
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("kind", ["home", "image"])
+def test_a_row_of_plates_lies_where_it_will_lie_while_half_of_it_has_arrived(visit: Any, kind: str, width: int) -> None:
+    page = visit(kind, width)
+    places = """() => [...document.querySelectorAll(".film")].map((film) => [...film.children].slice(0, 2).map((plate) => {
+      const { left, top, width, height } = plate.getBoundingClientRect();
+      return [left, top - film.getBoundingClientRect().top, width, height];
+    }))"""
+    arrived = np.array(page.evaluate(places))
+    assert arrived.size
+    page.evaluate("document.querySelectorAll('.film > :nth-child(n + 3)').forEach((plate) => plate.remove())")
+    np.testing.assert_allclose(page.evaluate(places), arrived, atol=0.1)
 
 
 def test_the_quiz_says_nothing_of_the_answer_before_reveal(visit: Any, site: tuple[Atlas, Path, dict[str, str]]) -> None:
