@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
+from PIL import Image
 
 from atlas.patterns.clusters import borders, cluster, normalised
 from atlas.records import Atlas, Clusters, Embedding, Patches
@@ -268,20 +269,48 @@ def opened_map(page: Any, site: Path, state: str = "") -> Any:
     return page
 
 
+def on_screen(page: Any) -> Any:
+    """Where the patches stand on the map in its present view, in CSS pixels, by the page's own arithmetic: [row, (x, y)]."""
+    return np.array(
+        page.evaluate(
+            """() => {
+              const stage = document.getElementById("map"), view = AtlasView(ATLAS_MAP.extent);
+              const [x, y, zoom] = stage.dataset.view.split(" ").map(Number);
+              view.resize(stage.clientWidth, stage.clientHeight).set({ x, y, zoom });
+              return ATLAS_MAP.x.map((x, i) => view.toScreen(x, ATLAS_MAP.y[i]));
+            }"""
+        )
+    )
+
+
 def position(page: Any, row: int) -> tuple[float, float]:
     """Where a patch stands in the window."""
     page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center' })")
     area = page.locator("#map-dots").bounding_box()
-    x, y = page.evaluate("(row) => window.ATLAS_VIEW.toScreen(row)", row)
+    x, y = on_screen(page)[row]
     return area["x"] + x, area["y"] + y
 
 
 def selected(page: Any) -> set[str]:
-    return set(page.evaluate("window.ATLAS_VIEW.selected()") or [])
+    """The patches in the gallery, all of them; the focus stays where it is."""
+    links: list[str] = page.evaluate(
+        """() => {
+          if (document.getElementById("selection").hidden) return [];
+          const at = document.activeElement, more = document.getElementById("gallery-more");
+          while (!more.hidden) more.click();
+          at.focus({ preventScroll: true });
+          return [...document.querySelectorAll("#gallery a")].map((link) => link.hash.slice(1));
+        }"""
+    )
+    assert len(links) == len(set(links))
+    return set(links)
 
 
 def ids_of(page: Any) -> list[str]:
-    found: list[str] = page.evaluate("window.ATLAS_MAP.plate.map((_, i) => window.ATLAS_VIEW.idOf(i))")
+    """Patch ids in the order of the page's columns."""
+    found: list[str] = page.evaluate(
+        "ATLAS_MAP.plate.map((plate, i) => `${ATLAS_IMAGES.id[plate]}-${ATLAS_MAP.cells[ATLAS_MAP.cell[i]]}`)"
+    )
     return found
 
 
@@ -393,8 +422,7 @@ def test_all_of_it_by_keyboard(tab: Any, site: Path, atlas: Atlas) -> None:
     middle = np.array(stage.evaluate("(map) => [map.clientWidth / 2, map.clientHeight / 2]"))
 
     def offsets() -> Any:
-        found = page.evaluate("window.ATLAS_MAP.plate.map((_, i) => window.ATLAS_VIEW.toScreen(i))")
-        return np.abs(np.array(found) - middle)
+        return np.abs(on_screen(page) - middle)
 
     nearest = int(np.hypot(*offsets().T).argmin())
     patch = book.patches[ids[nearest]]
@@ -441,31 +469,52 @@ def test_search_finds_plates_ids_and_clusters(tab: Any, site: Path, atlas: Atlas
 
 
 @pytest.mark.browser
-def test_dots_become_pictures_that_do_not_cover_each_other(tab: Any, site: Path) -> None:
+def test_dots_become_pictures_that_do_not_cover_each_other(tab: Any, site: Path, atlas: Atlas) -> None:
     page = opened_map(tab(), site, "show=pictures")
-    tiles = page.evaluate("window.ATLAS_VIEW.tiles()")
-    ids = ids_of(page)
-    assert len(tiles) > 20
-    at = [page.evaluate("(r) => window.ATLAS_VIEW.toScreen(r)", ids.index(tile["id"])) for tile in tiles]
-    side = tiles[0]["side"]
-    for k, one in enumerate(at):
-        assert all(max(abs(one[0] - two[0]), abs(one[1] - two[1])) >= side for two in at[:k])
-    page.mouse.move(*position(page, ids.index(tiles[0]["id"])))
-    page.wait_for_function("(id) => document.getElementById('card-picture').src.endsWith(`${id}.jpg`)", arg=tiles[0]["id"])
+    book = Book(atlas)
+    ids, at = ids_of(page), on_screen(page)
+    tiles = page.evaluate(
+        """() => {
+          const stage = document.getElementById("map"), view = AtlasView(ATLAS_MAP.extent);
+          view.resize(stage.clientWidth, stage.clientHeight);
+          return AtlasPoints(ATLAS_MAP, ATLAS_IMAGES).tiles(view).map(({ i, side }) => [i, side]);
+        }"""
+    )
+    rows, side = [row for row, _ in tiles], tiles[0][1]
+    assert len(rows) > 20
+    for k, row in enumerate(rows):
+        assert all(np.abs(at[row] - at[other]).max() >= side for other in rows[:k])
+    page.add_style_tag(content="#map-marks { visibility: hidden }")
+    frames = np.rint(at + side / 2 - 1).astype(int)  # the lower right corner of each picture
+
+    def seen() -> Any:
+        with Image.open(BytesIO(page.locator("#map-dots").screenshot())) as picture:
+            return np.asarray(picture.convert("RGB")).astype(int)
+
+    now = seen()
+    inside = [row for row in rows if 0 <= frames[row, 0] < now.shape[1] and 0 <= frames[row, 1] < now.shape[0]]
+    assert len(inside) > 20
+    for row in inside:
+        colour = cluster_colour(book.patches[ids[row]].cluster or 0)
+        framed = now[frames[row, 1], frames[row, 0]]
+        assert framed.tolist() == pytest.approx([int(colour[k : k + 2], 16) for k in (1, 3, 5)], abs=2)
+    alone = next(row for row in inside if (np.abs(at - frames[row]).max(axis=1) > 14).all())  # no dot near its corner
+    x, y = position(page, alone)
+    page.mouse.move(x + side / 2 - 4, y + side / 2 - 4)
+    page.wait_for_function("(id) => document.getElementById('card-picture').src.endsWith(`${id}.jpg`)", arg=ids[alone])
     button = page.get_by_role("button", name="Pictures")
     assert button.get_attribute("aria-pressed") == "true"
+    painted = page.locator("#map").get_attribute("data-painted")
     button.click()
-    page.wait_for_function("() => window.ATLAS_VIEW.tiles().length === 0")
+    page.wait_for_function("(n) => document.getElementById('map').dataset.painted !== n", arg=painted)
+    assert seen()[frames[alone, 1], frames[alone, 0]].min() > 240, "bare paper"
 
 
 def ink(page: Any, row: int) -> list[int]:
     """The colour drawn where a patch stands."""
     found: list[int] = page.evaluate(
-        """(row) => {
-          const [x, y] = window.ATLAS_VIEW.toScreen(row);
-          return [...document.getElementById("map-dots").getContext("2d").getImageData(Math.round(x), Math.round(y), 1, 1).data];
-        }""",
-        row,
+        "(at) => [...document.getElementById('map-dots').getContext('2d').getImageData(...at, 1, 1).data]",
+        [round(float(at)) for at in on_screen(page)[row]],
     )
     return found[:3]
 
