@@ -595,6 +595,25 @@ def test_paper_gets_the_map_in_light_colours_without_controls(tab: Any, site: Pa
 
 
 @pytest.mark.browser
+def test_on_paper_the_map_keeps_the_shape_it_had_on_the_screen(tab: Any, site: Path) -> None:
+    page = opened_map(tab(), site)
+
+    def shape() -> float:
+        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
+        area = page.locator("#map-dots").bounding_box()
+        return float(area["width"] / area["height"])
+
+    seen = shape()
+    page.emulate_media(media="print")
+    for width in (3, 1000):  # a browser that prepares a print passes through odd sizes
+        page.set_viewport_size({"width": width, "height": 900})
+        printed = shape()
+    assert printed == pytest.approx(seen, rel=0.01)
+    page.emulate_media(media="screen")
+    page.wait_for_function("() => document.getElementById('map-dots').width === document.getElementById('map').clientWidth")
+
+
+@pytest.mark.browser
 def test_clusters_can_be_ordered_and_the_address_keeps_it(tab: Any, site: Path, atlas: Atlas) -> None:
     book = Book(atlas)
     page = tab()

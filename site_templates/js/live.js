@@ -30,14 +30,6 @@
     return { rows, columns, places: live.cells, whole: score(live.whole), without };
   };
 
-  const NS = "http://www.w3.org/2000/svg";
-  const drawn = (name, attributes, ...children) => {
-    const made = document.createElementNS(NS, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  };
-
   const attach = (report, cells, viewer) => {
     const { rows, columns, places, whole, without } = model(cells);
     const inside = new Set(places);
@@ -52,15 +44,15 @@
 
     // One square a cell; a square that is left out is hatched, so that it differs from dark retina.
     const hatch = `hatch-${report.id}`;
-    const grid = drawn("svg", { class: "cells", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      drawn("defs", {}, drawn("pattern", { id: hatch, width: 0.25, height: 0.25, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-        drawn("rect", { width: 0.25, height: 0.25, class: "ground" }), drawn("line", { x1: 0, y1: 0, x2: 0, y2: 0.25, class: "stripe" }))));
+    const grid = Atlas.el("svg:svg", { class: "cells", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      Atlas.el("svg:defs", {}, Atlas.el("svg:pattern", { id: hatch, width: 0.25, height: 0.25, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+        Atlas.el("svg:rect", { width: 0.25, height: 0.25, class: "ground" }), Atlas.el("svg:line", { x1: 0, y1: 0, x2: 0, y2: 0.25, class: "stripe" }))));
     const squares = new Map(places.map((cell) => {
-      const square = drawn("rect", { x: cell % columns, y: Math.floor(cell / columns), width: 1, height: 1, "data-cell": cell });
+      const square = Atlas.el("svg:rect", { x: cell % columns, y: Math.floor(cell / columns), width: 1, height: 1, "data-cell": cell });
       grid.append(square);
       return [cell, square];
     }));
-    const pointer = grid.appendChild(drawn("rect", { class: "cursor", width: 1, height: 1 }));
+    const pointer = grid.appendChild(Atlas.el("svg:rect", { class: "cursor", width: 1, height: 1 }));
     grid.style.display = "none";
     mat.querySelector(".layer").append(grid);
 

@@ -221,6 +221,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
   const draw = () => { stale = true; refresh(); };
   const mark = () => { if (!frame && groups) paintMarks(); };
   const measure = () => {
+    if (printing) return; // on paper the canvas gives the stage its shape: to measure that would lead round in a circle
     view.resize(stage.clientWidth, stage.clientHeight);
     ratio = Math.min(2, devicePixelRatio || 1);
     if (!view.wide) return;
@@ -235,7 +236,8 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     printing = yes;
     colour();
     stale = true;
-    paint(); // at once: paper does not wait for a frame
+    if (yes) paint(); // at once: paper does not wait for a frame
+    else measure();
   };
 
   return { colour, draw, mark, paint, measure, print, tileAt, groups: () => groups.map((one) => ({ ...one, colour: css(one.colour) })), ramp: () => ramp };
