@@ -85,8 +85,8 @@ def train_trunk(
 ) -> EndToEnd:
     """Train a trunk and a head together on squared error; the epoch that ranks the validation photographs best is kept.
 
-    TestScores, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a handful of
-    photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
+    What is judged, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a
+    handful of photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
 
     A network that starts from random weights and has no batch normalisation of its own gets one after each convolution while it
     learns; it is folded into the convolution at the end, so that the weights fit the plain network. Whole cells of the last maps

@@ -1,4 +1,4 @@
-// Heat maps, drawn from the values of a photograph's cells as atlas.site.images.overlay_png draws them.
+// Heat maps, drawn from the values of a photograph's cells as atlas.pictures.jpeg.overlay_png draws them.
 //
 // AtlasOverlay.draw(canvas, cells, {method, own}) draws one method's map of `cells`, an entry of window.ATLAS_CELLS, onto a canvas
 // and resolves to the drop that is drawn strongest, in grades: that of the whole atlas, or with `own` the largest of this map.
