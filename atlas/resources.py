@@ -13,6 +13,15 @@ MADE_BY = "lesion-atlas"
 RUN = "run.json"
 """File in an atlas that tells how it was built, and by which a folder is recognised as an atlas."""
 
+RUN_FORMAT = 1
+"""Number of the form of that file, to be raised where a reader of it would have to know."""
+
+CACHE_TAG = "CACHEDIR.TAG"
+"""File that marks a folder as a cache (https://bford.info/cachedir/), and by which a store is recognised."""
+CACHE_TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
+# The store of lesion-atlas: what a build can reuse. It may be removed; builds then take longer.
+"""
+
 _LARGEST_RUN = 10_000_000  # bytes; the file of a real atlas is a thousand times smaller
 
 # What the file held before it named its maker.
@@ -39,6 +48,15 @@ def demo_curation() -> Path:
 def templates_folder() -> Path:
     """Return the folder of page templates, with `css/` and `js/` inside."""
     return _root() / "site_templates"
+
+
+def is_store(folder: Path) -> bool:
+    """Tell whether a folder is the store of earlier builds."""
+    try:
+        with (folder / CACHE_TAG).open("rb") as stream:
+            return stream.read(len(CACHE_TAG_TEXT)) == CACHE_TAG_TEXT.encode()
+    except OSError:
+        return False
 
 
 def is_atlas(folder: Path) -> bool:

@@ -578,3 +578,79 @@ def test_an_atlas_never_lies_among_its_photographs_nor_they_in_it(cohort: Path, 
     with pytest.raises(ConfigurationError, match="lies in the folder of the"):
         build_atlas(load_configuration(images=images, grades=tmp_path / "cohort" / "grades.csv", **settings))
     assert sorted(path.name for path in images.iterdir()) == before
+
+
+def test_a_store_in_the_atlas_is_refused(tmp_path: Path) -> None:
+    """It would be taken for the user's own files, and carried from atlas to atlas."""
+    with pytest.raises(ConfigurationError, match="store = .* lies in the folder of the atlas"):
+        build_atlas(load_configuration(out=tmp_path / "site", store=tmp_path / "site" / "store"))
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.fixture(scope="module")
+def small(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings of a build of few photographs, whose store is warm."""
+    folder = tmp_path_factory.mktemp("small")
+    settings = {"images": cohort / "images", "scorer": "synthetic-alexnet", "store": folder / "store", "limit": 5, "workers": 1}
+    build_atlas(load_configuration(out=folder / "site", **settings))
+    return settings
+
+
+def test_the_site_is_the_same_where_links_are_refused(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a user without special rights may make no symbolic link."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    build_atlas(load_configuration(out=tmp_path / "site", **small))
+    assert contents(tmp_path / "site") == contents(small["store"].parent / "site")
+
+
+def test_an_atlas_in_the_home_folder_keeps_its_numbers(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out=~/site` reaches the program as it is; the last build's clusters must be found there, too."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = build_atlas(load_configuration(out=Path("~/site"), **small))
+    assert result.out == tmp_path / "site"
+    identities = tmp_path / "site" / "clusters.json"
+    table = json.loads(identities.read_text())
+    for one in table["clusters"]:
+        one["number"] += 100
+    identities.write_text(json.dumps(table))
+    build_atlas(load_configuration(out=Path("~/site"), **small))
+    assert {one["number"] for one in json.loads(identities.read_text())["clusters"]} == {
+        one["number"] for one in table["clusters"]
+    }
+
+
+def test_a_disk_that_fills_up_while_the_site_is_written_leaves_the_old_atlas(small: dict[str, Any], tmp_path: Path) -> None:
+    """A process that may write files of 2000 bytes only; the store has everything already."""
+    out = tmp_path / "site"
+    shutil.copytree(small["store"].parent / "site", out)
+    before = contents(out)
+    script = """
+import resource, signal, sys
+from atlas.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+main()
+"""
+    flags = ["--out", out, "--scorer", small["scorer"], "--store", small["store"], "--limit", small["limit"], "--workers", 1]
+    arguments = [sys.executable, "-c", script, "build", small["images"], *flags]
+    done = subprocess.run([str(one) for one in arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path) in done.stderr
+    assert "make room" in done.stderr
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site"]
+
+
+def test_a_report_cannot_be_written_over_a_folder(small: dict[str, Any], tmp_path: Path) -> None:
+    done = command("report", small["images"], "--out", tmp_path, "--store", small["store"])
+    assert done.returncode == 1
+    assert "is a folder" in done.stderr

@@ -117,12 +117,130 @@ def test_files_of_the_user_move_on_into_the_new_site(tmp_path: Path) -> None:
     (out / "quiz.html").write_text("my own quiz")
     (out / "link").symlink_to("slides")
     publication = publish(out, "second", quiz="a quiz")
-    assert publication.kept == ("link", "quiz.html", "slides/lecture.pdf")
+    assert publication.kept == ("link", "quiz.html, now quiz.html.kept", "slides/lecture.pdf")
     assert (out / "slides" / "lecture.pdf").read_text() == "slides"
     assert (out / "quiz.html").read_text() == "a quiz"
     assert (out / "quiz.html.kept").read_text() == "my own quiz"
     assert (out / "link").readlink() == Path("slides")
     assert publish(out, "third").kept == ("link", "quiz.html.kept", "slides/lecture.pdf"), "and stay the user's"
+
+
+def test_whatever_the_user_put_into_an_atlas_moves_on(tmp_path: Path) -> None:
+    """Files where the new site has folders, folders where it has files, empty folders, pipes, and names no terminal can show."""
+    out = tmp_path / "site"
+    publish(out, "first")
+    (out / "tables").write_text("a file, where a later site has a folder")
+    (out / "quiz.html").mkdir()
+    (out / "quiz.html" / "a").write_text("a")
+    (out / "quiz.html" / "b").write_text("b")
+    (out / "empty" / "too").mkdir(parents=True)
+    (out / "line\nbreak").write_text("odd")
+    os.mkfifo(out / "pipe")
+    publication = Publication(out)
+    with publication as folder:
+        (folder / "index.html").write_text("second")
+        (folder / "run.json").write_text(json.dumps({"made_by": "lesion-atlas"}))
+        (folder / "quiz.html").write_text("a quiz")
+        (folder / "tables").mkdir()
+        (folder / "tables" / "images.csv").write_text("rows")
+    assert (out / "tables" / "images.csv").read_text() == "rows"
+    assert (out / "tables.kept").read_text() == "a file, where a later site has a folder"
+    assert (out / "quiz.html").read_text() == "a quiz"
+    assert [(out / "quiz.html.kept" / name).read_text() for name in "ab"] == ["a", "b"]
+    assert (out / "empty" / "too").is_dir()
+    assert (out / "line\nbreak").read_text() == "odd"
+    assert (out / "pipe").is_fifo()
+    assert "line\\nbreak" in publication.kept
+    assert "empty/too/" in publication.kept
+    assert "tables, now tables.kept" in publication.kept
+
+
+def test_an_atlas_whose_place_was_made_again_after_a_kill_comes_back(tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    publish(out, "first")
+    (out / "my notes.txt").write_text("mine")
+    out.rename(tmp_path / ".site.old")  # where a kill leaves the old site
+    out.mkdir()
+    with pytest.raises(RuntimeError):
+        break_midway(out, RuntimeError)
+    assert (out / "index.html").read_text() == "first"
+    assert (out / "my notes.txt").read_text() == "mine"
+
+
+def test_the_old_atlas_is_back_at_once_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where a folder with an open file cannot be renamed."""
+    out = tmp_path / "site"
+    publish(out, "first")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name == ".site.new":
+            raise PermissionError(13, "The process cannot access the file", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StoreError, match="the old atlas is unchanged"):
+        publish(out, "second")
+    assert (out / "index.html").read_text() == "first"
+    assert names(tmp_path) == ["site"]
+
+
+def test_a_full_disk_leaves_the_old_atlas(tmp_path: Path) -> None:
+    """A process that may write files of ten bytes only: the list of files is longer."""
+    out = tmp_path / "site"
+    publish(out, "first")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from atlas.errors import StoreError
+from atlas.store import Publication
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    with Publication(Path(sys.argv[1])) as folder:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+        (folder / "index.html").write_text("second")
+except StoreError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", script, out], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) in told
+    assert "make room" in told
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert names(tmp_path) == ["site"]
+
+
+def test_a_folder_on_which_a_disk_is_mounted_is_refused_before_the_work(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", disk], capture_output=True, check=False).returncode:
+        pytest.skip("only an administrator may mount a disk")
+    try:
+        with pytest.raises(StoreError, match="mounted"), Publication(disk):
+            pass
+        publish(disk / "atlas", "first")
+        assert (disk / "atlas" / "index.html").read_text() == "first"
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_file_in_the_place_of_the_lock_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / ".site.lock").write_text("years of work")
+    publish(tmp_path / "site", "first")
+    assert (tmp_path / ".site.lock").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("beside", [".site.old", ".site.new"])
+def test_a_link_beside_it_is_somebody_elses(tmp_path: Path, beside: str) -> None:
+    publish(tmp_path / "elsewhere", "another atlas")
+    (tmp_path / beside).symlink_to("elsewhere")
+    with pytest.raises(StoreError, match=beside):
+        publish(tmp_path / "site", "new")
+    assert (tmp_path / beside).is_symlink()
+    assert (tmp_path / "elsewhere" / "index.html").read_text() == "another atlas"
+    assert not (tmp_path / "site").exists()
 
 
 def test_two_builds_do_not_write_to_one_folder(tmp_path: Path) -> None:
@@ -147,10 +265,16 @@ def test_a_link_to_a_folder_is_followed_and_stays_a_link(tmp_path: Path) -> None
 
 
 def test_places_that_cannot_hold_an_atlas_are_refused(tmp_path: Path) -> None:
-    broken, file = tmp_path / "broken", tmp_path / "file"
+    broken, to_file, file = tmp_path / "broken", tmp_path / "to-file", tmp_path / "file"
     broken.symlink_to(tmp_path / "nowhere")
+    to_file.symlink_to(file)
     file.write_text("text")
-    for place, fault in ((broken, "link to nothing"), (Path("/"), "root"), (file, "not an atlas")):
+    for place, fault in (
+        (broken, "link to nothing"),
+        (to_file, "link to something that is no folder"),
+        (Path("/"), "root"),
+        (file, "not an atlas"),
+    ):
         with pytest.raises(StoreError, match=fault):
             publish(place, "new")
     assert broken.is_symlink()

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atlas.cohort.dataset import read_dataset
 from atlas.errors import StoreError
 from atlas.pipeline.store import Store, default_root, digest
+from atlas.records import DIABETIC_RETINOPATHY
 
 
 @pytest.fixture
@@ -108,6 +110,80 @@ def test_a_relative_store_is_found_from_anywhere(tmp_path: Path, monkeypatch: py
     assert (entry / "x").is_file()
 
 
+def test_an_entry_with_folders_in_it_is_checked_too(tmp_path: Path) -> None:
+    def draw(text: str) -> Callable[[Path], None]:
+        def write(folder: Path) -> None:
+            (folder / "images").mkdir()
+            (folder / "images" / "eye.png").write_text(text)
+
+        return write
+
+    entry = Store(tmp_path).keep("synthetic", 1, draw("good"))
+    (entry / "images" / "eye.png").write_text("gone")
+    assert (Store(tmp_path).keep("synthetic", 1, draw("new")) / "images" / "eye.png").read_text() == "new"
+
+
+def test_an_entry_of_an_earlier_version_is_made_again(tmp_path: Path) -> None:
+    """It tells no hashes, so nothing can be said for it."""
+    entry = Store(tmp_path).path("pictures", 1)
+    entry.mkdir(parents=True)
+    (entry / "picture.jpg").write_text("old")
+    Store(tmp_path).keep("pictures", 1, lambda folder: (folder / "picture.jpg").write_text("new") and None)
+    assert (entry / "picture.jpg").read_text() == "new"
+
+
+def test_a_refusal_elsewhere_is_not_blamed_on_the_store(store: Store, tmp_path: Path) -> None:
+    def refused(place: Path) -> Callable[[Path], None]:
+        def write(_: Path) -> None:
+            raise PermissionError(13, "Permission denied", str(place))
+
+        return write
+
+    with pytest.raises(PermissionError):
+        store.keep("stage", 1, refused(tmp_path / "photograph.jpg"))
+    with pytest.raises(StoreError, match="no right"):
+        store.keep("stage", 1, refused(store.root / "stage" / "file"))
+
+
+def test_the_key_of_a_full_store_is_refused_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    (store.root / "keys").mkdir()
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from atlas.errors import StoreError
+from atlas.pipeline.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+keep_key = lambda: store.keep_files_key(Path("out"), [("id", Path("file"))])
+note = lambda: store.note(Path("out"), "timings", {"a": 12345})
+for write in (keep_key, note):
+    try:
+        write()
+    except StoreError as error:
+        print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", script, store.root], capture_output=True, text=True, check=True).stdout
+    assert told.count("--store") == 2
+    assert list((store.root / "keys").iterdir()) == []
+
+
+def test_a_store_is_marked_as_a_cache_and_its_pictures_are_not_read_as_photographs(cohort_like: Path) -> None:
+    store = Store(cohort_like / "store")
+    store.keep("pictures", 1, lambda folder: (folder / "photograph.jpg").write_text("a picture") and None)
+    assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+    dataset, report = read_dataset(cohort_like, scale=DIABETIC_RETINOPATHY)
+    assert [image.path.name for image in dataset.images] == ["eye.jpg"]
+    assert report.other_files == ("store/: the store of earlier builds, whose pictures are not read",)
+
+
+@pytest.fixture
+def cohort_like(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "eye.jpg").write_bytes(b"hashed, not decoded")
+    return tmp_path / "images"
+
+
 def test_a_full_disk_is_named_and_nothing_half_written_stays(store: Store) -> None:
     """A process that may write files of a kilobyte only stands for a disk that is full."""
     script = f"""
@@ -130,11 +206,22 @@ except StoreError as error:
 
 
 def test_what_killed_builds_were_filling_is_removed_after_a_day(store: Store) -> None:
-    fresh, stale = (store.root / "stage" / "ab" / f".new-{name}" for name in ("fresh", "stale"))
-    for folder in (fresh, stale):
+    places = [store.root / "stage" / "ab", store.root]  # of entries, and of pictures laid out for a site
+    fresh, stale = ([place / f".new-{name}" for place in places] for name in ("fresh", "stale"))
+    for folder in (*fresh, *stale):
         folder.mkdir(parents=True)
+    key = store.root / "keys" / ".new-key"
+    key.parent.mkdir()
+    key.touch()
     two_days_ago = time.time() - 2 * 24 * 3600
-    os.utime(stale, (two_days_ago, two_days_ago))
+    for left in (*stale, key):
+        os.utime(left, (two_days_ago, two_days_ago))
     store.tidy()
-    assert fresh.is_dir(), "another build may be filling it"
-    assert not stale.exists()
+    assert all(folder.is_dir() for folder in fresh), "another build may be filling them"
+    assert not any(left.exists() for left in (*stale, key))
+
+
+def test_what_is_laid_out_for_a_site_is_gone_afterwards_and_known_as_left_over_before(store: Store) -> None:
+    with store.scratch() as folder:
+        assert folder.name.startswith(".new-")
+    assert not folder.exists()

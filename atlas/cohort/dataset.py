@@ -48,7 +48,7 @@ from atlas.cohort.tables import ENDINGS, Columns, Row, parse_name, plain_key, re
 from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport, GradedImage, Scale
-from atlas.resources import is_atlas
+from atlas.resources import is_atlas, is_store
 
 _TEXTS = frozenset({".csv", ".tsv", ".xlsx", ".txt", ".md", ".toml", ".json", ".db", ".ini"})
 """Endings of tables, notes and what systems put into folders: nobody takes them for photographs."""
@@ -194,7 +194,7 @@ def _find_photographs(images: Path, report: _Report) -> list[_File]:
 
 
 def _walk(folder: Path, report: _Report) -> Iterator[Path]:
-    """Files under a folder, through linked folders too, each folder once; hidden ones ignored. Atlases are not entered."""
+    """Files under a folder, through linked folders too, each folder once; hidden ones, atlases and stores left out."""
 
     def refuse(error: OSError) -> None:
         if Path(error.filename) == folder:
@@ -209,6 +209,10 @@ def _walk(folder: Path, report: _Report) -> Iterator[Path]:
             if is_atlas(Path(parent, name)):  # its pictures are copies of photographs
                 place = Path(parent, name).relative_to(folder).as_posix()
                 report.add("other_files", f"{place}/: an atlas, whose pictures are not read again")
+                continue
+            if is_store(Path(parent, name)):
+                place = Path(parent, name).relative_to(folder).as_posix()
+                report.add("other_files", f"{place}/: the store of earlier builds, whose pictures are not read")
                 continue
             if (real := os.path.realpath(Path(parent, name))) not in seen:
                 seen.add(real)

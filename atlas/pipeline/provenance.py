@@ -14,7 +14,7 @@ from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
-from atlas.resources import MADE_BY
+from atlas.resources import MADE_BY, RUN_FORMAT
 
 _PACKAGES = (
     "lesion-atlas",
@@ -82,7 +82,7 @@ def describe_build(
 def write_run(file: Path, provenance: Provenance) -> None:
     """Write `run.json`: the provenance but for the card, which the methods page shows. No time enters it."""
     fields = ("title", "scorer", "settings", "counts", "hashes", "versions", "notes", "synthetic")
-    run = {"made_by": MADE_BY, **{name: getattr(provenance, name) for name in fields}}
+    run = {"made_by": MADE_BY, "format": RUN_FORMAT, **{name: getattr(provenance, name) for name in fields}}
     file.write_text(json.dumps(run, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from atlas.errors import StoreError
+from atlas.resources import CACHE_TAG, CACHE_TAG_TEXT
 
 _HASHES = "entry.json"  # of an entry's other files
 
@@ -33,7 +34,11 @@ _ARRAYS = "arrays.safetensors"
 
 _LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for that of a killed one
 
+_NEW = ".new-"  # begins the names of what a build is filling
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+_REFUSED = {errno.EACCES, errno.EPERM}
 
 _DISK = {
     errno.ENOSPC: "there is no space left",
@@ -41,6 +46,8 @@ _DISK = {
     errno.EFBIG: "a file would be larger than allowed",
     errno.EROFS: "the disk is read-only",
     errno.EIO: "the disk reports an error",
+    errno.EACCES: "there is no right to write there",
+    errno.EPERM: "there is no right to write there",
 }
 
 
@@ -55,14 +62,22 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
-def disk_faults(folder: Path, remedy: str) -> Iterator[None]:
-    """Turn a full, read-only or failing disk under `folder` into a StoreError; other errors pass."""
+def disk_faults(folder: Path, remedy: str, *, any_fault: bool = False) -> Iterator[None]:
+    """Turn a full, read-only or failing disk under `folder`, and a missing right below it, into a StoreError.
+
+    Other errors pass, unless `any_fault` takes every OSError for one of writing.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        # What is refused elsewhere, such as the reading of a photograph, is no fault of this folder.
+        refused = (
+            error.errno in _REFUSED and error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
+        )
+        if not (any_fault or refused or error.errno in _FULL):
             raise
-        raise StoreError(f"{folder}: cannot be written: {_DISK[error.errno]}", remedy) from error
+        reason = _DISK.get(error.errno or 0, error.strerror or str(error))
+        raise StoreError(f"{folder}: cannot be written: {reason}", remedy) from error
 
 
 class Store:
@@ -78,10 +93,17 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
+            if any(self.root.iterdir()):
+                self._tag()
         except OSError as error:
             raise StoreError(
                 f"{self.root}: the store cannot be written ({error.strerror})", "name another folder with --store."
             ) from None
+
+    def _tag(self) -> None:
+        """Mark the root as a cache, which backups pass over, and which is never read as a folder of photographs."""
+        if not (self.root / CACHE_TAG).exists():
+            (self.root / CACHE_TAG).write_text(CACHE_TAG_TEXT, encoding="utf-8", newline="\n")
 
     def path(self, stage: str, parts: Any) -> Path:
         """Return where the entry of `stage` made from `parts` (plain JSON values) lies or would lie."""
@@ -96,9 +118,9 @@ class Store:
         entry = self.path(stage, parts)
         if self._is_sound(entry):
             return entry
-        with disk_faults(self.root, "make room, or name another folder with --store; the same command then goes on from here."):
+        with self.writing():
             entry.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
+            folder = Path(tempfile.mkdtemp(prefix=_NEW, dir=entry.parent))
             try:
                 write(folder)
                 files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -114,6 +136,7 @@ class Store:
                         raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+            self._tag()
         self._sound.add(entry)
         return entry
 
@@ -163,30 +186,55 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed builds were filling. By age, not by process: a store may be shared by several machines."""
-        for left in self.root.glob("*/*/.new-*"):
-            try:
-                if time.time() - left.stat().st_mtime > _LEFT_OVER:
-                    shutil.rmtree(left, ignore_errors=True)
-            except OSError:  # another build removed it first
-                continue
+        for depth in ("", "*/", "*/*/"):  # pictures laid out for a site, keys, and entries
+            for left in self.root.glob(f"{depth}{_NEW}*"):
+                try:
+                    if time.time() - left.stat().st_mtime <= _LEFT_OVER:
+                        continue
+                    if left.is_dir():
+                        shutil.rmtree(left, ignore_errors=True)
+                    else:
+                        left.unlink()
+                except OSError:  # another build removed it first
+                    continue
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Turn a full, read-only or failing disk under the store into a StoreError."""
+        return disk_faults(self.root, "make room, or name another folder with --store; the same command then goes on from here.")
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give an empty folder beside the entries; it is gone afterwards. Raises StoreError where the disk is full."""
+        with self.writing():
+            folder = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def keep_files_key(self, out: Path, rows: Iterable[tuple[str, Path]]) -> None:
-        """Keep the key from image_id to file of the atlas at `out`, outside the site."""
+        """Keep the key from image_id to file of the atlas at `out`, outside the site.
+
+        Raises StoreError where the disk is full or cannot be written.
+        """
         folder = self.root / "keys"
-        folder.mkdir(exist_ok=True)
-        file = folder / f"{digest(str(out.resolve()))[:16]}.csv"
-        with tempfile.NamedTemporaryFile(
-            "w", dir=folder, delete=False, newline="", encoding="utf-8", errors="surrogateescape"
-        ) as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("image_id", "path"))
-            writer.writerows((image_id, str(path.resolve())) for image_id, path in rows)
-        Path(stream.name).replace(file)
+        with self.writing():
+            folder.mkdir(exist_ok=True)
+            file = folder / f"{digest(str(out.resolve()))[:16]}.csv"
+            number, name = tempfile.mkstemp(prefix=_NEW, dir=folder)
+            try:
+                with open(number, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:  # noqa: PTH123
+                    writer = csv.writer(stream)
+                    writer.writerow(("image_id", "path"))
+                    writer.writerows((image_id, str(path.resolve())) for image_id, path in rows)
+                Path(name).replace(file)
+            finally:
+                Path(name).unlink(missing_ok=True)
 
     def find_file(self, image_id: str) -> Path:
         """Return the file that an image_id stands for, from the keys of earlier builds.
 
-        Raises StoreError where no build knows it, or its file is gone or has changed.
+        Raises StoreError where no build knows it, or its file is gone, has changed or cannot be read.
         """
         changed = None
         for key in sorted((self.root / "keys").glob("*.csv")):
@@ -195,8 +243,13 @@ class Store:
                     file = Path(row["path"])
                     if row["image_id"] != image_id or not file.is_file():
                         continue
-                    if _sha256(file).startswith(image_id):
-                        return file
+                    try:
+                        if _sha256(file).startswith(image_id):
+                            return file
+                    except OSError as error:
+                        raise StoreError(
+                            f"{image_id}: {file} cannot be read ({error.strerror})", "ask for the right to read it."
+                        ) from None
                     changed = file
         if changed is not None:
             raise StoreError(
@@ -213,10 +266,14 @@ class Store:
         return self.root / kind / f"{digest(str(out.resolve()))[:16]}.json"
 
     def note(self, out: Path, kind: str, value: Mapping[str, Any]) -> Path:
-        """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings."""
+        """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings.
+
+        Raises StoreError where the disk is full or cannot be written.
+        """
         file = self.note_path(out, kind)
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
+        with self.writing():
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8", newline="\n")
         return file
 
 
