@@ -25,9 +25,10 @@ from atlas import build_atlas, load_configuration, load_scorer, read_dataset, wr
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.pipeline.build import BuildResult
 from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.publication import Publication
 from atlas.pipeline.sources import trained_source
 from atlas.records import DIABETIC_RETINOPATHY
-from atlas.resources import DEFAULT_SCORER, models_folder
+from atlas.resources import DEFAULT_SCORER, is_atlas, models_folder
 from atlas.scorers.bundle import amend_bundle, shipped_scorers
 from atlas.scorers.readouts import Head
 from atlas.scorers.trunks import new_module
@@ -582,9 +583,15 @@ def test_an_atlas_never_lies_among_its_photographs_nor_they_in_it(cohort: Path, 
 
 def test_a_store_in_the_atlas_is_refused(tmp_path: Path) -> None:
     """It would be taken for the user's own files, and carried from atlas to atlas."""
-    with pytest.raises(ConfigurationError, match="store = .* lies in the folder of the atlas"):
+    with pytest.raises(ConfigurationError, match=r"store = .* lies in the folder of the atlas"):
         build_atlas(load_configuration(out=tmp_path / "site", store=tmp_path / "site" / "store"))
     assert not (tmp_path / "site").exists()
+
+
+def test_an_atlas_names_its_maker_first(built: BuildResult) -> None:
+    run = json.loads((built.out / "run.json").read_text())
+    assert list(run.items())[:2] == [("made_by", "lesion-atlas"), ("format", 1)]
+    assert is_atlas(built.out)
 
 
 @pytest.fixture(scope="module")
@@ -625,6 +632,21 @@ def test_an_atlas_in_the_home_folder_keeps_its_numbers(
     assert {one["number"] for one in json.loads(identities.read_text())["clusters"]} == {
         one["number"] for one in table["clusters"]
     }
+
+
+def test_a_second_build_is_refused_whatever_its_store(small: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    with Publication(out) as folder:  # as a build with the store `small["store"]` would hold it
+        done = command("build", small["images"], "--out", out, "--store", tmp_path / "another", "--limit", 2)
+        assert done.returncode == 1
+        assert "another build" in done.stderr
+        (folder / "index.html").write_text("mine")
+    assert (out / "index.html").read_text() == "mine"
+    assert names_in(out) == ["files.txt", "index.html"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_disk_that_fills_up_while_the_site_is_written_leaves_the_old_atlas(small: dict[str, Any], tmp_path: Path) -> None:

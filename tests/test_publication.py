@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_the_old_atlas(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from atlas.errors import StoreError
-from atlas.store import Publication
+from atlas.pipeline.publication import Publication
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:
     with Publication(Path(sys.argv[1])) as folder:

@@ -7,6 +7,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from atlas.agreement.ranking import rank
 from atlas.config import Configuration
 from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile
-from atlas.errors import ConfigurationError
+from atlas.errors import ConfigurationError, StoreError
 from atlas.patterns.alarms import with_alarms
 from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.embedding import embed
@@ -26,7 +27,7 @@ from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of, re
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import describe_build, write_run
-from atlas.pipeline.publication import Publication
+from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
 from atlas.pipeline.store import digest, disk_faults
 from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, outline_all, see
@@ -85,8 +86,8 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         if configuration.keep_names:
             names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in atlas.dataset.images}
         store, out = workshop.store, configuration.out
-        room = disk_faults(publication.out.parent, "make room, or choose another --out; the old atlas is unchanged.")
-        pictures_of = laid_out(store.root, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
+        room = disk_faults(publication.out.parent, OLD_UNCHANGED)
+        pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room, pictures_of as pictures:
             render_site(atlas, pictures, folder, names=names, progress=progress)
             write_tables(atlas, folder / "tables", names=names)
@@ -95,8 +96,9 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
     if isinstance(seen.source, FittedSource):
         store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed
-    store.note(out, "timings", workshop.seconds)
-    remember(workshop, cohort)
+    with suppress(StoreError):  # the atlas is complete without its timings, and without what saves the next build its work
+        store.note(out, "timings", workshop.seconds)
+        remember(workshop, cohort)
     return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
 
 

@@ -115,16 +115,22 @@ def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...
 
 
 def require_apart(configuration: Configuration) -> None:
-    """Raise ConfigurationError where the atlas or the store would lie among the photographs, or they in the atlas."""
-    if configuration.images is None or configuration.out is None:
+    """Raise ConfigurationError where the atlas or the store would lie among the photographs, or one of these in the atlas."""
+    if configuration.out is None:
         return
-    images, out = (os.path.realpath(path) for path in (configuration.images, configuration.out))
+    images = None if configuration.images is None else _real(configuration.images)
+    out, store = _real(configuration.out), _real(configuration.store or default_root())
     for name, inner, outer, what in (
         ("out", out, images, "photographs"),
-        ("store", os.path.realpath(configuration.store or default_root()), images, "photographs"),
+        ("store", store, images, "photographs"),
         ("images", images, out, "atlas"),
+        ("store", store, out, "atlas"),
     ):
-        if os.path.commonpath([inner, outer]) == outer:
-            raise ConfigurationError(
-                f"{name} = {inner}: lies in the folder of the {what}", f"choose a folder outside of {outer} for --{name}."
-            )
+        if inner is not None and outer is not None and inner.is_relative_to(outer):
+            flag = "out" if name == "images" else name
+            place = f"a folder that does not hold {inner}" if name == "images" else f"a folder outside of {outer}"
+            raise ConfigurationError(f"{name} = {inner}: lies in the folder of the {what}", f"choose {place} for --{flag}.")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path.expanduser()))

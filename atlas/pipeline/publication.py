@@ -18,6 +18,9 @@ _UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
 
 _FILES = "files.txt"  # in a site: the files that its build wrote
 
+OLD_UNCHANGED = "make room, or choose another --out; the old atlas is unchanged."
+"""What to do where a disk fails while a site is written."""
+
 # What sites held at their top before they listed their files.
 _UNLISTED = frozenset(
     (
@@ -32,18 +35,19 @@ class Publication:
     """A new site is written beside the old one and takes its place once complete; an interrupted build leaves the old one alone.
 
     Use as a context: `with Publication(out) as folder:` write into `folder`; it becomes `out` on a clean exit. Files in the old
-    site that its build did not write are the user's: they move on into the new one, and `kept` names them. A link to a folder
-    is followed.
+    site that its build did not write are the user's: they move on into the new one, and `kept` names them and their new names,
+    where the new site has a file of the old name. A link to a folder is followed.
 
     Raises StoreError where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out`
-    cannot be written, or where another build writes to it.
+    cannot be written or replaced, or where another build writes to it.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = Path(os.path.abspath(out.expanduser()))  # noqa: PTH100 - `resolve` would follow links above `out`, too
         if self.out.is_symlink():
             if not self.out.is_dir():
-                raise StoreError(f"{self.out}: is a link to nothing", "remove the link, or choose another --out.")
+                what = "nothing" if not self.out.exists() else "something that is no folder"
+                raise StoreError(f"{self.out}: is a link to {what}", "remove the link, or choose another --out.")
             self.out = self.out.resolve()
         if not self.out.name:
             raise StoreError(f"{self.out}: is the root of the disk", "choose a folder of its own with --out.")
@@ -60,11 +64,16 @@ class Publication:
         except Timeout:
             raise StoreError(f"{self.out}: another build is writing to it", "wait for it, or choose another --out.") from None
         except OSError as error:
-            raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
+            raise StoreError(
+                f"{error.filename or self.out}: cannot be written ({error.strerror})", "choose another --out."
+            ) from None
         try:
             self._check()
-            if self._old.exists() and not self.out.exists():
-                self._old.rename(self.out)  # a build was killed between the two renames of its exit
+            if is_atlas(self._old) and (not self.out.exists() or _is_empty(self.out)):
+                # A build was killed between the two renames of its exit; someone may have made the folder again since.
+                if self.out.exists():
+                    self.out.rmdir()
+                self._old.rename(self.out)
             for left in (self._new, self._old):
                 shutil.rmtree(left, ignore_errors=True)
             self._new.mkdir()
@@ -80,47 +89,68 @@ class Publication:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if kind is None:
-                with disk_faults(self.out.parent, "make room, or choose another --out; the old atlas is unchanged."):
+                with disk_faults(self.out.parent, OLD_UNCHANGED, any_fault=True):
                     self._complete()
         finally:
             shutil.rmtree(self._new, ignore_errors=True)
             if self.out.exists():
                 shutil.rmtree(self._old, ignore_errors=True)
+            elif self._old.exists():
+                with suppress(OSError):  # else the next build puts it back
+                    self._old.rename(self.out)
             self._release()
 
     def _release(self) -> None:
+        lock = Path(self._lock.lock_file)
         with suppress(OSError):  # Windows removes no file that is open
-            Path(self._lock.lock_file).unlink()
+            if lock.stat().st_size == 0:  # else it was there before, and is not a lock
+                lock.unlink()
         self._lock.release()
 
     def _complete(self) -> None:
         written = sorted(_files_in(self._new) - {_UNFINISHED} | {_FILES})
         (self._new / _FILES).write_text("\n".join(written) + "\n", encoding="utf-8", newline="\n")
-        self.kept = tuple(sorted(self._foreign()))
-        for name in self.kept:
-            target = self._new / name
-            if target.exists():  # the new site has a page of this name
-                target = target.with_name(f"{target.name}.kept")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.out / name, target, follow_symlinks=False)
+        self.kept = tuple(self._move_on(name) for name in sorted(self._foreign()))
         (self._new / _UNFINISHED).unlink()
         if self.out.exists():
             self.out.rename(self._old)
         self._new.rename(self.out)
 
+    def _move_on(self, name: str) -> str:
+        """Take a file of the user, or an empty folder (its name ends in a slash), into the new site; return a line about it."""
+        *folders, last = name.split("/")
+        target = self._new
+        for folder in folders:
+            target /= folder
+            while os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
+                target = target.with_name(f"{target.name}.kept")
+        target.mkdir(parents=True, exist_ok=True)
+        if last:
+            target /= last
+            while os.path.lexists(target):  # the new site has a file of this name
+                target = target.with_name(f"{target.name}.kept")
+            _hand_over(self.out / name, target)
+        now = target.relative_to(self._new).as_posix() + ("" if last else "/")
+        return _printable(name if now == name else f"{name}, now {now}")
+
     def _foreign(self) -> Iterator[str]:
-        """Name the files in the old site that are the user's own."""
+        """Name the files and empty folders in the old site that are the user's own."""
         if not self.out.is_dir():
             return
         try:
             listed: set[str] | None = set((self.out / _FILES).read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError):
             listed = None
-        for name in _files_in(self.out):
+        for name in _files_in(self.out) | {f"{name}/" for name in _empty_folders_in(self.out) if not (self._new / name).is_dir()}:
             if name not in listed if listed is not None else name.split("/")[0] not in _UNLISTED:
                 yield name
 
     def _check(self) -> None:
+        if os.path.ismount(self.out):
+            raise StoreError(
+                f"{self.out}: a disk is mounted here, and an atlas is replaced by renaming its folder",
+                f"choose a folder on this disk, such as --out {self.out / 'atlas'}",
+            )
         if self.out.exists() and not _is_empty(self.out) and not is_atlas(self.out):
             raise StoreError(
                 f"{self.out}: already exists and is not an atlas",
@@ -129,7 +159,7 @@ class Publication:
         for left, ours in ((self._old, is_atlas(self._old)), (self._new, (self._new / _UNFINISHED).is_file())):
             # Earlier versions did not mark what they were writing.
             ours = ours or is_atlas(left) or (left == self._new and (left / "css" / "atlas.css").is_file())
-            if left.exists() and not ours and not _is_empty(left):
+            if left.is_symlink() or (left.exists() and not ours and not _is_empty(left)):
                 raise StoreError(
                     f"{left}: a build needs this place, and it holds something else", "move it away, or choose another --out."
                 )
@@ -146,6 +176,27 @@ def _files_in(folder: Path) -> set[str]:
         links = [name for name in folders if Path(parent, name).is_symlink()]
         found |= {Path(parent, name).relative_to(folder).as_posix() for name in (*names, *links)}
     return found
+
+
+def _empty_folders_in(folder: Path) -> set[str]:
+    return {
+        Path(parent).relative_to(folder).as_posix()
+        for parent, folders, names in os.walk(folder)
+        if not folders and not names and Path(parent) != folder
+    }
+
+
+def _hand_over(file: Path, place: Path) -> None:
+    """Make a file of the old site one of the new, whatever its size and kind; the old site keeps it until it is removed."""
+    try:
+        os.link(file, place, follow_symlinks=False)
+    except (OSError, NotImplementedError):  # not every disk and system has hard links
+        shutil.copy2(file, place, follow_symlinks=False)
+
+
+def _printable(name: str) -> str:
+    """Write what a terminal cannot show, or would obey, as its number."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def link_or_copy(file: Path, place: Path) -> None:

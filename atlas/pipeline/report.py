@@ -9,9 +9,11 @@ from pathlib import Path
 from atlas.agreement.ranking import rank
 from atlas.cohort.dataset import read_files
 from atlas.config import Configuration
+from atlas.errors import StoreError
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import describe_build
+from atlas.pipeline.store import disk_faults
 from atlas.pipeline.study import cut_all, explain, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -28,6 +30,8 @@ def build_report(
 
     Raises ConfigurationError, DatasetError, ScorerError or StoreError.
     """
+    if file.is_dir():
+        raise StoreError(f"{file}: is a folder", "give the name of an HTML file with --out.")
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
         dataset = read_files(files, scale=configuration.grade_scale())
@@ -55,6 +59,7 @@ def build_report(
             trust=explained.trust,
             other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
         )
-        with laid_out(workshop.store.root, seen.views, explained.looks, cut.pictures, {}) as pictures:
+        room = disk_faults(file.absolute().parent, "make room, or choose another --out.", any_fault=True)
+        with laid_out(workshop.store, seen.views, explained.looks, cut.pictures, {}) as pictures, room:
             render_report(atlas, pictures, seen.dataset.image_ids, file)
     return report
