@@ -177,6 +177,26 @@ def test_a_store_is_marked_as_a_cache_and_its_pictures_are_not_read_as_photograp
     assert report.other_files == ("store/: the store of earlier builds, whose pictures are not read",)
 
 
+@pytest.mark.parametrize("name", ["top.jpg", "0/by_grade.jpg", "0/12/by_patient.jpg", "0/12/left/eye.jpg"])
+def test_a_folder_that_also_holds_photographs_is_not_marked_as_a_cache(tmp_path: Path, name: str) -> None:
+    """Were it marked, backups would pass over the photographs, and no build would read them."""
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"a photograph")
+    Store(tmp_path)
+    Store(tmp_path).keep("numbers", 1, lambda folder: (folder / "one").write_text("1") and None)
+    Store(tmp_path)
+    assert not (tmp_path / "CACHEDIR.TAG").exists()
+
+
+def test_a_store_of_an_earlier_version_is_marked_when_it_is_next_used(store: Store) -> None:
+    store.keep("numbers", 1, lambda folder: (folder / "one").write_text("1") and None)
+    store.note(Path("atlas"), "timings", {})
+    store.keep_files_key(Path("atlas"), [])
+    (store.root / "CACHEDIR.TAG").unlink()
+    Store(store.root)
+    assert (store.root / "CACHEDIR.TAG").is_file()
+
+
 @pytest.fixture
 def cohort_like(tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()

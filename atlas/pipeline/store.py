@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -35,6 +36,9 @@ _ARRAYS = "arrays.safetensors"
 _LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for that of a killed one
 
 _NEW = ".new-"  # begins the names of what a build is filling
+
+# What a store holds: entries, keys and notes, and what is being filled.
+_STORED = re.compile(rf"[^/]+/([0-9a-f]{{2}})/\1[0-9a-f]+|[^/]+/[0-9a-f]{{16}}\.(csv|json)|([^/]+/){{0,2}}{re.escape(_NEW)}.*")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
@@ -93,7 +97,7 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-            if any(self.root.iterdir()):
+            if any(self.root.iterdir()):  # an empty one is marked with its first entry
                 self._tag()
         except OSError as error:
             raise StoreError(
@@ -101,9 +105,22 @@ class Store:
             ) from None
 
     def _tag(self) -> None:
-        """Mark the root as a cache, which backups pass over, and which is never read as a folder of photographs."""
-        if not (self.root / CACHE_TAG).exists():
+        """Mark the root as a cache, which backups pass over, and which is never read as a folder of photographs.
+
+        A folder that holds anything else, such as photographs, is not marked: they would be passed over, too.
+        """
+        if not (self.root / CACHE_TAG).exists() and all(_STORED.fullmatch(name) for name in self._names()):
             (self.root / CACHE_TAG).write_text(CACHE_TAG_TEXT, encoding="utf-8", newline="\n")
+
+    def _names(self) -> Iterator[str]:
+        """Name what lies in the root down to its third level, where entries lie."""
+        for parent, folders, names in os.walk(self.root):
+            place = Path(parent).relative_to(self.root)
+            deep = len(place.parts) == 2  # stage and key[:2]
+            for name in (*names, *(folders if deep else ())):
+                yield (place / name).as_posix()
+            if deep or place.name.startswith(_NEW):
+                folders.clear()
 
     def path(self, stage: str, parts: Any) -> Path:
         """Return where the entry of `stage` made from `parts` (plain JSON values) lies or would lie."""
