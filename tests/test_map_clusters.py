@@ -315,8 +315,13 @@ def ids_of(page: Any) -> list[str]:
 
 
 def settled(page: Any) -> None:
-    """Wait until the address holds the page's state."""
-    page.wait_for_timeout(400)
+    """Wait until the address holds the page's state: of many changes the last is written a moment later."""
+    page.wait_for_function(
+        """() => {
+          const written = Object.fromEntries(new URLSearchParams(location.hash.slice(1))), wanted = Atlas.state.get();
+          return JSON.stringify(Object.entries(written).sort()) === JSON.stringify(Object.entries(wanted).sort());
+        }"""
+    )
 
 
 @pytest.mark.browser
@@ -585,7 +590,9 @@ def test_an_address_that_means_nothing_shows_the_whole_map(tab: Any, site: Path)
 def test_paper_gets_the_map_in_light_colours_without_controls(tab: Any, site: Path) -> None:
     page = opened_map(tab(color_scheme="dark"), site, "select=cluster:1")
     page.emulate_media(media="print", color_scheme="dark")
-    page.wait_for_timeout(200)
+    page.wait_for_function(
+        "() => Math.min(...document.getElementById('map-dots').getContext('2d').getImageData(2, 2, 1, 1).data) > 240"
+    )
     for gone in (".map-tools", ".zooms", ".status"):
         assert not page.locator(gone).is_visible()
     for kept in ("#map-dots", "#map-key", "#gallery", ".disclaimer"):

@@ -140,8 +140,15 @@ def in_sight(page: Any) -> list[int]:
     return found
 
 
+# The address holds what the page is at: of many changes the last is written a moment later.
+WRITTEN = """() => {
+  const written = Object.fromEntries(new URLSearchParams(location.hash.slice(1))), wanted = Atlas.state.get();
+  return JSON.stringify(Object.entries(written).sort()) === JSON.stringify(Object.entries(wanted).sort());
+}"""
+
+
 def state(page: Any) -> dict[str, str]:
-    page.wait_for_timeout(300)  # the address is written a few times a second at most
+    page.wait_for_function(WRITTEN)
     found: dict[str, str] = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
     return found
 
@@ -292,7 +299,7 @@ def test_watching_plays_from_healthy_to_severe_and_pauses(visit: Open, site: tup
     page.wait_for_function("() => Number(document.getElementById('theatre').dataset.scene) >= 4")
     page.locator("#play").focus()
     page.keyboard.press("Space")
-    page.wait_for_timeout(150)
+    page.wait_for_selector("#theatre .stage[aria-busy=false]")
     scene = stage.get_attribute("data-scene")
     page.wait_for_timeout(900)
     assert stage.get_attribute("data-scene") == scene, "space holds it"
@@ -581,7 +588,7 @@ def test_the_address_keeps_any_words_and_bears_a_torrent_of_changes(visit: Open)
     page.evaluate("Atlas.state.set({ gone: null })")
     assert page.evaluate("Atlas.state.get()") == {"words": words}
     page.evaluate("(n) => { for (let k = 0; k < n; k += 1) Atlas.state.set({ k }); }", 2000)
-    page.wait_for_timeout(400)
+    page.wait_for_function(WRITTEN)
     assert page.evaluate("location.hash").endswith("k=1999")
     page.reload()
     page.wait_for_selector(".sheet-view[data-ready]")

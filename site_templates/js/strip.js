@@ -223,7 +223,11 @@ Atlas.images().then((images) => {
   let playing = false;
   let timer = 0;
   let ticket = 0;
-  let coming = false; // a plate that is asked for but not seen yet: nothing goes on to the one after it
+  let coming = false; // whether a plate is asked for but not seen yet: nothing goes on to the one after it
+  const expect = (yes) => {
+    coming = yes;
+    theatre.querySelector(".stage").setAttribute("aria-busy", String(yes));
+  };
   const pace = () => 1400 / Number(speed.value);
   const picture = (row) => Atlas.picture(images.id[row]).src;
   const turn = (on) => {
@@ -249,14 +253,14 @@ Atlas.images().then((images) => {
     const row = scenes[scene];
     const mine = ++ticket;
     clearTimeout(timer);
-    coming = true;
+    expect(true);
     const [under, over] = plates[0].classList.contains("front") ? plates : [plates[1], plates[0]];
     over.classList.remove("front");
     over.src = picture(row);
     over.alt = grid.words(row);
     over.decode().catch(() => undefined).then(() => {
       if (mine !== ticket) return;
-      coming = false;
+      expect(false);
       theatre.style.setProperty("--fade", Atlas.still() ? "0s" : `${Math.min(900, pace() * 0.6)}ms`);
       over.classList.add("front");
       over.removeAttribute("aria-hidden");
