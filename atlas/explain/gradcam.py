@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from atlas.errors import ConfigurationError
+from atlas.explain.windows import require_fitting
 from atlas.records import FloatArray, Scale
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.readouts import severity_of_logit
@@ -22,12 +22,7 @@ def drops(prediction: Prediction, target: str, scale: Scale, *, window: int = 1)
     A window that contributes v to the logit counts severity(logit) - severity(logit - v), the secant rather than the tangent of
     the sigmoid, so that a severe eye keeps its map. Raises ConfigurationError where the window does not fit on the maps.
     """
-    rows, columns = prediction.grid
-    if not 1 <= window <= min(rows, columns):
-        raise ConfigurationError(
-            f"window = {window} does not fit on maps of {rows} x {columns} cells",
-            f"choose a whole number from 1 to {min(rows, columns)}.",
-        )
+    require_fitting(window, prediction.grid)
     share = sliding_window_view(prediction.gradcam(target), (window, window)).sum(axis=(-2, -1))
     logit = np.float32(prediction.logit(target))
     drop: FloatArray = severity_of_logit(np.asarray(logit), scale) - severity_of_logit(logit - share, scale)

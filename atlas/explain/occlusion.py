@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from atlas.errors import ConfigurationError
+from atlas.explain.windows import require_fitting
 from atlas.records import BoolArray, FloatArray
 from atlas.scorers.prediction import Prediction
 
@@ -30,12 +30,8 @@ def window_masks(grid: tuple[int, int], window: int) -> BoolArray:
 
     Raises ConfigurationError where the window does not fit on the maps.
     """
+    require_fitting(window, grid)
     rows, columns = grid
-    if not 1 <= window <= min(rows, columns):
-        raise ConfigurationError(
-            f"window = {window} does not fit on maps of {rows} x {columns} cells",
-            f"choose a whole number from 1 to {min(rows, columns)}.",
-        )
     row, column = np.arange(rows), np.arange(columns)
     first_row, first_column = row[: rows - window + 1, None], column[: columns - window + 1, None]
     in_rows = (row >= first_row) & (row < first_row + window)  # (windows down, h)

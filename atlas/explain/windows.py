@@ -1,11 +1,22 @@
-"""Which cells, and which windows of cells, lie on the retina."""
+"""Windows of cells: which fit on the maps, and which of them, and of the cells, lie on the retina."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from atlas.errors import ConfigurationError
 from atlas.records import BoolArray, FloatArray
+
+
+def require_fitting(window: int, grid: tuple[int, int]) -> None:
+    """Raise ConfigurationError where a window, cells a side, does not fit on maps of `grid` cells (h, w)."""
+    rows, columns = grid
+    if not 1 <= window <= min(rows, columns):
+        raise ConfigurationError(
+            f"window = {window} does not fit on maps of {rows} x {columns} cells",
+            f"choose a whole number from 1 to {min(rows, columns)}.",
+        )
 
 
 def windows_inside(inside: BoolArray, window: int) -> BoolArray:

@@ -34,6 +34,7 @@ from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, IntArray, Lesions, Target
+from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
 from atlas.trust.outlined import Row, lesion_coverage, likeness, measure
@@ -235,35 +236,28 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
     name, image_id = target.name, item.image_id
     inside = inside_cells(item.coverage)
 
-    def make() -> dict[str, NDArray[np.generic]]:
+    def write(folder: Path) -> None:
         found = scorer.restore(store.arrays("predictions", prediction_key(image_id, shared.source)))
         draw = partial(saliency_map, prediction=found, target=target, inside=inside, window=shared.map_window)
         maps = {method: draw(method) for method in METHODS}
         values, within = maps[shared.method]
-        live = found.live(name)
         by_cell = over_cells(values, within, shared.map_window)
-        return {
+        if (live := found.live(name)) is not None:
+            (folder / "cells.json").write_bytes(encode_cells(live, inside))
+        arrays: dict[str, NDArray[np.generic]] = {
             "severity": np.array([found.severity[name]]),
             "probabilities": found.probabilities[name],
             "pooled": found.pooled,
             "inside": within,
             "drops": drops(found, name, window=shared.window),
             "curves": np.stack(curves(by_cell, inside, found, name)),
-            "live": np.frombuffer(b"" if live is None else encode_cells(live, inside), np.uint8),
             **{f"map.{method}": own for method, (own, _) in maps.items()},
         }
+        save_arrays(folder / "arrays.safetensors", arrays)
 
     made_by = [scorer.sha256, shared.method, shared.map_window, shared.window, target.scale.lowest, target.scale.span]
     code = _code(*_EXPLAINED, type(scorer).__module__, "atlas.pictures.live")
-    parts = [*prediction_key(image_id, shared.source), *made_by, code]
-
-    def write(folder: Path) -> None:
-        made = make()
-        if live := made.pop("live").tobytes():
-            (folder / "cells.json").write_bytes(live)
-        save_arrays(folder / "arrays.safetensors", made)
-
-    folder = store.keep("looks", parts, write)
+    folder = store.keep("looks", [*prediction_key(image_id, shared.source), *made_by, code], write)
     made = load_arrays(folder / "arrays.safetensors")
     cells = folder / "cells.json"
     return Look(
@@ -405,11 +399,10 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
         return None
     (prediction,) = scorer.predict([prepared])
 
-    def maps(one: Scorer) -> dict[str, FloatArray]:
-        (found,) = one.predict([prepared])
+    def maps(found: Prediction) -> dict[str, FloatArray]:
         return {method: saliency_map(method, found, target, inside=inside, window=window)[0] for method in METHODS}
 
-    own = {method: saliency_map(method, prediction, target, inside=inside, window=window)[0] for method in METHODS}
+    own = maps(prediction)
     rows = measure(
         own,
         inside=inside,
@@ -421,7 +414,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
         seed=shared.seed,
     )
     within = windows_inside(inside[None], window)[0]
-    others = [[maps(one) for one in pair] for pair in shared.scrambles]
+    others = [[maps(*one.predict([prepared])) for one in pair] for pair in shared.scrambles]
     for method in METHODS:
         found = [[likeness(own[method], other[method], within) for other in pair] for pair in others]
         values = np.ma.masked_invalid(np.array(found)).mean(axis=0).filled(np.nan)

@@ -26,7 +26,7 @@ from atlas.scorers.bundle import load_scorer, load_transferred
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
-from atlas.scorers.transferred import LAYERS, TransferredScorer
+from atlas.scorers.transferred import LAYERS, OnTrunk, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import Trunk, load_trunk
 from atlas.training.heads import fit_out_of_fold
 
@@ -117,7 +117,7 @@ class TrainedSource:
 
 
 @dataclass(frozen=True)
-class FittedSource:
+class FittedSource(OnTrunk):
     """A trunk under heads that are to be fitted on the cohort: its last maps are kept."""
 
     trunk: Trunk
@@ -125,26 +125,6 @@ class FittedSource:
     name: str
     card: str = ""
     notes: tuple[str, ...] = ()
-
-    @property
-    def network(self) -> str:
-        return self.trunk.name
-
-    @property
-    def weights_sha256(self) -> str:
-        return self.trunk.sha256
-
-    @property
-    def size(self) -> int:
-        return self.trunk.size
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return self.trunk.shape
-
-    @property
-    def channels(self) -> int:
-        return self.trunk.channels
 
     @cached_property
     def key(self) -> list[Any]:
@@ -154,9 +134,6 @@ class FittedSource:
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         maps = self.trunk.maps(photograph.pixels[None])[0]
         return {"maps": maps, "coverage": cell_coverage(photograph.retina, self.grid)}
-
-    def describe(self, crops: ByteArray) -> FloatArray:
-        return self.trunk.describe(crops)
 
 
 def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSource:
@@ -332,19 +309,19 @@ def _fitted(workshop: Workshop, dataset: Dataset, source: FittedSource, keys: Se
             "index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids]),
             "balancing": np.array([folded.balancing.get(image_id, 0.0) for image_id in dataset.image_ids], np.float32),
         }
-        for kind, all_layers in (("head", folded.heads), ("classifier", folded.classifiers)):
+        kept: dict[str, Sequence[Head | Classifier]] = {"head": folded.heads, "classifier": folded.classifiers}
+        for kind, all_layers in kept.items():
             for fold, layers in enumerate(all_layers):
-                arrays |= {
-                    f"{kind}.{fold}.{name}": np.atleast_1d(np.asarray(getattr(layers, name), np.float32)) for name in LAYERS
-                }
+                arrays |= {f"{kind}.{fold}.{name}": array for name, array in layer_arrays(layers).items()}
         return arrays
 
     arrays = store.keep_arrays("heads", fold_key(workshop, dataset, source), fit)
     scorers = []
     for fold in range(sum(name.startswith("head.") and name.endswith(".output_bias") for name in arrays)):
-        weight, bias, output_weight, output_bias = (arrays[f"head.{fold}.{name}"] for name in LAYERS)
-        head = Head(weight, bias, output_weight, float(output_bias[0]))
-        classifier = Classifier(*(arrays[f"classifier.{fold}.{name}"] for name in LAYERS))
+        head, classifier = (
+            readout_of({name: arrays[f"{kind}.{fold}.{name}"] for name in LAYERS}) for kind in ("head", "classifier")
+        )
+        assert isinstance(classifier, Classifier)
         scorers.append(TransferredScorer(source.name, source.trunk, head, dataset.scale, source.preparation, classifier))
     graded = np.array([image.grade is not None for image in dataset.images])
     grades = np.array([image.grade for image in dataset.images if image.grade is not None])

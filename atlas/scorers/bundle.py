@@ -195,7 +195,7 @@ def _load_network(folder: Path, manifest: _NetworkManifest, known: dict[str, Any
 
 
 def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
-    arrays = {name: np.ascontiguousarray(stored(array, half)) for name, array in scorer.state().items()}
+    arrays = {name: np.ascontiguousarray(stored(tensor.numpy(), half)) for name, tensor in scorer.state().items()}
     return {"architecture": scorer.network}, {_NETWORK: safetensors.numpy.save(arrays)}
 
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
 from atlas.scorers.protocol import Background
-from atlas.scorers.readouts import explained_weights, over_retina, softmax
+from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
 from atlas.scorers.transferred import scale_facts
-from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, unit_length
+from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, sha256_of, unit_length
 
 _MASKS_AT_ONCE = 64  # copies of the last maps that the head is shown together
 
@@ -101,21 +101,17 @@ class NetworkScorer(Background):
     def channels(self) -> int:
         return self._shape[0]
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of both modules by name, `trunk.` or `head.` in front."""
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights of both modules by name, `trunk.` or `head.` in front, on the CPU."""
         return {
-            f"{part}.{name}": tensor.cpu().numpy()
+            f"{part}.{name}": tensor.cpu()
             for part, module in (("trunk", self.trunk), ("head", self.head))
             for name, tensor in module.state_dict().items()
         }
 
     @cached_property
     def weights_sha256(self) -> str:
-        digest = hashlib.sha256()
-        for name, array in sorted(self.state().items()):
-            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return sha256_of(self.state())
 
     @property
     def sha256(self) -> str:
@@ -149,8 +145,7 @@ class NetworkScorer(Background):
         spec = NETWORKS[self.network]
         with torch.inference_mode():
             images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
-            mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
-            maps: FloatArray = self.trunk((images - mean) / std).numpy()
+            maps: FloatArray = self.trunk(normalised(images, spec)).numpy()
         return maps
 
 
@@ -175,26 +170,23 @@ class MapsPrediction:
     def grid(self) -> tuple[int, int]:
         return int(self.maps.shape[1]), int(self.maps.shape[2])
 
-    @cached_property
+    @property
     def severity(self) -> Mapping[str, float]:
-        return {self.target.name: float(self.without(self.target.name, np.zeros((1, *self.grid), np.bool_))[0])}
+        return {self.target.name: float(self._severities(self._whole[0])[0])}
 
-    @cached_property
+    @property
     def probabilities(self) -> Mapping[str, FloatArray]:
-        shares = self._places(torch.from_numpy(self.maps)[None])[1]
-        return {self.target.name: np.asarray(shares[0], np.float32)}
+        return {self.target.name: np.asarray(self._whole[1][0], np.float32)}
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
         places = []
         for start in range(0, len(masks), _MASKS_AT_ONCE):
             kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None]
             places.append(self._places(torch.from_numpy(self.maps)[None] * kept)[0])
-        scale = self.target.scale
-        return np.asarray(scale.lowest + scale.span * np.concatenate(places), np.float32)
+        return self._severities(np.concatenate(places))
 
     def logit(self, target: str) -> float:
-        place = np.clip(self._places(torch.from_numpy(self.maps)[None])[0][0], 1e-12, 1 - 1e-12)
-        return float(np.log(place / (1 - place)))
+        return float(logit_of_place(self._whole[0][0]))
 
     def gradcam(self, target: str) -> FloatArray:
         explained = _Explained(self.head)
@@ -207,6 +199,15 @@ class MapsPrediction:
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         return {"maps": self.maps, "pooled": self.pooled}
+
+    @cached_property
+    def _whole(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The place and the probabilities of the photograph with nothing hidden, see `_places`."""
+        return self._places(torch.from_numpy(self.maps)[None])
+
+    def _severities(self, places: NDArray[np.float64]) -> FloatArray:
+        scale = self.target.scale
+        return np.asarray(scale.lowest + scale.span * places, np.float32)
 
     def _places(self, maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the severities' places on the scale (n,), 0..1, and the grades' probabilities (n, K), or (n, 0)."""

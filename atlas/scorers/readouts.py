@@ -201,8 +201,7 @@ class Classifier(_FirstLayer):
         return expected
 
     def sigmoid_logit(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
-        place = np.clip(self._shares(z) @ np.linspace(0, 1, len(self.output_bias)), 1e-12, 1 - 1e-12)
-        return np.asarray(np.log(place / (1 - place)), np.float32)
+        return np.asarray(logit_of_place(self._shares(z) @ np.linspace(0, 1, len(self.output_bias))), np.float32)
 
     def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the gradient by z of the grades' logits, weighed evenly from -1 for the lowest grade to 1 for the highest.
@@ -224,6 +223,12 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map logits (..., K) to probabilities (..., K)."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def logit_of_place(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map places on the scale, 0..1, to the logits whose sigmoid they are; the ends, whose logits are infinite, to large ones."""
+    inside = np.clip(place, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside / (1 - inside)))
 
 
 def explained_weights(grades: int) -> FloatArray:

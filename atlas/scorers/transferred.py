@@ -25,8 +25,37 @@ from atlas.scorers.trunks import Trunk, load_trunk
 LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 
+class OnTrunk:
+    """What those that read photographs through a trunk say of it, as `Scorer` asks."""
+
+    trunk: Trunk
+
+    @property
+    def size(self) -> int:
+        return self.trunk.size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.trunk.shape
+
+    @property
+    def channels(self) -> int:
+        return self.trunk.channels
+
+    @property
+    def network(self) -> str:
+        return self.trunk.name
+
+    @property
+    def weights_sha256(self) -> str:
+        return self.trunk.sha256
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        return self.trunk.describe(crops)
+
+
 @dataclass(frozen=True, eq=False)
-class TransferredScorer(Background):
+class TransferredScorer(OnTrunk, Background):
     """A frozen trunk and a readout that learned on its maps.
 
     Parameters
@@ -73,26 +102,6 @@ class TransferredScorer(Background):
     def targets(self) -> tuple[Target, ...]:
         return (Target.of(self.scale),)
 
-    @property
-    def size(self) -> int:
-        return self.trunk.size
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return self.trunk.shape
-
-    @property
-    def channels(self) -> int:
-        return self.trunk.channels
-
-    @property
-    def network(self) -> str:
-        return self.trunk.name
-
-    @property
-    def weights_sha256(self) -> str:
-        return self.trunk.sha256
-
     @cached_property
     def sha256(self) -> str:
         """Hash of all that a prediction depends on: weights, size, scale and preparation."""
@@ -111,9 +120,6 @@ class TransferredScorer(Background):
     def read(self, maps: FloatArray, coverage: FloatArray | None = None) -> LinearPrediction:
         """Read last maps (C, h, w) of the trunk, see `prediction.read_maps`."""
         return read_maps(maps, self.head, self.targets[0], coverage=coverage, classifier=self.classifier)
-
-    def describe(self, crops: ByteArray) -> FloatArray:
-        return self.trunk.describe(crops)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
         """Make a prediction of what its `arrays` gave or, for a head that was fitted later, of `maps` and `coverage`."""

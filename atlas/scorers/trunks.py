@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import safetensors.torch
@@ -131,9 +132,18 @@ def _lite(
     )
 
 
-def _normalised(images: Tensor, spec: TrunkSpec) -> Tensor:
-    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a trunk knows."""
-    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+class Normalisation(Protocol):
+    """Per-channel mean and spread of RGB in 0..1 that a network knows."""
+
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+
+
+def normalised(images: Tensor, known: Normalisation) -> Tensor:
+    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a network knows."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (known.mean, known.std))
     return (images - mean) / std
 
 
@@ -149,7 +159,7 @@ class _SideBySide(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map pictures (n, 3, S, S) of 0..1."""
         seen = zip(self.children(), self._specs, strict=True)
-        return torch.cat([trunk(_normalised(images, spec)) for trunk, spec in seen], 1)
+        return torch.cat([trunk(normalised(images, spec)) for trunk, spec in seen], 1)
 
 
 def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
@@ -276,7 +286,7 @@ class Trunk:
         spec = TRUNKS[self.name]
         with torch.inference_mode():
             batch = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
-            normal = _normalised(batch, spec).contiguous(memory_format=torch.channels_last)
+            normal = normalised(batch, spec).contiguous(memory_format=torch.channels_last)
             maps: FloatArray = self._runner(normal).cpu().contiguous().numpy()
         return maps
 
@@ -349,7 +359,7 @@ def load_trunk(
     tensors = _fitted(tensors, module, spec, origin)
     module.load_state_dict(tensors, assign=True)
     module.requires_grad_(False).eval()
-    sha256 = _sha256(module.state_dict())
+    sha256 = sha256_of(module.state_dict())
     target = torch.device(device)
     return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
 
@@ -510,7 +520,8 @@ def _fitted(tensors: dict[str, Tensor], module: nn.Module, spec: TrunkSpec, orig
     return fitted
 
 
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
+def sha256_of(tensors: Mapping[str, Tensor]) -> str:
+    """Hash weights with their names, types and shapes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = tensors[name].cpu().numpy()
