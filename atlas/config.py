@@ -6,7 +6,6 @@ Each field's description is the sentence that `--help` shows. All faults are rep
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, Scale
 from atlas.resources import DEFAULT_SCORER
+from atlas.toml import listed, read_toml
 
 PRIVATE = "private"
 """Mark of a setting that never enters an atlas: it names a file, or is free text that can name a person or a place, or it does
@@ -215,18 +215,13 @@ def load_configuration(file: Path | None = None, *, training: bool = False, **fl
         faults = [_sentence(fault) for fault in error.errors()]
         source = f"{file} and the flags" if file else "the flags"
         raise ConfigurationError(
-            f"{len(faults)} setting(s) in {source} cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            f"{len(faults)} setting(s) in {source} cannot be used:\n" + listed(faults),
             "see `atlas build --help` for every setting; a flag --some-name is the key some_name in atlas.toml.",
         ) from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})", "give --config an existing file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: not valid TOML: {error}", "mend the line that is named.") from None
+    values = read_toml(file, absent="give --config an existing file.", invalid="mend the line that is named.")
     values = {key.replace("-", "_"): value for key, value in values.items()}
     for name, value in values.items():
         field = Configuration.model_fields.get(name)

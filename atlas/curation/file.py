@@ -11,7 +11,6 @@ Nothing is dropped in silence: what the file speaks of and the build does not ho
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from atlas.errors import ConfigurationError
+from atlas.toml import listed, read_toml
 
 TITLE, TEXT = 120, 4000
 """Longest title, and longest note, summary or text of a stop, in characters."""
@@ -158,12 +158,7 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
 
     Raises ConfigurationError that lists every fault by its key.
     """
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})", "give --curation an existing file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: not valid TOML: {error}", "mend the line that is named.") from None
+    values = read_toml(file, absent="give --curation an existing file.", invalid="mend the line that is named.")
     if names:
         values = _by_id(values, names)
     try:
@@ -171,7 +166,7 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
     except ValidationError as error:
         faults = [_sentence(fault) for fault in error.errors()]
         raise ConfigurationError(
-            f"{len(faults)} fault(s) in {file}:\n" + "\n".join(f"  - {fault}" for fault in faults),
+            f"{len(faults)} fault(s) in {file}:\n" + listed(faults),
             "mend the keys that are named; README shows the whole file under `curation.toml`.",
         ) from None
 

@@ -7,7 +7,6 @@ one.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from atlas.records import Scale
 from atlas.resources import templates_folder
 from atlas.site.book import Book
 from atlas.site.views import PlateView
+from atlas.toml import listed, read_toml
 
 GENERAL = "atlas.toml"
 """The file of the words that hold for any disease; a disease called "atlas" does not get it a second time."""
@@ -195,12 +195,7 @@ _File = TypeVar("_File", bound=_Table)
 
 
 def _read(file: Path, kind: type[_File]) -> _File:
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read ({error.strerror})", "install atlas again.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: not valid TOML: {error}", "fix the line named above.") from None
+    values = read_toml(file, absent="install atlas again.", invalid="fix the line named above.")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -236,7 +231,7 @@ def _same_grade(stages: Mapping[str, _Stage]) -> list[str]:
 def _unusable(file: Path, faults: list[str]) -> ConfigurationError:
     count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
     return ConfigurationError(
-        f"{count} in {file}:\n" + "\n".join(f"  - {fault}" for fault in faults),
+        f"{count} in {file}:\n" + listed(faults),
         f"fix the entries named above; the first lines of {GENERAL} and diabetic-retinopathy.toml say what an entry holds.",
     )
 
