@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.agreement.ranking import rank
 from atlas.config import Configuration
 from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile
@@ -23,10 +22,11 @@ from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
+from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of, require_apart
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
-from atlas.pipeline.provenance import describe_build, write_run
+from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
 from atlas.pipeline.store import digest, disk_faults
@@ -148,34 +148,16 @@ def compose(
 ) -> tuple[Atlas, DatasetReport]:
     """Put everything together, compare it with human grades, and lay the instructor's words over it."""
     settings, seen, scores = workshop.configuration, explained.seen, explained.scores
-    dataset, source = seen.dataset, seen.source
-    report = replace(seen.report, unreadable=(*seen.report.unreadable, *cut.faults, *outlines.faults))
+    source = seen.source
+    report = with_faults(explained, *cut.faults, *outlines.faults)
     with workshop.timed("likeness"):
         workshop.progress("likeness", 0, 0)
-        alike = most_alike(dataset.image_ids, np.stack([one.pooled for one in explained.looks]))
-    made = Atlas(
-        dataset=dataset,
-        scores=scores,
-        maps=explained.maps[settings.saliency],
-        strip=rank(scores, {image.image_id: image.grade for image in dataset.images}, dataset.scale),
-        provenance=describe_build(
-            title=settings.title,
-            settings=settings.published(),
-            seen=seen,
-            report=report,
-            patches=cut.patches,
-            clusters=patterns.clusters,
-            scores=scores,
-            synthetic=cohort.synthetic,
-        ),
-        patches=cut.patches if cut.patches.patch_ids else None,
-        clusters=patterns.clusters,
+        alike = most_alike(seen.dataset.image_ids, np.stack([one.pooled for one in explained.looks]))
+    made = replace(
+        assemble(settings, explained, cut, report, clusters=patterns.clusters, synthetic=cohort.synthetic),
         embedding=patterns.embedding,
         evaluation=agreement(workshop, seen, scores),
         scorer_evaluation=evaluate_own_test(source.scorer) if isinstance(source, TrainedSource) else None,
-        frames={image_id: view.frame for image_id, view in seen.views.items()},
-        trust=explained.trust,
-        other_maps=tuple(one for method, one in explained.maps.items() if method != settings.saliency),
         alike=alike,
         lesions=outlines.lesions,
     )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from atlas.agreement.ranking import rank
 from atlas.cohort.dataset import read_files
 from atlas.config import Configuration
 from atlas.errors import StoreError
+from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
-from atlas.pipeline.provenance import describe_build
 from atlas.pipeline.store import disk_faults
 from atlas.pipeline.study import cut_all, explain, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, DatasetReport
+from atlas.records import DatasetReport
 from atlas.site.render import render_report
 
 
@@ -37,28 +35,9 @@ def build_report(
         dataset = read_files(files, scale=configuration.grade_scale())
         explained = explain(workshop, see(workshop, dataset, DatasetReport("files"), plates=True))
         cut = cut_all(workshop, explained)
-        seen, scores = explained.seen, explained.scores
-        report = replace(seen.report, unreadable=(*seen.report.unreadable, *cut.faults))
-        atlas = Atlas(
-            dataset=seen.dataset,
-            scores=scores,
-            maps=explained.maps[configuration.saliency],
-            strip=rank(scores, {image.image_id: image.grade for image in seen.dataset.images}, seen.dataset.scale),
-            provenance=describe_build(
-                title=configuration.title,
-                settings=configuration.published(),
-                seen=seen,
-                report=report,
-                patches=cut.patches,
-                clusters=None,
-                scores=scores,
-                synthetic=False,
-            ),
-            patches=cut.patches if cut.patches.patch_ids else None,
-            frames={image_id: view.frame for image_id, view in seen.views.items()},
-            trust=explained.trust,
-            other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
-        )
+        report = with_faults(explained, *cut.faults)
+        atlas = assemble(configuration, explained, cut, report)
+        seen = explained.seen
         room = disk_faults(file.absolute().parent, "make room, or choose another --out.", any_fault=True)
         with laid_out(workshop.store, seen.views, explained.looks, cut.pictures, {}) as pictures, room:
             render_report(atlas, pictures, seen.dataset.image_ids, file)

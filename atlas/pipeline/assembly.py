@@ -1,0 +1,54 @@
+"""An atlas of photographs on their own, as a build and a report begin it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from atlas.agreement.ranking import rank
+from atlas.config import Configuration
+from atlas.pipeline.provenance import describe_build
+from atlas.pipeline.study import Cut, Explained
+from atlas.records import Atlas, Clusters, DatasetReport
+
+
+def with_faults(explained: Explained, *faults: str) -> DatasetReport:
+    """Return the report on the photographs with further lines on what could not be used of them."""
+    report = explained.seen.report
+    return replace(report, unreadable=(*report.unreadable, *faults))
+
+
+def assemble(
+    configuration: Configuration,
+    explained: Explained,
+    cut: Cut,
+    report: DatasetReport,
+    *,
+    clusters: Clusters | None = None,
+    synthetic: bool = False,
+) -> Atlas:
+    """Put together scores, maps, strip, patches and provenance; what compares photographs is left to a build.
+
+    report : on all that was left out, of which the provenance tells the numbers.   synthetic : every eye is drawn.
+    """
+    seen, scores = explained.seen, explained.scores
+    return Atlas(
+        dataset=seen.dataset,
+        scores=scores,
+        maps=explained.maps[configuration.saliency],
+        strip=rank(scores, {image.image_id: image.grade for image in seen.dataset.images}, seen.dataset.scale),
+        provenance=describe_build(
+            title=configuration.title,
+            settings=configuration.published(),
+            seen=seen,
+            report=report,
+            patches=cut.patches,
+            clusters=clusters,
+            scores=scores,
+            synthetic=synthetic,
+        ),
+        patches=cut.patches if cut.patches.patch_ids else None,
+        clusters=clusters,
+        frames={image_id: view.frame for image_id, view in seen.views.items()},
+        trust=explained.trust,
+        other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
+    )
