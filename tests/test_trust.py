@@ -532,3 +532,16 @@ def test_the_command_keeps_what_it_measured_in_the_bundle(tmp_path: Path) -> Non
     assert (again, load_scorer(scorer).trust) == (entry, (*before.trust, entry))
     with pytest.raises(DatasetError, match="no mask"):
         measure_trust(configuration, tmp_path / "eyes" / "images")
+
+
+def test_a_photograph_that_cannot_be_measured_is_named_once_and_the_rest_goes_on(tmp_path: Path) -> None:
+    table = write_cohort(8, tmp_path / "eyes", seed=3, size=160)
+    images, masks = tmp_path / "eyes" / "images", tmp_path / "eyes" / "masks"
+    named = sorted(file for file in images.iterdir() if (masks / file.stem).is_dir() or (masks / f"{file.stem}.png").is_file())
+    named[0].write_bytes(named[0].read_bytes()[:400])
+    settings = {"images": images, "grades": table, "scorer": "synthetic-alexnet", "store": tmp_path / "store"}
+    entry, report = measure_trust(load_configuration(None, **settings, workers=1), masks)
+    assert entry["photographs"] >= 1
+    (line,) = report.unreadable
+    assert line.count(str(named[0])) == 1
+    assert line.startswith(f"{named[0]}: is ")

@@ -206,15 +206,13 @@ def _walk(folder: Path, report: _Report) -> Iterator[Path]:
         visible = sorted(name for name in folders if not name.startswith("."))
         folders.clear()
         for name in visible:
-            if is_atlas(Path(parent, name)):  # its pictures are copies of photographs
-                place = Path(parent, name).relative_to(folder).as_posix()
-                report.add("other_files", f"{place}/: an atlas, whose pictures are not read again")
-                continue
-            if is_store(Path(parent, name)):
-                place = Path(parent, name).relative_to(folder).as_posix()
-                report.add("other_files", f"{place}/: the store of earlier builds, whose pictures are not read")
-                continue
-            if (real := os.path.realpath(Path(parent, name))) not in seen:
+            place = Path(parent, name)
+            if is_atlas(place):  # its pictures are copies of photographs
+                report.add("other_files", f"{place.relative_to(folder).as_posix()}/: an atlas, whose pictures are not read again")
+            elif is_store(place):
+                line = "the store of earlier builds, whose pictures are not read"
+                report.add("other_files", f"{place.relative_to(folder).as_posix()}/: {line}")
+            elif (real := os.path.realpath(place)) not in seen:
                 seen.add(real)
                 folders.append(name)
         yield from (Path(parent, name) for name in names if not name.startswith("."))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from atlas.curation.file import CurationFile, Listed, StopEntry
 from atlas.patterns.numbering import Identities, Identity, match_clusters
+from atlas.patterns.patches import only
 from atlas.records import Atlas, Curation, Dataset, Lesson, Stop, Words
 
 
@@ -181,20 +182,8 @@ class _Resolver:
 def _without(atlas: Atlas, patches: frozenset[str], clusters: frozenset[int]) -> Atlas:
     """Take patches out of an atlas, and the patches of these clusters out of their clusters."""
     if patches and atlas.patches is not None:
-        found = atlas.patches
-        keep = np.array([patch not in patches for patch in found.patch_ids])
-        atlas = replace(
-            atlas,
-            patches=replace(
-                found,
-                patch_ids=_kept(found.patch_ids, keep),
-                image_ids=_kept(found.image_ids, keep),
-                cells=found.cells[keep],
-                boxes=found.boxes[keep],
-                drop=found.drop[keep],
-                descriptors=found.descriptors[keep],
-            ),
-        )
+        keep = np.array([patch not in patches for patch in atlas.patches.patch_ids], bool)
+        atlas = replace(atlas, patches=only(atlas.patches, np.flatnonzero(keep)))
         if atlas.embedding is not None:
             keep = np.array([patch not in patches for patch in atlas.embedding.patch_ids])
             atlas = replace(

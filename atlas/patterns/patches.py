@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from atlas.records import BoolArray, FloatArray, Frame, Patches
+from atlas.records import BoolArray, FloatArray, Frame, IntArray, Patches
 
 Box = tuple[int, int, int, int]
 
@@ -76,6 +76,19 @@ def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArr
         for image_id, (row, column, window) in zip(patches.image_ids, patches.cells.tolist(), strict=True)
     ]
     return np.array(shares, np.float32)
+
+
+def only(patches: Patches, rows: IntArray) -> Patches:
+    """Return the patches of these rows, int64 (k,), and no others."""
+    return replace(
+        patches,
+        patch_ids=tuple(patches.patch_ids[row] for row in rows),
+        image_ids=tuple(patches.image_ids[row] for row in rows),
+        cells=patches.cells[rows],
+        boxes=patches.boxes[rows],
+        drop=patches.drop[rows],
+        descriptors=patches.descriptors[rows],
+    )
 
 
 def with_descriptors(patches: Patches, descriptors: FloatArray) -> Patches:

@@ -92,13 +92,18 @@ def read_curation_of(cohort: Cohort, workshop: Workshop) -> CurationFile:
 
     The embedded cohort brings its own, in which eyes are called by their names, with `limit`, too: they name nobody.
     """
-    settings = workshop.configuration
+    settings, file = workshop.configuration, curation_file(cohort, workshop)
     if cohort.synthetic:
         everyone = read_files(sorted(cohort.images.iterdir()), scale=cohort.dataset.scale)
         named = {image.path.stem: image.image_id for image in everyone.images}
-        return read_curation(settings.curation or demo_curation(), names=named)
-    file = settings.curation or cohort.images.absolute().parent / "curation.toml"
+        return read_curation(file, names=named)
     return read_curation(file) if settings.curation or file.is_file() else CurationFile()
+
+
+def curation_file(cohort: Cohort, workshop: Workshop) -> Path:
+    """Return the file of the instructor's words: the one that is named, or where one is looked for, which need not exist."""
+    beside = demo_curation() if cohort.synthetic else cohort.images.absolute().parent / "curation.toml"
+    return workshop.configuration.curation or beside
 
 
 def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...]]:

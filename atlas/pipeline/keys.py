@@ -9,7 +9,18 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-_LIBRARIES = ("torch", "torchvision", "opencv-python-headless", "pillow", "numpy", "scikit-learn", "openTSNE", "umap-learn")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "opencv-python-headless",
+    "pillow",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "openTSNE",
+    "umap-learn",
+)
+"""Libraries whose arithmetic a result depends on."""
 
 
 @cache
@@ -28,7 +39,7 @@ def code_key(*modules: str) -> str:
         if name not in found and (file := _source(name)) is not None:
             found[name] = file
             waiting += _imported(file)
-    total = hashlib.sha256("\n".join(f"{name} {library_version(name)}" for name in _LIBRARIES).encode())
+    total = hashlib.sha256("\n".join(f"{name} {library_version(name)}" for name in LIBRARIES).encode())
     for name in sorted(found):
         total.update(f"\n{name}\n".encode() + found[name].read_bytes())
     return total.hexdigest()

@@ -15,6 +15,7 @@ from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
 from atlas.resources import MADE_BY, RUN_FORMAT
+from atlas.scorers.protocol import scale_facts
 
 _PACKAGES = (
     "lesion-atlas",
@@ -52,12 +53,7 @@ def describe_build(
             "size": source.size,
             "preparation": source.preparation,
             "grade_table": "embedded synthetic cohort" if synthetic else report.layout,
-            "scale": {
-                "lowest": scale.lowest,
-                "names": list(scale.names),
-                "referable": scale.referable,
-                "disease": scale.disease,
-            },
+            "scale": scale_facts(scale),
             "drop_threshold_used": round(patches.threshold / scale.span, 6),
             "drop_quantile_used": patches.quantile,
         },

@@ -15,7 +15,7 @@ from atlas.agreement.evaluation import evaluate
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
-from atlas.patterns.patches import choose_threshold, off_retina, salient_windows, with_descriptors
+from atlas.patterns.patches import choose_threshold, off_retina, only, salient_windows, with_descriptors
 from atlas.photographs.frames import cell_box
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.photograph import (
@@ -85,7 +85,7 @@ def _without_faults(
 ) -> tuple[list[Result], Dataset, DatasetReport]:
     """Part results from faults: photographs with a fault leave the dataset and are listed in the report."""
     pairs = list(zip(dataset.images, results, strict=True))
-    faults = [_named(image, one) for image, one in pairs if isinstance(one, Fault)]
+    faults = [named(image, one) for image, one in pairs if isinstance(one, Fault)]
     if len(faults) == len(pairs):
         raise DatasetError("none of the photographs can be used; the first fault is:\n  " + faults[0])
     good = [(image, one) for image, one in pairs if not isinstance(one, Fault)]
@@ -93,7 +93,8 @@ def _without_faults(
     return [one for _, one in good], dataset, replace(report, unreadable=(*report.unreadable, *faults))
 
 
-def _named(image: GradedImage, fault: Fault) -> str:
+def named(image: GradedImage, fault: Fault) -> str:
+    """Tell a fault of a photograph in one line, with its file."""
     return fault.line if str(image.path) in fault.message else f"{image.path}: {fault.line}"
 
 
@@ -250,27 +251,14 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
     ):
         own = rows[item.image.image_id]
         if isinstance(detail, Fault):
-            faults.append(f"{_named(item.image, detail)} (its patches are left out)")
+            faults.append(f"{named(item.image, detail)} (its patches are left out)")
             lost += own
             continue
         descriptors[own], dark[own] = detail.descriptors, detail.dark
         pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in item.patch_ids}
     off = off_retina(salient, {image_id: seen.views[image_id].coverage for image_id in ids})
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
-    patches = _only(with_descriptors(salient, descriptors), kept) if lost else with_descriptors(salient, descriptors)
-    return Cut(patches, dark[kept], off[kept], pictures, tuple(faults))
-
-
-def _only(patches: Patches, rows: IntArray) -> Patches:
-    return replace(
-        patches,
-        patch_ids=tuple(patches.patch_ids[row] for row in rows),
-        image_ids=tuple(patches.image_ids[row] for row in rows),
-        cells=patches.cells[rows],
-        boxes=patches.boxes[rows],
-        drop=patches.drop[rows],
-        descriptors=patches.descriptors[rows],
-    )
+    return Cut(only(with_descriptors(salient, descriptors), kept), dark[kept], off[kept], pictures, tuple(faults))
 
 
 @dataclass(frozen=True)
@@ -291,7 +279,7 @@ def outline_all(workshop: Workshop, seen: Seen, masks: Mapping[str, tuple[Path, 
     lesions, drawings, faults = {}, {}, []
     for item, drawn in zip(items, workshop.each(draw_outlines, items, workshop.store, stage="outlines"), strict=True):
         if isinstance(drawn, Fault):
-            faults.append(f"{_named(images[item.image_id], drawn)} (shown without outlines)")
+            faults.append(f"{named(images[item.image_id], drawn)} (shown without outlines)")
         elif drawn is not None:
             lesions[item.image_id], drawings[item.image_id] = drawn
     return Outlines(lesions, drawings, tuple(faults))

@@ -13,6 +13,7 @@ from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.photograph import Measuring, Outlined, measure_maps
 from atlas.pipeline.sources import trained_source
+from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
@@ -42,15 +43,13 @@ def measure_trust(
         shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)
         items = [Outlined(image, files[image.image_id]) for image in dataset.images if image.image_id in files]
         rows = list(workshop.each(measure_maps, items, shared, stage="trust"))
-    faults = [f"{item.image.path}: {row.line}" for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
+    faults = [named(item.image, row) for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
     found = [(item.image, row) for item, row in zip(items, rows, strict=True) if row is not None and not isinstance(row, Fault)]
     if not found:
-        what = (
-            f"all masks are black on the retina, or cannot be used: {faults[0]}"
-            if faults
-            else "all masks are black on the retina"
+        unusable = f", or cannot be used: {faults[0]}" if faults else ""
+        raise DatasetError(
+            f"{masks}: all masks are black on the retina{unusable}", "give masks that are not black where a lesion is."
         )
-        raise DatasetError(f"{masks}: {what}", "give masks that are not black where a lesion is.")
     entry = summarise(
         [row for _, row in found],
         [image.patient or image.image_id for image, _ in found],

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from atlas.config import Configuration
-from atlas.pipeline.cohort import Cohort, gather, masks_of, require_apart
-from atlas.pipeline.keys import library_version
+from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
+from atlas.pipeline.keys import LIBRARIES, library_version
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.resources import is_atlas, models_folder, templates_folder
 
 _NOTE = "built"
-_LIBRARIES = (
-    *("torch", "torchvision", "opencv-python-headless", "pillow", "numpy", "scipy", "scikit-learn", "openTSNE", "umap-learn"),
-    *("plotly", "jinja2", "markdown-it-py"),
-)
+_LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "markdown-it-py")
 
 
 def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -> bool:
@@ -53,7 +50,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     settings = workshop.configuration
     images = [[str(value) for value in dataclasses.astuple(image)] for image in cohort.dataset.images]
     masks = {image_id: [_sha256(file) for file in files] for image_id, files in masks_of(cohort, workshop).items()}
-    curation = settings.curation or cohort.images.absolute().parent / "curation.toml"
+    curation = curation_file(cohort, workshop)
     bundle = models_folder() / settings.scorer
     manifest = (bundle if bundle.is_dir() else Path(settings.scorer)) / "scorer.json"  # it holds the hashes of all its files
     weights = Path(settings.trunk_weights or "")

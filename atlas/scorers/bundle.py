@@ -20,9 +20,9 @@ from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import FloatArray, GradeCuts, Scale, TestScores
 from atlas.resources import models_folder
 from atlas.scorers.networks import NETWORKS, NetworkScorer
-from atlas.scorers.protocol import Scorer
+from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
-from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, scale_facts, stored
+from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, stored
 from atlas.scorers.trunks import TRUNKS, load_trunk
 
 FORMAT = 1

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
-from atlas.scorers.protocol import Background
+from atlas.scorers.protocol import Background, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
-from atlas.scorers.transferred import scale_facts
 from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, sha256_of, unit_length
 
 _MASKS_AT_ONCE = 64  # copies of the last maps that the head is shown together

@@ -36,6 +36,11 @@ class Background:
     learned: tuple[str, ...] = ()
 
 
+def scale_facts(scale: Scale) -> dict[str, Any]:
+    """Return a scale as plain JSON values: what bundles and hashes hold of it."""
+    return {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}
+
+
 class Scorer(Protocol):
     """From prepared photographs to predictions. `kind` is its entry in `bundle.SCORERS`."""
 

@@ -17,7 +17,7 @@ from atlas.errors import ScorerError
 from atlas.photographs.frames import cell_coverage
 from atlas.records import ByteArray, Facts, FloatArray, Preprocessed, Scale, Target
 from atlas.scorers.prediction import LinearPrediction, read_maps
-from atlas.scorers.protocol import Background
+from atlas.scorers.protocol import Background, scale_facts
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import Trunk, load_trunk
@@ -167,7 +167,3 @@ def stored(array: np.ndarray, half: bool) -> np.ndarray:
 
 def layer_arrays(layers: Head | Classifier) -> dict[str, FloatArray]:
     return {name: np.ascontiguousarray(np.atleast_1d(getattr(layers, name)), np.float32) for name in LAYERS}
-
-
-def scale_facts(scale: Scale) -> dict[str, Any]:
-    return {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}

@@ -9,6 +9,11 @@ from typing import Any
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
 
+Pages = Iterator[tuple[str, dict[str, Any]]]
+"""Addresses of pages, and what their templates are given."""
+
+_SAMPLES = 12  # patches that stand for a cluster
+
 
 @dataclass(frozen=True)
 class GradeView:
@@ -167,11 +172,6 @@ def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int) 
         return "Its photographs spread over the grades much as the whole cohort does."
     caution = " Few photographs stand behind this." if graded < 10 else ""
     return f"Photographs graded {grade.label} are {lift:.1f} times as frequent here as in the whole cohort.{caution}"
-
-
-Pages = Iterator[tuple[str, dict[str, Any]]]
-
-_SAMPLES = 12  # patches that stand for a cluster
 
 
 @dataclass(frozen=True)
