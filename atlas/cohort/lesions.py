@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
-LESIONS = (
-    "microaneurysm",
-    "haemorrhage",
-    "hard exudate",
-    "cotton-wool spot",
-    "venous beading",
-    "new vessels",
-    "pre-retinal blood",
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LesionKind:
+    """A kind of lesion, as tables, masks and pages tell it.
+
+    Parameters
+    ----------
+    key : its name in tables and files.
+    name : its name in words, singular.
+    plural : the same, plural.
+    letter : what marks it on a picture beside its colour, so that nobody needs to see the colour.
+    colour : of its outlines, #rrggbb; the colours can be told apart by readers with any colour vision (Okabe and Ito, 2008).
+    synonyms : other words of the field for it.
+    coarse : the kind of which it is a part, where somebody who outlines may have told no more; else itself.
+    """
+
+    key: str
+    name: str
+    plural: str
+    letter: str
+    colour: str
+    synonyms: tuple[str, ...] = ()
+    coarse: str = ""
+
+
+_KINDS = (
+    LesionKind("microaneurysm", "microaneurysm", "microaneurysms", "M", "#56b4e9", ("MA", "red dot"), "red_lesion"),
+    LesionKind(
+        "haemorrhage",
+        "haemorrhage",
+        "haemorrhages",
+        "H",
+        "#d55e00",
+        ("hemorrhage", "bleeding", "dot and blot", "flame", "HE"),
+        "red_lesion",
+    ),
+    LesionKind("red_lesion", "red lesion", "red lesions", "R", "#cc79a7", ("microaneurysm or haemorrhage",)),
+    LesionKind("hard_exudate", "hard exudate", "hard exudates", "E", "#f0e442", ("exudate", "lipid", "EX")),
+    LesionKind("cotton_wool_spot", "cotton-wool spot", "cotton-wool spots", "C", "#ffffff", ("soft exudate", "CWS", "SE")),
+    LesionKind("venous_beading", "venous beading", "beaded veins", "B", "#0072b2", ("VB",)),
+    LesionKind("new_vessels", "new vessels", "new vessels", "N", "#009e73", ("neovascularisation", "NVD", "NVE")),
+    LesionKind("preretinal_blood", "pre-retinal blood", "pre-retinal blood", "P", "#e69f00", ("preretinal haemorrhage",)),
 )
+
+KINDS: dict[str, LesionKind] = {kind.key: kind for kind in _KINDS}
+"""Every kind of lesion, by key; a new one is one entry."""
+
+LESIONS = tuple(kind.name for kind in _KINDS if kind.key != "red_lesion")
+"""Names of the kinds that can be drawn."""
+
+
+def coarsely(key: str) -> str:
+    """Return the coarsest kind that holds a kind: what outlines that do not part them call it."""
+    return KINDS[key].coarse or key
