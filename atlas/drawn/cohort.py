@@ -66,8 +66,8 @@ class _Sitter:
     grade: int
     seed: int
 
-    def draw(self, size: int) -> SyntheticEye:
-        return draw_eye(self.seed, self.grade, eye=self.eye, size=size)
+    def draw(self, size: int, *, confusers: bool = False) -> SyntheticEye:
+        return draw_eye(self.seed, self.grade, eye=self.eye, size=size, confusers=confusers)
 
 
 def _sitters(count: int, seed: int) -> list[_Sitter]:
@@ -90,10 +90,12 @@ Grades 0 to 4 follow the international clinical severity scale of diabetic retin
 """
 
 
-def write_cohort(count: int, out: Path, *, seed: int = 0, size: int = 640, progress: Progress = silent) -> Path:
+def write_cohort(
+    count: int, out: Path, *, seed: int = 0, size: int = 640, confusers: bool = False, progress: Progress = silent
+) -> Path:
     """Write a cohort as `images/<patient>_<eye>.jpg`, `masks/<image>/<lesion-kind>.png` and a table of grades.
 
-    An earlier cohort in `out` is replaced.
+    An earlier cohort in `out` is replaced. With `confusers` some eyes have drusen, laser scars or reflexes, see `draw_eye`.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def write_cohort(count: int, out: Path, *, seed: int = 0, size: int = 640, progr
     sitters = _sitters(count, seed)
 
     def write(sitter: _Sitter) -> tuple[str, int, str, str]:
-        drawn, stem = sitter.draw(size), f"{sitter.patient}_{sitter.eye}"
+        drawn, stem = sitter.draw(size, confusers=confusers), f"{sitter.patient}_{sitter.eye}"
         _write(out / "images" / f"{stem}.jpg", drawn.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         for kind, mask in drawn.masks.items():
             _write(out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])

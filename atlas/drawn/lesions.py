@@ -28,7 +28,7 @@ class Spot:
 
 
 @dataclass(frozen=True)
-class _Strand:
+class Strand:
     points: Points
     radius: float
     opacity: float
@@ -37,11 +37,11 @@ class _Strand:
 @dataclass
 class Lesions:
     spots: dict[str, list[Spot]] = field(default_factory=dict)
-    strands: dict[str, list[_Strand]] = field(default_factory=dict)
+    strands: dict[str, list[Strand]] = field(default_factory=dict)
     fibrous: list[Spot] = field(default_factory=list)
 
 
-def _ripple(rng: np.random.Generator, amount: float) -> tuple[tuple[float, float], ...]:
+def ripple(rng: np.random.Generator, amount: float) -> tuple[tuple[float, float], ...]:
     return tuple((float(rng.normal(0.0, amount / k**1.4)), float(rng.uniform(0, 2 * math.pi))) for k in range(2, 7))
 
 
@@ -124,16 +124,16 @@ def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) 
     if kind < 0.55:  # dot
         r = rng.uniform(0.009, 0.015)
         x, y = sites.find(0.45, 0.022, quadrant=quadrant)
-        return Spot(x, y, r, r * rng.uniform(0.7, 1.0), rng.uniform(0, math.pi), depth, 0.5, _ripple(rng, 0.2))
+        return Spot(x, y, r, r * rng.uniform(0.7, 1.0), rng.uniform(0, math.pi), depth, 0.5, ripple(rng, 0.2))
     if kind < 0.82:  # blot
         r = min(0.040, 0.014 * math.exp(rng.exponential(0.40)))
         x, y = sites.find(0.45, 0.036, quadrant=quadrant)
-        return Spot(x, y, r, r * rng.uniform(0.55, 0.95), rng.uniform(0, math.pi), depth, 0.6, _ripple(rng, 0.34))
+        return Spot(x, y, r, r * rng.uniform(0.55, 0.95), rng.uniform(0, math.pi), depth, 0.6, ripple(rng, 0.34))
     # Flame: blood follows the nerve fibres, which fan out from the disc.
     x, y = sites.find(0.45, 0.040, quadrant=quadrant)
     along = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + rng.normal(0, 0.25)
     r = rng.uniform(0.022, 0.048)
-    return Spot(x, y, r, r * rng.uniform(0.2, 0.36), along, depth, 0.9, _ripple(rng, 0.5))
+    return Spot(x, y, r, r * rng.uniform(0.2, 0.36), along, depth, 0.9, ripple(rng, 0.5))
 
 
 def _exudates(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Spot]:
@@ -153,9 +153,7 @@ def _exudates(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list
                 continue
             r = min(0.022, 0.0045 * math.exp(rng.exponential(0.45)))
             spots.append(
-                Spot(
-                    x, y, r, r * rng.uniform(0.5, 1.0), rng.uniform(0, math.pi), rng.uniform(0.45, 0.9), 0.35, _ripple(rng, 0.35)
-                )
+                Spot(x, y, r, r * rng.uniform(0.5, 1.0), rng.uniform(0, math.pi), rng.uniform(0.45, 0.9), 0.35, ripple(rng, 0.35))
             )
     return spots
 
@@ -164,12 +162,12 @@ def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> Spot:
     x, y = sites.find(0.34, 0.05, about=(sites.anatomy.disc[0] - 0.2, sites.anatomy.disc[1]))
     across = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + math.pi / 2 + rng.normal(0, 0.4)
     r = rng.uniform(0.034, 0.062)
-    return Spot(x, y, r, r * rng.uniform(0.5, 0.8), across, rng.uniform(0.5, 0.85), 0.95, _ripple(rng, 0.5))
+    return Spot(x, y, r, r * rng.uniform(0.5, 0.8), across, rng.uniform(0.5, 0.85), 0.95, ripple(rng, 0.5))
 
 
-def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[_Strand]:
+def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Strand]:
     """Sausage-like swellings of the large veins in two quadrants at least."""
-    beads: list[_Strand] = []
+    beads: list[Strand] = []
     quadrants: set[int] = set()
     veins = sorted((v for v in anatomy.vessels if v.vein), key=lambda v: -v.radius)
     for vein in veins:
@@ -183,7 +181,7 @@ def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[
         quadrants.add(quadrant)
         at = 1
         while at < len(points) - 1:
-            beads.append(_Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.25, 1.75), 1.0))
+            beads.append(Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.25, 1.75), 1.0))
             at += int(rng.integers(2, 5))
         if len(quadrants) >= 3:
             break
@@ -193,7 +191,7 @@ def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[
 def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, lesions: Lesions) -> None:
     bleeds = rng.random() < 0.45
     if not bleeds or rng.random() < 0.75:
-        tangles: list[_Strand] = []
+        tangles: list[Strand] = []
         if rng.random() < 0.55:
             tangles += _tangle(rng, anatomy.disc, DISC_RADIUS * rng.uniform(0.9, 1.5))
         if not tangles or rng.random() < 0.5:
@@ -214,7 +212,7 @@ def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, le
                         rng.uniform(0, math.pi),
                         rng.uniform(0.25, 0.5),
                         0.9,
-                        _ripple(rng, 0.5),
+                        ripple(rng, 0.5),
                     )
                 )
     if bleeds:
@@ -223,14 +221,14 @@ def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, le
             x, y = sites.find(0.30, 0.14)
             w = rng.uniform(0.09, 0.24)
             pools.append(
-                Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, _ripple(rng, 0.12), level_top=True)
+                Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, ripple(rng, 0.12), level_top=True)
             )
         if rng.random() < 0.4:
             # Blood that broke into the vitreous: a veil without a level.
             x, y = sites.find(0.35, 0.1)
             w = rng.uniform(0.15, 0.32)
             pools.append(
-                Spot(x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.35, 0.7), 0.95, _ripple(rng, 0.9))
+                Spot(x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.35, 0.7), 0.95, ripple(rng, 0.9))
             )
         lesions.spots["pre-retinal blood"] = pools
 
@@ -243,9 +241,9 @@ def _on_a_vein(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> tup
     return float(x), float(y)
 
 
-def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -> list[_Strand]:
+def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -> list[Strand]:
     """A fan of fine vessels that sprout from one another and loop back at its border."""
-    strands: list[_Strand] = []
+    strands: list[Strand] = []
     for i in range(rng.integers(22, 40)):
         stem = strands[rng.integers(len(strands))].points if i > 4 else np.array([root])
         x, y = stem[rng.integers(len(stem))]
@@ -260,5 +258,5 @@ def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -
             x += 0.010 * math.cos(heading)
             y += 0.010 * math.sin(heading)
             points.append((x, y))
-        strands.append(_Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
+        strands.append(Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
     return strands

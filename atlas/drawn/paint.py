@@ -15,6 +15,7 @@ import numpy as np
 
 from atlas.cohort.lesions import LESIONS
 from atlas.drawn.anatomy import ASPECT, Anatomy, Person, Points, Shot, stream
+from atlas.drawn.confusers import Confusers, draw_confusers
 from atlas.drawn.lesions import Lesions, Spot, draw_lesions
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, ByteArray, FloatArray
@@ -45,7 +46,9 @@ class SyntheticEye:
     retina: BoolArray
 
 
-def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anatomy_seed: int | None = None) -> SyntheticEye:
+def draw_eye(
+    seed: int, grade: int, *, eye: str = "right", size: int = 640, anatomy_seed: int | None = None, confusers: bool = False
+) -> SyntheticEye:
     """Draw one eye, the same bytes for the same arguments.
 
     The grade decides nothing but the lesions: with grade 0, the same seed gives the same photograph without them.
@@ -57,6 +60,7 @@ def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anat
     eye : "right" has the optic disc on the right of the picture, "left" is its mirror image.
     size : height of the picture in pixels; its width is 1.25 times that.
     anatomy_seed : decides pigmentation and camera and, for each eye by itself, disc and vessels. `seed` if not given.
+    confusers : some eyes also have drusen, laser scars or reflexes, which look like lesions; no mask holds them.
 
     Raises
     ------
@@ -74,7 +78,8 @@ def draw_eye(seed: int, grade: int, *, eye: str = "right", size: int = 640, anat
     anatomy = Anatomy.draw(stream(patient, 1, side))
     shot = Shot.draw(stream(seed, 2, side), person, size, -1.0 if eye == "left" else 1.0)
     lesions = draw_lesions(stream(seed, 3, side, grade), grade, anatomy, shot)
-    pixels, masks = _render(person, anatomy, shot, lesions, (patient, seed, side))
+    others = draw_confusers(stream(seed, 8, side), anatomy, shot) if confusers else Confusers()
+    pixels, masks = _render(person, anatomy, shot, lesions, others, (patient, seed, side))
     return SyntheticEye(pixels, grade, eye, masks, shot.retina())
 
 
@@ -133,7 +138,7 @@ def _stamp(layer: FloatArray, shot: Shot, spot: Spot) -> None:
 
 
 def _render(
-    person: Person, anatomy: Anatomy, shot: Shot, lesions: Lesions, seeds: tuple[int, int, int]
+    person: Person, anatomy: Anatomy, shot: Shot, lesions: Lesions, confusers: Confusers, seeds: tuple[int, int, int]
 ) -> tuple[ByteArray, dict[str, BoolArray]]:
     """Paint a photograph. Every random number comes from `seeds`, so the same call without lesions gives the same eye."""
     patient, seed, side = seeds
@@ -176,6 +181,7 @@ def _render(
         light += (person.sheen * 3.0 * sheen)[..., None] * person.fundus * np.array([0.6, 1.0, 1.2], np.float32)
 
     _paint_disc(light, person, anatomy, x, y)
+    _paint_confusers(light, person, shot, confusers)
 
     layers = {kind: np.zeros(retina.shape, np.float32) for kind in {**lesions.spots, **lesions.strands}}
     for kind, spots in lesions.spots.items():
@@ -254,6 +260,28 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
     depth = np.clip((anatomy.cup + 0.18 - np.hypot(u + 0.12, v)) / 0.4, 0, 1)
     tone = np.clip(0.55 * pallor + 0.75 * depth * depth, 0, 1)
     _blend(light, 0.9 * inside, np.float32(anatomy.disc_tint) * (rim + tone[..., None] * (cup - rim)))
+
+
+def _paint_confusers(light: FloatArray, person: Person, shot: Shot, confusers: Confusers) -> None:
+    pale = {"drusen": _tinted(person, 1.18, 0.06, (1.0, 0.90, 0.62)), "scars": _tinted(person, 1.15, 0.10, (1.0, 0.95, 0.80))}
+    for what in ("drusen", "scars", "pigment"):
+        spots: list[Spot] = getattr(confusers, what)
+        if not spots:
+            continue
+        layer = np.zeros(light.shape[:2], np.float32)
+        for spot in spots:
+            _stamp(layer, shot, spot)
+        if what in pale:
+            _blend(light, layer, pale[what])
+        else:
+            light *= np.exp(-layer[..., None] * np.array([1.2, 1.3, 1.2], np.float32))
+    if confusers.reflexes:
+        canvas = np.zeros((2 * shot.height, 2 * shot.width), np.uint8)
+        for streak in confusers.reflexes:
+            _stroke(canvas, shot, streak.points, streak.radius, streak.opacity)
+        light += (
+            (_blur(_halve(canvas), 0.004 * shot.unit) * 0.5)[..., None] * person.fundus * np.array([0.7, 1.0, 1.2], np.float32)
+        )
 
 
 def _expose(light: FloatArray, person: Person, shot: Shot, rng: np.random.Generator) -> ByteArray:
