@@ -1,0 +1,1 @@
+"""Nets that find lesions in a photograph, and name them."""

@@ -1,0 +1,64 @@
+"""What the pipeline asks of a net that finds lesions, whatever network stands behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from atlas.photographs.frames import Box
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+
+
+@dataclass(frozen=True)
+class FoundLesion:
+    """A lesion that a net found. kind : a key of `cohort.lesions`. box : half-open. strength : its highest there, 0 to 1."""
+
+    kind: str
+    box: Box
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What a net found in one photograph.
+
+    Parameters
+    ----------
+    kinds : names of the maps' kinds, in their order.
+    maps : float32 (kinds, h, w), probability that a cell of the frame holds some of a lesion of the kind; 0 off the retina.
+    lesions : those above the net's thresholds, the strongest first.
+    too_small : kinds that do not show at the photograph's size, so that their absence says nothing.
+    """
+
+    kinds: tuple[str, ...]
+    maps: FloatArray
+    lesions: tuple[FoundLesion, ...]
+    too_small: frozenset[str] = frozenset()
+
+
+class LesionNet(Protocol):
+    """From a photograph to its lesions."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Keys of `cohort.lesions` that it can name."""
+
+    @property
+    def sha256(self) -> str:
+        """Changes whenever a finding could."""
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+
+    def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> Finding:
+        """Find the lesions of a photograph.
+
+        Parameters
+        ----------
+        photograph : uint8 (H, W, 3) RGB, upright.
+        frame : the square of the retina, in pixels of the photograph.
+        retina : bool (H, W), true on the retina.
+        """
