@@ -1,0 +1,163 @@
+"""Bundles: lesion nets on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+import safetensors.numpy
+import torch
+
+from atlas.cohort.lesions import KINDS
+from atlas.errors import ScorerError
+from atlas.lesionnets.fundus import FundusLesionNet, marked
+from atlas.lesionnets.networks import LesionModule
+from atlas.resources import models_folder
+
+_MANIFEST = "lesionnet.json"
+
+_WEIGHTS = "network.safetensors"
+
+_CARD = "card.md"
+
+_AGAIN = "fetch or train the lesion net again"
+
+_Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+
+
+class _Manifest(pydantic.BaseModel):
+    """lesionnet.json. `files` gives the sha256 of each of the bundle's other files."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    format: Literal[1]
+    architecture: Literal["squeezenet-pyramid"]
+    name: str = pydantic.Field(min_length=1)
+    kinds: list[str] = pydantic.Field(min_length=1)
+    thresholds: dict[str, _Share]
+    training: dict[str, Any]
+    measured: list[dict[str, Any]] = pydantic.Field(default_factory=list)
+    files: dict[str, Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]]
+
+    @pydantic.model_validator(mode="after")
+    def _kinds_are_known(self) -> _Manifest:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise ValueError(f"unknown kind of lesion {unknown[0]!r}; this atlas knows {', '.join(KINDS)}")
+        if set(self.thresholds) != set(marked(self.kinds)):
+            raise ValueError(f"expected a threshold for each of {', '.join(marked(self.kinds))}")
+        return self
+
+
+def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
+    """Write a lesion net as a folder of lesionnet.json, card.md and its weights, rounded to float16 but for biases.
+
+    The net that `load_lesion_net` returns, not the one given here, is the one to measure. The same net gives the same bytes. An
+    existing bundle is replaced only once the new one is complete.
+
+    Raises
+    ------
+    ScorerError : `folder` holds something other than such a bundle, or cannot be written.
+    """
+    if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ScorerError(f"{folder}: already exists and is not a lesion net", "choose another folder, or remove it first")
+    arrays = {}
+    for name, tensor in net.module.state_dict().items():
+        array = tensor.detach().cpu().contiguous().numpy()
+        arrays[name] = np.ascontiguousarray(array.astype(np.float16) if array.ndim > 1 else array)
+    contents = {_WEIGHTS: safetensors.numpy.save(arrays), _CARD: net.card.encode()}
+    manifest = {
+        "format": 1,
+        "architecture": "squeezenet-pyramid",
+        "name": net.name,
+        "kinds": list(net.kinds),
+        "thresholds": dict(net.thresholds),
+        "training": dict(net.training),
+        "measured": list(net.measured),
+        "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
+    }
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
+            for file, content in {**contents, _MANIFEST: text.encode()}.items():
+                (new / file).write_bytes(content)
+            if folder.exists():
+                folder.rename(Path(aside) / "old")
+            new.rename(folder)
+    except OSError as error:
+        raise ScorerError(f"{folder}: the lesion net cannot be written ({error})", "choose a folder you can write") from error
+
+
+def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
+    """Load a lesion net: a shipped one by name, or a folder by path.
+
+    Raises
+    ------
+    ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
+    """
+    folder = _find(name_or_path)
+    path = folder / _MANIFEST
+    try:
+        manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        contents = {file: (folder / file).read_bytes() for file in (_WEIGHTS, _CARD)}
+    except pydantic.ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ScorerError(f"{path}: not a lesion net's description: {faults}", _AGAIN) from error
+    except (OSError, ValueError) as error:
+        raise ScorerError(f"{path}: cannot be read ({error})", _AGAIN) from error
+    for file, content in contents.items():
+        if hashlib.sha256(content).hexdigest() != manifest.files.get(file):
+            raise ScorerError(f"{folder / file}: damaged or changed, its sha256 is not the one in {_MANIFEST}", _AGAIN)
+    module = LesionModule(len(manifest.kinds))
+    try:
+        arrays = safetensors.numpy.load(contents[_WEIGHTS])
+        module.load_state_dict({name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()})
+    except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ScorerError(f"{folder / _WEIGHTS}: weights do not fit the network ({error})", _AGAIN) from error
+    module.eval().requires_grad_(False)
+    # What a finding depends on, and no word of the card.
+    own = hashlib.sha256(json.dumps([manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items())]).encode())
+    return FundusLesionNet(
+        manifest.name,
+        tuple(manifest.kinds),
+        module,
+        manifest.thresholds,
+        own.hexdigest(),
+        contents[_CARD].decode(),
+        manifest.training,
+        tuple(manifest.measured),
+    )
+
+
+def record_in_lesion_net(name_or_path: str | Path, entry: dict[str, Any], card: str) -> None:
+    """Keep a measurement in a bundle, in place of an older one of its name, with a card that tells it."""
+    folder = _find(name_or_path)
+    net = load_lesion_net(folder)
+    kept = (*(one for one in net.measured if one["name"] != entry["name"]), entry)
+    save_lesion_net(folder, replace(net, measured=kept, card=card))
+
+
+def shipped_lesion_nets() -> list[str]:
+    """Return the names of the shipped lesion nets."""
+    return sorted(manifest.parent.name for manifest in models_folder().glob(f"*/{_MANIFEST}"))
+
+
+def _find(name_or_path: str | Path) -> Path:
+    if isinstance(name_or_path, str) and name_or_path in shipped_lesion_nets():
+        return models_folder() / name_or_path
+    folder = Path(name_or_path).expanduser()
+    if not (folder / _MANIFEST).is_file():
+        raise ScorerError(
+            f"{name_or_path}: neither a shipped lesion net nor a folder with a {_MANIFEST}",
+            f"give a bundle's folder, or one of the shipped ones: {', '.join(shipped_lesion_nets()) or 'none'}",
+        )
+    return folder

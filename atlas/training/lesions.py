@@ -1,0 +1,350 @@
+"""Teaching a lesion net from labels that are coarse, partial and weak, see METHOD section 9 of the studies it follows.
+
+A box says that a lesion is in it, not that each place of it is one: its places count by how sure the net is of them, measured by
+the surest (a multiple-instance loss). A box of a coarse kind, a red lesion, is met where either of its kinds is found: its loss
+is -log(1 - (1 - p_microaneurysm)(1 - p_haemorrhage)). Masks of drawn eyes tell every kind place by place. Elsewhere a place
+counts as healthy by what is known of the eye: fully where a person called the eye free of the disease, hardly where nobody
+looked. An eye of a referable grade has some lesion: the surest places of all kinds are pushed up a little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from atlas.cohort.lesions import KINDS, coarsely
+from atlas.errors import TrainingError
+from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
+from atlas.photographs.decode import decode_photograph
+from atlas.photographs.frames import crop
+from atlas.photographs.retina import find_retina
+from atlas.progress import Progress, silent
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+
+_log = logging.getLogger(__name__)
+
+_BOXED = 4.0  # weight of a box's surest place, against 1 of a place that is known to be healthy
+
+_DRAWN = 3.0  # weight of a place under a mask
+
+_COVERED = 0.15  # share of a cell from which a mask makes it a lesion's; below, it counts for nothing
+
+_SOME = 0.3  # weight of knowing that an eye has some lesion
+
+_SCALE = 1 / 200  # brings the sum over an eye's places to about 1
+
+_SUREST = 3  # places of an eye that are pushed up where it has some lesion
+
+_ZOOM, _SHIFT = (0.85, 1.2), 0.04  # of the square, drawn evenly
+
+_AVERAGED = 0.005  # pace of the running average of weights
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box round lesions of a kind, in pixels of its file: top, left, bottom, right, not rounded."""
+
+    kind: str
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A photograph to learn from.
+
+    Parameters
+    ----------
+    path : its file.
+    boxes : lesions that a person boxed.   healthy : boxes of what is surely none, the optic disc.
+    masks : drawn lesions, files by kind.
+    elsewhere : by kind, how much a place counts as healthy where nothing is marked, 0 to 1; kinds that are missing count 0.
+    some : the eye has some lesion.
+    share : how often it is shown in an epoch, on average.
+    """
+
+    path: Path
+    boxes: tuple[Box, ...] = ()
+    healthy: tuple[Box, ...] = ()
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
+    some: bool = False
+    share: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A photograph as it is shown once.
+
+    plate : uint8 (SIDE, SIDE, 3).   retina : bool (SIDE, SIDE).
+    healthy, lesion : float32 (kinds, GRID, GRID), weights of places that are healthy, and of those that are lesions.
+    owners : by kind or coarse kind, int16 (GRID, GRID), which box a place lies in, counted from 1; 0 in none.
+    """
+
+    plate: ByteArray
+    retina: BoolArray
+    healthy: FloatArray
+    lesion: FloatArray
+    owners: Mapping[str, NDArray[np.int16]]
+    some: bool
+
+
+def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None = None) -> Shown:
+    """Decode a photograph and lay its labels on the grid; with `random`, zoomed, shifted, turned and lit anew."""
+    decoded = decode_photograph(pupil.path, least=SIDE)
+    frame, mask = find_retina(decoded.pixels)
+    if random is not None and random.random() < 0.75:
+        side = max(16, round(frame.side / random.uniform(*_ZOOM)))
+        down, across = (round((frame.side - side) / 2 + random.uniform(-_SHIFT, _SHIFT) * frame.side) for _ in range(2))
+        frame = Frame(frame.top + down, frame.left + across, side)
+    plate = crop(decoded.pixels, frame, SIDE)
+    retina = crop(mask.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
+    source = decoded.at_source(frame)
+    cells = cv2.resize(retina.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA) > 0.5
+    healthy = np.zeros((len(kinds), GRID, GRID), np.float32)
+    for row, kind in enumerate(kinds):
+        healthy[row] = pupil.elsewhere.get(kind, 0.0)
+    for box in pupil.healthy:
+        healthy[(slice(None), *_cells_in(box, source)[0])] = 1.0
+    owners: dict[str, NDArray[np.int16]] = {}
+    for number, box in enumerate(pupil.boxes, start=1):
+        inside, around = _cells_in(box, source)
+        for row, kind in enumerate(kinds):
+            if kind == box.kind or coarsely(kind) == box.kind:
+                healthy[(row, *around)] = 0.0
+        owners.setdefault(box.kind, np.zeros((GRID, GRID), np.int16))[inside] = number
+    lesion = np.zeros_like(healthy)
+    for kind, file in pupil.masks.items():
+        if kind not in kinds:
+            continue
+        drawn = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        covered = crop(np.asarray(drawn, np.uint8), source, SIDE).astype(np.float32) / 255
+        share = cv2.resize(covered, (GRID, GRID), interpolation=cv2.INTER_AREA)
+        row = kinds.index(kind)
+        healthy[row][share > 0] = 0.0
+        lesion[row][share >= _COVERED] = _DRAWN
+    healthy *= cells
+    lesion *= cells
+    owners = {kind: np.where(cells, own, 0).astype(np.int16) for kind, own in owners.items()}
+    if random is not None:
+        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+
+        def turned(array: Any) -> Any:
+            array = np.rot90(array, turns, (-2, -1))
+            return np.ascontiguousarray(array[..., ::-1] if mirrored else array)
+
+        plate = turned(_relit(plate, random).transpose(2, 0, 1)).transpose(1, 2, 0)
+        retina, healthy, lesion = turned(retina), turned(healthy), turned(lesion)
+        owners = {kind: turned(own) for kind, own in owners.items()}
+    return Shown(plate, retina, healthy, lesion, owners, pupil.some)
+
+
+def _cells_in(box: Box, frame: Frame) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the cells whose middle lies in a box, at least one, and these with a ring round them; off the grid they are cut."""
+    scale = GRID / frame.side
+    inside, around = [], []
+    for low, high, start in ((box.top, box.bottom, frame.top), (box.left, box.right, frame.left)):
+        first, last = (low - start) * scale - 0.5, (high - start) * scale - 0.5
+        begin, end = math.ceil(first), math.floor(last) + 1
+        if end <= begin:
+            begin = round((first + last) / 2)
+            end = begin + 1
+        ring = 1 + round(0.15 * (end - begin))
+        inside.append(slice(min(max(begin, 0), GRID), min(max(end, 0), GRID)))
+        around.append(slice(min(max(begin - ring, 0), GRID), min(max(end + ring, 0), GRID)))
+    return (inside[0], inside[1]), (around[0], around[1])
+
+
+def _relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
+    """Show a plate as another camera might: other colours and light, softer, or squeezed by JPEG."""
+    values = np.arange(256) / 255
+    gain, power = random.uniform(0.8, 1.2, 3), np.exp(random.uniform(-0.35, 0.35) + random.uniform(-0.12, 0.12, 3))
+    lift = random.uniform(-0.04, 0.04, 3)
+    table = np.stack([gain[k] * values ** power[k] + lift[k] for k in range(3)], axis=-1)
+    lit: Any = cv2.LUT(plate, np.clip(255 * table + 0.5, 0, 255).astype(np.uint8)[None])
+    if random.random() < 0.3:
+        side = int(random.integers(400, 900))
+        small = cv2.resize(lit, (side, side), interpolation=cv2.INTER_AREA)
+        lit = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    if random.random() < 0.3:
+        done, data = cv2.imencode(".jpg", lit, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 92))])
+        lit = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if done else lit
+    if random.random() < 0.2:
+        grain = random.normal(0, random.uniform(1, 5), (*plate.shape[:2], 1)).astype(np.float32)
+        lit = np.clip(lit + grain, 0, 255).astype(np.uint8)
+    return np.asarray(lit, np.uint8)
+
+
+def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:
+    """Return the loss of one photograph, a scalar. logits : (kinds, GRID, GRID)."""
+    free = functional.softplus(logits)  # -log(1 - p)
+    loss = (torch.from_numpy(shown.healthy) * free).sum()
+    loss = loss + (torch.from_numpy(shown.lesion) * (free - logits)).sum()
+    for kind, own in shown.owners.items():
+        rows = [row for row, name in enumerate(kinds) if kind in (name, coarsely(name))]
+        places = torch.from_numpy(own.astype(np.int64)).flatten()
+        inside = places > 0
+        if not rows or not inside.any():
+            continue
+        found = -torch.log(-torch.expm1(-free[rows].sum(0).flatten()[inside].clamp_min(1e-6)))
+        place = places[inside]
+        sure = torch.exp(-found.detach())
+        surest = torch.zeros(int(place.max()) + 1).scatter_reduce(0, place, sure, "amax")
+        size = torch.bincount(place).float()
+        # A large box must not drown the others: its places count together as the root of their number.
+        weight = _BOXED * (sure / surest[place].clamp_min(1e-6)) / (size[place].sqrt() / 3).clamp_min(1.0)
+        loss = loss + (weight * found).sum()
+    loss = _SCALE * loss
+    if shown.some:
+        any_kind = free[[row for row, name in enumerate(kinds) if name in _EARLY]].sum(0)
+        retina = torch.from_numpy(cv2.resize(shown.retina.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA) > 0.5)
+        surest = any_kind[retina].topk(_SUREST).values if int(retina.sum()) >= _SUREST else any_kind.flatten()
+        loss = loss - _SOME * torch.log(-torch.expm1(-surest.clamp_min(1e-6))).mean()
+    return loss
+
+
+_EARLY = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot")
+
+
+def as_input(shown: Sequence[Shown]) -> Tensor:
+    """Return the views of photographs, float32 (n, 6, SIDE, SIDE)."""
+    plates = torch.from_numpy(np.stack([one.plate for one in shown])).permute(0, 3, 1, 2).float() / 255
+    retinas = torch.from_numpy(np.stack([one.retina for one in shown]))[:, None].float()
+    return views(plates, retinas).contiguous(memory_format=torch.channels_last)
+
+
+def train_lesion_net(
+    pupils: Sequence[Pupil],
+    kinds: Sequence[str],
+    *,
+    start: Mapping[str, Tensor],
+    epochs: int = 12,
+    batch: int = 4,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.02,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    each_epoch: Callable[[int, LesionModule], None] | None = None,
+    progress: Progress = silent,
+) -> LesionModule:
+    """Train a lesion net; what is returned is a running average of its weights.
+
+    Parameters
+    ----------
+    pupils : photographs to learn from.   kinds : keys of `cohort.lesions.KINDS`, in the order of the net's maps.
+    start : generic weights of SqueezeNet 1.1 under torchvision's names, or those of an earlier net.
+    learning_rate : the highest; it warms up over the first twentieth of all steps and then falls to 0 along a cosine.
+    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+    each_epoch : is given the number of epochs done and the averaged net after each.
+
+    Raises
+    ------
+    TrainingError : nothing to learn from, an unknown kind, or the checkpoint belongs to another training.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not pupils:
+        raise TrainingError(
+            f"unknown kind of lesion {unknown[0]!r}" if unknown else "there is no photograph to learn lesions from",
+            f"choose among {', '.join(KINDS)}" if unknown else "give photographs with boxes or masks",
+        )
+    module = LesionModule(len(kinds))
+    if any(name.startswith("features.") for name in start):
+        module.start_from(start)
+    else:
+        module.load_state_dict(start)
+    module = module.to(memory_format=torch.channels_last)
+    average = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    free = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
+    recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, [str(one) for one in pupils]]
+    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    done = 0
+    if checkpoint is not None and checkpoint.exists():
+        whole = torch.load(checkpoint, weights_only=True)
+        if whole["fingerprint"] != fingerprint:
+            raise TrainingError(
+                f"{checkpoint}: a checkpoint of another training (other photographs, boxes or settings)",
+                "remove the file to begin anew, or name another",
+            )
+        module.load_state_dict(whole["module"])
+        optimizer.load_state_dict(whole["optimizer"])
+        average, done = whole["average"], whole["done"]
+    per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
+    steps = per_epoch * epochs
+    averaged = LesionModule(len(kinds)).to(memory_format=torch.channels_last).eval()
+    for epoch in range(done, epochs):
+        module.train()
+        total = 0.0
+        for step, shown in enumerate(_lessons(pupils, kinds, batch, per_epoch, seed, epoch)):
+            at = epoch * per_epoch + step
+            rate = learning_rate * min(1.0, (at + 1) / (0.05 * steps)) * 0.5 * (1 + math.cos(math.pi * at / steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = module(as_input(shown))
+            loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), shown, strict=True)]).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+            optimizer.step()
+            pace = max(_AVERAGED, 10 / (at + 10))
+            for name, tensor in module.state_dict().items():
+                average[name].lerp_(tensor, pace)
+            total += float(loss.detach())
+            progress("train", at + 1, steps)
+        _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
+        averaged.load_state_dict(average)
+        if each_epoch is not None:
+            each_epoch(epoch + 1, averaged)
+        if checkpoint is not None:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            aside = checkpoint.with_name(checkpoint.name + ".part")
+            state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+            torch.save({"fingerprint": fingerprint, "done": epoch + 1, **state}, aside)
+            aside.replace(checkpoint)
+    averaged.load_state_dict(average)
+    return averaged
+
+
+def _lessons(
+    pupils: Sequence[Pupil], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
+) -> Iterator[Sequence[Shown]]:
+    """Show an epoch's photographs in batches; the next one is made while the last one is learned from."""
+    random = np.random.default_rng([seed, epoch])
+    shares = np.array([one.share for one in pupils], np.float64)
+    order: list[int] = []
+    whole = np.floor(shares + random.random(len(pupils)))
+    for row, times in enumerate(whole.astype(int)):
+        order += [row] * int(times)
+    random.shuffle(order)
+    while len(order) < per_epoch * batch:
+        order.append(int(random.choice(len(pupils), p=shares / shares.sum())))
+
+    def one(place: int) -> Shown:
+        return show(pupils[order[place]], kinds, np.random.default_rng([seed, epoch, place]))
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(one, place) for place in range(min(2 * batch, per_epoch * batch))]
+        for step in range(per_epoch):
+            shown = [future.result() for future in ahead[:batch]]
+            ahead = ahead[batch:]
+            begin = (step + 2) * batch
+            ahead += [pool.submit(one, place) for place in range(begin, min(begin + batch, per_epoch * batch))]
+            yield shown
