@@ -5,14 +5,25 @@ A figure that is not defined for the data at hand (constant severities, a single
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import gaussian_kde
 from sklearn.metrics import roc_curve
 
+from atlas.agreement.statistics import (
+    Floats,
+    Statistic,
+    area_under_roc,
+    kappa,
+    mean,
+    once,
+    rank_correlation,
+    resampled_intervals,
+    undefined,
+)
 from atlas.records import (
     CalibrationBin,
     Confusion,
@@ -21,22 +32,12 @@ from atlas.records import (
     FloatArray,
     GradeCuts,
     IntArray,
-    Interval,
     LabelShare,
     Roc,
     Scale,
 )
 
-_Floats = NDArray[np.float64]
-
-Statistic = Callable[[_Floats], _Floats]
-"""A figure as a function of weights (b, n), how often each of n photographs counts, to its b values."""
-
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
-
-_DRAWS = 1000  # resamples of the patients
-
-_BLOCK = 1_500_000  # weights of photographs held at once while resampling
 
 _BINS_PER_GRADE = 2  # of the calibration
 
@@ -107,8 +108,8 @@ def evaluate(
     bins = _bins(severities, scale)
 
     figures: dict[str, Statistic] = {
-        "spearman": _spearman(severities, truth),
-        "mae": _mean(np.abs(severities - truth)),
+        "spearman": rank_correlation(severities, truth),
+        "mae": mean(np.abs(severities - truth)),
         **_agreement(read["nearest"], truth, scale, suffix=""),
         **_agreement(read.get("ranges"), truth, scale, suffix="_ranges"),
         **_referable(receivers.get("auc_referable"), _called(severities, parts), suffix=""),
@@ -116,18 +117,18 @@ def evaluate(
     if shares is not None:
         together = receivers.get("auc_referable_classifier")
         figures |= {
-            "spearman_classifier": _spearman(shares @ np.array(scale.grades, dtype=float), truth),
-            "mae_classifier": _mean(np.abs(read["classifier"] - truth)),
+            "spearman_classifier": rank_correlation(shares @ np.array(scale.grades, dtype=float), truth),
+            "mae_classifier": mean(np.abs(read["classifier"] - truth)),
             **_agreement(read["classifier"], truth, scale, suffix="_classifier"),
             **_referable(together, None if together is None else together.score >= 0.5, suffix="_classifier"),
         }
     statistics = (
         figures
-        | {name: _auc(one.score, one.positive) for name, one in receivers.items()}
-        | {f"bin_{k}": _mean(truth, among=rows) for k, (_, _, rows) in enumerate(bins)}
+        | {name: area_under_roc(one.score, one.positive) for name, one in receivers.items()}
+        | {f"bin_{k}": mean(truth, among=rows) for k, (_, _, rows) in enumerate(bins)}
     )
     values = {name: float(statistic(np.ones((1, truth.size)))[0]) for name, statistic in statistics.items()}
-    intervals = _intervals(statistics, owners, seed)
+    intervals = resampled_intervals(statistics, owners, seed)
     return Evaluation(
         figures={name: values[name] for name in figures},
         by_grade=tuple(_by_grade(severities[truth == g], g) for g in scale.grades),
@@ -160,17 +161,17 @@ def nearest_grade(severity: ArrayLike, scale: Scale) -> IntArray:
 
 def spearman(severity: ArrayLike, grades: ArrayLike) -> float:
     """Spearman's rank correlation, ties sharing their mean rank; NaN where one side is constant."""
-    return _once(_spearman(np.asarray(severity), np.asarray(grades)), np.size(grades))
+    return once(rank_correlation(np.asarray(severity), np.asarray(grades)), np.size(grades))
 
 
 def quadratic_kappa(assigned: ArrayLike, grades: ArrayLike, scale: Scale) -> float:
     """Cohen's kappa with squared-distance weights; NaN where both sides hold one and the same grade only."""
-    return _once(_kappa(np.asarray(assigned, np.int64), np.asarray(grades, np.int64), scale), np.size(grades))
+    return once(kappa(np.asarray(assigned, np.int64), np.asarray(grades, np.int64), scale), np.size(grades))
 
 
 def auc(severity: ArrayLike, positive: ArrayLike) -> float:
     """Area under the ROC curve: how often a positive outranks a negative, ties counting half; NaN with one class only."""
-    return _once(_auc(np.asarray(severity), np.asarray(positive, dtype=bool)), np.size(positive))
+    return once(area_under_roc(np.asarray(severity), np.asarray(positive, dtype=bool)), np.size(positive))
 
 
 def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> GradeCuts:
@@ -208,7 +209,7 @@ def grade_by_ranges(severity: ArrayLike, cuts: FloatArray, scale: Scale) -> IntA
     return assigned
 
 
-def stage_depth(severity: ArrayLike, cuts: FloatArray, place: int) -> _Floats:
+def stage_depth(severity: ArrayLike, cuts: FloatArray, place: int) -> Floats:
     """How deep severities (n,) lie within the range of the grade at `place`, 0 the lowest: the distance to its nearer cut.
 
     Negative outside, in grade units. As a score for this grade against all others it is what widening or narrowing the range to
@@ -216,7 +217,7 @@ def stage_depth(severity: ArrayLike, cuts: FloatArray, place: int) -> _Floats:
     """
     severities = np.asarray(severity, dtype=np.float64)
     edges = np.concatenate([[-np.inf], cuts, [np.inf]])
-    depth: _Floats = np.minimum(severities - edges[place], edges[place + 1] - severities)
+    depth: Floats = np.minimum(severities - edges[place], edges[place + 1] - severities)
     return depth
 
 
@@ -232,7 +233,7 @@ def _label_shares(labels: Mapping[int, tuple[int, float]]) -> tuple[LabelShare, 
     return tuple(LabelShare(grade, count, count / total, after) for grade, (count, after) in sorted(labels.items()))
 
 
-def _stages(severity: _Floats, grades: np.ndarray, scale: Scale) -> tuple[_Floats, _Floats]:
+def _stages(severity: Floats, grades: np.ndarray, scale: Scale) -> tuple[Floats, Floats]:
     groups = [severity[grades == g] for g in scale.grades]
     spreads = np.array([group.std() if group.size > 1 else np.nan for group in groups])
     spreads = np.where(np.isnan(spreads), np.nanmean(spreads) if np.isfinite(spreads).any() else 1.0, spreads)
@@ -240,24 +241,24 @@ def _stages(severity: _Floats, grades: np.ndarray, scale: Scale) -> tuple[_Float
     return peaks, np.maximum(spreads, 1e-6)
 
 
-def _cuts(peaks: _Floats, spreads: _Floats) -> FloatArray:
+def _cuts(peaks: Floats, spreads: Floats) -> FloatArray:
     cuts = (peaks[:-1] * spreads[1:] + peaks[1:] * spreads[:-1]) / (spreads[:-1] + spreads[1:])
     ascending: FloatArray = np.maximum.accumulate(cuts).astype(np.float32)
     return ascending
 
 
-def _peak(group: _Floats, scale: Scale) -> float:
+def _peak(group: Floats, scale: Scale) -> float:
     axis = np.linspace(scale.lowest, scale.highest, 401)
     density = _density(group, axis)
     return float(np.median(group)) if density is None else float(axis[np.argmax(density)])
 
 
-def _density(group: _Floats, axis: _Floats) -> _Floats | None:
+def _density(group: Floats, axis: Floats) -> Floats | None:
     """Gaussian kernel density with Scott's bandwidth; None where there is nothing to spread."""
     return None if group.size < 3 or np.ptp(group) < 1e-6 else gaussian_kde(group)(axis)
 
 
-def _youden(severity: _Floats, positive: np.ndarray) -> float | None:
+def _youden(severity: Floats, positive: np.ndarray) -> float | None:
     values = np.unique(severity)
     if positive.all() or not positive.any() or values.size < 2:
         return None
@@ -270,7 +271,7 @@ def _youden(severity: _Floats, positive: np.ndarray) -> float | None:
 Parts = list[tuple[np.ndarray, GradeCuts]]  # photographs, as a mask (n,), and what reads them
 
 
-def _cross_fitted(severity: _Floats, grades: IntArray, scale: Scale, owners: IntArray, seed: int) -> Parts:
+def _cross_fitted(severity: Floats, grades: IntArray, scale: Scale, owners: IntArray, seed: int) -> Parts:
     """Read each half of the patients by what the other half teaches; nothing where a half would be empty."""
     count = int(owners.max()) + 1 if owners.size else 0
     if count < 2:
@@ -279,14 +280,14 @@ def _cross_fitted(severity: _Floats, grades: IntArray, scale: Scale, owners: Int
     return [(half, fit_reading(severity[~half], grades[~half], scale)) for half in (second, ~second)]
 
 
-def _by_part(parts: Parts, severity: _Floats, how: Callable[[_Floats, GradeCuts], np.ndarray]) -> _Floats:
+def _by_part(parts: Parts, severity: Floats, how: Callable[[Floats, GradeCuts], np.ndarray]) -> Floats:
     result = np.empty(severity.size)
     for rows, reading in parts:
         result[rows] = how(severity[rows], reading)
     return result
 
 
-def _called(severity: _Floats, parts: Parts) -> np.ndarray | None:
+def _called(severity: Floats, parts: Parts) -> np.ndarray | None:
     """Tell which severities are called referable, (n,) bool; None where a threshold is missing."""
     thresholds = [reading.threshold for _, reading in parts]
     if not thresholds or None in thresholds:
@@ -294,102 +295,12 @@ def _called(severity: _Floats, parts: Parts) -> np.ndarray | None:
     return _by_part(parts, severity, lambda s, reading: s >= (reading.threshold or 0.0)).astype(bool)
 
 
-def _once(statistic: Statistic, count: int) -> float:
-    return float(statistic(np.ones((1, count)))[0])
-
-
-def _undefined(weights: _Floats) -> _Floats:
-    return np.full(len(weights), np.nan)
-
-
-def _mean(values: np.ndarray, among: np.ndarray | None = None) -> Statistic:
-    """Mean of values (n,) over the photographs `among`, (n,) bool; over all if not given."""
-    counted = np.ones(values.size) if among is None else among.astype(float)
-    summed = values * counted
-
-    def statistic(weights: _Floats) -> _Floats:
-        return _divided(weights @ summed, weights @ counted)
-
-    return statistic
-
-
-def _divided(part: _Floats, whole: _Floats) -> _Floats:
-    """Part by whole, NaN where the whole is 0."""
-    quotient: _Floats = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole != 0)
-    return quotient
-
-
 def _agreement(assigned: IntArray | None, grades: IntArray, scale: Scale, *, suffix: str) -> dict[str, Statistic]:
     names = [f"{name}{suffix}" for name in ("quadratic_kappa", "accuracy", "skipped")]
     if assigned is None:
-        return dict.fromkeys(names, _undefined)
+        return dict.fromkeys(names, undefined)
     off = np.abs(assigned - grades)
-    return dict(zip(names, (_kappa(assigned, grades, scale), _mean(off == 0), _mean(off >= 2)), strict=True))
-
-
-def _kappa(assigned: IntArray, grades: IntArray, scale: Scale) -> Statistic:
-    """1 minus the mean squared distance of the pairs over that of all assigned with all human grades (Cohen 1968)."""
-    places = np.arange(len(scale.grades))
-    distance = np.square(places[:, None] - places)
-    human, read = (np.equal.outer(one - scale.lowest, places).astype(float) for one in (grades, assigned))
-    squared = np.square(assigned - grades).astype(float)
-
-    def statistic(weights: _Floats) -> _Floats:
-        by_chance = np.einsum("bi,ij,bj->b", weights @ human, distance, weights @ read)
-        return 1 - _divided((weights @ squared) * weights.sum(axis=1), by_chance)
-
-    return statistic
-
-
-class _Ranking:
-    """Photographs in ascending order of a value, those of one value in one group."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.order = np.argsort(values, kind="stable")
-        ordered = values[self.order]
-        first = np.ones(values.size, dtype=bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        self.starts = np.flatnonzero(first)
-        self.group = np.empty(values.size, dtype=np.int64)
-        self.group[self.order] = np.cumsum(first) - 1
-
-    def sums(self, weights: _Floats) -> _Floats:
-        """Sum weights (b, n) over each group, (b, groups)."""
-        ordered: _Floats = np.take(weights, self.order, axis=1)
-        return ordered if self.starts.size == self.order.size else np.add.reduceat(ordered, self.starts, axis=1)
-
-
-def _midranks(sums: _Floats) -> _Floats:
-    """Mean rank of each group less the mean of all ranks, (b, groups)."""
-    ranks: _Floats = np.cumsum(sums, axis=1)
-    ranks -= sums / 2 + sums.sum(axis=1, keepdims=True) / 2
-    return ranks
-
-
-def _spearman(severity: np.ndarray, grades: np.ndarray) -> Statistic:
-    first, second = _Ranking(severity), _Ranking(grades)
-
-    def statistic(weights: _Floats) -> _Floats:
-        sums, of_grade = first.sums(weights), second.sums(weights)
-        ranks, grade_ranks = _midranks(sums), _midranks(of_grade)
-        together = (first.sums(weights * np.take(grade_ranks, second.group, axis=1)) * ranks).sum(axis=1)
-        spread = (sums * ranks**2).sum(axis=1) * (of_grade * grade_ranks**2).sum(axis=1)
-        return np.clip(_divided(together, np.sqrt(spread)), -1, 1)
-
-    return statistic
-
-
-def _auc(score: np.ndarray, positive: np.ndarray) -> Statistic:
-    ranking = _Ranking(score)
-    sign = positive.astype(float)
-
-    def statistic(weights: _Floats) -> _Floats:
-        wins, losses = ranking.sums(weights * sign), ranking.sums(weights * (1 - sign))
-        outranked = np.cumsum(losses, axis=1)
-        outranked -= losses / 2
-        return _divided((wins * outranked).sum(axis=1), wins.sum(axis=1) * losses.sum(axis=1))
-
-    return statistic
+    return dict(zip(names, (kappa(assigned, grades, scale), mean(off == 0), mean(off >= 2)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -398,7 +309,7 @@ class _Receiver:
 
     method: str
     grade: int | None
-    score: _Floats
+    score: Floats
     positive: np.ndarray
 
     def curve(self) -> tuple[FloatArray, FloatArray]:
@@ -410,7 +321,7 @@ class _Receiver:
         return false.astype(np.float32), true.astype(np.float32)
 
 
-def _receivers(severity: _Floats, shares: _Floats | None, parts: Parts, grades: IntArray, scale: Scale) -> dict[str, _Receiver]:
+def _receivers(severity: Floats, shares: Floats | None, parts: Parts, grades: IntArray, scale: Scale) -> dict[str, _Receiver]:
     """Each grade against all others, and referable against not, by score and classifier."""
     found = {}
     if scale.referable is not None:
@@ -432,42 +343,10 @@ def _referable(receiver: _Receiver | None, called: np.ndarray | None, *, suffix:
     if receiver is None:
         return {}
     names = f"auc_referable{suffix}", f"sensitivity_referable{suffix}", f"specificity_referable{suffix}"
-    area = _auc(receiver.score, receiver.positive)
+    area = area_under_roc(receiver.score, receiver.positive)
     if called is None:
-        return dict(zip(names, (area, _undefined, _undefined), strict=True))
-    return dict(zip(names, (area, _mean(called, receiver.positive), _mean(~called, ~receiver.positive)), strict=True))
-
-
-def _intervals(statistics: Mapping[str, Statistic], owners: IntArray, seed: int) -> dict[str, Interval]:
-    """Give each figure its 95 % percentile interval, NaN where fewer than half of the resamples define it."""
-    draws: dict[str, list[_Floats]] = {name: [] for name in statistics}
-    for weights in _resamples(owners, seed):
-        for name, statistic in statistics.items():
-            draws[name].append(statistic(weights))
-    return {name: _percentiles(values) for name, values in draws.items()}
-
-
-def _resamples(owners: IntArray, seed: int) -> Iterator[_Floats]:
-    """Yield blocks (b, n) of how often each photograph counts where patients are drawn with replacement."""
-    count = int(owners.max()) + 1 if owners.size else 0
-    if count < 2:
-        return
-    generator = np.random.default_rng([seed, count])
-    block = max(1, min(_DRAWS, _BLOCK // owners.size))
-    for start in range(0, _DRAWS, block):
-        draws = min(block, _DRAWS - start)
-        drawn = generator.integers(count, size=(draws, count)) + count * np.arange(draws)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-        yield np.take(times, owners, axis=1).astype(np.float64)
-
-
-def _percentiles(draws: list[_Floats]) -> Interval:
-    values = np.concatenate(draws) if draws else np.empty(0)
-    defined = values[np.isfinite(values)]
-    if not defined.size or defined.size < values.size / 2:
-        return np.nan, np.nan
-    low, high = np.quantile(defined, [0.025, 0.975])
-    return float(low), float(high)
+        return dict(zip(names, (area, undefined, undefined), strict=True))
+    return dict(zip(names, (area, mean(called, receiver.positive), mean(~called, ~receiver.positive)), strict=True))
 
 
 def _confusion(assigned: IntArray, grades: IntArray, scale: Scale) -> IntArray:
@@ -476,7 +355,7 @@ def _confusion(assigned: IntArray, grades: IntArray, scale: Scale) -> IntArray:
     return np.bincount(cells, minlength=count * count).reshape(count, count).astype(np.int64)
 
 
-def _densities(severity: _Floats, grades: IntArray, scale: Scale) -> Densities:
+def _densities(severity: Floats, grades: IntArray, scale: Scale) -> Densities:
     axis = np.linspace(scale.lowest, scale.highest, scale.span * _DENSITY_STEPS + 1)
     values = np.full((len(scale.grades), axis.size), np.nan)
     for row, grade in enumerate(scale.grades):
@@ -486,7 +365,7 @@ def _densities(severity: _Floats, grades: IntArray, scale: Scale) -> Densities:
     return Densities(axis.astype(np.float32), values.astype(np.float32))
 
 
-def _bins(severity: _Floats, scale: Scale) -> list[tuple[float, float, np.ndarray]]:
+def _bins(severity: Floats, scale: Scale) -> list[tuple[float, float, np.ndarray]]:
     """Cut the scale into equal steps: their ends, and the photographs in each, (n,) bool; empty steps are left out."""
     steps = scale.span * _BINS_PER_GRADE
     step = np.clip(np.floor((severity - scale.lowest) * _BINS_PER_GRADE), 0, steps - 1)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
@@ -17,15 +17,24 @@ import safetensors.torch
 import torch
 
 from atlas.errors import ConfigurationError, ScorerError
-from atlas.records import FloatArray, GradeCuts, Scale, TestScores
+from atlas.records import FloatArray, GradeCuts, TestScores
 from atlas.resources import models_folder
+from atlas.scorers.manifest import (
+    FORMAT,
+    Entry,
+    EvaluationEntry,
+    Manifest,
+    NetworkManifest,
+    ReadingFacts,
+    TransferredManifest,
+    TrustEntry,
+    faults,
+)
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, stored
-from atlas.scorers.trunks import TRUNKS, load_trunk
-
-FORMAT = 1
+from atlas.scorers.trunks import load_trunk
 
 _MANIFEST = "scorer.json"
 
@@ -48,87 +57,6 @@ _LEARNED = "learned.safetensors"
 _NETWORK = "network.safetensors"
 
 
-class _ScaleFacts(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    lowest: int
-    names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2)
-    referable: int | None
-    disease: str
-
-    @pydantic.model_validator(mode="after")
-    def _grades_make_a_scale(self) -> Self:
-        self.scale()
-        return self
-
-    def scale(self) -> Scale:
-        return Scale(self.lowest, tuple(self.names), self.referable, self.disease)
-
-
-class _ReadingFacts(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    cuts: list[float]
-    threshold: float | None
-    peaks: list[float] | None = None
-    deviations: list[float] | None = None
-
-
-class _Manifest(pydantic.BaseModel):
-    """scorer.json, as far as all kinds of scorers share it. `files` gives the sha256 of each of the bundle's other files."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    format: Literal[1]
-    kind: str = "transferred"  # bundles that name no kind are older than the others
-    name: str = pydantic.Field(min_length=1)
-    size: int = pydantic.Field(gt=0)
-    preparation: str = pydantic.Field(min_length=1)
-    scale: _ScaleFacts
-    storage: Literal["float16", "float32"]
-    training: dict[str, Any]
-    reading: _ReadingFacts | None = None
-    files: dict[
-        Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
-        Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
-    ]
-
-    @property
-    def network(self) -> str:
-        """Name of the network, for readers."""
-        raise NotImplementedError
-
-
-class _TransferredManifest(_Manifest):
-    trunk: str
-
-    @property
-    def network(self) -> str:
-        return self.trunk
-
-    @pydantic.field_validator("trunk")
-    @classmethod
-    def _trunk_is_known(cls, trunk: str) -> str:
-        if trunk not in TRUNKS:
-            raise ValueError(f"unknown trunk; this atlas knows {', '.join(TRUNKS)}")
-        return trunk
-
-
-class _NetworkManifest(_Manifest):
-    architecture: str
-
-    @property
-    def network(self) -> str:
-        return self.architecture
-
-    @pydantic.field_validator("architecture")
-    @classmethod
-    def _network_is_known(cls, architecture: str) -> str:
-        if architecture not in NETWORKS:
-            raise ValueError(f"unknown network; this atlas knows {', '.join(NETWORKS) or 'none'}")
-        return architecture
-
-
 @dataclass(frozen=True)
 class Kind:
     """How a kind of scorer is kept.
@@ -148,7 +76,7 @@ class Kind:
 
 
 def _load_transferred(
-    folder: Path, manifest: _TransferredManifest, known: dict[str, Any], device: str | torch.device
+    folder: Path, manifest: TransferredManifest, known: dict[str, Any], device: str | torch.device
 ) -> TransferredScorer:
     try:
         trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
@@ -179,7 +107,7 @@ def _transferred_contents(scorer: TransferredScorer, half: bool) -> tuple[dict[s
     return {"trunk": scorer.trunk.name}, contents
 
 
-def _load_network(folder: Path, manifest: _NetworkManifest, known: dict[str, Any], device: str | torch.device) -> NetworkScorer:
+def _load_network(folder: Path, manifest: NetworkManifest, known: dict[str, Any], device: str | torch.device) -> NetworkScorer:
     scale = manifest.scale.scale()
     modules = NETWORKS[manifest.architecture].build(len(scale.names))
     try:
@@ -200,8 +128,8 @@ def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any]
 
 
 SCORERS: dict[str, Kind] = {
-    TransferredScorer.kind: Kind(_TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
-    NetworkScorer.kind: Kind(_NetworkManifest, (_NETWORK,), _load_network, _network_contents),
+    TransferredScorer.kind: Kind(TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
+    NetworkScorer.kind: Kind(NetworkManifest, (_NETWORK,), _load_network, _network_contents),
 }
 """Every kind of scorer that a bundle can hold; a new kind is one entry."""
 
@@ -274,7 +202,7 @@ def _json(folder: Path, facts: Any) -> str:
         ) from error
 
 
-def _reading(facts: _ReadingFacts) -> GradeCuts:
+def _reading(facts: ReadingFacts) -> GradeCuts:
     cuts, peaks, deviations = (
         None if values is None else np.array(values, np.float32) for values in (facts.cuts, facts.peaks, facts.deviations)
     )
@@ -334,8 +262,8 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         "training": manifest.training,
         "reading": None if reading is None else _reading(reading),
         "judged": _read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
-        "trust": _read_entries(folder / _TRUST, _TrustEntry) if _TRUST in manifest.files else (),
-        "evaluations": _read_entries(folder / _EVALUATIONS, _EvaluationEntry) if _EVALUATIONS in manifest.files else (),
+        "trust": _read_entries(folder / _TRUST, TrustEntry) if _TRUST in manifest.files else (),
+        "evaluations": _read_entries(folder / _EVALUATIONS, EvaluationEntry) if _EVALUATIONS in manifest.files else (),
         "learned": _read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
     }
     return kind.load(folder, manifest, known, device)
@@ -386,7 +314,7 @@ def _find(name_or_path: str | Path) -> Path:
     return folder
 
 
-def _read_manifest(folder: Path) -> _Manifest:
+def _read_manifest(folder: Path) -> Manifest:
     path = folder / _MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -400,10 +328,10 @@ def _read_manifest(folder: Path) -> _Manifest:
             raise ScorerError(
                 f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}", "use the atlas that wrote it"
             )
-        manifest: _Manifest = SCORERS[kind].manifest.model_validate(facts)
+        manifest: Manifest = SCORERS[kind].manifest.model_validate(facts)
         return manifest
     except pydantic.ValidationError as error:
-        raise ScorerError(f"{path}: not a scorer's description: {_faults(error)}", "fetch or train the scorer again") from error
+        raise ScorerError(f"{path}: not a scorer's description: {faults(error)}", "fetch or train the scorer again") from error
     except (OSError, ValueError) as error:
         raise ScorerError(f"{path}: cannot be read ({error})", "fetch or train the scorer again") from error
 
@@ -442,49 +370,7 @@ def _read_learned(path: Path) -> tuple[str, ...]:
         raise ScorerError(f"{path}: holds no list of photographs ({error})", "fetch or train the scorer again") from error
 
 
-class _Entry(pydantic.BaseModel):
-    """A measurement that a bundle keeps. What is not named here is taken as it is."""
-
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-    name: str = pydantic.Field(min_length=1)
-    photographs: int = pydantic.Field(ge=0)
-    patients: int = pydantic.Field(ge=0)
-
-
-_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
-
-
-class _MapFigures(pydantic.BaseModel):
-    """Figures of one kind of map, [value, low, high], or None where one is not defined; see `summary.summarise`."""
-
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-    map: str
-    hit: _WithInterval | None
-    times_random: _WithInterval | None
-    share: _WithInterval | None
-    times_area: _WithInterval | None
-    deletion: _WithInterval | None
-    insertion: _WithInterval | None
-    head_scrambled: _WithInterval | None
-    all_scrambled: _WithInterval | None
-
-
-class _TrustEntry(_Entry):
-    without_lesion: int = pydantic.Field(ge=0)
-    area: float
-    maps: list[_MapFigures] = pydantic.Field(min_length=1)
-
-
-class _EvaluationEntry(_Entry):
-    """See `card.evaluation_entry`: a figure may lack its interval."""
-
-    command: str
-    figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
-
-
-def _read_entries(path: Path, kind: type[_Entry]) -> tuple[Mapping[str, Any], ...]:
+def _read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:
     """Read a file of measurements; ScorerError names the entry and the key at fault."""
     remedy = "measure again with --record, or fetch the scorer again"
     try:
@@ -498,12 +384,8 @@ def _read_entries(path: Path, kind: type[_Entry]) -> tuple[Mapping[str, Any], ..
             kind.model_validate(entry)
         except pydantic.ValidationError as error:
             named = f" ({entry['name']})" if isinstance(entry, dict) and isinstance(entry.get("name"), str) else ""
-            raise ScorerError(f"{path}: entry {number}{named} is no measurement: {_faults(error)}", remedy) from error
+            raise ScorerError(f"{path}: entry {number}{named} is no measurement: {faults(error)}", remedy) from error
     return tuple(entries)
-
-
-def _faults(error: pydantic.ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())
 
 
 def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:

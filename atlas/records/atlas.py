@@ -1,0 +1,57 @@
+"""All that a site shows, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from atlas.records.agreement import Evaluation, Strip
+from atlas.records.cohort import Dataset, Lesions
+from atlas.records.curation import Curation
+from atlas.records.patterns import Alike, Clusters, Embedding, Patches
+from atlas.records.photographs import Frame
+from atlas.records.scores import SaliencyMaps, Scores, Trust
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an atlas was made.
+
+    `settings`, `versions`, `hashes`, `counts` hold plain JSON values; `card` is the scorer's card in Markdown. `notes` are
+    sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn. `trust`
+    holds what `atlas trust` measured of the scorer's maps, one entry of plain JSON per set of outlined lesions.
+    """
+
+    title: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    hashes: Mapping[str, str]
+    counts: Mapping[str, int]
+    scorer: str
+    card: str
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+    trust: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Everything that the site shows, without pixels and feature maps."""
+
+    dataset: Dataset
+    scores: Scores
+    maps: SaliencyMaps
+    strip: Strip
+    provenance: Provenance
+    patches: Patches | None = None
+    clusters: Clusters | None = None
+    embedding: Embedding | None = None
+    evaluation: Evaluation | None = None
+    frames: Mapping[str, Frame] = field(default_factory=dict)
+    trust: Trust | None = None
+    scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training
+    other_maps: tuple[SaliencyMaps, ...] = ()  # of the methods beside that of `maps`
+    alike: Alike | None = None
+    lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
+    curation: Curation = field(default_factory=Curation)

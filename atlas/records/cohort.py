@@ -1,0 +1,129 @@
+"""Who and what: scales, photographs and their grades, outlined lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas.records.arrays import IntArray
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An ordinal scale of named grades, consecutive whole numbers from `lowest`.
+
+    `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
+    disease has no such notion. Raises ValueError where it is not one of the grades above the lowest: were everyone referred,
+    there would be nobody to tell them from.
+    """
+
+    lowest: int = 0
+    names: tuple[str, ...] = ("normal", "mild", "moderate", "severe", "proliferative")
+    referable: int | None = 2
+    disease: str = "diabetic retinopathy"
+
+    def __post_init__(self) -> None:
+        if self.referable is not None and not self.lowest < self.referable <= self.highest:
+            raise ValueError(f"referable must be one of the grades above the lowest, {self.lowest + 1} to {self.highest}")
+
+    @property
+    def highest(self) -> int:
+        return self.lowest + len(self.names) - 1
+
+    @property
+    def span(self) -> int:
+        """Grade units between the lowest and the highest grade."""
+        return len(self.names) - 1
+
+    @property
+    def grades(self) -> tuple[int, ...]:
+        return tuple(range(self.lowest, self.highest + 1))
+
+    def name(self, grade: int) -> str:
+        return self.names[grade - self.lowest]
+
+    def to_unit(self, grade: float) -> float:
+        """Map a grade to 0..1, the sigmoid's scale."""
+        return (grade - self.lowest) / self.span
+
+    def from_unit(self, value: float) -> float:
+        """Map 0..1 back to grade units."""
+        return self.lowest + value * self.span
+
+
+DIABETIC_RETINOPATHY = Scale()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is graded: a short name by which predictions are asked for it, and its scale."""
+
+    name: str
+    scale: Scale
+
+    @classmethod
+    def of(cls, scale: Scale) -> Target:
+        """Name a target after its disease; diabetic retinopathy is "dr"."""
+        disease = " ".join(scale.disease.split()).casefold()
+        return cls("dr" if disease == DIABETIC_RETINOPATHY.disease else disease, scale)
+
+
+@dataclass(frozen=True)
+class GradedImage:
+    """One photograph. `image_id` is the first 16 hex digits of its bytes' sha256."""
+
+    image_id: str
+    path: Path
+    grade: int | None = None
+    patient: str | None = None
+    eye: str | None = None  # "left" or "right"
+    split: str | None = None  # "training", "validation" or "test", where a table publishes it
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photographs in ascending image_id, each id once. `scale` is that of their grades, of the one target there is for now."""
+
+    images: tuple[GradedImage, ...]
+    scale: Scale = DIABETIC_RETINOPATHY
+
+    @property
+    def target(self) -> Target:
+        """What is graded."""
+        return Target.of(self.scale)
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        return tuple(image.image_id for image in self.images)
+
+    @property
+    def graded(self) -> bool:
+        return any(image.grade is not None for image in self.images)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What reading a dataset left out or had to decide, by name. For the terminal only: names never reach a page.
+
+    Each field lists readable lines such as `10_left: no file in IMAGES`.
+    """
+
+    layout: str
+    rows_without_file: tuple[str, ...] = ()
+    files_without_row: tuple[str, ...] = ()
+    grades_off_scale: tuple[str, ...] = ()
+    conflicting_duplicates: tuple[str, ...] = ()
+    identical_files: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
+
+
+SPLITS = ("training", "validation", "test")
+
+LESION_GRID = 64
+"""Cells a side of the grid over a plate on which outlined lesions are known to the pages."""
+
+Lesions = Mapping[str, IntArray]
+"""Outlined lesions of one photograph: kind in words ("" where it is not known) to the cells of the grid that it touches, as
+row-major places in ascending order, int64 (m,)."""

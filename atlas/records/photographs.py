@@ -1,0 +1,48 @@
+"""A photograph on its way to a scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from atlas.records.arrays import BoolArray, ByteArray, FloatArray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The square round the retina, in source pixels (after EXIF orientation). May reach beyond the picture: there it is black."""
+
+    top: int
+    left: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """One photograph, ready for a trunk.
+
+    pixels : uint8 (S, S, 3) RGB, prepared.   photograph : uint8 (S, S, 3) RGB, the same crop in its own colours.
+    retina : bool (S, S), true on the retina.   frame : the crop in source pixels.
+    """
+
+    image_id: str
+    pixels: ByteArray
+    photograph: ByteArray
+    retina: BoolArray
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a photograph beside its pixels, for scorers that read it.
+
+    fellow : float32 (C,), the pooled features of the other eye, or None.   columns : clinical numbers by name.
+    """
+
+    fellow: FloatArray | None = None
+    columns: Mapping[str, float] = field(default_factory=dict)
+
+
+Augmentation = Literal["none", "flips-rotations", "moved"]
+"""How photographs are shown while a network learns, see `networks.train_trunk`."""

@@ -1,0 +1,109 @@
+"""What scorers say, how it is read, and what drove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.records.arrays import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class LiveSums:
+    """What a page needs to score a photograph again with cells hidden: severity = sigmoid(bias + weight . relu(z)) on the scale.
+
+    grid : rows and columns of cells.   sums : float64 (h*w, H), what each cell adds to z, row-major.   whole : float64 (H,), z
+    with nothing hidden.   weight : float32 (H,).   bias : float.
+    """
+
+    grid: tuple[int, int]
+    sums: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    weight: FloatArray
+    bias: float
+
+
+@dataclass(frozen=True)
+class GradeCuts:
+    """How severities are read, fitted on the scores of training photographs.
+
+    cuts : float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.   threshold : severities from here on are called
+    referable, grade units; None where the scale knows no referable grade.   peaks, deviations : float32 (grades,), of each
+    grade's severities, from which the cuts came; None where they were not kept.
+    """
+
+    cuts: FloatArray
+    threshold: float | None = None
+    peaks: FloatArray | None = None
+    deviations: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
+
+    probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
+    seen_in_training : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
+    """
+
+    image_ids: tuple[str, ...]
+    severity: FloatArray
+    out_of_fold: bool
+    probabilities: FloatArray | None = None
+    seen_in_training: frozenset[str] | None = None
+
+    def unseen(self, image_id: str) -> bool | None:
+        """Tell whether an image's score is honest: its scorer never learned from its patient. None where nobody knows."""
+        if self.out_of_fold:
+            return True
+        return None if self.seen_in_training is None else image_id not in self.seen_in_training
+
+    def by_id(self) -> dict[str, float]:
+        return {i: float(s) for i, s in zip(self.image_ids, self.severity, strict=True)}
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """What a scorer gave photographs of patients that it never met, its own test split.
+
+    severity : float32 (n,), grade units.   grades : int64 (n,).   patients : int64 (n,), numbers that name nobody.
+    probabilities : float32 (n, K) by the classifier on the same features, or None.
+    """
+
+    severity: FloatArray
+    grades: IntArray
+    patients: IntArray
+    probabilities: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class SaliencyMaps:
+    """What drives each score, cell by cell.
+
+    values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false.   inside : bool (n, h, w), cell on the retina.
+    window : cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
+    """
+
+    image_ids: tuple[str, ...]
+    method: str
+    values: FloatArray
+    inside: BoolArray
+    window: int = 1
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How true each photograph's map is to the scorer, see `atlas.trust.outlined`.
+
+    deletion, insertion, random : float32 (n, k), severities in grade units in k equal steps from none to all of the retinal
+        cells: left out strongest first, put in strongest first, and left out at random (mean over many orders).
+    badges : a word for each photograph.
+    """
+
+    image_ids: tuple[str, ...]
+    deletion: FloatArray
+    insertion: FloatArray
+    random: FloatArray
+    badges: tuple[str, ...]

@@ -1,0 +1,153 @@
+"""What a bundle says of itself: the models of scorer.json and of the measurements kept beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+from atlas.records import Scale
+from atlas.scorers.networks import NETWORKS
+from atlas.scorers.trunks import TRUNKS
+
+FORMAT = 1
+"""Of the bundles that this atlas reads and writes."""
+
+
+class ScaleFacts(pydantic.BaseModel):
+    """A scale of grades, as scorer.json tells it."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    lowest: int
+    names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2)
+    referable: int | None
+    disease: str
+
+    @pydantic.model_validator(mode="after")
+    def _grades_make_a_scale(self) -> Self:
+        self.scale()
+        return self
+
+    def scale(self) -> Scale:
+        """The scale itself. Raises ValueError where the facts make none."""
+        return Scale(self.lowest, tuple(self.names), self.referable, self.disease)
+
+
+class ReadingFacts(pydantic.BaseModel):
+    """How severities are read, see `records.GradeCuts`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    cuts: list[float]
+    threshold: float | None
+    peaks: list[float] | None = None
+    deviations: list[float] | None = None
+
+
+class Manifest(pydantic.BaseModel):
+    """scorer.json, as far as all kinds of scorers share it. `files` gives the sha256 of each of the bundle's other files."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    format: Literal[1]
+    kind: str = "transferred"  # bundles that name no kind are older than the others
+    name: str = pydantic.Field(min_length=1)
+    size: int = pydantic.Field(gt=0)
+    preparation: str = pydantic.Field(min_length=1)
+    scale: ScaleFacts
+    storage: Literal["float16", "float32"]
+    training: dict[str, Any]
+    reading: ReadingFacts | None = None
+    files: dict[
+        Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
+        Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
+    ]
+
+    @property
+    def network(self) -> str:
+        """Name of the network, for readers."""
+        raise NotImplementedError
+
+
+class TransferredManifest(Manifest):
+    """scorer.json of a head on a trunk, an entry of `TRUNKS`."""
+
+    trunk: str
+
+    @property
+    def network(self) -> str:
+        return self.trunk
+
+    @pydantic.field_validator("trunk")
+    @classmethod
+    def _trunk_is_known(cls, trunk: str) -> str:
+        if trunk not in TRUNKS:
+            raise ValueError(f"unknown trunk; this atlas knows {', '.join(TRUNKS)}")
+        return trunk
+
+
+class NetworkManifest(Manifest):
+    """scorer.json of a whole network, an entry of `NETWORKS`."""
+
+    architecture: str
+
+    @property
+    def network(self) -> str:
+        return self.architecture
+
+    @pydantic.field_validator("architecture")
+    @classmethod
+    def _network_is_known(cls, architecture: str) -> str:
+        if architecture not in NETWORKS:
+            raise ValueError(f"unknown network; this atlas knows {', '.join(NETWORKS) or 'none'}")
+        return architecture
+
+
+class Entry(pydantic.BaseModel):
+    """A measurement that a bundle keeps. What is not named here is taken as it is."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    name: str = pydantic.Field(min_length=1)
+    photographs: int = pydantic.Field(ge=0)
+    patients: int = pydantic.Field(ge=0)
+
+
+_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
+
+
+class MapFigures(pydantic.BaseModel):
+    """Figures of one kind of map, [value, low, high], or None where one is not defined; see `summary.summarise`."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    map: str
+    hit: _WithInterval | None
+    times_random: _WithInterval | None
+    share: _WithInterval | None
+    times_area: _WithInterval | None
+    deletion: _WithInterval | None
+    insertion: _WithInterval | None
+    head_scrambled: _WithInterval | None
+    all_scrambled: _WithInterval | None
+
+
+class TrustEntry(Entry):
+    """How far the maps can be trusted, by one set of outlined lesions."""
+
+    without_lesion: int = pydantic.Field(ge=0)
+    area: float
+    maps: list[MapFigures] = pydantic.Field(min_length=1)
+
+
+class EvaluationEntry(Entry):
+    """See `card.evaluation_entry`: a figure may lack its interval."""
+
+    command: str
+    figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
+
+
+def faults(error: pydantic.ValidationError) -> str:
+    """Say in one line which fields are at fault, and why."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())
