@@ -152,6 +152,18 @@ def test_borders_lie_between_clouds_that_are_near(prepare: Any) -> None:
         assert met.second[patch][1] == pytest.approx((second - own) / (second + own), abs=1e-4)
 
 
+def test_a_cluster_of_one_patch_has_no_extent_to_measure_others_with() -> None:
+    patches = blobs()
+    alone = replace(patches, descriptors=np.concatenate([[np.full(5, 900.0)], patches.descriptors[1:]]).astype(np.float32))
+    grouped = cluster(alone, k=BLOBS + 1)
+    number = grouped.of_patch[alone.patch_ids[0]]
+    met = borders(alone, grouped)
+    assert [n for n in grouped.of_patch.values() if n == number] == [number]
+    assert number not in met.nearest
+    assert len(met.nearest) == BLOBS
+    assert all(far < 1e4 for others in met.nearest.values() for _, far in others)
+
+
 def test_borders_are_not_made_up(atlas: Atlas) -> None:
     patches = blobs()
     grouped = cluster(patches, k=BLOBS)

@@ -93,6 +93,8 @@ def _count_distinct(rows: FloatArray, enough: int) -> int:
 
 _CLOSE = 0.1  # of the recorded distances, by which computed ones may be off
 
+_NO_EXTENT = 1e-6  # of the largest distance between centroids: a cluster of one patch has no extent to compare others with
+
 _CHUNK = 8192  # rows compared with the centroids at once
 
 
@@ -102,7 +104,7 @@ class Borders:
 
     second : of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances:
         0 lies on the border.   nearest : of each cluster, the others by the distance of their centroids, in multiples of the
-        distance at which half of its own patches lie.
+        distance at which half of its own patches lie; clusters without extent, of a single patch, are missing.
     """
 
     second: Mapping[str, tuple[int, float]]
@@ -141,7 +143,9 @@ def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
     between = _distances(centroids, centroids)
     nearest = {}
     for k, number in enumerate(shown):
-        half = max(float(np.median(to_own[own == k])), np.finfo(float).tiny)
+        half = float(np.median(to_own[own == k]))
+        if half <= _NO_EXTENT * between.max():
+            continue
         order = [j for j in np.argsort(between[k], kind="stable").tolist() if j != k]
         nearest[number] = tuple((shown[j], float(between[k, j] / half)) for j in order)
     return Borders(second, nearest)
