@@ -8,6 +8,9 @@ from pathlib import Path
 DEFAULT_SCORER = "eyepacs-pair"
 """The shipped scorer that is used where none is named."""
 
+DEFAULT_LESION_NET = "lesions-squeezenet"
+"""The shipped lesion net that is used where none is named."""
+
 MADE_BY = "lesion-atlas"
 
 RUN = "run.json"

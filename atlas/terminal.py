@@ -55,6 +55,31 @@ def print_trust(out: Console, entry: Mapping[str, Any]) -> None:
     out.print(table)
 
 
+def print_found(out: Console, entry: Mapping[str, Any]) -> None:
+    """Print what a lesion net finds, see `found.summarise_found`."""
+
+    def told(values: Sequence[float] | None) -> str:
+        return "–" if values is None else "{:.3f} ({:.2f}, {:.2f})".format(*values)
+
+    out.print(
+        f"{entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients, {entry['free']:,} free of the "
+        f"disease, with {told(entry['false_marks'])} marks on an average one of these."
+    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("kind", no_wrap=True)
+    for name in ("photographs", "lesions", "AUC by photograph", "strongest hits", "by chance", "touched", "false marks"):
+        table.add_column(name, justify="right")
+    for kind, row in entry["kinds"].items():
+        figures = (told(row[key]) for key in ("auc", "hit", "by_chance", "touched", "false_marks"))
+        table.add_row(kind.replace("_", " "), f"{row['with_lesion']:,}", f"{row['lesions']:,}", *figures)
+    out.print(table)
+    if entry["squares"]["auc"] is not None:
+        found = entry["squares"]
+        out.print(
+            f"Lesion or not by square: AUC {found['auc']:.3f} ({found['with_lesion']:,} of {found['count']:,} squares show one)"
+        )
+
+
 def print_evaluation(out: Console, evaluation: Evaluation) -> None:
     from atlas.site.figures import measures  # loads slowly, and errors are printed without it
 

@@ -58,7 +58,7 @@ def test_the_wheel_holds_the_package_its_scorers_and_templates_and_nothing_else(
 @pytest.mark.parametrize(
     "pattern",
     [
-        "atlas/cli.py",
+        "atlas/cli/__init__.py",
         "atlas/site/*.py",
         "atlas/_shipped/models/*/scorer.json",
         "atlas/_shipped/models/*/*.safetensors",

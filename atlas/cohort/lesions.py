@@ -58,3 +58,21 @@ LESIONS = tuple(kind.name for kind in _KINDS if kind.key != "red_lesion")
 def coarsely(key: str) -> str:
     """Return the coarsest kind that holds a kind: what outlines that do not part them call it."""
     return KINDS[key].coarse or key
+
+
+LANDMARKS = ("optic_disc", "fovea")
+"""Places of a healthy retina that tables of boxes name as well."""
+
+
+def kind_of(text: str) -> str | None:
+    """Return the key of a kind, or of a landmark, from its key, its name or a synonym in any case; None for anything else."""
+    return _BY_WORD.get(_plain(text))
+
+
+def _plain(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+_BY_WORD = {
+    _plain(word): kind.key for kind in _KINDS for word in (kind.key, kind.name, kind.plural, *kind.synonyms) if len(word) > 1
+} | {_plain(name): name for name in LANDMARKS}

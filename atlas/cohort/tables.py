@@ -119,15 +119,23 @@ class Row:
 
 def read_rows(table: Path, columns: Columns) -> tuple[str, list[Row]]:
     """The name of a table's layout, and its rows."""
-    if not table.exists():
-        raise DatasetError(f"the table of grades {table} does not exist", "check the path's spelling")
-    if not table.is_file():
-        raise DatasetError(f"the table of grades {table} is not a file", "give a .csv, .tsv, .xlsx or .txt file")
+    if table.suffix.lower() == ".txt":
+        _require_file(table, "grades")
+        if columns.given:
+            raise DatasetError(f"{table} is a list without columns", "leave the columns out, or save it as .csv")
+        return NAME_LIST, _list_rows(table)
+    header, rows = read_cells(table, "grades")
+    layout = _choose_layout(table, header, columns)
+    return layout.name, list(_table_rows(table, layout, header, rows))
+
+
+def read_cells(table: Path, what: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header of a table, and its rows that are not empty, each with its number: the header is row 1, as in a spreadsheet.
+
+    what : what the table holds, for errors.   Raises DatasetError where it cannot be read or holds no row.
+    """
+    _require_file(table, what)
     match table.suffix.lower():
-        case ".txt":
-            if columns.given:
-                raise DatasetError(f"{table} is a list without columns", "leave the columns out, or save it as .csv")
-            return NAME_LIST, _list_rows(table)
         case ".csv":
             cells = _delimited_cells(table)
         case ".tsv":
@@ -135,13 +143,19 @@ def read_rows(table: Path, columns: Columns) -> tuple[str, list[Row]]:
         case ".xlsx":
             cells = _sheet_cells(table)
         case ending:
-            raise DatasetError(f"tables of grades ending in `{ending}` are not read: {table}", "save it as .csv, .tsv or .xlsx")
+            raise DatasetError(f"tables of {what} ending in `{ending}` are not read: {table}", "save it as .csv, .tsv or .xlsx")
     filled = [(number, row) for number, row in enumerate(cells, start=1) if any(row)]
     if len(filled) < 2:
-        raise DatasetError(f"the table of grades {table} has no rows", "give a header and one row for each photograph")
-    header = filled[0][1]
-    layout = _choose_layout(table, header, columns)
-    return layout.name, list(_table_rows(table, layout, header, filled[1:]))
+        each = "photograph" if what == "grades" else "box"
+        raise DatasetError(f"the table of {what} {table} has no rows", f"give a header and one row for each {each}")
+    return filled[0][1], filled[1:]
+
+
+def _require_file(table: Path, what: str) -> None:
+    if not table.exists():
+        raise DatasetError(f"the table of {what} {table} does not exist", "check the path's spelling")
+    if not table.is_file():
+        raise DatasetError(f"the table of {what} {table} is not a file", "give a .csv, .tsv, .xlsx or .txt file")
 
 
 def _text(table: Path) -> str:

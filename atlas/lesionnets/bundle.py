@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -138,12 +139,17 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     )
 
 
-def record_in_lesion_net(name_or_path: str | Path, entry: dict[str, Any], card: str) -> None:
-    """Keep a measurement in a bundle, in place of an older one of its name, with a card that tells it."""
+def record_in_lesion_net(
+    name_or_path: str | Path, entry: Mapping[str, Any], on_card: Callable[[str, Sequence[Mapping[str, Any]]], str]
+) -> None:
+    """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
+
+    on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_lesion_net` and `save_lesion_net` do.
+    """
     folder = _find(name_or_path)
     net = load_lesion_net(folder)
     kept = (*(one for one in net.measured if one["name"] != entry["name"]), entry)
-    save_lesion_net(folder, replace(net, measured=kept, card=card))
+    save_lesion_net(folder, replace(net, measured=kept, card=on_card(net.card, kept)))
 
 
 def shipped_lesion_nets() -> list[str]:

@@ -14,9 +14,9 @@ import torch
 
 from atlas.cohort.lesions import KINDS, coarsely
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
-from atlas.lesionnets.protocol import Finding, FoundLesion
+from atlas.lesionnets.protocol import Finding
 from atlas.photographs.frames import Box, cell_box, cell_coverage, crop
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Mark
 
 LEAST_SIDE = 600
 """Pixels across the retina below which a microaneurysm is too small to be seen: it has 60 to 100 micrometres, the retina that a
@@ -80,7 +80,7 @@ class FundusLesionNet:
     def _runner(self) -> LesionModule:
         return copy.deepcopy(self.module).eval().to(memory_format=torch.channels_last)
 
-    def _mark(self, name: str, maps: FloatArray, frame: Frame) -> list[FoundLesion]:
+    def _mark(self, name: str, maps: FloatArray, frame: Frame) -> list[Mark]:
         """Mark the lesions of a kind or a coarse kind: cells above its threshold that touch, corners too, are one lesion."""
         found = []
         whole = together(self.kinds, maps, name)
@@ -89,9 +89,7 @@ class FundusLesionNet:
             own = numbers == number
             left, top, width, height = (int(value) for value in places[number][:4])
             found.append(
-                FoundLesion(
-                    self._named(name, maps[:, own]), _box(frame, top, left, height, width), round(float(whole[own].max()), 4)
-                )
+                Mark(self._named(name, maps[:, own]), _box(frame, top, left, height, width), round(float(whole[own].max()), 4))
             )
         return found
 

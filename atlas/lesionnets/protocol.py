@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from atlas.photographs.frames import Box
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame
-
-
-@dataclass(frozen=True)
-class FoundLesion:
-    """A lesion that a net found. kind : a key of `cohort.lesions`. box : half-open. strength : its highest there, 0 to 1."""
-
-    kind: str
-    box: Box
-    strength: float
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +22,7 @@ class Finding:
 
     kinds: tuple[str, ...]
     maps: FloatArray
-    lesions: tuple[FoundLesion, ...]
+    lesions: tuple[Mark, ...]
     too_small: frozenset[str] = frozenset()
 
 
@@ -53,7 +43,7 @@ class LesionNet(Protocol):
     def card(self) -> str:
         """The model card, Markdown."""
 
-    def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> Finding:
+    def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph.
 
         Parameters
@@ -61,4 +51,5 @@ class LesionNet(Protocol):
         photograph : uint8 (H, W, 3) RGB, upright.
         frame : the square of the retina, in pixels of the photograph.
         retina : bool (H, W), true on the retina.
+        factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size.
         """

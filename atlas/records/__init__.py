@@ -31,6 +31,8 @@ from atlas.records.curation import Curation as Curation
 from atlas.records.curation import Lesson as Lesson
 from atlas.records.curation import Stop as Stop
 from atlas.records.curation import Words as Words
+from atlas.records.lesions import LesionBox as LesionBox
+from atlas.records.lesions import Mark as Mark
 from atlas.records.patterns import Alarm as Alarm
 from atlas.records.patterns import Alike as Alike
 from atlas.records.patterns import Clusters as Clusters

@@ -28,12 +28,13 @@ from torch.nn import functional
 
 from atlas.cohort.lesions import KINDS, coarsely
 from atlas.errors import TrainingError
+from atlas.lesionnets.grid import cells_in, with_ring
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
 from atlas.photographs.decode import decode_photograph
 from atlas.photographs.frames import crop
 from atlas.photographs.retina import find_retina
 from atlas.progress import Progress, silent
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, LesionBox
 
 _log = logging.getLogger(__name__)
 
@@ -55,17 +56,6 @@ _AVERAGED = 0.005  # pace of the running average of weights
 
 
 @dataclass(frozen=True)
-class Box:
-    """A box round lesions of a kind, in pixels of its file: top, left, bottom, right, not rounded."""
-
-    kind: str
-    top: float
-    left: float
-    bottom: float
-    right: float
-
-
-@dataclass(frozen=True)
 class Pupil:
     """A photograph to learn from.
 
@@ -80,8 +70,8 @@ class Pupil:
     """
 
     path: Path
-    boxes: tuple[Box, ...] = ()
-    healthy: tuple[Box, ...] = ()
+    boxes: tuple[LesionBox, ...] = ()
+    healthy: tuple[LesionBox, ...] = ()
     masks: Mapping[str, Path] = field(default_factory=dict)
     elsewhere: Mapping[str, float] = field(default_factory=dict)
     some: bool = False
@@ -121,10 +111,11 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
     for row, kind in enumerate(kinds):
         healthy[row] = pupil.elsewhere.get(kind, 0.0)
     for box in pupil.healthy:
-        healthy[(slice(None), *_cells_in(box, source)[0])] = 1.0
+        healthy[(slice(None), *cells_in(box, source))] = 1.0
     owners: dict[str, NDArray[np.int16]] = {}
     for number, box in enumerate(pupil.boxes, start=1):
-        inside, around = _cells_in(box, source)
+        inside = cells_in(box, source)
+        around = with_ring(inside)
         for row, kind in enumerate(kinds):
             if kind == box.kind or coarsely(kind) == box.kind:
                 healthy[(row, *around)] = 0.0
@@ -153,22 +144,6 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
         retina, healthy, lesion = turned(retina), turned(healthy), turned(lesion)
         owners = {kind: turned(own) for kind, own in owners.items()}
     return Shown(plate, retina, healthy, lesion, owners, pupil.some)
-
-
-def _cells_in(box: Box, frame: Frame) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the cells whose middle lies in a box, at least one, and these with a ring round them; off the grid they are cut."""
-    scale = GRID / frame.side
-    inside, around = [], []
-    for low, high, start in ((box.top, box.bottom, frame.top), (box.left, box.right, frame.left)):
-        first, last = (low - start) * scale - 0.5, (high - start) * scale - 0.5
-        begin, end = math.ceil(first), math.floor(last) + 1
-        if end <= begin:
-            begin = round((first + last) / 2)
-            end = begin + 1
-        ring = 1 + round(0.15 * (end - begin))
-        inside.append(slice(min(max(begin, 0), GRID), min(max(end, 0), GRID)))
-        around.append(slice(min(max(begin - ring, 0), GRID), min(max(end + ring, 0), GRID)))
-    return (inside[0], inside[1]), (around[0], around[1])
 
 
 def _relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:

@@ -1,0 +1,124 @@
+"""Commands that train and measure lesion nets, and draw eyes with lesions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atlas.cli import screen
+from atlas.cli.options import (
+    BOXES,
+    Grades,
+    Limit,
+    Masks,
+    Seed,
+    Split,
+    StoreFolder,
+    Verbose,
+    Workers,
+    argument,
+    option,
+)
+from atlas.config import load_configuration
+from atlas.resources import DEFAULT_LESION_NET
+
+
+def train_lesions(
+    images: Annotated[Path, argument("images")],
+    grades: Annotated[Path, option("grades")],
+    boxes: Annotated[Path, typer.Option("--boxes", help=BOXES)],
+    start: Annotated[
+        Path, typer.Option("--start", help="Weights of SqueezeNet 1.1 (a state dict), or an earlier lesion net, to start from.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the lesion net.")],
+    also_images: Annotated[
+        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
+    ] = None,
+    also_grades: Annotated[
+        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
+    ] = None,
+    drawn: Annotated[int, typer.Option("--drawn", min=0, help="Drawn eyes to learn from as well.")] = 240,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Times that the training goes through its photographs.")] = 11,
+    source: Annotated[
+        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
+    ] = "Not stated.",
+    seed: Seed = None,
+    store: StoreFolder = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a net that finds lesions, from boxes, drawn eyes and grades; write its bundle and card."""
+    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store)
+    if len(also_grades or ()) != len(also_images or ()):
+        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    screen.narrate()
+    from atlas.pipeline.lesions import LesionSet
+    from atlas.pipeline.lesions import train_lesions as train_net
+    from atlas.terminal import print_report
+
+    others = [LesionSet(folder, table) for folder, table in zip(also_images or (), also_grades or (), strict=True)]
+    with screen.bars() as progress:
+        net, found = train_net(
+            configuration,
+            out,
+            [LesionSet(images, grades, boxes), *others],
+            start=start,
+            epochs=epochs,
+            drawn=drawn,
+            source=source,
+            command=screen.command_line(),
+            progress=progress,
+        )
+    print_report(screen.out, found, verbose)
+    screen.out.print(net.card, markup=False, soft_wrap=True)
+    screen.out.print(f"Measure it with atlas evaluate-lesions --net {out}", soft_wrap=True)
+
+
+def evaluate_lesions(
+    images: Annotated[Path, argument("images")],
+    grades: Grades = None,
+    boxes: Annotated[Path | None, typer.Option("--boxes", help=BOXES)] = None,
+    masks: Masks = None,
+    mask_kind: Annotated[
+        str | None, typer.Option("--mask-kind", help="Kind of lesion that masks show whose names tell none.")
+    ] = None,
+    net: Annotated[str, typer.Option("--net", help="Shipped lesion net's name, or the folder of a bundle.")] = DEFAULT_LESION_NET,
+    record: Annotated[
+        str | None, typer.Option("--record", help="Keep the figures under this name in the lesion net's bundle and on its card.")
+    ] = None,
+    split: Split = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure what a lesion net finds, on photographs whose lesions were boxed or outlined, or that are free of lesions."""
+    outside = ("boxes", "masks", "mask_kind", "net", "record", "verbose")
+    configuration = load_configuration(
+        None, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
+    )
+    from atlas.pipeline.lesions import evaluate_lesions as evaluate_net
+    from atlas.terminal import print_found, print_report
+
+    with screen.bars() as progress:
+        entry, found = evaluate_net(
+            configuration, net, boxes=boxes, masks=masks, mask_kind=mask_kind, record=record, progress=progress
+        )
+    print_report(screen.out, found, verbose)
+    print_found(screen.out, entry)
+
+
+def synthesize(
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write images/, masks/ and grades.csv to.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cohort.")] = 0,
+    size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
+) -> None:
+    """Draw a graded synthetic cohort of fundus photographs with lesion masks."""
+    from atlas.drawn.cohort import write_cohort
+
+    with screen.bars() as progress:
+        table = write_cohort(count, out, seed=seed, size=size, progress=progress)
+    screen.out.print(f"{count:,} synthetic eyes. Grades: {table.resolve()}", soft_wrap=True)

@@ -1,0 +1,216 @@
+"""Commands that train, measure and list scorers."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from atlas.cli import screen
+from atlas.cli.options import (
+    Balance,
+    ConfigFile,
+    EyeColumn,
+    Fit,
+    Folds,
+    GradeColumn,
+    Grades,
+    ImageColumn,
+    Limit,
+    MapWindow,
+    PatientColumn,
+    Preparation,
+    Record,
+    Scorer,
+    Seed,
+    Size,
+    Split,
+    SplitColumn,
+    StoreFolder,
+    Trunk,
+    TrunkWeights,
+    Verbose,
+    Workers,
+    argument,
+)
+from atlas.config import load_configuration
+from atlas.resources import DEFAULT_SCORER
+
+
+def train(
+    images: Annotated[Path, argument("images")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
+    grades: Grades = None,
+    also_images: Annotated[
+        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
+    ] = None,
+    also_grades: Annotated[
+        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
+    ] = None,
+    trunk: Trunk = None,
+    trunk_weights: TrunkWeights = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
+    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Train the trunk, too, from --trunk-weights.")] = False,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            help="A fine-tuned scorer's name or bundle, to learn from as well, where the trunk learns; may be repeated.",
+        ),
+    ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--member",
+            help="A scorer's name or bundle to put beside others, with the mean of their logits, instead of training; repeat it.",
+        ),
+    ] = None,
+    size: Size = None,
+    preparation: Preparation = None,
+    balance: Balance = None,
+    augmentation: Annotated[
+        str,
+        typer.Option(
+            "--augmentation",
+            help="flips-rotations (photographs in all orientations), moved (also shifted, scaled, lit anew) or none.",
+        ),
+    ] = "flips-rotations",
+    hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units of the head's first layer.")] = 64,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch or --fine-tune.")] = 12,
+    source: Annotated[
+        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
+    ] = "Not stated.",
+    further: Annotated[
+        list[str] | None,
+        typer.Option("--further", help="What would take the scorer further, for the card; may be given several times."),
+    ] = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    image_column: ImageColumn = None,
+    grade_column: GradeColumn = None,
+    patient_column: PatientColumn = None,
+    eye_column: EyeColumn = None,
+    split_column: SplitColumn = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
+    own = (
+        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher", "member"),
+        *("augmentation", "hidden", "epochs", "source", "further", "config", "verbose"),
+    )
+    flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
+    configuration = load_configuration(config, **flags, training=True)
+    from atlas.records import Augmentation
+
+    if augmentation not in get_args(Augmentation):
+        raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
+    if len(also_grades or ()) not in (0, len(also_images or ())):
+        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    screen.narrate()
+    from atlas.pipeline.train import train as train_scorer
+    from atlas.terminal import print_report
+
+    with screen.bars() as progress:
+        scorer, report = train_scorer(
+            configuration,
+            out,
+            also=list(zip_longest(also_images or (), also_grades or ())),
+            from_scratch=from_scratch,
+            fine_tune=fine_tune,
+            teachers=teacher or (),
+            members=member or (),
+            augmentation=augmentation,  # type: ignore[arg-type]
+            hidden=hidden,
+            epochs=epochs,
+            source=source,
+            further=further or (),
+            command=screen.command_line(),
+            progress=progress,
+        )
+    print_report(screen.out, report, verbose)
+    screen.out.print(scorer.card, markup=False, soft_wrap=True)
+    screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
+
+
+def evaluate(
+    images: Annotated[Path, argument("images")],
+    grades: Grades = None,
+    scorer: Scorer = None,
+    fit: Fit = None,
+    folds: Folds = None,
+    balance: Balance = None,
+    preparation: Preparation = None,
+    trunk: Trunk = None,
+    trunk_weights: TrunkWeights = None,
+    size: Size = None,
+    record: Record = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    image_column: ImageColumn = None,
+    grade_column: GradeColumn = None,
+    patient_column: PatientColumn = None,
+    eye_column: EyeColumn = None,
+    split_column: SplitColumn = None,
+    split: Split = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how well a scorer's severities agree with human grades."""
+    flags = {name: value for name, value in locals().items() if name not in ("record", "config", "verbose")}
+    configuration = load_configuration(config, **flags)
+    from atlas.pipeline.evaluate import evaluate_scorer
+    from atlas.terminal import print_evaluation, print_report
+
+    with screen.bars() as progress:
+        evaluation, report = evaluate_scorer(configuration, record=record, command=screen.command_line(), progress=progress)
+    print_report(screen.out, report, verbose)
+    print_evaluation(screen.out, evaluation)
+
+
+def trust(
+    images: Annotated[Path, argument("images")],
+    masks: Annotated[
+        Path,
+        typer.Option("--masks", help="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME."),
+    ],
+    grades: Grades = None,
+    scorer: Scorer = None,
+    map_window: MapWindow = None,
+    record: Record = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    store: StoreFolder = None,
+    config: ConfigFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how far a scorer's saliency maps can be trusted, on photographs whose lesions were outlined."""
+    outside = ("masks", "record", "config", "verbose")
+    configuration = load_configuration(
+        config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
+    )
+    from atlas.pipeline.trust import measure_trust
+    from atlas.terminal import print_report, print_trust
+
+    with screen.bars() as progress:
+        entry, report = measure_trust(configuration, masks, record=record, progress=progress)
+    print_report(screen.out, report, verbose)
+    print_trust(screen.out, entry)
+
+
+def models() -> None:
+    """List the shipped scorers."""
+    from atlas.scorers.bundle import shipped_scorers
+
+    for name, facts in shipped_scorers():
+        grades = ", ".join(facts["grades"])
+        default = ", the default" if name == DEFAULT_SCORER else ""
+        screen.out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB{default})", soft_wrap=True)
+        screen.out.print(f"  {facts['disease']}: {grades}", soft_wrap=True)
+        screen.out.print(f"  {facts['network']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)

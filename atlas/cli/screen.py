@@ -1,0 +1,61 @@
+"""What commands print with, and how they show that time goes by."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from atlas.progress import Progress, silent
+
+out = Console(highlight=False)
+
+err = Console(stderr=True, highlight=False)
+
+
+def command_line() -> str:
+    """Return what the user typed, for records."""
+    return shlex.join(["atlas", *sys.argv[1:]])
+
+
+def narrate() -> None:
+    """Print each epoch's losses: a training is long, and its log should survive it."""
+    log = logging.getLogger("atlas.training")
+    if not log.handlers:
+        handler = logging.StreamHandler(err.file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Draw one bar a stage on a terminal; be silent elsewhere."""
+    if not err.is_terminal:
+        yield silent
+        return
+    columns = (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=err) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            for other, task in tasks.items():
+                if other != stage and shown.tasks[task].total is None:
+                    shown.update(task, total=1, completed=1)  # a stage without count ends when the next one speaks
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(stage, total=total or None)
+            shown.update(tasks[stage], completed=done, total=total or None)
+
+        yield progress

@@ -1,0 +1,87 @@
+"""The model card of a lesion net: what it learned from, what it finds, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atlas.cohort.lesions import KINDS
+
+_HEADING = "## Measured"
+
+_LIMITS = "## Limits"
+
+
+def lesion_card(name: str, kinds: Sequence[str], thresholds: Mapping[str, float], training: Mapping[str, Any]) -> str:
+    """Return the card, Markdown, without what was measured."""
+    drawn = [KINDS[kind].plural for kind in training["from_drawn_eyes"]]
+    marks = "\n".join(f"| {KINDS[kind].plural} | {value:.2f} |" for kind, value in thresholds.items())
+    return f"""# {name}
+
+Finds lesions of diabetic retinopathy in colour photographs of the retina: {", ".join(KINDS[kind].plural for kind in kinds)}.
+It teaches; it does not diagnose.
+
+## How it works
+
+A SqueezeNet 1.1 with a feature pyramid reads the square of the retina at 1,024 pixels a side, whatever size the photograph has,
+and gives for each of 128 x 128 places the probability of each kind. A place is marked from these probabilities on:
+
+| kind | marked from |
+|---|---|
+{marks}
+
+## What it learned from
+
+{training["photographs"]:,} graded photographs with {training["boxes"]:,} boxes, and {training["drawn_eyes"]:,} drawn eyes
+with masks.
+It started from {training["start"]}. {training["source"]}
+
+Boxes do not tell microaneurysms from haemorrhages: what the net knows of that, it knows from drawn eyes. It knows
+{_listed(drawn)} from drawn eyes alone.
+
+    {training["command"]}
+
+{_LIMITS}
+
+- Boxes are coarse and partial. Places outside of them in an ill eye counted little while it learned.
+- A photograph with less than 600 pixels across the retina does not show microaneurysms; that none is found there says nothing.
+- Laser scars, drusen, reflexes and fibrous tissue may pass for exudates, vessel crossings and pigment for red lesions.
+- For teaching only.
+"""
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a card with a section of `found.summarise_found`'s entries, in place of an older one or before its limits."""
+    lines = [_HEADING, "", "In brackets, 95 % intervals by patient.", ""]
+    for entry in entries:
+        lines += [
+            f"On {entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients, {entry['free']:,} of "
+            f"them free of the disease, with {_figure(entry['false_marks'])} marks on an average one of these.",
+            "",
+            "| kind | photographs with it | AUC by photograph | strongest place hits | by chance | touched | false marks |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for kind, row in entry["kinds"].items():
+            figures = (_figure(row[key]) for key in ("auc", "hit", "by_chance", "touched", "false_marks"))
+            lines.append(f"| {KINDS[kind].plural} | {row['with_lesion']:,} | {' | '.join(figures)} |")
+        found = entry["squares"]
+        if found["auc"] is not None:
+            lines += [
+                "",
+                "Lesion or not by square (a tenth of the retina a side, half overlapped; a square shows a lesion where lesions "
+                "cover a quarter of it or a quarter of a lesion lies in it, and none where it touches none): "
+                f"AUC {found['auc']:.3f} on {found['count']:,} squares.",
+            ]
+        lines.append("")
+    start = end = card.index(_LIMITS)
+    if _HEADING in card:
+        start = card.index(_HEADING)
+    return card[:start] + "\n".join(lines) + "\n" + card[end:]
+
+
+def _figure(values: Sequence[float] | None) -> str:
+    return "–" if values is None else "{:.3f} ({:.2f} to {:.2f})".format(*values)

@@ -1,0 +1,382 @@
+"""Training a lesion net, and measuring what one finds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from atlas.agreement.statistics import area_under_roc, once
+from atlas.cohort.boxes import read_boxes
+from atlas.cohort.lesions import coarsely, kind_of
+from atlas.cohort.masks import find_masks, read_lesions
+from atlas.config import Configuration
+from atlas.drawn.cohort import write_cohort
+from atlas.errors import DatasetError, TrainingError
+from atlas.lesionnets.bundle import load_lesion_net, record_in_lesion_net, save_lesion_net
+from atlas.lesionnets.card import lesion_card, with_measured
+from atlas.lesionnets.fundus import FundusLesionNet, marked, together
+from atlas.lesionnets.grid import cells_in
+from atlas.lesionnets.networks import GRID, LesionModule
+from atlas.photographs.decode import decode_photograph
+from atlas.photographs.retina import find_retina
+from atlas.pipeline.cohort import gather
+from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.keys import code_key
+from atlas.pipeline.photograph import LEAST_SIDE
+from atlas.pipeline.store import digest
+from atlas.pipeline.study import named
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox
+from atlas.training.lesions import Pupil, train_lesion_net
+from atlas.training.splits import split_by_patient
+from atlas.trust.found import Found, compare, squares, summarise_found
+
+KINDS_LEARNED = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
+"""What a lesion net is taught, in the order of its maps."""
+
+FROM_DRAWN_EYES = ("cotton_wool_spot", "new_vessels", "preretinal_blood")
+"""Kinds that no box of the training sets shows: they rest on drawn eyes alone. So does what parts the two red kinds."""
+
+DRAWN_EYES, _DRAWN_SIZE, _DRAWN_SEED = 240, 900, 20260
+
+FALSE_MARKS = 0.4
+"""Marks of all kinds that the chosen thresholds leave on an average eye that is free of the disease, of the photographs for
+validation: a little below the half that is promised, for they are chosen there."""
+
+_SHARES = (0.4, 0.5, 0.1)  # of these marks: red lesions, hard exudates, and all other kinds together
+
+_LATE = ("new_vessels", "preretinal_blood")
+
+
+@dataclass(frozen=True)
+class LesionSet:
+    """Photographs to learn from: a folder, its grades, and boxes if it has some."""
+
+    images: Path
+    grades: Path
+    boxes: Path | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A photograph on which a lesion net is measured: boxes or masks of its lesions, by kind or coarse kind."""
+
+    image: GradedImage
+    boxes: tuple[LesionBox, ...] = ()
+    masks: tuple[tuple[str, Path], ...] = ()
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a net found by kind, its highest probabilities by square, and which squares show a lesion."""
+
+    found: Mapping[str, Found]
+    squares: FloatArray
+    shows: BoolArray
+
+
+def examine(item: Examined, net: FundusLesionNet) -> Examination:
+    """Compare what a lesion net finds in one photograph with what a person marked."""
+    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
+    frame, mask = find_retina(decoded.pixels)
+    source = decoded.at_source(frame)
+    finding = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
+    retina: BoolArray = np.asarray(finding.maps.any(axis=0))
+    lesions: dict[str, list[BoolArray]] = {kind: [] for kind in marked(net.kinds)}
+    for box in item.boxes:
+        own = np.zeros((GRID, GRID), np.bool_)
+        own[cells_in(box, source)] = True
+        lesions.setdefault(coarsely(box.kind), []).append(own)
+    for kind, file in item.masks:
+        lesions.setdefault(coarsely(kind), []).extend(_cells_of(read_lesions([file], decoded.shape), source))
+    found, any_kind = {}, np.zeros((GRID, GRID), np.float32)
+    for kind in marked(net.kinds):
+        values = together(net.kinds, finding.maps, kind)
+        own_marks = sum(coarsely(mark.kind) == kind for mark in finding.lesions)
+        found[kind] = compare(values, values >= net.thresholds[kind], own_marks, lesions[kind], retina)
+        if kind not in _LATE:
+            any_kind = np.maximum(any_kind, values)
+    scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)
+    return Examination(found, scores, shows)
+
+
+def _cells_of(lesions: BoolArray, frame: Frame) -> list[BoolArray]:
+    """Return the cells of each outlined lesion: those whose middle it holds, or the nearest one."""
+    count, numbers, boxes, _ = cv2.connectedComponentsWithStats(lesions.astype(np.uint8))
+    middles = ((np.arange(GRID) + 0.5) * frame.side / GRID).astype(int)
+    rows, columns = middles + frame.top, middles + frame.left
+    inside = ((rows >= 0) & (rows < lesions.shape[0]))[:, None] & ((columns >= 0) & (columns < lesions.shape[1]))
+    at = numbers[np.ix_(rows.clip(0, lesions.shape[0] - 1), columns.clip(0, lesions.shape[1] - 1))]
+    found = []
+    for number in range(1, count):
+        own = (at == number) & inside
+        if not own.any():
+            left, top, width, height = boxes[number][:4]
+            middle = LesionBox("", top + height / 2, left + width / 2, top + height / 2, left + width / 2)
+            own[cells_in(middle, frame)] = True
+        found.append(own)
+    return found
+
+
+def evaluate_lesions(
+    configuration: Configuration,
+    net: str,
+    *,
+    boxes: Path | None = None,
+    masks: Path | None = None,
+    mask_kind: str | None = None,
+    record: str | None = None,
+    progress: Progress = silent,
+) -> tuple[dict[str, Any], DatasetReport]:
+    """Measure what a lesion net finds on photographs whose lesions are boxed or outlined, or that are free of lesions.
+
+    With `record` the entry of `summarise_found` is kept under that name in the net's bundle and on its card. A photograph is
+    free of the disease where its grade is the lowest, and where there are no grades nobody has said so.
+
+    mask_kind : the kind that masks show whose names tell none.   Raises DatasetError, ConfigurationError or ScorerError.
+    """
+    workshop = Workshop.of(configuration, progress)
+    loaded = load_lesion_net(net)
+    with single_threaded():
+        cohort = gather(workshop)
+        dataset = cohort.dataset
+        boxed = read_boxes(boxes, dataset) if boxes is not None else None
+        files = find_masks(masks, dataset, cohort.images) if masks is not None else {}
+        items = [
+            Examined(
+                image,
+                () if boxed is None else boxed.boxed.get(image.image_id, ()),
+                tuple((_mask_kind(file, image, mask_kind), file) for file in files.get(image.image_id, ())),
+            )
+            for image in dataset.images
+        ]
+        results = list(workshop.each(examine, items, loaded, stage="lesions"))
+    good = [(item.image, one) for item, one in zip(items, results, strict=True) if not isinstance(one, Fault)]
+    faults = [named(item.image, one) for item, one in zip(items, results, strict=True) if isinstance(one, Fault)]
+    if not good:
+        raise DatasetError(f"none of the photographs can be used; the first fault is:\n  {faults[0]}")
+    entry = summarise_found(
+        [one.found for _, one in good],
+        [image.patient or image.image_id for image, _ in good],
+        [None if image.grade is None else image.grade == dataset.scale.lowest for image, _ in good],
+        name=record or configuration.images.name if configuration.images else "drawn eyes",
+        seed=configuration.seed,
+    )
+    scores, shows = (np.concatenate([getattr(one, what) for _, one in good]) for what in ("squares", "shows"))
+    both = 0 < int(shows.sum()) < len(shows)
+    entry["squares"] = {
+        "count": len(shows),
+        "with_lesion": int(shows.sum()),
+        "auc": round(once(area_under_roc(scores, shows), len(shows)), 4) if both else None,
+    }
+    entry["net"] = loaded.sha256[:16]
+    if record is not None:
+        record_in_lesion_net(net, entry, with_measured)
+    unread = (*cohort.report.unreadable, *faults, *(boxed.faults if boxed else ()))
+    return entry, replace(cohort.report, unreadable=unread)
+
+
+def _mask_kind(file: Path, image: GradedImage, otherwise: str | None) -> str:
+    kind = None if file.stem == image.path.stem else kind_of(file.stem.removeprefix(image.path.stem))
+    kind = kind or (kind_of(otherwise) if otherwise else None)
+    if kind is None:
+        raise DatasetError(f"{file}: its name tells no kind of lesion", "name the kind with --mask-kind, or the file after it.")
+    return kind
+
+
+def train_lesions(
+    configuration: Configuration,
+    out: Path,
+    sets: Sequence[LesionSet],
+    *,
+    start: Path,
+    epochs: int = 11,
+    drawn: int = DRAWN_EYES,
+    source: str = "Not stated.",
+    command: str = "",
+    progress: Progress = silent,
+) -> tuple[FundusLesionNet, DatasetReport]:
+    """Train a lesion net on several sets of graded photographs, some of them boxed, and on drawn eyes; write its bundle.
+
+    It learns from the training parts, and its thresholds are chosen on the validation parts. What a training that was cut off
+    needs to go on is removed once the bundle is written.
+
+    start : weights of SqueezeNet 1.1, a state dict of torchvision's names, or the folder of an earlier lesion net.
+
+    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    """
+    if not any(one.boxes for one in sets):
+        raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for one set at least")
+    workshop = Workshop.of(configuration, progress)
+    gathered = [_gathered(workshop, one) for one in sets]
+    pupils = [pupil for dataset, boxes, _ in gathered for pupil in _pupils(dataset, boxes, "training")]
+    eyes = _drawn_eyes(workshop, drawn) if drawn else []
+    weights, began = _start(start)
+    work = workshop.store.root / "training" / digest(["lesions", str(out.name), epochs, code_key("atlas.training.lesions")])[:16]
+    module = train_lesion_net(
+        [*pupils, *eyes],
+        KINDS_LEARNED,
+        start=weights,
+        epochs=epochs,
+        seed=configuration.seed,
+        checkpoint=work / "checkpoint.pt",
+        progress=progress,
+    )
+    undecided = dict.fromkeys(marked(KINDS_LEARNED), 0.5)
+    net = FundusLesionNet(out.name, KINDS_LEARNED, module.eval(), undecided, "")
+    held = [image for dataset, _, _ in gathered for image in _part(dataset, "validation")]
+    net = replace(net, thresholds=choose_thresholds(workshop, net, held))
+    training = {
+        "start": began,
+        "epochs": epochs,
+        "drawn_eyes": drawn,
+        "photographs": len(pupils),
+        "boxes": sum(len(pupil.boxes) for pupil in pupils),
+        "from_drawn_eyes": list(FROM_DRAWN_EYES),
+        "source": source,
+        "command": command,
+        "seed": configuration.seed,
+    }
+    save_lesion_net(out, replace(net, training=training, card=lesion_card(out.name, KINDS_LEARNED, net.thresholds, training)))
+    (work / "checkpoint.pt").unlink(missing_ok=True)
+    report = gathered[0][2]
+    for _, _, other in gathered[1:]:
+        report = replace(report, unreadable=(*report.unreadable, *other.unreadable))
+    return load_lesion_net(out), report
+
+
+def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Any, DatasetReport]:
+    settings = workshop.configuration.model_copy(update={"images": one.images, "grades": one.grades})
+    cohort = gather(replace(workshop, configuration=settings))
+    boxes = None if one.boxes is None else read_boxes(one.boxes, cohort.dataset)
+    report = cohort.report
+    if boxes is not None:
+        report = replace(report, unreadable=(*report.unreadable, *boxes.faults))
+    return cohort.dataset, boxes, report
+
+
+def _part(dataset: Dataset, part: str) -> list[GradedImage]:
+    """Return the photographs of a part, as the table says, or else dealt 80/10/10 by patient."""
+    if any(image.split for image in dataset.images):
+        return [image for image in dataset.images if (image.split or "training") == part]
+    own = set(split_by_patient(dataset.images, seed=0)[part])
+    return [image for image in dataset.images if image.image_id in own]
+
+
+def _pupils(dataset: Dataset, boxes: Any, part: str) -> list[Pupil]:
+    lowest = dataset.scale.lowest
+    pupils = []
+    for image in _part(dataset, part):
+        if image.grade is None:
+            continue
+        level = image.grade - lowest
+        own = () if boxes is None else boxes.boxed.get(image.image_id, ())
+        disc = () if boxes is None else boxes.landmarks.get(image.image_id, ())
+        pupils.append(
+            Pupil(
+                image.path,
+                own,
+                disc,
+                elsewhere=_elsewhere(level, boxes is not None),
+                some=level >= 2 and boxes is None,
+                share=_share(level, boxes is not None),
+            )
+        )
+    return pupils
+
+
+def _share(level: int, boxed: bool) -> float:
+    """Tell how often a photograph is shown in an epoch: boxes teach most, and healthy eyes are many."""
+    if boxed:
+        return 1.0 if level else 0.7
+    return 0.3 if level > 1 else 0.2
+
+
+def _elsewhere(level: int, boxed: bool) -> dict[str, float]:
+    """Tell by kind how much a place without a mark counts as healthy, from an eye's grade above the lowest."""
+    if level == 0:
+        return dict.fromkeys(KINDS_LEARNED, 1.0 if boxed else 0.8)
+    late = dict.fromkeys(_LATE, 0.3 if level < 4 else 0.0)
+    if boxed:
+        return {"microaneurysm": 0.3, "haemorrhage": 0.3, "hard_exudate": 0.4, "cotton_wool_spot": 0.02, **late}
+    if level == 1:  # microaneurysms only
+        return {"microaneurysm": 0.03, "haemorrhage": 0.2, "hard_exudate": 0.5, "cotton_wool_spot": 0.5, **late}
+    return {"microaneurysm": 0.03, "haemorrhage": 0.03, "hard_exudate": 0.03, "cotton_wool_spot": 0.03, **late}
+
+
+def _drawn_eyes(workshop: Workshop, count: int) -> list[Pupil]:
+    def draw(folder: Path) -> None:
+        write_cohort(count, folder, seed=_DRAWN_SEED, size=_DRAWN_SIZE, confusers=True, progress=workshop.progress)
+
+    folder = workshop.store.keep("drawn", [count, _DRAWN_SIZE, _DRAWN_SEED, "confusers", code_key("atlas.drawn.cohort")], draw)
+    with (folder / "grades.csv").open(encoding="utf-8", newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    everywhere = dict.fromkeys(KINDS_LEARNED, 1.0)
+    return [
+        Pupil(
+            folder / "images" / f"{name}.jpg",
+            masks={kind: mask for mask in sorted((folder / "masks" / name).glob("*.png")) if (kind := kind_of(mask.stem))},
+            elsewhere=everywhere,
+            share=0.5,
+        )
+        for name in names
+    ]
+
+
+def _start(start: Path) -> tuple[Mapping[str, torch.Tensor], str]:
+    if start.is_dir():
+        net = load_lesion_net(start)
+        return net.module.state_dict(), f"the lesion net {net.name} ({net.sha256[:16]})"
+    try:
+        weights = torch.load(start, weights_only=True, map_location="cpu")
+        LesionModule(1).start_from(weights)
+    except Exception as error:  # torch fails in many ways on files that are no weights
+        raise TrainingError(
+            f"{start}: holds no weights of SqueezeNet 1.1 ({type(error).__name__})", "give a state dict of torchvision's names"
+        ) from error
+    return weights, "public ImageNet weights of SqueezeNet 1.1 (BSD)"
+
+
+def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[GradedImage]) -> dict[str, float]:
+    """Choose where a net marks lesions, so that eyes free of the disease bear FALSE_MARKS on average.
+
+    Each kind has its share of these marks. Sets of photographs count by their number of such eyes.
+    """
+    free = [image for image in held if image.grade == 0]
+    if not free:
+        raise TrainingError("no photograph for validation is free of the disease", "give graded photographs, grade 0 among them")
+    with single_threaded():
+        results = workshop.each(examine_strengths, [Examined(image) for image in free], net, stage="thresholds")
+        strengths = [one for one in results if not isinstance(one, Fault)]
+    kinds = marked(net.kinds)
+    rest = [kind for kind in kinds if kind not in ("red_lesion", "hard_exudate")]
+    share = {"red_lesion": _SHARES[0], "hard_exudate": _SHARES[1], **dict.fromkeys(rest, _SHARES[2] / max(1, len(rest)))}
+    chosen = {}
+    for kind in kinds:
+        budget = FALSE_MARKS * share[kind] * len(strengths)
+        steps = np.round(np.arange(0.05, 1.0, 0.01), 2)
+        counts = np.array([sum(one[kind][place] for one in strengths) for place in range(len(steps))])
+        fits = np.flatnonzero(counts <= budget)
+        chosen[kind] = float(steps[fits[0]]) if fits.size else 0.99
+    return chosen
+
+
+def examine_strengths(item: Examined, net: FundusLesionNet) -> dict[str, list[int]]:
+    """Count by kind the marks that a net would leave at each threshold 0.05, 0.06 .. 0.99."""
+    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
+    frame, mask = find_retina(decoded.pixels)
+    maps = net.maps(decoded.pixels, frame, mask)
+    counts = {}
+    for kind in marked(net.kinds):
+        values = together(net.kinds, maps, kind)
+        steps = np.round(np.arange(0.05, 1.0, 0.01), 2)
+        counts[kind] = [cv2.connectedComponents((values >= step).astype(np.uint8))[0] - 1 for step in steps]
+    return counts

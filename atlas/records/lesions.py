@@ -1,0 +1,35 @@
+"""Lesions that a person boxed or a net found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class LesionBox:
+    """A box that a person drew: a key of `cohort.lesions.KINDS`, and edges in upright source pixels, not rounded."""
+
+    kind: str
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A lesion of one photograph.
+
+    Parameters
+    ----------
+    kind : a key of `cohort.lesions.KINDS`.
+    box : top, left, bottom, right in upright source pixels, half-open.
+    strength : how sure its source is, 0 to 1.
+    source : a lesion net, a person's outline, or a person's box.
+    """
+
+    kind: str
+    box: tuple[int, int, int, int]
+    strength: float = 1.0
+    source: Literal["net", "outline", "box"] = "net"

@@ -1,0 +1,133 @@
+"""How well a lesion net finds lesions, by boxes or outlines that a person drew.
+
+Boxes are coarse and partial: what lies outside them in an ill eye may be a lesion all the same. So a mark counts as false only on
+an eye that a person called free of the disease, and a photograph counts as without a kind where nobody boxed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from atlas.agreement.statistics import area_under_roc
+from atlas.records import BoolArray, FloatArray
+
+SQUARE, STEP = 10, 5
+"""Side of a square and steps between squares, in cells, for 'lesion or not by square': a tenth of the retina, half overlapped."""
+
+_COVERED = 0.25  # share of a square, or of all of a box, that makes the square a lesion's
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a net found of one kind in one photograph, beside what a person marked.
+
+    Parameters
+    ----------
+    strongest : its highest probability.
+    hit : the middle of that place lies in a marked lesion, 0 or 1; NaN where none is marked.
+    by_chance : share of the retina's cells that lie in one.
+    lesions, touched : lesions that a person marked, and those of them that the net marked as well.
+    marks : lesions that the net marked.
+    """
+
+    strongest: float
+    hit: float
+    by_chance: float
+    lesions: int
+    touched: int
+    marks: int
+
+
+def compare(values: FloatArray, marked: BoolArray, marks: int, lesions: Sequence[BoolArray], retina: BoolArray) -> Found:
+    """Compare a net's map of one kind with marked lesions, all on the cells (h, w) of the frame.
+
+    values : probability, 0 off the retina.   marked : cells that the net marked.   marks : in how many lesions.
+    lesions : cells of each lesion that a person marked.   retina : cells on the retina.
+    """
+    whole = np.any(lesions, axis=0) if lesions else np.zeros_like(marked)
+    return Found(
+        float(values.max()),
+        float(whole[np.unravel_index(int(values.argmax()), values.shape)]) if lesions else np.nan,
+        float(whole[retina].mean()) if retina.any() else np.nan,
+        len(lesions),
+        sum(bool((marked & own).any()) for own in lesions),
+        marks,
+    )
+
+
+def squares(values: FloatArray, lesions: Sequence[BoolArray], retina: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """Return the score of each overlapped square on the retina, (n,), and whether it shows a lesion, bool (n,).
+
+    A square shows one where lesions cover a quarter of it, or a quarter of any lesion lies in it. It is left out where it only
+    touches one. values : probability of any lesion, (h, w).
+    """
+
+    def windows(cells: np.ndarray) -> np.ndarray:
+        return sliding_window_view(cells, (SQUARE, SQUARE))[::STEP, ::STEP]
+
+    score = windows(values).max(axis=(2, 3))
+    on_retina = windows(retina).mean(axis=(2, 3)) >= 0.5
+    whole = np.any(lesions, axis=0) if lesions else np.zeros_like(retina)
+    share = windows(whole).mean(axis=(2, 3))
+    shows = share >= _COVERED
+    for own in lesions:
+        shows |= windows(own).sum(axis=(2, 3)) >= max(1.0, _COVERED * own.sum())
+    kept = on_retina & (shows | (share == 0))
+    return np.asarray(score[kept], np.float32), np.asarray(shows[kept])
+
+
+def summarise_found(
+    photographs: Sequence[Mapping[str, Found]], patients: Sequence[str], free: Sequence[bool | None], *, name: str, seed: int = 0
+) -> dict[str, Any]:
+    """Gather what was found on each photograph into one entry of plain JSON values.
+
+    Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
+    defined: `auc` by photograph, `hit` and `by_chance` where a lesion is marked, `touched` share of the marked lesions, and
+    `false_marks` on an eye that is free of the disease.
+
+    photographs : by kind.   patients : whose each is.   free : of the disease; None where nobody said.
+    """
+    owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
+    count = int(owners.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
+    weights = np.vstack([np.ones(count), draws])[:, owners].astype(np.float64)
+    healthy = np.array([one is True for one in free])
+
+    def interval(values: np.ndarray) -> list[float] | None:
+        known = values[np.isfinite(values)]
+        if not np.isfinite(values[0]):
+            return None
+        return [round(float(one), 4) for one in (values[0], *np.quantile(known, (0.025, 0.975)))]
+
+    def share(above: np.ndarray, below: np.ndarray) -> list[float] | None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return interval((weights @ above) / (weights @ below))
+
+    entry: dict[str, Any] = {"name": name, "photographs": len(photographs), "patients": count, "free": int(healthy.sum())}
+    entry["kinds"] = {}
+    every = np.zeros(len(photographs))
+    for kind in photographs[0]:
+        rows = [photograph[kind] for photograph in photographs]
+        shown = np.array([row.lesions > 0 for row in rows])
+        hits = np.array([row.hit if row.lesions else 0.0 for row in rows])
+        marks = np.array([row.marks for row in rows], np.float64)
+        every += marks
+        auc = area_under_roc(np.array([row.strongest for row in rows]), shown) if 0 < shown.sum() < len(rows) else None
+        entry["kinds"][kind] = {
+            "with_lesion": int(shown.sum()),
+            "lesions": sum(row.lesions for row in rows),
+            "auc": None if auc is None else interval(auc(weights)),
+            "hit": share(hits, shown.astype(float)),
+            "by_chance": share(np.array([row.by_chance for row in rows]) * shown, shown.astype(float)),
+            "touched": share(np.array([row.touched for row in rows], float), np.array([row.lesions for row in rows], float)),
+            "false_marks": share(marks * healthy, healthy.astype(float)),
+        }
+    entry["false_marks"] = share(every * healthy, healthy.astype(float))
+    return entry
