@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, Scale
-from atlas.resources import DEFAULT_SCORER
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET
 from atlas.toml import listed, read_toml
 
 PRIVATE = "private"
@@ -30,7 +30,7 @@ _CHOICES = (
 )
 
 # Settings that name something known, or a file.
-_NAMES_OR_PATHS = ("scorer", "trunk_weights")
+_NAMES_OR_PATHS = ("scorer", "trunk_weights", "lesion_net")
 
 # A browser holds 4 bytes for each pixel of a plate that it shows: at 4096 a side 64 MiB. Beyond that (16.7 million pixels) phones
 # refuse canvases and shrink or refuse JPEGs, and graphics cards of laptops hold no larger texture. Few cameras' discs are larger.
@@ -101,6 +101,13 @@ class Configuration(BaseModel):
     saliency: str = Field("occlusion", description="Saliency method of the maps: occlusion or gradcam.")
     map_window: int = Field(1, ge=1, description="Cells a side left out at once for the saliency maps.")
     window: int = Field(2, ge=1, description="Cells a side of a candidate patch.")
+    lesion_net: Annotated[str, PRIVATE] = Field(
+        DEFAULT_LESION_NET,
+        description="Shipped lesion net's name, or the folder of a bundle, that finds lesions; `none` looks for none.",
+    )
+    patches: Literal["occlusion", "lesions"] = Field(
+        "occlusion", description="What becomes a patch: windows that drive the score (occlusion), or lesions that were found."
+    )
     drop_threshold: float = Field(
         0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal."
     )
@@ -169,6 +176,8 @@ class Configuration(BaseModel):
             faults.append("trunk needs trunk_weights: `imagenet`, or the file of a state dict")
         if self.trunk_weights is not None and self.trunk is None:
             faults.append("trunk_weights needs trunk: the network that they belong to")
+        if self.patches == "lesions" and self.lesion_net == NO_LESION_NET:
+            faults.append("patches = 'lesions' needs a lesion net: name one, or leave lesion_net out")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
         if self.images is None and self.masks is not None:
@@ -229,7 +238,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
             continue
         if _holds(Path, field.annotation):
             values[name] = file.parent / value
-        elif (name == "trunk_weights" and value != "imagenet") or (name == "scorer" and ("/" in value or "\\" in value)):
+        elif (name == "trunk_weights" and value != "imagenet") or (
+            name in ("scorer", "lesion_net") and ("/" in value or "\\" in value)
+        ):
             values[name] = str(file.parent / value)
     return values
 

@@ -11,6 +11,9 @@ DEFAULT_SCORER = "eyepacs-pair"
 DEFAULT_LESION_NET = "lesions-squeezenet"
 """The shipped lesion net that is used where none is named."""
 
+NO_LESION_NET = "none"
+"""What stands in place of a lesion net's name where no lesions are to be found."""
+
 MADE_BY = "lesion-atlas"
 
 RUN = "run.json"

@@ -23,7 +23,7 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from atlas.config import load_configuration
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.pictures.outlines import kind_in_words, outlines_png
-from atlas.pipeline.photograph import Outlining, draw_outlines
+from atlas.pipeline.outlined import Outlining, draw_outlines
 from atlas.pipeline.store import Store
 from atlas.records import LESION_GRID, Atlas, Frame, Scale
 from atlas.site.book import Book

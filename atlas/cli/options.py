@@ -55,6 +55,10 @@ MapWindow = Annotated[int | None, option("map_window")]
 
 Window = Annotated[int | None, option("window")]
 
+LesionNet = Annotated[str | None, option("lesion_net")]
+
+PatchSource = Annotated[str | None, option("patches")]
+
 DropThreshold = Annotated[float | None, option("drop_threshold")]
 
 DropQuantile = Annotated[float | None, option("drop_quantile")]

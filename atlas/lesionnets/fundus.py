@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from atlas.cohort.lesions import KINDS, coarsely
+from atlas.cohort.lesions import coarsely
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
 from atlas.photographs.frames import Box, cell_box, cell_coverage, crop
@@ -25,6 +25,8 @@ photograph shows about 13 millimetres, so that it would be 4 pixels across."""
 _PARTED = 2.0  # how many times as strong one red kind has to be as the other for a lesion to bear its name
 
 _ON_RETINA = 0.5  # share of a cell that must be retina
+
+_ROUND = 3  # cells round a lesion that its descriptor takes in, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,30 +59,36 @@ class FundusLesionNet:
         factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are
             in pixels of the source.
         """
-        maps = self.maps(photograph, frame, retina)
+        maps, features = self._seen(photograph, frame, retina)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
-        found = [one for name in marked(self.kinds) for one in self._mark(name, maps, source)]
-        found.sort(key=lambda one: (-one.strength, one.kind, one.box))
+        found = [one for name in marked(self.kinds) for one in self._mark(name, maps, features, source)]
+        found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
-        return Finding(self.kinds, maps, tuple(found), small)
+        width = 2 * features.shape[0] + len(self.kinds)
+        descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
+        return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, small)
 
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
         """Return the probability of each kind in each cell of the frame, float32 (kinds, GRID, GRID); 0 off the retina."""
+        return self._seen(photograph, frame, retina)[0]
+
+    def _seen(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Return the maps, and the features that they are read from, (c, GRID, GRID)."""
         plate = crop(photograph, frame, SIDE)
         shown = crop(retina.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
         with torch.inference_mode():
             seen = views(
                 torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(shown)[None, None].float()
             )
-            logits = self._runner(seen.contiguous(memory_format=torch.channels_last))[0]
-            maps: FloatArray = torch.sigmoid(logits).contiguous().numpy()
-        return maps * (cell_coverage(shown, (GRID, GRID)) >= _ON_RETINA)
+            features = self._runner.features(seen.contiguous(memory_format=torch.channels_last))
+            maps: FloatArray = torch.sigmoid(self._runner.kinds(features))[0].contiguous().numpy()
+        return maps * (cell_coverage(shown, (GRID, GRID)) >= _ON_RETINA), features[0].contiguous().numpy()
 
     @cached_property
     def _runner(self) -> LesionModule:
         return copy.deepcopy(self.module).eval().to(memory_format=torch.channels_last)
 
-    def _mark(self, name: str, maps: FloatArray, frame: Frame) -> list[Mark]:
+    def _mark(self, name: str, maps: FloatArray, features: FloatArray, frame: Frame) -> list[tuple[Mark, FloatArray]]:
         """Mark the lesions of a kind or a coarse kind: cells above its threshold that touch, corners too, are one lesion."""
         found = []
         whole = together(self.kinds, maps, name)
@@ -88,9 +96,18 @@ class FundusLesionNet:
         for number in range(1, count):
             own = numbers == number
             left, top, width, height = (int(value) for value in places[number][:4])
-            found.append(
-                Mark(self._named(name, maps[:, own]), _box(frame, top, left, height, width), round(float(whole[own].max()), 4))
+            box = _box(frame, top, left, height, width)
+            strength = round(float(whole[own].max()), 4)
+            rows = slice(max(0, top - _ROUND), top + height + _ROUND)
+            columns = slice(max(0, left - _ROUND), left + width + _ROUND)
+            described = np.concatenate(
+                [
+                    _unit(features[:, own].mean(axis=1)),
+                    _unit(features[:, rows, columns].mean(axis=(1, 2))),
+                    maps[:, own].max(axis=1),
+                ]
             )
+            found.append((Mark(self._named(name, maps[:, own]), box, strength), described))
         return found
 
     def _named(self, name: str, cells: FloatArray) -> str:
@@ -118,6 +135,5 @@ def _box(frame: Frame, top: int, left: int, height: int, width: int) -> Box:
     return first[0], first[1], last[2], last[3]
 
 
-def in_words(kinds: Sequence[str]) -> str:
-    """List kinds in words, plural."""
-    return ", ".join(KINDS[kind].plural for kind in kinds)
+def _unit(values: FloatArray) -> FloatArray:
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-12), np.float32)

@@ -69,12 +69,16 @@ class LesionModule(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         """Map views (n, 6, S, S), S a multiple of 16, to logits (n, kinds, S / 8, S / 8)."""
+        logits: Tensor = self.kinds(self.features(seen))
+        return logits
+
+    def features(self, seen: Tensor) -> Tensor:
+        """Map views to what the kinds are read from, (n, width, S / 8, S / 8), 0 or above."""
         fine = self.fine(functional.pad(seen, (4, 4, 4, 4)))
         top = self.top(self.coarse(fine))
         raised = functional.interpolate(top, fine.shape[-2:], mode="bilinear", align_corners=False)
         mixed = functional.relu(self.lateral(fine) + raised)
-        logits: Tensor = self.kinds(functional.relu(mixed + self.mix(mixed)))
-        return logits
+        return functional.relu(mixed + self.mix(mixed))
 
 
 def views(plates: Tensor, retina: Tensor) -> Tensor:

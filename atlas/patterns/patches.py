@@ -1,4 +1,4 @@
-"""Windows whose loss lowers the severity most, as patches of the photograph."""
+"""Windows whose loss lowers the severity most, or lesions that a net found, as patches of the photograph."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from atlas.records import BoolArray, FloatArray, Frame, IntArray, Patches
+from atlas.records import BoolArray, FloatArray, Frame, IntArray, Mark, Patches
 
 Box = tuple[int, int, int, int]
 
 CellBox = Callable[[Frame, tuple[int, int], int, int, int], Box]
 """Called as cell_box(frame, (h, w), row, col, window); returns top, left, bottom, right in source pixels."""
+
+_ROUND = 1.6  # sides of a lesion that its patch has: some of what lies round it tells what it is
+
+_SMALLEST, _LARGEST = 0.06, 0.3  # sides of a patch, shares of the frame's
+
+_FINE = 128  # cells a side of the grid by which a lesion's patch is named
+
+_MOST = 16  # lesions of one photograph that become patches, the strongest: a severe eye must not fill the clusters
 
 _ANY_DROP = float(np.finfo(np.float32).tiny)
 
@@ -69,6 +77,54 @@ def salient_windows(
     )
 
 
+def lesion_patches(
+    marks: Mapping[str, Sequence[Mark]],
+    falls: Mapping[str, FloatArray],
+    descriptors: Mapping[str, FloatArray],
+    frames: Mapping[str, Frame],
+    shape: tuple[int, int],
+    *,
+    threshold: float,
+) -> Patches:
+    """Cut the strongest lesions of each photograph out as patches, centred on each and sized to it.
+
+    marks, falls, descriptors : by image_id, strongest first: lesions, how far the score falls without the cells of each, and
+        what the net saw of each.   shape : rows and columns of the scorer's cells.   threshold : is only recorded.
+    """
+    ids, images, cells, boxes, drops, seen, kinds = [], [], [], [], [], [], []
+    for image_id in sorted(marks):
+        frame = frames[image_id]
+        own: set[str] = set()
+        for mark, fall, described in zip(marks[image_id], falls[image_id], descriptors[image_id], strict=True):
+            top, left, bottom, right = mark.box
+            down, across = ((a + b) / 2 for a, b in ((top, bottom), (left, right)))
+            extent = max(bottom - top, right - left)
+            side = min(max(_ROUND * extent, _SMALLEST * frame.side), _LARGEST * frame.side)
+            row, col = (int(_FINE * (at - start) / frame.side) for at, start in ((down, frame.top), (across, frame.left)))
+            patch_id = f"{image_id}-{row:03d}{col:03d}w{max(1, round(_FINE * extent / frame.side))}"
+            if patch_id in own or len(own) == _MOST:
+                continue
+            own.add(patch_id)
+            ids.append(patch_id)
+            images.append(image_id)
+            begin, start = round(down - side / 2), round(across - side / 2)
+            boxes.append((begin, start, begin + round(side), start + round(side)))
+            cells.append((row * shape[0] // _FINE, col * shape[1] // _FINE, 1))
+            drops.append(fall)
+            seen.append(described)
+            kinds.append(mark.kind)
+    return Patches(
+        tuple(ids),
+        tuple(images),
+        np.array(cells, np.int64).reshape(-1, 3),
+        np.array(boxes, np.int64).reshape(-1, 4),
+        np.array(drops, np.float32),
+        np.array(seen, np.float32) if seen else np.empty((0, 0), np.float32),
+        threshold,
+        kinds=tuple(kinds),
+    )
+
+
 def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArray:
     """Tell what share of each patch lies off the retina, float32 (m,).   coverage : image_id -> (h, w), share that is retina."""
     shares = [
@@ -88,6 +144,7 @@ def only(patches: Patches, rows: IntArray) -> Patches:
         boxes=patches.boxes[rows],
         drop=patches.drop[rows],
         descriptors=patches.descriptors[rows],
+        kinds=tuple(patches.kinds[row] for row in rows) if patches.kinds else (),
     )
 
 

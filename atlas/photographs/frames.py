@@ -5,6 +5,8 @@ Positions are in source pixels after EXIF orientation, rows downwards, and pixel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,15 @@ def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: i
         frame.top + edge(row + window, height),
         frame.left + edge(col + window, width),
     )
+
+
+def touched(frame: Frame, shape: tuple[int, int], box: Sequence[int]) -> BoolArray:
+    """Tell which of the frame's cells (h, w) a box of source pixels touches."""
+    spans = []
+    for start, cells, low, high in ((frame.top, shape[0], box[0], box[2]), (frame.left, shape[1], box[1], box[3])):
+        edges = np.arange(cells + 1) * frame.side / cells + start
+        spans.append((edges[:-1] < high) & (edges[1:] > low))
+    return np.asarray(spans[0][:, None] & spans[1])
 
 
 def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:

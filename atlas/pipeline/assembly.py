@@ -8,7 +8,7 @@ from atlas.agreement.ranking import rank
 from atlas.config import Configuration
 from atlas.pipeline.provenance import describe_build
 from atlas.pipeline.study import Cut, Explained
-from atlas.records import Atlas, Clusters, DatasetReport
+from atlas.records import Atlas, Clusters, DatasetReport, FoundLesions
 
 
 def with_faults(explained: Explained, *faults: str) -> DatasetReport:
@@ -50,5 +50,10 @@ def assemble(
         clusters=clusters,
         frames={image_id: view.frame for image_id, view in seen.views.items()},
         trust=explained.trust,
+        found={
+            one.image_id: FoundLesions(own.marks, one.falls, one.without, own.too_small)
+            for one in explained.looks
+            if (own := seen.views[one.image_id].found) is not None
+        },
         other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
     )

@@ -30,7 +30,7 @@ from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
 from atlas.pipeline.store import digest, disk_faults
-from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, outline_all, see
+from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, lesion_net_of, outline_all, see
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -75,7 +75,8 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         masks = masks_of(cohort, workshop)
         previous = read_identities(configuration.out / _IDENTITIES)
 
-        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True)
+        net = lesion_net_of(workshop, cohort.dataset)
+        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True, net=net)
         explained = explain(workshop, seen)
         cut = cut_all(workshop, explained)
         outlines = outline_all(workshop, explained.seen, masks)
@@ -116,7 +117,7 @@ def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: C
     """Sort patches into clusters, look for what may be wrong with each, number them as before, and lay them out."""
     settings, seen, patches = workshop.configuration, explained.seen, cut.patches
     source = seen.source
-    space = digest([source.weights_sha256, source.size, source.preparation])
+    space = digest([seen.net.sha256] if patches.kinds and seen.net else [source.weights_sha256, source.size, source.preparation])
     if len(patches.patch_ids) < 2:
         return Patterns(None, None, (), space)
     with workshop.timed("clusters"):

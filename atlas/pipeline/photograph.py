@@ -1,14 +1,13 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
-`prepare_photograph` decodes it, draws its pictures and runs the network; `score_photograph` reads the score and finds what drives
-it; `cut_patches` cuts out its salient patches in detail; `draw_outlines` draws its outlined lesions; `measure_maps` tells how its
-maps fare against them. Each is a task(item, shared), see `engine`.
+`prepare_photograph` decodes it, draws its pictures, runs the network and finds its lesions; `score_photograph` reads the score
+and finds what drives it; `cut_patches` cuts out its patches in detail. Each is a task(item, shared), see `engine`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -18,26 +17,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.cohort.masks import read_lesions
+from atlas.cohort.lesions import KINDS
 from atlas.explain.methods import METHODS, saliency_map
 from atlas.explain.occlusion import drops
-from atlas.explain.windows import inside_cells, windows_inside
+from atlas.explain.windows import inside_cells
+from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of, dark_share
 from atlas.photographs.decode import Decoded, decode_photograph
-from atlas.photographs.frames import cell_coverage, crop
+from atlas.photographs.frames import cell_coverage, crop, touched
 from atlas.photographs.preparations import SURROUND, normalised_pixels, prepare, retina_in
 from atlas.photographs.retina import find_retina
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
-from atlas.pictures.outlines import kind_in_words, outlines_png
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, IntArray, Lesions, Target
+from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Mark, Target
 from atlas.scorers.prediction import Prediction
-from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
-from atlas.trust.outlined import Row, lesion_coverage, likeness, measure
 
 PHOTOGRAPH_SIDE = 1024
 """Longest side of a photograph on a page that shows it whole, in pixels. Its plate may be finer, for readers who look closer."""
@@ -62,13 +59,14 @@ seen whole, at a scale nearer to that of the photographs the trunk learned from 
 
 _PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
 _PREPARED = ("atlas.photographs.decode", "atlas.photographs.preparations")
+_FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus")
 _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.curves")
 
 
 @cache
-def _code(*modules: str) -> str:
-    """The key of the code that a task runs: these modules, and this one, which puts them to work."""
-    return code_key(*modules) + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+def code_of(*modules: str, own: str = __file__) -> str:
+    """Return the key of the code that a task runs: these modules, and its own file, which puts them to work."""
+    return code_key(*modules) + hashlib.sha256(Path(own).read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,7 @@ class View:
     folder : where its pictures lie in the store.
     photograph : its picture for pages that show it whole.
     plate : the same, finer, or None where there is no finer one.
+    found : its lesions, or None where none were looked for.
     """
 
     image_id: str
@@ -94,18 +93,32 @@ class View:
     folder: Path
     photograph: Path
     plate: Path | None
+    found: Found | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Lesions that a net found in one photograph, strongest first, with their descriptors, float32 (lesions, d).
+
+    too_small : kinds that do not show at the photograph's size.
+    """
+
+    marks: tuple[Mark, ...]
+    descriptors: FloatArray
+    too_small: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Preparing:
     """What all of `prepare_photograph` and `cut_patches` share.
 
-    plate_side : pixels a side that a plate may have, and no more than the source has; None draws none.
+    plate_side : pixels a side that a plate may have, and no more than the source has; None draws none.   net : finds lesions.
     """
 
     source: Source
     store: Store
     plate_side: int | None = None
+    net: LesionNet | None = None
 
 
 def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
@@ -138,9 +151,10 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         save_arrays(folder / "facts.safetensors", facts)
 
     parts = [image.image_id, PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE, source.size, list(source.grid)]
-    folder = store.keep("pictures", [*parts, _code(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
+    folder = store.keep("pictures", [*parts, code_of(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
+    found = None if shared.net is None else _find(image.image_id, shared.net, store, lambda: (decoded(), *retina()))
     facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage")
     frame = Frame(*facts["frame"].tolist())
     plate = None if shared.plate_side is None else _plate(image, frame, shared.plate_side, decoded, store)
@@ -150,12 +164,35 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
     shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-    return View(image.image_id, frame, shape, facts["coverage"], camera, folder, photograph, plate)
+    return View(image.image_id, frame, shape, facts["coverage"], camera, folder, photograph, plate, found)
+
+
+def _find(image_id: str, net: LesionNet, store: Store, seen: Callable[[], tuple[Decoded, Frame, BoolArray]]) -> Found:
+    """Find a photograph's lesions, and keep them. seen : what was decoded, and where its retina lies."""
+
+    def find() -> dict[str, NDArray[Any]]:
+        decoded, frame, mask = seen()
+        found = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
+        kinds = list(KINDS)
+        return {
+            "kinds": np.array([kinds.index(mark.kind) for mark in found.lesions], np.int64),
+            "boxes": np.array([mark.box for mark in found.lesions], np.int64).reshape(-1, 4),
+            "strengths": np.array([mark.strength for mark in found.lesions], np.float64),
+            "descriptors": found.descriptors,
+            "too_small": np.array([kinds.index(kind) for kind in sorted(found.too_small)], np.int64),
+        }
+
+    parts = [image_id, LEAST_SIDE, net.sha256, list(KINDS), code_of(*_FOUND)]
+    kept = store.keep_arrays("lesions", parts, find)
+    kinds = tuple(KINDS)
+    places = zip(kept["kinds"].tolist(), kept["boxes"].tolist(), kept["strengths"].tolist(), strict=True)
+    marks = tuple(Mark(kinds[kind], (box[0], box[1], box[2], box[3]), strength) for kind, box, strength in places)
+    return Found(marks, kept["descriptors"], tuple(kinds[kind] for kind in kept["too_small"].tolist()))
 
 
 def prediction_key(image_id: str, source: Source) -> list[Any]:
     """Return all that what the network made of a photograph depends on, as plain JSON values."""
-    return [image_id, LEAST_SIDE, *source.key, _code(*_PREPARED)]
+    return [image_id, LEAST_SIDE, *source.key, code_of(*_PREPARED)]
 
 
 def _plate(image: GradedImage, frame: Frame, most: int, decoded: Any, store: Store) -> Path | None:
@@ -170,7 +207,7 @@ def _plate(image: GradedImage, frame: Frame, most: int, decoded: Any, store: Sto
         (folder / "plate.jpg").write_bytes(encode_jpeg(crop(whole.pixels, frame, side=side), PLATE_QUALITY))
 
     place = [frame.top, frame.left, frame.side]
-    return store.keep("plates", [image.image_id, place, side, PLATE_QUALITY, _code(*_PICTURES)], draw) / "plate.jpg"
+    return store.keep("plates", [image.image_id, place, side, PLATE_QUALITY, code_of(*_PICTURES)], draw) / "plate.jpg"
 
 
 def _packed(retina: BoolArray) -> NDArray[np.uint8]:
@@ -184,11 +221,13 @@ def _unpacked(png: NDArray[np.uint8]) -> BoolArray:
 
 @dataclass(frozen=True)
 class Reading:
-    """A photograph to be scored: its id, which of the scorers reads it, and its retina, float32 (h, w)."""
+    """A photograph to be scored: its id, which of the scorers reads it, its retina, float32 (h, w), its frame, and its marks."""
 
     image_id: str
     scorer: int
     coverage: FloatArray
+    frame: Frame
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +256,8 @@ class Look:
     drops : float32 (h', w').
     curves : float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
     cells : a file of `live.encode_cells`, or None where the scorer cannot say what a page needs to hide places.
+    falls : float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
+    without : the score when those of all found lesions are hidden.
     """
 
     image_id: str
@@ -228,6 +269,8 @@ class Look:
     drops: FloatArray
     curves: FloatArray
     cells: Path | None
+    falls: FloatArray
+    without: float
 
 
 def score_photograph(item: Reading, shared: Explaining) -> Look:
@@ -251,12 +294,14 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
             "inside": within,
             "drops": drops(found, name, window=shared.window),
             "curves": np.stack(curves(by_cell, inside, found, name)),
+            **_hidden(found, name, inside, [touched(item.frame, found.grid, mark.box) for mark in item.marks]),
             **{f"map.{method}": own for method, (own, _) in maps.items()},
         }
         save_arrays(folder / "arrays.safetensors", arrays)
 
-    made_by = [scorer.sha256, shared.method, shared.map_window, shared.window, target.scale.lowest, target.scale.span]
-    code = _code(*_EXPLAINED, type(scorer).__module__, "atlas.pictures.live")
+    marks = [item.frame.top, item.frame.left, item.frame.side, [list(mark.box) for mark in item.marks]]
+    made_by = [marks, scorer.sha256, shared.method, shared.map_window, shared.window, target.scale.lowest, target.scale.span]
+    code = code_of(*_EXPLAINED, type(scorer).__module__, "atlas.pictures.live")
     folder = store.keep("looks", [*prediction_key(image_id, shared.source), *made_by, code], write)
     made = load_arrays(folder / "arrays.safetensors")
     cells = folder / "cells.json"
@@ -265,8 +310,19 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
         float(made["severity"][0]),
         maps={method: made[f"map.{method}"] for method in METHODS},
         cells=cells if cells.is_file() else None,
-        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "curves")},
+        without=float(made["without"][0]),
+        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "curves", "falls")},
     )
+
+
+def _hidden(found: Prediction, target: str, inside: BoolArray, places: Sequence[BoolArray]) -> dict[str, NDArray[Any]]:
+    """Hide the cells of each place, and of all together: how far the score falls, and what it then is."""
+    whole = found.severity[target]
+    if not places:
+        return {"falls": np.zeros(0, np.float32), "without": np.array([whole])}
+    masks = np.stack([*places, np.any(places, axis=0)]) & inside
+    left = found.without(target, masks)
+    return {"falls": np.asarray(whole - left[:-1], np.float32), "without": np.asarray(left[-1:], np.float64)}
 
 
 @dataclass(frozen=True)
@@ -278,13 +334,15 @@ class Cutting:
     folder: Path  # of its pictures, see `View`
     patch_ids: Sequence[str]
     boxes: IntArray
+    described: bool = True  # by the scorer's network
 
 
 @dataclass(frozen=True)
 class Detail:
     """A photograph's patches in detail, in the order asked for.
 
-    descriptors : float32 (m, d).   dark : float32 (m,), see `alarms.dark_share`.   folder : of their pictures, `<patch_id>.jpg`.
+    descriptors : float32 (m, d), (m, 0) where none were asked for.   dark : float32 (m,), see `alarms.dark_share`.
+    folder : of their pictures, `<patch_id>.jpg`.
     """
 
     descriptors: FloatArray
@@ -311,113 +369,20 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
             place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
             margin = round(PATCH_MARGIN * place.side)
             wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)
-            descriptors.append(source.describe(crop(pixels, wide, side=source.size)[None])[0])
+            if item.described:
+                descriptors.append(source.describe(crop(pixels, wide, side=source.size)[None])[0])
             picture = crop(plate, place, side=PATCH_SIDE)
             dark.append(dark_share(picture))
             (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
-        described = {"descriptors": np.stack(descriptors), "dark": np.array(dark, np.float32)}
+        width = source.channels if item.described else 0
+        described = {
+            "descriptors": np.array(descriptors, np.float32).reshape(len(dark), width),
+            "dark": np.array(dark, np.float32),
+        }
         save_arrays(folder / "descriptors.safetensors", described)
 
-    place = [list(item.patch_ids), item.boxes.tolist(), DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
-    code = _code(*_PICTURES, "atlas.patterns.alarms")
+    place = [list(item.patch_ids), item.boxes.tolist(), item.described, DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
+    code = code_of(*_PICTURES, "atlas.patterns.alarms")
     folder = store.keep("patches", [*prediction_key(item.image.image_id, source), *place, code], cut)
     made = load_arrays(folder / "descriptors.safetensors")
     return Detail(made["descriptors"], made["dark"], folder)
-
-
-@dataclass(frozen=True)
-class Outlining:
-    """A photograph with masks: its frame and shape in source pixels, the files, and its name, which no kind may repeat."""
-
-    image_id: str
-    name: str
-    frame: Frame
-    shape: tuple[int, int]
-    files: tuple[Path, ...]
-
-
-def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path] | None:
-    """Draw round the outlined lesions; return them, and the folder of `outlines.png`. None where none shows on the plate.
-
-    Raises DatasetError where a mask cannot be read or is not of the photograph's size.
-    """
-    frame = item.frame
-    kinds = {file: "" if file.stem == item.name else kind_in_words(file.stem, item.name) for file in item.files}
-
-    def draw(folder: Path) -> None:
-        plate: BoolArray = np.zeros((min(PHOTOGRAPH_SIDE, frame.side),) * 2, np.bool_)
-        touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
-        for file, kind in kinds.items():
-            lesions = read_lesions([file], item.shape)
-            touched[kind] |= lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
-            plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
-        (folder / "outlines.png").write_bytes(outlines_png(plate))
-        cells = {f"kind {kind}": np.flatnonzero(mask).astype(np.int64) for kind, mask in touched.items()}
-        save_arrays(folder / "cells.safetensors", cells)
-
-    contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in item.files]
-    place = [frame.top, frame.left, frame.side, *item.shape]
-    code = _code("atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined")
-    folder = store.keep("outlines", [item.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, contents, code], draw)
-    kept = load_arrays(folder / "cells.safetensors")
-    found = {name.removeprefix("kind "): cells for name, cells in sorted(kept.items()) if cells.size}
-    return (found, folder) if found else None
-
-
-@dataclass(frozen=True)
-class Outlined:
-    """A photograph whose maps are to be measured against the lesions in these masks."""
-
-    image: GradedImage
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """What all of `measure_maps` share. scrambles : pairs of scorers, one with its head scrambled and one with all of it."""
-
-    scorer: Scorer
-    target: Target
-    scrambles: Sequence[tuple[Scorer, Scorer]]
-    window: int
-    seed: int
-
-
-def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
-    """Measure one photograph's map of each method against the lesions outlined in its masks, see `outlined.measure`.
-
-    Added is the likeness to maps of scrambled scorers, the mean over `scrambles`. Returns None where no lesion touches a cell on
-    the retina.
-    """
-    scorer, target, window = shared.scorer, shared.target, shared.window
-    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
-    prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation)
-    coverage = cell_coverage(prepared.retina, scorer.grid)
-    lesions = lesion_coverage(read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame), scorer.grid)
-    inside = inside_cells(coverage)
-    if not lesions[inside].any():
-        return None
-    (prediction,) = scorer.predict([prepared])
-
-    def maps(found: Prediction) -> dict[str, FloatArray]:
-        return {method: saliency_map(method, found, target, inside=inside, window=window)[0] for method in METHODS}
-
-    own = maps(prediction)
-    rows = measure(
-        own,
-        inside=inside,
-        lesions=lesions,
-        coverage=coverage,
-        prediction=prediction,
-        target=target,
-        window=window,
-        seed=shared.seed,
-    )
-    within = windows_inside(inside[None], window)[0]
-    others = [[maps(*one.predict([prepared])) for one in pair] for pair in shared.scrambles]
-    for method in METHODS:
-        found = [[likeness(own[method], other[method], within) for other in pair] for pair in others]
-        values = np.ma.masked_invalid(np.array(found)).mean(axis=0).filled(np.nan)
-        names = (f"{what}_scrambled{how}" for what in ("head", "all") for how in ("", "_absolute"))
-        rows[method] = {**rows[method], **dict(zip(names, values.ravel().tolist(), strict=True))}
-    return rows

@@ -14,7 +14,7 @@ from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
-from atlas.resources import MADE_BY, RUN_FORMAT
+from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
 from atlas.scorers.protocol import scale_facts
 
 _PACKAGES = (
@@ -54,6 +54,7 @@ def describe_build(
             "preparation": source.preparation,
             "grade_table": "embedded synthetic cohort" if synthetic else report.layout,
             "scale": scale_facts(scale),
+            "lesion_net": seen.net.name if seen.net else NO_LESION_NET,
             "drop_threshold_used": round(patches.threshold / scale.span, 6),
             "drop_quantile_used": patches.quantile,
         },
@@ -65,6 +66,7 @@ def describe_build(
             "dataset": digest([[image.image_id, image.grade] for image in dataset.images]),
             "trunk": source.weights_sha256,
             "heads": digest(list(scorers.sha256)),
+            **({"lesion_net": seen.net.sha256} if seen.net else {}),
         },
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,

@@ -12,7 +12,7 @@ from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.store import disk_faults
-from atlas.pipeline.study import cut_all, explain, see
+from atlas.pipeline.study import cut_all, explain, lesion_net_of, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
@@ -33,7 +33,8 @@ def build_report(
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
         dataset = read_files(files, scale=configuration.grade_scale())
-        explained = explain(workshop, see(workshop, dataset, DatasetReport("files"), plates=True))
+        net = lesion_net_of(workshop, dataset)
+        explained = explain(workshop, see(workshop, dataset, DatasetReport("files"), plates=True, net=net))
         cut = cut_all(workshop, explained)
         report = with_faults(explained, *cut.faults)
         atlas = assemble(configuration, explained, cut, report)

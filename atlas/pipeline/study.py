@@ -15,19 +15,20 @@ from atlas.agreement.evaluation import evaluate
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
-from atlas.patterns.patches import choose_threshold, off_retina, only, salient_windows, with_descriptors
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.lesionnets.fundus import FundusLesionNet
+from atlas.patterns.patches import choose_threshold, lesion_patches, off_retina, only, salient_windows, with_descriptors
 from atlas.photographs.frames import cell_box
 from atlas.pipeline.engine import Fault, Result
+from atlas.pipeline.outlined import Outlining, draw_outlines
 from atlas.pipeline.photograph import (
     Cutting,
     Explaining,
     Look,
-    Outlining,
     Preparing,
     Reading,
     View,
     cut_patches,
-    draw_outlines,
     prediction_key,
     prepare_photograph,
     score_photograph,
@@ -35,6 +36,7 @@ from atlas.pipeline.photograph import (
 from atlas.pipeline.sources import FittedSource, Scorers, TrainedSource, choose_source, scorers_for
 from atlas.pipeline.workshop import Workshop
 from atlas.records import (
+    DIABETIC_RETINOPATHY,
     Dataset,
     DatasetReport,
     Evaluation,
@@ -47,6 +49,7 @@ from atlas.records import (
     Scores,
     Trust,
 )
+from atlas.resources import NO_LESION_NET
 from atlas.trust.badges import judge
 
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
@@ -54,7 +57,7 @@ _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more a
 
 @dataclass(frozen=True)
 class Seen:
-    """Photographs that could be read, and what scores them.
+    """Photographs that could be read, what scores them, and what found lesions in them, if anything was to.
 
     views : by image_id, in the order of the dataset.
     """
@@ -64,20 +67,35 @@ class Seen:
     source: TrainedSource | FittedSource
     scorers: Scorers
     views: Mapping[str, View]
+    net: FundusLesionNet | None = None
 
 
-def see(workshop: Workshop, dataset: Dataset, report: DatasetReport, *, plates: bool = False) -> Seen:
+def see(
+    workshop: Workshop, dataset: Dataset, report: DatasetReport, *, plates: bool = False, net: FundusLesionNet | None = None
+) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
-    plates : draw plates finer than the photographs, too.   Raises DatasetError where no photograph can be read.
+    plates : draw plates finer than the photographs, too.   net : finds lesions.
+    Raises DatasetError where no photograph can be read.
     """
     source = choose_source(workshop, dataset.scale)
-    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None)
+    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
     scorers = scorers_for(workshop, dataset, source, keys)
-    return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)))
+    return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
+
+
+def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
+    """Load the lesion net that the settings name; None where they name none, or the disease is not the one that it knows.
+
+    Raises ScorerError where it cannot be loaded.
+    """
+    settings = workshop.configuration
+    if settings.lesion_net == NO_LESION_NET or dataset.scale.disease != DIABETIC_RETINOPATHY.disease:
+        return None
+    return load_lesion_net(settings.lesion_net)
 
 
 def _without_faults(
@@ -135,7 +153,10 @@ def explain(workshop: Workshop, seen: Seen) -> Explained:
         settings.map_window,
         settings.window,
     )
-    items = [Reading(i, seen.scorers.index[i], seen.views[i].coverage) for i in dataset.image_ids]
+    items = [
+        Reading(i, seen.scorers.index[i], view.coverage, view.frame, view.found.marks if view.found else ())
+        for i, view in ((i, seen.views[i]) for i in dataset.image_ids)
+    ]
     scored = list(workshop.each(score_photograph, items, shared, stage="scores and maps"))
     looks, dataset, report = _without_faults(scored, dataset, seen.report)
     views = {image_id: seen.views[image_id] for image_id in dataset.image_ids}
@@ -212,22 +233,12 @@ class Cut:
 
 
 def cut_all(workshop: Workshop, explained: Explained) -> Cut:
-    """Pick the salient windows of the cohort, by occlusion whatever method draws the maps, as the study did; cut them out."""
-    settings, seen = workshop.configuration, explained.seen
-    dataset, source, ids = explained.dataset, seen.source, explained.dataset.image_ids
-    drops = np.stack([one.drops for one in explained.looks])
-    inside = windows_inside(inside_cells(np.stack([seen.views[i].coverage for i in ids])), settings.window)
-    threshold, quantile = choose_threshold(
-        drops,
-        inside,
-        threshold=settings.drop_threshold * dataset.scale.span,
-        fewest=settings.clusters * _FEWEST_PER_CLUSTER,
-        quantile=settings.drop_quantile,
-    )
-    frames = {image_id: seen.views[image_id].frame for image_id in ids}
-    salient = salient_windows(
-        ids, drops, inside, frames, source.grid, cell_box, window=settings.window, threshold=threshold, quantile=quantile
-    )
+    """Choose the patches, windows that drive the score or lesions that were found, cut them out, and describe them."""
+    seen = explained.seen
+    by_lesion = workshop.configuration.patches == "lesions" and seen.net is not None
+    salient = _found_lesions(workshop, explained) if by_lesion else _salient(workshop, explained)
+    frames = {image_id: seen.views[image_id].frame for image_id in explained.dataset.image_ids}
+    source, dataset = seen.source, explained.dataset
     rows: dict[str, list[int]] = {}
     for row, image_id in enumerate(salient.image_ids):
         rows.setdefault(image_id, []).append(row)
@@ -238,11 +249,12 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
             seen.views[image.image_id].folder,
             [salient.patch_ids[row] for row in rows[image.image_id]],
             salient.boxes[rows[image.image_id]],
+            described=not by_lesion,
         )
         for image in dataset.images
         if image.image_id in rows
     ]
-    descriptors: FloatArray = np.zeros((len(salient.patch_ids), source.channels), np.float32)
+    descriptors: FloatArray = np.zeros((len(salient.patch_ids), 0 if by_lesion else source.channels), np.float32)
     dark: FloatArray = np.zeros(len(salient.patch_ids), np.float32)
     pictures: dict[str, Path] = {}
     faults, lost = [], []
@@ -256,9 +268,44 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
             continue
         descriptors[own], dark[own] = detail.descriptors, detail.dark
         pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in item.patch_ids}
-    off = off_retina(salient, {image_id: seen.views[image_id].coverage for image_id in ids})
+    off = off_retina(salient, {image_id: view.coverage for image_id, view in seen.views.items()})
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
-    return Cut(only(with_descriptors(salient, descriptors), kept), dark[kept], off[kept], pictures, tuple(faults))
+    described = salient if by_lesion else with_descriptors(salient, descriptors)
+    return Cut(only(described, kept), dark[kept], off[kept], pictures, tuple(faults))
+
+
+def _salient(workshop: Workshop, explained: Explained) -> Patches:
+    """Pick the salient windows of the cohort, by occlusion whatever method draws the maps, as the study did."""
+    settings, seen = workshop.configuration, explained.seen
+    dataset, ids = explained.dataset, explained.dataset.image_ids
+    drops = np.stack([one.drops for one in explained.looks])
+    inside = windows_inside(inside_cells(np.stack([seen.views[i].coverage for i in ids])), settings.window)
+    threshold, quantile = choose_threshold(
+        drops,
+        inside,
+        threshold=settings.drop_threshold * dataset.scale.span,
+        fewest=settings.clusters * _FEWEST_PER_CLUSTER,
+        quantile=settings.drop_quantile,
+    )
+    frames = {image_id: seen.views[image_id].frame for image_id in ids}
+    grid = seen.source.grid
+    return salient_windows(
+        ids, drops, inside, frames, grid, cell_box, window=settings.window, threshold=threshold, quantile=quantile
+    )
+
+
+def _found_lesions(workshop: Workshop, explained: Explained) -> Patches:
+    """Take the lesions that the net found, with how far the score falls without the cells that each touches."""
+    views = explained.seen.views
+    found = {i: view.found for i, view in views.items() if view.found is not None}
+    return lesion_patches(
+        {i: own.marks for i, own in found.items()},
+        {one.image_id: one.falls for one in explained.looks},
+        {i: own.descriptors for i, own in found.items()},
+        {i: view.frame for i, view in views.items()},
+        explained.seen.source.grid,
+        threshold=workshop.configuration.drop_threshold * explained.dataset.scale.span,
+    )
 
 
 @dataclass(frozen=True)

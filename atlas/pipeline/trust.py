@@ -11,7 +11,7 @@ from atlas.config import Configuration
 from atlas.errors import DatasetError
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.photograph import Measuring, Outlined, measure_maps
+from atlas.pipeline.outlined import Measuring, Outlined, measure_maps
 from atlas.pipeline.sources import trained_source
 from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop

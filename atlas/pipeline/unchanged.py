@@ -53,13 +53,15 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     curation = curation_file(cohort, workshop)
     bundle = models_folder() / settings.scorer
     manifest = (bundle if bundle.is_dir() else Path(settings.scorer)) / "scorer.json"  # it holds the hashes of all its files
+    net = models_folder() / settings.lesion_net
+    found_by = (net if net.is_dir() else Path(settings.lesion_net)) / "lesionnet.json"
     weights = Path(settings.trunk_weights or "")
     parts: list[Any] = [
         settings.model_dump(mode="json"),
         images,
         dataclasses.asdict(cohort.report),
         masks,
-        *(_sha256(file) for file in (curation, manifest, weights)),
+        *(_sha256(file) for file in (curation, manifest, found_by, weights)),
         [library_version(name) for name in _LIBRARIES],
         _tree(Path(__file__).parent.parent),
         _tree(templates_folder()),

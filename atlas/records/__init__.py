@@ -17,6 +17,7 @@ from atlas.records.arrays import ByteArray as ByteArray
 from atlas.records.arrays import FloatArray as FloatArray
 from atlas.records.arrays import IntArray as IntArray
 from atlas.records.atlas import Atlas as Atlas
+from atlas.records.atlas import FoundLesions as FoundLesions
 from atlas.records.atlas import Provenance as Provenance
 from atlas.records.cohort import DIABETIC_RETINOPATHY as DIABETIC_RETINOPATHY
 from atlas.records.cohort import LESION_GRID as LESION_GRID

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atlas.records.agreement import Evaluation, Strip
+from atlas.records.arrays import FloatArray
 from atlas.records.cohort import Dataset, Lesions
 from atlas.records.curation import Curation
+from atlas.records.lesions import Mark
 from atlas.records.patterns import Alike, Clusters, Embedding, Patches
 from atlas.records.photographs import Frame
 from atlas.records.scores import SaliencyMaps, Scores, Trust
@@ -36,6 +38,20 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class FoundLesions:
+    """Lesions that a net found in one photograph.
+
+    marks : the strongest first.   falls : float32 (marks,), how far the score falls when the cells that each touches are hidden.
+    without : the score when those of all are hidden, grade units.   too_small : kinds that do not show at the photograph's size.
+    """
+
+    marks: tuple[Mark, ...]
+    falls: FloatArray
+    without: float
+    too_small: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Atlas:
     """Everything that the site shows, without pixels and feature maps."""
 
@@ -55,3 +71,4 @@ class Atlas:
     alike: Alike | None = None
     lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
     curation: Curation = field(default_factory=Curation)
+    found: Mapping[str, FoundLesions] = field(default_factory=dict)  # by image_id, where a lesion net looked

@@ -9,13 +9,15 @@ from atlas.records.arrays import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Patches:
-    """Salient windows.
+    """Salient windows, or lesions that a net found.
 
-    patch_ids : `{image_id}-{row:02d}{col:02d}w{window}`.   cells : int64 (m, 3) of row, col, window.
+    patch_ids : `{image_id}-{row:02d}{col:02d}w{window}` of a window of the scorer's cells, `{image_id}-{row:03d}{col:03d}w{size}`
+    of a lesion on the finer grid of a lesion net.   cells : int64 (m, 3) of row, col, window, in the scorer's cells.
     boxes : int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
     drop : float32 (m,) in grade units.   descriptors : float32 (m, d).
     threshold : the drop above which a window counts, in grade units.   quantile : the quantile of all drops that gave the
-    threshold, or None where it was set outright.
+    threshold, or None where it was set outright.   kinds : of each lesion, keys of `cohort.lesions`; empty where patches are
+    windows.
     """
 
     patch_ids: tuple[str, ...]
@@ -26,6 +28,7 @@ class Patches:
     descriptors: FloatArray
     threshold: float
     quantile: float | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Results as data beside the pages: `tables/images.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
+"""Results as data beside the pages: `tables/images.csv`, `lesions.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
+
+`lesions.csv` has a row for each lesion that a net found or a person marked, with its kind, its box, its strength from 0 to 1 and
+its source (`net`, `outline` or `box`); `drop` is how far the score falls when the cells that it touches are hidden. `count_KIND`
+in `images.csv` tells how many lesions of a kind the net found.
 
 `trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
 falls without the fifth of the retina that the map marks strongest than without a random fifth.
@@ -23,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.cohort.lesions import KINDS
 from atlas.records import Atlas, Evaluation, Interval, Trust
 from atlas.site.figures import base_name
 from atlas.trust.curves import fifth
@@ -32,6 +37,8 @@ def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None 
     """Write the atlas's tables into `folder`; `names` (image_id to file name) adds a `name` column, else no name appears."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "images.csv", *_images(atlas, names))
+    if atlas.found:
+        _write(folder / "lesions.csv", *_lesions(atlas))
     if atlas.patches is not None:
         _write(folder / "patches.csv", *_patches(atlas))
     if atlas.clusters is not None:
@@ -56,6 +63,8 @@ def _number(value: float) -> str:
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
     header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen", "eye", "patches"]
     header += ["trust", "deletion_gain"]
+    kinds = [kind for kind in KINDS if any(mark.kind == kind for own in atlas.found.values() for mark in own.marks)]
+    header += [f"count_{kind}" for kind in kinds]
     images = {image.image_id: image for image in atlas.dataset.images}
     patches = Counter(atlas.patches.image_ids if atlas.patches else ())
     trust = atlas.trust
@@ -78,11 +87,32 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 image.eye or "",
                 patches[image_id],
                 *(found.get(image_id) or ("", "")),
+                *_counts(atlas, image_id, kinds),
             ]
         )
         if names is not None:
             rows[-1].append(names[image_id])
     return header + (["name"] if names is not None else []), rows
+
+
+def _counts(atlas: Atlas, image_id: str, kinds: Sequence[str]) -> list[Any]:
+    """How many lesions of each kind a net found in a photograph; nothing where it did not look."""
+    if image_id not in atlas.found:
+        return [""] * len(kinds)
+    counts = Counter(mark.kind for mark in atlas.found[image_id].marks)
+    return [counts[kind] for kind in kinds]
+
+
+def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
+    header = ["image_id", "kind", "top", "left", "bottom", "right", "strength", "source", "drop"]
+    rows: list[list[Any]] = []
+    for image_id in atlas.strip.image_ids:
+        found = atlas.found.get(image_id)
+        if found is None:
+            continue
+        for mark, fall in zip(found.marks, found.falls.tolist(), strict=True):
+            rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall)])
+    return header, rows
 
 
 def _gains(trust: Trust) -> list[str]:

@@ -1,0 +1,129 @@
+"""The work on one photograph whose lesions were outlined, each a task(item, shared), see `engine`.
+
+`draw_outlines` draws its lesions; `measure_maps` tells how its maps fare against them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atlas.cohort.masks import read_lesions
+from atlas.explain.methods import METHODS, saliency_map
+from atlas.explain.windows import inside_cells, windows_inside
+from atlas.photographs.decode import decode_photograph
+from atlas.photographs.frames import cell_coverage, crop
+from atlas.photographs.preparations import prepare
+from atlas.pictures.outlines import kind_in_words, outlines_png
+from atlas.pipeline.photograph import LEAST_SIDE, PHOTOGRAPH_SIDE, code_of
+from atlas.pipeline.store import Store, load_arrays, save_arrays
+from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, Lesions, Target
+from atlas.scorers.prediction import Prediction
+from atlas.scorers.protocol import Scorer
+from atlas.trust.outlined import Row, lesion_coverage, likeness, measure
+
+_OUTLINES = ("atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined")
+
+
+@dataclass(frozen=True)
+class Outlining:
+    """A photograph with masks: its frame and shape in source pixels, the files, and its name, which no kind may repeat."""
+
+    image_id: str
+    name: str
+    frame: Frame
+    shape: tuple[int, int]
+    files: tuple[Path, ...]
+
+
+def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path] | None:
+    """Draw round the outlined lesions; return them, and the folder of `outlines.png`. None where none shows on the plate.
+
+    Raises DatasetError where a mask cannot be read or is not of the photograph's size.
+    """
+    frame = item.frame
+    kinds = {file: "" if file.stem == item.name else kind_in_words(file.stem, item.name) for file in item.files}
+
+    def draw(folder: Path) -> None:
+        plate: BoolArray = np.zeros((min(PHOTOGRAPH_SIDE, frame.side),) * 2, np.bool_)
+        touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
+        for file, kind in kinds.items():
+            lesions = read_lesions([file], item.shape)
+            touched[kind] |= lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
+            plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
+        (folder / "outlines.png").write_bytes(outlines_png(plate))
+        cells = {f"kind {kind}": np.flatnonzero(mask).astype(np.int64) for kind, mask in touched.items()}
+        save_arrays(folder / "cells.safetensors", cells)
+
+    contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in item.files]
+    place = [frame.top, frame.left, frame.side, *item.shape]
+    code = code_of(
+        "atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined", own=__file__
+    )
+    folder = store.keep("outlines", [item.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, contents, code], draw)
+    kept = load_arrays(folder / "cells.safetensors")
+    found = {name.removeprefix("kind "): cells for name, cells in sorted(kept.items()) if cells.size}
+    return (found, folder) if found else None
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """A photograph whose maps are to be measured against the lesions in these masks."""
+
+    image: GradedImage
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What all of `measure_maps` share. scrambles : pairs of scorers, one with its head scrambled and one with all of it."""
+
+    scorer: Scorer
+    target: Target
+    scrambles: Sequence[tuple[Scorer, Scorer]]
+    window: int
+    seed: int
+
+
+def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
+    """Measure one photograph's map of each method against the lesions outlined in its masks, see `outlined.measure`.
+
+    Added is the likeness to maps of scrambled scorers, the mean over `scrambles`. Returns None where no lesion touches a cell on
+    the retina.
+    """
+    scorer, target, window = shared.scorer, shared.target, shared.window
+    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
+    prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation)
+    coverage = cell_coverage(prepared.retina, scorer.grid)
+    lesions = lesion_coverage(read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame), scorer.grid)
+    inside = inside_cells(coverage)
+    if not lesions[inside].any():
+        return None
+    (prediction,) = scorer.predict([prepared])
+
+    def maps(found: Prediction) -> dict[str, FloatArray]:
+        return {method: saliency_map(method, found, target, inside=inside, window=window)[0] for method in METHODS}
+
+    own = maps(prediction)
+    rows = measure(
+        own,
+        inside=inside,
+        lesions=lesions,
+        coverage=coverage,
+        prediction=prediction,
+        target=target,
+        window=window,
+        seed=shared.seed,
+    )
+    within = windows_inside(inside[None], window)[0]
+    others = [[maps(*one.predict([prepared])) for one in pair] for pair in shared.scrambles]
+    for method in METHODS:
+        found = [[likeness(own[method], other[method], within) for other in pair] for pair in others]
+        values = np.ma.masked_invalid(np.array(found)).mean(axis=0).filled(np.nan)
+        names = (f"{what}_scrambled{how}" for what in ("head", "all") for how in ("", "_absolute"))
+        rows[method] = {**rows[method], **dict(zip(names, values.ravel().tolist(), strict=True))}
+    return rows
