@@ -61,7 +61,10 @@ class FundusLesionNet:
         """
         maps, features = self._seen(photograph, frame, retina)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
-        found = [one for name in marked(self.kinds) for one in self._mark(name, maps, features, source)]
+        found = [
+            (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot, maps, features))
+            for spot in spots(self.kinds, maps, self.thresholds)
+        ]
         found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
         width = 2 * features.shape[0] + len(self.kinds)
@@ -88,33 +91,41 @@ class FundusLesionNet:
     def _runner(self) -> LesionModule:
         return copy.deepcopy(self.module).eval().to(memory_format=torch.channels_last)
 
-    def _mark(self, name: str, maps: FloatArray, features: FloatArray, frame: Frame) -> list[tuple[Mark, FloatArray]]:
-        """Mark the lesions of a kind or a coarse kind: cells above its threshold that touch, corners too, are one lesion."""
-        found = []
-        whole = together(self.kinds, maps, name)
-        count, numbers, places, _ = cv2.connectedComponentsWithStats((whole >= self.thresholds[name]).astype(np.uint8))
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """Cells that touch, corners too, and bear lesions of a kind: bool (h, w), and the box that bounds them."""
+
+    kind: str
+    cells: BoolArray
+    top: int
+    left: int
+    height: int
+    width: int
+    strength: float
+
+
+def spots(kinds: Sequence[str], maps: FloatArray, thresholds: Mapping[str, float]) -> list[Spot]:
+    """Part maps (kinds, h, w) into lesions: cells of a kind, or of a coarse kind, that reach its threshold.
+
+    A lesion of a coarse kind bears the name of the kind that stands out in it, if one does.
+    """
+    found = []
+    for name in marked(kinds):
+        whole = together(kinds, maps, name)
+        count, numbers, places, _ = cv2.connectedComponentsWithStats((whole >= thresholds[name]).astype(np.uint8))
         for number in range(1, count):
             own = numbers == number
             left, top, width, height = (int(value) for value in places[number][:4])
-            box = _box(frame, top, left, height, width)
             strength = round(float(whole[own].max()), 4)
-            rows = slice(max(0, top - _ROUND), top + height + _ROUND)
-            columns = slice(max(0, left - _ROUND), left + width + _ROUND)
-            described = np.concatenate(
-                [
-                    _unit(features[:, own].mean(axis=1)),
-                    _unit(features[:, rows, columns].mean(axis=(1, 2))),
-                    maps[:, own].max(axis=1),
-                ]
-            )
-            found.append((Mark(self._named(name, maps[:, own]), box, strength), described))
-        return found
+            found.append(Spot(_named(kinds, name, maps[:, own]), own, top, left, height, width, strength))
+    return found
 
-    def _named(self, name: str, cells: FloatArray) -> str:
-        """Name the kind that a lesion of a coarse kind is, if one stands out; cells (kinds, n)."""
-        sums = {kind: float(cells[row].sum()) for row, kind in enumerate(self.kinds) if coarsely(kind) == name}
-        first, *others = sorted(sums, key=lambda kind: -sums[kind])
-        return first if all(sums[first] >= _PARTED * sums[other] for other in others) else name
+
+def _named(kinds: Sequence[str], name: str, cells: FloatArray) -> str:
+    sums = {kind: float(cells[row].sum()) for row, kind in enumerate(kinds) if coarsely(kind) == name}
+    first, *others = sorted(sums, key=lambda kind: -sums[kind])
+    return first if all(sums[first] >= _PARTED * sums[other] for other in others) else name
 
 
 def marked(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -129,10 +140,19 @@ def together(kinds: Sequence[str], maps: FloatArray, name: str) -> FloatArray:
     return np.asarray(1.0 - none, np.float32)
 
 
-def _box(frame: Frame, top: int, left: int, height: int, width: int) -> Box:
-    first = cell_box(frame, (GRID, GRID), top, left)
-    last = cell_box(frame, (GRID, GRID), top + height - 1, left + width - 1)
+def _box(frame: Frame, spot: Spot) -> Box:
+    first = cell_box(frame, (GRID, GRID), spot.top, spot.left)
+    last = cell_box(frame, (GRID, GRID), spot.top + spot.height - 1, spot.left + spot.width - 1)
     return first[0], first[1], last[2], last[3]
+
+
+def _described(spot: Spot, maps: FloatArray, features: FloatArray) -> FloatArray:
+    """What the net saw of a lesion, what it saw round it, and how sure it was of each kind, one after the other."""
+    rows = slice(max(0, spot.top - _ROUND), spot.top + spot.height + _ROUND)
+    columns = slice(max(0, spot.left - _ROUND), spot.left + spot.width + _ROUND)
+    seen = features[:, spot.cells].mean(axis=1)
+    near = features[:, rows, columns].mean(axis=(1, 2))
+    return np.concatenate([_unit(seen), _unit(near), maps[:, spot.cells].max(axis=1)])
 
 
 def _unit(values: FloatArray) -> FloatArray:

@@ -40,7 +40,7 @@ _RARE = -5.0  # logit of a lesion's cell before anything is learned: lesions are
 class LesionModule(nn.Module):
     """SqueezeNet 1.1 (Iandola et al., 2016) with a feature pyramid of two floors (Lin et al., CVPR 2017), stride 8.
 
-    Its input is padded so that each cell of the maps looks straight down on its own pixels.
+    Its input is padded so that each cell of the maps looks down on its own pixels, to within a cell.
     """
 
     def __init__(self, kinds: int, width: int = 96) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
+from atlas.cohort.lesions import KINDS
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS, sentence
 from atlas.patterns.clusters import Borders, borders
@@ -18,8 +19,9 @@ from atlas.patterns.embedding import LAYOUTS
 from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
+from atlas.site.found import FoundView, found_view
 from atlas.site.trust import TrustView, badge_counts, trust_views
-from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, place, tendency
+from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
 from atlas.trust.badges import Badge
 
 _NEIGHBOURS = 6
@@ -101,13 +103,25 @@ class Book:
             return {}
         clusters = self.atlas.clusters
         label = clusters.of_patch if clusters else {}
+        kinds = found.kinds or ("",) * len(found.patch_ids)
         return {
-            patch: PatchView(patch, self.plate[image], drop, label.get(patch), place(box, self.atlas.frames.get(image)))
-            for patch, image, drop, box in zip(
-                found.patch_ids, found.image_ids, found.drop.tolist(), found.boxes.tolist(), strict=True
+            patch: PatchView(
+                patch, self.plate[image], drop, label.get(patch), place(box, self.atlas.frames.get(image)), KINDS.get(kind)
+            )
+            for patch, image, drop, box, kind in zip(
+                found.patch_ids, found.image_ids, found.drop.tolist(), found.boxes.tolist(), kinds, strict=True
             )
             if image in self.plate
         }
+
+    @cached_property
+    def found(self) -> Mapping[str, FoundView]:
+        """Lesions that a net found, by image id, of the photographs that are shown."""
+        frames = self.atlas.frames
+        views = {
+            i: found_view(own, frames.get(i), self.plate[i].severity) for i, own in self.atlas.found.items() if i in self.plate
+        }
+        return {image: view for image, view in views.items() if view is not None}
 
     @cached_property
     def patches_of(self) -> Mapping[str, tuple[PatchView, ...]]:
@@ -179,6 +193,7 @@ class Book:
             alarms=tuple((ALARMS[alarm.kind].title, sentence(alarm)) for alarm in alarms),
             title=words.title,
             note=words.note,
+            mostly=mostly([patch.kind for patch in patches if patch.kind is not None]),
         )
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
@@ -287,6 +302,7 @@ class Book:
         return {
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
+            "found": self.found.get(plate.id),
             "mapped": plate.id in self.map_rows,
             "alike": self.alike(plate),
             "neighbours": self.plates[first : first + _NEIGHBOURS + 1],

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
 """Addresses of pages, and what their templates are given."""
+
+_MOSTLY = 50  # percent of a cluster's patches that must be of one kind to lend it its name
 
 _SAMPLES = 12  # patches that stand for a cluster
 
@@ -89,13 +93,17 @@ class PlateView:
 
 @dataclass(frozen=True)
 class PatchView:
-    """One salient window. `box` is top, left, height, width in percent of the plate, or None where its frame is unknown."""
+    """One salient window, or a lesion that was found.
+
+    `box` is top, left, height, width in percent of the plate, or None where its frame is unknown. `kind` is that of a lesion.
+    """
 
     id: str
     plate: PlateView
     drop: float
     cluster: int | None  # 1-based, as readers see it
     box: tuple[float, float, float, float] | None
+    kind: LesionKind | None = None
 
     @property
     def picture(self) -> str:
@@ -108,7 +116,8 @@ class PatchView:
     @property
     def alt(self) -> str:
         verb = "lowers" if self.drop >= 0 else "raises"
-        return f"Patch of plate {self.plate.number}: leaving it out {verb} the score by {abs(self.drop):.2f} grades"
+        what = f"Patch of plate {self.plate.number}" if self.kind is None else f"{self.kind.name} of plate {self.plate.number}"
+        return f"{what[0].upper()}{what[1:]}: leaving it out {verb} the score by {abs(self.drop):.2f} grades"
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ class ClusterView:
     alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
     title: str = ""  # of the curator
     note: str = ""
+    mostly: str = ""  # the kind of lesion that most of its patches are
 
     @property
     def page(self) -> str:
@@ -143,8 +153,18 @@ class ClusterView:
 
     @property
     def name(self) -> str:
-        """What the curator calls it, after its number."""
-        return f"Cluster {self.number}" + (f": {self.title}" if self.title else "")
+        """What the curator calls it, or else what most of it is, after its number."""
+        called = self.title or self.mostly
+        return f"Cluster {self.number}" + (f": {called}" if called else "")
+
+
+def mostly(kinds: Sequence[LesionKind]) -> str:
+    """Say which kind of lesion most patches of a cluster are, and what share; "" where there are none."""
+    if not kinds:
+        return ""
+    kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
+    share = 100 * count / len(kinds)
+    return f"mostly {kind.plural}, {share:.0f} %" if share > _MOSTLY else "lesions of several kinds"
 
 
 def cluster_page(number: int) -> str:

@@ -9,6 +9,26 @@ for (const report of document.querySelectorAll(".report")) {
   const outlines = report.querySelector(".outlines");
   outlines?.addEventListener("change", () => plate.querySelector(".boxes").classList.toggle("off", !outlines.checked));
 
+  const found = plate.querySelector("svg.found");
+  const all = report.querySelector("[data-found=all]");
+  if (found && all) {
+    const shown = (on) => {
+      found.toggleAttribute("hidden", !on);
+      all.setAttribute("aria-pressed", on);
+    };
+    all.addEventListener("click", () => shown(all.getAttribute("aria-pressed") !== "true"));
+    for (const input of report.querySelectorAll("input[data-found]")) {
+      input.addEventListener("change", () => {
+        for (const mark of found.querySelectorAll(`[data-kind="${input.dataset.found}"]`)) mark.toggleAttribute("hidden", !input.checked);
+        shown(true);
+      });
+    }
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "f" || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input[type=text], textarea")) return;
+      all.click();
+    });
+  }
+
   for (const entry of report.querySelectorAll(".patches li")) {
     const box = plate.querySelector(`rect.line[data-patch="${entry.dataset.patch}"]`);
     if (!box) continue;

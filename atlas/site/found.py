@@ -1,0 +1,122 @@
+"""What pages show of the lesions that a net found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.records import FoundLesions, Frame
+from atlas.site.views import place
+
+_LATE = ("new_vessels", "preretinal_blood")
+
+_MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
+
+
+@dataclass(frozen=True)
+class MarkView:
+    """A lesion on a plate. box : top, left, height, width in percent of the plate."""
+
+    kind: LesionKind
+    box: tuple[float, float, float, float]
+    strength: float
+    fall: float
+
+    @property
+    def alt(self) -> str:
+        verb = "lowers" if self.fall >= 0 else "raises"
+        return f"{self.kind.name}, found with strength {self.strength:.2f}; hiding it {verb} the score by {abs(self.fall):.2f}"
+
+
+@dataclass(frozen=True)
+class FoundView:
+    """The lesions of one plate.
+
+    marks : the strongest first.   counts : of each kind that was found, in the order of the table of kinds.
+    whole, without : the score, and what it is with the cells of all found lesions hidden.   too_small : kinds, in words.
+    """
+
+    marks: tuple[MarkView, ...]
+    counts: tuple[tuple[LesionKind, int], ...]
+    whole: float
+    without: float
+    too_small: str = ""
+
+    @property
+    def told(self) -> str:
+        """What was found, in a sentence."""
+        if not self.marks:
+            return "The lesion net found no lesion here. That does not mean that there is none."
+        return f"The lesion net found {listed([_counted(kind, count) for kind, count in self.counts])}."
+
+    @property
+    def rule(self) -> str:
+        """The rule of the international scale that these lesions meet, in a sentence; "" where none was found."""
+        found = {kind.key: count for kind, count in self.counts}
+        if not found:
+            return ""
+        if any(kind in found for kind in _LATE):
+            return "New vessels or pre-retinal blood make an eye proliferative."
+        if set(found) <= {"microaneurysm"}:
+            return "Microaneurysms alone make an eye mild."
+        if found.get("haemorrhage", 0) > _MANY_BLEEDS:
+            return "More than 20 haemorrhages in each quadrant make an eye severe."
+        return "More than microaneurysms alone, and none of the signs of a severe eye: such an eye is moderate."
+
+    @property
+    def hidden(self) -> str:
+        """What hiding all of them does to the score, in a sentence; "" where none was found."""
+        if not self.marks:
+            return ""
+        one = len(self.marks) == 1
+        what = "the place of the lesion" if one else "the places of all of them at once"
+        fall = self.whole - self.without
+        if abs(fall) < _LITTLE:
+            return f"Hiding {what} hardly changes the score: something else in the photograph drives it."
+        verb = "lowers" if fall > 0 else "raises"
+        rest = (
+            ""
+            if fall <= 0 or self.without < _REST * self.whole
+            else " Most of the score is left: it does not rest on these alone."
+        )
+        return f"Hiding {what} {verb} the score from {self.whole:.2f} to {self.without:.2f}.{rest}"
+
+
+_LITTLE = 0.05  # grade units that no reader should make anything of
+
+_REST = 0.5  # share of the score
+
+
+def found_view(found: FoundLesions, frame: Frame | None, whole: float) -> FoundView | None:
+    """Prepare the lesions of one photograph for its page; None where its frame is unknown."""
+    if frame is None:
+        return None
+    marks = []
+    for mark, fall in zip(found.marks, found.falls.tolist(), strict=True):
+        box = place(mark.box, frame)
+        if box is not None:
+            marks.append(MarkView(KINDS[mark.kind], box, mark.strength, fall))
+    counts = Counter(mark.kind.key for mark in marks)
+    small = listed([KINDS[kind].plural for kind in found.too_small]) if found.too_small else ""
+    return FoundView(
+        tuple(marks), tuple((KINDS[kind], counts[kind]) for kind in KINDS if counts[kind]), whole, found.without, small
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence lists them."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _counted(kind: LesionKind, count: int) -> str:
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    if kind.key in _IN_GROUPS:
+        return f"{kind.plural} in {number} {'place' if count == 1 else 'places'}"
+    return f"{number} {kind.name if count == 1 else kind.plural}"
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+_IN_GROUPS = ("hard_exudate", "new_vessels", "preretinal_blood")  # what is found of these is a group of many, or has no parts
