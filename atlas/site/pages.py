@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from atlas.site.book import Book
 from atlas.site.clusters import study
 from atlas.site.glossary import glossary_pages
+from atlas.site.kinds import kind_pages, lesions_pages
 from atlas.site.lessons import cluster_handouts, lesson_handouts, lesson_pages, lessons_pages
 from atlas.site.methods import methods_pages
 from atlas.site.views import Pages
@@ -87,6 +88,8 @@ PAGES: Mapping[str, PageKind] = {
     "clusters": PageKind("clusters.html", _clusters),
     "cluster": PageKind("cluster.html", _cluster_pages, lambda book: len(book.clusters)),
     "cluster-handout": PageKind("cluster-handout.html", cluster_handouts, lambda book: len(book.clusters)),
+    "lesions": PageKind("lesions.html", lesions_pages),
+    "lesion-kind": PageKind("lesion-kind.html", kind_pages),
     "lessons": PageKind("lessons.html", lessons_pages),
     "lesson": PageKind("lesson.html", lesson_pages),
     "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),

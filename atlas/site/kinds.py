@@ -1,0 +1,99 @@
+"""Pages of the kinds of lesion that a net found: the best examples, where they lie, and in which grades they are met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.site.book import Book
+from atlas.site.clusters import Places, places, varied
+from atlas.site.views import ClusterView, GradeView, Pages, PatchView
+
+_EXAMPLES = 60
+
+
+@dataclass(frozen=True)
+class KindView:
+    """A kind of lesion in a cohort.
+
+    patches : of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
+    plates, looked : photographs in which it was found, and in which the net looked.   count : lesions of it in all of them.
+    by_grade : of each grade, how many photographs there are and in how many it was found.
+    clusters : in which most patches are of it.
+    """
+
+    kind: LesionKind
+    patches: tuple[PatchView, ...]
+    plates: int
+    looked: int
+    count: int
+    by_grade: tuple[tuple[GradeView, int, int], ...]
+    places: Places | None
+    clusters: tuple[ClusterView, ...]
+
+    @property
+    def page(self) -> str:
+        return f"lesions/{self.kind.key}.html"
+
+    @cached_property
+    def examples(self) -> tuple[PatchView, ...]:
+        """The best examples, one from each photograph where there are enough."""
+        return varied(self.patches, _EXAMPLES)
+
+
+def kind_views(book: Book) -> tuple[KindView, ...]:
+    """Return the kinds that were found, in the order of their table; none where patches are not lesions."""
+    if book.atlas.patches is None or not book.atlas.patches.kinds:
+        return ()
+    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
+    shown = {i: own for i, own in book.atlas.found.items() if i in book.plate}
+    views = []
+    for key, kind in KINDS.items():
+        strengths = {i: [mark.strength for mark in own.marks if mark.kind == key] for i, own in shown.items()}
+        having = {i: max(own) for i, own in strengths.items() if own}
+        patches = [patch for patch in book.patches.values() if patch.kind is kind]
+        if not having or not patches:
+            continue
+        patches.sort(key=lambda patch: -having.get(patch.plate.id, 0.0))  # stable: one photograph's strongest stay first
+        by_grade = tuple(
+            (
+                grade,
+                sum(book.plate[i].grade == grade for i in shown),
+                sum(book.plate[i].grade == grade for i in having),
+            )
+            for grade in book.grades
+        )
+        views.append(
+            KindView(
+                kind,
+                tuple(patches),
+                len(having),
+                len(shown),
+                sum(map(len, strengths.values())),
+                by_grade,
+                places(patches, eyes),
+                tuple(one for one in book.clusters if 2 * sum(p.kind is kind for p in one.patches) > len(one.patches)),
+            )
+        )
+    return tuple(views)
+
+
+def lesions_pages(book: Book) -> Pages:
+    """Yield the overview of all kinds."""
+    if views := kind_views(book):
+        yield "lesions.html", {"kinds_found": views}
+
+
+def kind_pages(book: Book) -> Pages:
+    """Yield a page for each kind."""
+    views = kind_views(book)
+    for place, view in enumerate(views):
+        yield (
+            view.page,
+            {
+                "found": view,
+                "before": views[place - 1] if place else None,
+                "after": views[place + 1] if place + 1 < len(views) else None,
+            },
+        )
