@@ -74,6 +74,8 @@ def describe_build(
         notes=source.notes + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], synthetic),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
+        lesion_net=seen.net.name if seen.net else "",
+        lesion_card=seen.net.card if seen.net else "",
     )
 
 

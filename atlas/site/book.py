@@ -123,6 +123,11 @@ class Book:
         }
         return {image: view for image, view in views.items() if view is not None}
 
+    @property
+    def of_lesions(self) -> bool:
+        """Whether patches are lesions that a net found, rather than windows that drove a score."""
+        return self.atlas.patches is not None and bool(self.atlas.patches.kinds)
+
     @cached_property
     def patches_of(self) -> Mapping[str, tuple[PatchView, ...]]:
         """Patches by image id, largest drop first."""

@@ -35,6 +35,7 @@ def methods_pages(book: Book) -> Pages:
         {
             "settings": list(flattened(provenance.settings)),
             "card": card_html(provenance.card),
+            "lesion_card": card_html(provenance.lesion_card),
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
             "meanings": FIGURE_MEANINGS,
