@@ -385,10 +385,7 @@ def report(
 @app.command()
 def trust(
     images: Annotated[Path, _argument("images")],
-    masks: Annotated[
-        Path,
-        typer.Option("--masks", help="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME."),
-    ],
+    masks: Annotated[Path, _option("masks")],
     grades: Grades = None,
     scorer: Scorer = None,
     map_window: MapWindow = None,
