@@ -76,7 +76,9 @@ class Configuration(BaseModel):
     grades: Annotated[Path | None, PRIVATE] = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
     masks: Annotated[Path | None, PRIVATE] = Field(
         None,
-        description="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME.",
+        description=(
+            "Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME, in sub-folders as it is."
+        ),
     )
     curation: Annotated[Path | None, PRIVATE] = Field(
         None,

@@ -40,6 +40,7 @@ from atlas.records import (
     Alike,
     Atlas,
     Clusters,
+    Curation,
     Dataset,
     Embedding,
     Frame,
@@ -50,13 +51,15 @@ from atlas.records import (
     SaliencyMaps,
     Scores,
     Trust,
+    Words,
 )
 from atlas.site import pages, render
 
 DRAWN = 25  # different photographs; a file system allows only so many names of one file
 GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers
 GROUPS = 60
-KEYS = "plate 12"
+NOTE, NOTED = "A cotton wool spot near the disc", 40  # on one photograph in so many
+SEARCHES = ("plate 12", "#3", "cotton wool")
 STOPS = 400
 
 
@@ -164,6 +167,7 @@ def records_of(count: int, patches: int) -> Atlas:
         alike=Alike(
             ids, random.integers(0, len(ids), (len(ids), 6)), np.sort(random.random((len(ids), 6)).astype(np.float32))[:, ::-1]
         ),
+        curation=Curation({image_id: Words(note=NOTE) for image_id in ids[::NOTED]}),
     )
 
 
@@ -261,9 +265,10 @@ class Reader:
                 }, true); }"""
             )
             page.locator("#search").focus()
-            for key in [*KEYS, *["Backspace"] * len(KEYS), *"#3", *["Backspace"] * 2]:
-                page.keyboard.press(key)
-                page.wait_for_timeout(60)
+            for search in SEARCHES:
+                for key in [*search, *["Backspace"] * len(search)]:
+                    page.keyboard.press(key)
+                    page.wait_for_timeout(60)
             return [ms / 1000 for ms in page.evaluate("answered")]
 
     def strip(self) -> tuple[int, float]:

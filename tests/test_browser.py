@@ -146,6 +146,24 @@ def test_arrow_keys_turn_the_plates(visit: Any, site: tuple[Atlas, Path]) -> Non
     page.wait_for_url(f"**/{order[4]}.html")
 
 
+def test_hurried_arrow_keys_end_at_the_last_plate(visit: Any, site: tuple[Atlas, Path]) -> None:
+    """A key that comes while the next page loads goes to the one that is left, and turns to the same page again."""
+    order = site[0].strip.image_ids
+    for start, key, end in ((order[-4], "ArrowRight", order[-1]), (order[3], "ArrowLeft", order[0])):
+        page = visit().open(f"images/{start}.html")
+        for _ in range(12):
+            page.keyboard.press(key)
+        for _ in range(4):  # of the hurried ones any number may have come too early, but not all
+            page.wait_for_timeout(200)
+            page.keyboard.press(key)
+        page.wait_for_url(f"**/images/{end}.html")
+        page.keyboard.press(key)
+        page.keyboard.press(key)
+        page.wait_for_timeout(200)  # for a page that must not come
+        assert page.url.endswith(f"/images/{end}.html")
+        assert page.locator(".photograph").is_visible()
+
+
 def test_the_chosen_theme_stays(visit: Any, site: tuple[Atlas, Path]) -> None:
     page = visit(color_scheme="light").open("index.html")
 

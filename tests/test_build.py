@@ -20,8 +20,10 @@ import pytest
 import torch
 from asked import severities
 from PIL import Image
+from pydantic import Field
 
 from atlas import build_atlas, load_configuration, load_scorer, read_dataset, write_cohort
+from atlas.config import Configuration
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.pipeline.build import BuildResult
 from atlas.pipeline.evaluate import evaluate_scorer
@@ -32,6 +34,7 @@ from atlas.resources import DEFAULT_SCORER, is_atlas, models_folder
 from atlas.scorers.bundle import amend_bundle, shipped_scorers
 from atlas.scorers.readouts import Head
 from atlas.scorers.trunks import new_module
+from atlas.training.splits import folds_by_patient
 
 EYES = 24
 
@@ -180,6 +183,35 @@ def test_masks_that_fit_no_photograph_are_refused(cohort: Path, settings: dict[s
         build_atlas(load_configuration(**given, **settings, masks=tmp_path / "nowhere", limit=5))
 
 
+def test_masks_of_one_name_go_to_their_own_photographs_and_a_bad_one_to_none(
+    cohort: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Two folders of photographs with the same names, each with masks; one mask is damaged and one is of another size."""
+    sources = sorted(path for path in (cohort / "masks").iterdir() if any(path.iterdir()))[:6]
+    places = ["a/1", "b/1", "a/2", "b/2", "a/3", "b/4"]
+    for source, place in zip(sources, places, strict=True):
+        photograph = next((cohort / "images").glob(f"{source.name}.*"))
+        (tmp_path / "images" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photograph, tmp_path / "images" / f"{place}{photograph.suffix}")
+        shutil.copytree(source, tmp_path / "masks" / place)
+    (tmp_path / "masks" / "b" / "4").rename(tmp_path / "masks" / "4")  # no other photograph has this name
+    damaged, small = (sorted((tmp_path / "masks" / "a" / name).iterdir())[0] for name in ("2", "3"))
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    Image.new("L", (5, 5), 255).save(small)
+    given = {name: tmp_path / name for name in ("images", "masks", "out", "store")}
+    result = build_atlas(load_configuration(**given, scorer="synthetic-alexnet", clusters=2))
+    names = {i.path.relative_to(tmp_path / "images").with_suffix("").as_posix(): i.image_id for i in result.atlas.dataset.images}
+    assert names.keys() == set(places)
+    for source, place in zip(sources, places, strict=True):
+        kinds = {file.stem.replace("-", " ") for file in source.iterdir()} if place not in ("a/2", "a/3") else set()
+        assert {kind.replace("-", " ") for kind in result.atlas.lesions.get(names[place], {})} == kinds, place
+    assert [[str(file) in line for file in (damaged, small)] for line in sorted(result.report.unreadable)] == [
+        [True, False],
+        [False, True],
+    ]
+    assert all("without outlines" in line for line in result.report.unreadable)
+
+
 def test_a_replaced_threshold_is_said_and_recorded(built: BuildResult) -> None:
     run = json.loads((built.out / "run.json").read_text())
     assert run["settings"]["drop_threshold"] == 0.95
@@ -227,6 +259,30 @@ def test_no_name_or_path_of_a_file_reaches_the_site(built: BuildResult, cohort: 
                 assert re.search(rb"(?<![0-9a-f])" + stem + rb"(?![0-9a-f])", content) is None, (name, stem)
 
 
+class Later(Configuration):
+    """Settings that a later version may have."""
+
+    clinical: Path | None = Field(None, description="Clinical table.")
+
+
+def test_no_setting_that_holds_a_path_or_free_text_reaches_the_site(cohort: Path, weights: Path, tmp_path: Path) -> None:
+    private = shutil.copytree(cohort, tmp_path / "MrsSurname")
+    shutil.copy(weights, private / "w.pth")
+    header, *lines = (private / "grades.csv").read_text().splitlines()
+    assert "level" in header
+    (private / "grades.csv").write_text("\n".join([header.replace("level", "GradeByDrSurname"), *lines]) + "\n")
+    (private / "own.toml").write_text("")
+    files = {"images": "images", "grades": "grades.csv", "masks": "masks", "curation": "own.toml", "clinical": "c.csv"}
+    given: dict[str, Any] = {name: private / file for name, file in (files | {"out": "site", "store": "store"}).items()}
+    given |= {"fit": True, "folds": 2, "trunk": "squeezenet1_1", "trunk_weights": str(private / "w.pth"), "size": 128}
+    given |= {"image_column": "image", "grade_column": "GradeByDrSurname", "patient_column": "patient"}
+    result = build_atlas(Later.model_validate(given | {"limit": 20, "clusters": 2}, context={"training": False}))
+    assert result.atlas.lesions
+    for name, content in contents(result.out).items():
+        assert b"Surname" not in content, name
+        assert str(tmp_path).encode() not in content, name
+
+
 def test_names_are_kept_where_the_user_asks(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
     result = build_atlas(
         load_configuration(
@@ -245,24 +301,33 @@ def test_names_are_kept_where_the_user_asks(cohort: Path, settings: dict[str, An
 
 
 def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
-    """A patient's own grades must not move the patient's own scores."""
-    patient = next(image.patient for image in built.atlas.dataset.images if image.grade == 4)
+    """A patient's own grades must not move the patient's own scores, while they move those of others."""
+    images = built.atlas.dataset.images
+    # Patients are dealt at their worst grade: another grade of the better eye leaves all folds as they are.
+    pairs = {patient: sorted(i.grade or 0 for i in images if i.patient == patient) for patient in {i.patient for i in images}}
+    patient, (better, worst) = max(((p, g) for p, g in pairs.items() if g[0] < g[1]), key=lambda pair: (pair[1], pair[0]))
     table = rows(cohort / "grades.csv")
     for row in table:
-        if row["patient"] == patient:
-            row["level"] = str(4 - int(row["level"]))
+        if row["patient"] == patient and row["level"] == str(better):
+            row["level"] = str(0 if better else worst)
     changed = tmp_path / "changed.csv"
     with changed.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, table[0].keys())
         writer.writeheader()
         writer.writerows(table)
-    fold_of = {image.image_id: image.patient for image in built.atlas.dataset.images}
     result = build_atlas(
         load_configuration(images=cohort / "images", grades=changed, out=tmp_path / "s", store=tmp_path / "t", **settings)
     )
     before, after = built.atlas.scores.by_id(), result.atlas.scores.by_id()
-    assert any(before[i] != after[i] for i in before if fold_of[i] != patient)
-    # The folds themselves are dealt by grade, so only agreement of the record can be asked for in general.
+    own = {image.image_id for image in images if image.patient == patient}
+    folds, same_folds = (
+        folds_by_patient(one.atlas.dataset.images, folds=settings["folds"], seed=settings["seed"]) for one in (built, result)
+    )
+    assert folds == same_folds
+    assert {image.image_id: image.grade for image in images} != {i.image_id: i.grade for i in result.atlas.dataset.images}
+    together = next(set(fold) for fold in folds if own <= set(fold))
+    assert {i: after[i] for i in together} == {i: before[i] for i in together}, "their head did not learn from this patient"
+    assert all(after[i] != before[i] for i in before if i not in together), "every other head did"
     assert result.atlas.scores.out_of_fold
 
 
@@ -655,7 +720,7 @@ def test_a_disk_that_fills_up_while_the_site_is_written_leaves_the_old_atlas(sma
     shutil.copytree(small["store"].parent / "site", out)
     before = contents(out)
     script = """
-import resource, signal, sys
+import resource, signal, torchvision  # some versions write a file as they are loaded
 from atlas.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

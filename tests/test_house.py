@@ -47,6 +47,11 @@ def test_each_requirement_is_pinned_to_a_version_that_it_allows(requirement: Req
     assert requirement.specifier.contains(version)
 
 
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
+def test_each_requirement_says_from_which_version_on(requirement: Requirement) -> None:
+    assert [one.operator for one in requirement.specifier] == [">="], f"{requirement.name}: no lower bound, or another one, too"
+
+
 def test_the_version_has_its_entry_in_the_changelog() -> None:
     released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert released[0] == PROJECT["version"]

@@ -21,9 +21,11 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.frames import crop
 from atlas.pipeline.build import BuildResult
-from atlas.pipeline.photograph import PHOTOGRAPH_SIDE
+from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, Cutting, Preparing, cut_patches, prepare_photograph
 from atlas.pipeline.report import build_report
-from atlas.records import ByteArray, GradedImage
+from atlas.pipeline.sources import trained_source
+from atlas.pipeline.store import Store
+from atlas.records import DIABETIC_RETINOPATHY, ByteArray, GradedImage
 from atlas.scorers.trunks import new_module
 
 HEIGHTS = {"1_left": 1900, "2_left": 1800} | {f"{eye}_left": 300 for eye in range(3, 11)}  # of the drawn photographs
@@ -115,6 +117,27 @@ def test_a_plate_holds_the_pixels_of_the_source(built: BuildResult) -> None:
         assert picture.size == (PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE)
         coarse = np.asarray(picture.resize(plate.shape[:2]), float)
     assert np.abs(coarse - source)[middle, middle].mean() > 4 * np.abs(plate - source)[middle, middle].mean()
+
+
+def test_a_small_retina_in_a_large_picture_keeps_its_pixels(tmp_path: Path) -> None:
+    """A large JPEG is decoded at a part of its size, but only as far as its retina can spare pixels."""
+    picture = np.zeros((2200, 3000, 3), np.uint8)
+    picture[500:1700, 700:2140] = eye(1200, seed=3)
+    Image.fromarray(picture).save(tmp_path / "eye.jpg", quality=97, subsampling=0)
+    image = GradedImage("0" * 16, tmp_path / "eye.jpg", 2)
+    shared = Preparing(trained_source("synthetic-alexnet", DIABETIC_RETINOPATHY), Store(tmp_path / "store"))
+    view = prepare_photograph(image, shared)
+    assert abs(view.frame.side - 1160) < 15
+    assert side(view.photograph) == PHOTOGRAPH_SIDE
+    row, column = view.frame.top + view.frame.side // 2, view.frame.left + view.frame.side // 2
+    box = np.array([[row - 60, column - 60, row + 60, column + 60]])
+    detail = cut_patches(Cutting(image, view.frame, view.folder, ["middle"], box), shared)
+    for file in (view.photograph, detail.folder / "middle.jpg"):
+        with Image.open(file) as drawn:
+            shown = np.asarray(drawn, float)
+        middle = slice(len(shown) * 2 // 5, len(shown) * 3 // 5)
+        stripes = np.abs(np.diff(shown[middle, middle, 1], axis=1))
+        assert stripes.mean() > 4, "light and dark columns can still be told apart"
 
 
 def test_only_photographs_that_are_larger_have_a_plate_beside_them(built: BuildResult) -> None:

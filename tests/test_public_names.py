@@ -13,6 +13,7 @@ import atlas
 import atlas.cli
 from atlas.cohort.tables import TABLE_LAYOUTS
 from atlas.config import load_configuration
+from atlas.curation.file import read_curation
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,6 +73,15 @@ def test_the_settings_file_in_readme_is_valid(tmp_path: Path) -> None:
     configuration = load_configuration(file)
     assert configuration.images == tmp_path / "photographs"
     assert configuration.grade_scale().grades == (1, 2, 3, 4)
+
+
+def test_the_curation_in_readme_is_valid(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```\n(\[clusters.*?)```", README, re.DOTALL)
+    file = tmp_path / "curation.toml"
+    file.write_text(text, encoding="utf-8")
+    curation = read_curation(file)
+    assert curation.clusters.keys() == {7}
+    assert [len(lesson.stops) for lesson in curation.lessons] == [1]
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

@@ -391,6 +391,43 @@ def test_the_same_address_gives_the_same_quiz_and_this_tab_remembers(visit: Any)
 
 
 @pytest.mark.browser
+def test_a_map_that_is_found_missing_late_is_told_under_its_own_question_only(visit: Any) -> None:
+    page = visit("quiz.html#seed=5&n=2", noted=False)  # the browser itself notes the missing file
+    page.evaluate(
+        """() => { // a slow disk: it is found out only when let go that the script with a map is not there
+          const append = document.head.append;
+          document.head.append = (script) => {
+            if (!script.src.includes("/cells/")) return append.call(document.head, script);
+            script.src += ".missing";
+            script.addEventListener("error", () => { window.missed = script.src; });
+            window.letGo = () => { window.missed = null; append.call(document.head, script); };
+          };
+        }"""
+    )
+
+    def reveal() -> str:
+        image_id = shown_id(page)
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".of-ask[data-revealed=yes]")
+        return image_id
+
+    def let_go(image_id: str) -> str:
+        """The words below the plate once the page was told that the map of a photograph is missing."""
+        page.evaluate("window.letGo()")
+        until(page, "(id) => window.missed?.includes(id) ?? false", image_id)
+        return str(page.locator("#caption").inner_text())
+
+    first = reveal()
+    page.locator("#next").click()
+    assert page.locator("h1").inner_text() == "Photograph 2 of 2"
+    assert let_go(first) == "", "nothing is said of this photograph before it is revealed"
+    second = reveal()
+    assert f"cells/{second}.js is missing from this atlas" in let_go(second)
+    assert first not in page.locator("#caption").inner_text()
+
+
+@pytest.mark.browser
 def test_a_press_while_the_plate_still_moves_marks_what_is_seen(visit: Any) -> None:
     page = visit("quiz.html#seed=3&n=4")
     page.emulate_media(reduced_motion="no-preference")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from atlas.errors import ScorerError
 from atlas.records import Frame, Preprocessed, Scale
-from atlas.resources import DEFAULT_SCORER
+from atlas.resources import DEFAULT_SCORER, models_folder
 from atlas.scorers.bundle import load_scorer, save_bundle, shipped_scorers
+from atlas.scorers.card import write_card
 from atlas.scorers.readouts import Classifier, Head, cell_sums, first_sums
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import Trunk, load_trunk, new_module
@@ -390,6 +392,67 @@ def test_a_head_that_does_not_fit_is_refused_even_with_a_right_hash(
     rewrite(tmp_path / "bundle", lambda facts: facts["files"].update({path.name: digest}))
     with pytest.raises(ScorerError, match=r"head\.safetensors"):
         load_scorer(tmp_path / "bundle")
+
+
+def rehash(folder: Path, name: str, content: str) -> None:
+    """Put a file of a bundle in the place of the old one, with its right hash."""
+    (folder / name).write_text(content, encoding="utf-8", newline="\n")
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    rewrite(folder, lambda facts: facts["files"].update({name: digest}))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "names"),
+    [
+        ("trust.json", lambda entry: entry.pop("name"), "name: Field required"),
+        ("trust.json", lambda entry: entry.pop("area"), "area: Field required"),
+        ("trust.json", lambda entry: entry["maps"][1].pop("hit"), "maps.1.hit: Field required"),
+        ("trust.json", lambda entry: entry["maps"][0].update(share=[0.5]), "maps.0.share"),
+        ("evaluations.json", lambda entry: entry.pop("command"), "command: Field required"),
+        ("evaluations.json", lambda entry: entry["figures"].update(mae="0.4"), "figures.mae"),
+        ("evaluations.json", lambda entry: entry.update(photographs="many"), "photographs"),
+    ],
+)
+def test_a_measurement_that_lacks_something_is_refused_by_file_and_entry(
+    file: str, change: Callable[[dict[str, Any]], object], names: str, tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(models_folder() / "eyepacs-squeezenet", tmp_path / "bundle")
+    entries = json.loads((bundle / file).read_text(encoding="utf-8"))
+    rehash(bundle, file, json.dumps(entries))
+    load_scorer(bundle)
+    change(entries[1])
+    rehash(bundle, file, json.dumps(entries))
+    with pytest.raises(ScorerError) as caught:
+        load_scorer(bundle)
+    assert f"{bundle / file}: entry 2" in caught.value.message
+    assert names in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "[[]]", "1", "["])
+def test_measurements_that_are_no_list_of_entries_are_refused(content: str, scorer: TransferredScorer, tmp_path: Path) -> None:
+    save_bundle(tmp_path / "bundle", scorer)
+    rehash(tmp_path / "bundle", "trust.json", content)
+    with pytest.raises(ScorerError, match=r"trust\.json"):
+        load_scorer(tmp_path / "bundle")
+
+
+def test_a_card_leaves_out_what_the_recipe_does_not_tell(scorer: TransferredScorer) -> None:
+    card = write_card(scorer)  # its recipe has epochs, loss and seeds, and no more
+    assert "- epochs: 3" in card
+    assert "share of the loss" not in card
+    labels = [[1, 5, 0.2], [2, 5, 0.3], [3, 5, 0.5]]
+    counts = {"training": [3, 4, 5], "validation": [1, 1, 0], "test": [1, 0, 0]}
+    told = replace(scorer, training={"labels": labels, "counts": counts})
+    assert "| hazy | 4 | 1 | 0 | 30 % |" in write_card(told)
+    for fault, recipe in (
+        ("training.counts.test", {"labels": labels, "counts": {**counts, "test": [1]}}),
+        ("training.counts.validation", {"labels": labels, "counts": {"training": [3, 4, 5]}}),
+        ("training.labels lacks grade 3", {"labels": labels[:2], "counts": counts}),
+        ("training.labels is no list", {"labels": [5], "counts": counts}),
+    ):
+        with pytest.raises(ScorerError, match=fault):
+            write_card(replace(scorer, training=recipe))
 
 
 def test_an_unknown_scorer_is_refused_with_the_shipped_ones(tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ from atlas import load_configuration, records
 from atlas.agreement.evaluation import nearest_grade, quadratic_kappa, spearman
 from atlas.cohort.dataset import read_dataset
 from atlas.drawn.cohort import draw_cohort, write_cohort
-from atlas.errors import TrainingError
+from atlas.errors import ScorerError, TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
-from atlas.pipeline.train import train
-from atlas.records import Dataset, FloatArray, GradedImage, Scale
+from atlas.pipeline.train import _joined, train
+from atlas.progress import silent
+from atlas.records import Dataset, DatasetReport, FloatArray, GradedImage, Scale
 from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
@@ -34,7 +35,7 @@ from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
 from atlas.training import networks
 from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
-from atlas.training.scorers import calibrate, join_scorers, train_scorer
+from atlas.training.scorers import _prepared, calibrate, join_scorers, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
 
 FIVE = Scale()
@@ -447,6 +448,14 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small trunk that learned nothing."""
+    file = tmp_path_factory.mktemp("weights") / "squeezenet.pth"
+    torch.save(new_module("squeezenet1_1", 0).state_dict(), file)
+    return file
+
+
 def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> None:
     """The figures of the recipe are those of the validation photographs, scored anew; the AUC by counting pairs."""
     own = set(split_by_patient(dataset.images, seed=0)["validation"])
@@ -593,6 +602,55 @@ def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
     smaller.head.hidden_weight[0, 0, 0, 0] = 1
     with pytest.raises(TrainingError, match="each cell on its own"):
         side_by_side("pair", [small, smaller])
+
+
+def test_pixels_of_other_code_are_prepared_again(cohort: Path, tmp_path: Path) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+
+    def prepared(code: str) -> np.ndarray:
+        return np.array(_prepared(dataset.images[:3], 64, "standardise", tmp_path, code, silent))
+
+    first = prepared("code as it is")
+    (file,) = tmp_path.iterdir()
+    stale = np.load(file, mmap_mode="r+")
+    stale[:] = 7  # as an earlier version may have prepared them
+    stale.flush()
+    del stale
+    assert (prepared("code as it is") == 7).all(), "what is complete is used again"
+    assert (prepared("later code") == first).all()
+
+
+@pytest.mark.parametrize("learns", [False, True], ids=["frozen", "fine-tuned"])
+def test_nothing_of_a_training_stays_behind_once_the_bundle_is_written(
+    cohort: Path, squeezenet: Path, tmp_path: Path, learns: bool
+) -> None:
+    store = tmp_path / "store"
+    settings: dict[str, Any] = {"images": cohort / "images", "grades": cohort / "grades.csv", "store": store, "size": 64}
+    configuration = load_configuration(**settings, trunk="squeezenet1_1", trunk_weights=str(squeezenet), training=True)
+    common: dict[str, Any] = {"fine_tune": learns, "epochs": 1, "hidden": 4, "augmentation": "none"}
+    with pytest.raises(ScorerError, match="cannot be written"):
+        train(configuration, cohort / "grades.csv" / "own", **common)
+    kept = sorted(path.name.partition("-")[0] for path in store.glob("training/*/*"))
+    assert kept == ["checkpoint.pt", "pixels"] if learns else ["pixels"], "to go on from"
+    scorer, _ = train(configuration, tmp_path / "own", **common)
+    assert load_scorer(tmp_path / "own").sha256 == scorer.sha256
+    assert list(store.glob("training/*")) == []
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(store) not in maps.read_text(), "Windows removes no file that is still mapped"
+
+
+def test_photographs_that_two_datasets_grade_differently_are_joined_without_a_grade() -> None:
+    def gathered(folder: str, **grades: int | None) -> tuple[Dataset, DatasetReport]:
+        images = tuple(GradedImage(i, Path(folder, f"{i}.jpg"), grade, patient="p") for i, grade in grades.items())
+        return Dataset(images), DatasetReport(folder, conflicting_duplicates=(f"of {folder}",))
+
+    dataset, report = _joined([gathered("one", a=2, b=1, c=None), gathered("two", b=3, c=0, d=4), gathered("three", a=2, b=1)])
+    assert {image.image_id: image.grade for image in dataset.images} == {"a": 2, "b": None, "c": 0, "d": 4}
+    assert [image.path.parent.name for image in dataset.images] == ["one", "one", "one", "two"]
+    *own, conflict = report.conflicting_duplicates
+    assert own == ["of one", "of two", "of three"]
+    assert conflict == f"b.jpg: grade 1, and 3 as {Path('two/b.jpg')}; kept without a grade"
+    assert report.layout == "one, two, three"
 
 
 def test_members_do_not_learn_again(cohort: Path, tmp_path: Path) -> None:

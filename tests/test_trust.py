@@ -108,6 +108,29 @@ def test_masks_lie_as_their_photographs_do(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("photographs", "names", "expected"),
+    [
+        ("a/1.jpg b/1.jpg", "b/1.png", {"b/1.jpg": ["b/1.png"]}),
+        ("a/1.jpg b/1.jpg", "a/1/x.png a/1/y.png", {"a/1.jpg": ["a/1/x.png", "a/1/y.png"]}),
+        ("a/1.jpg b/2.jpg", "1.png 2/x.png", {"a/1.jpg": ["1.png"], "b/2.jpg": ["2/x.png"]}),
+        ("1.jpg a/1.jpg", "1.png", {"1.jpg": ["1.png"]}),
+        ("a/1.jpg", "1.png a/1.png", {"a/1.jpg": ["a/1.png"]}),
+        ("1.jpg", "1.png 1/x.png", {"1.jpg": ["1/x.png"]}),
+        ("a/b/1.jpg a/c/1.jpg", "a/c/1.gif", {"a/c/1.jpg": ["a/c/1.gif"]}),
+    ],
+)
+def test_a_mask_in_its_photographs_own_place_is_its_own(
+    tmp_path: Path, photographs: str, names: str, expected: dict[str, list[str]]
+) -> None:
+    for name in names.split():
+        write_mask(tmp_path / name, np.ones((4, 4)))
+    dataset = cohort_of(Path("images"), *photographs.split())
+    found = masks.find_masks(tmp_path, dataset, Path("images"))
+    place = {image.image_id: image.path.relative_to("images").as_posix() for image in dataset.images}
+    assert {place[i]: [file.relative_to(tmp_path).as_posix() for file in files] for i, files in found.items()} == expected
+
+
 def test_one_mask_never_serves_two_photographs(tmp_path: Path) -> None:
     write_mask(tmp_path / "1.png", np.ones((4, 4)))
     with pytest.raises(DatasetError, match=r"1\.png.*a/1, b/1") as caught:
@@ -277,7 +300,7 @@ def test_no_cell_on_the_retina_leaves_the_score_as_it_is() -> None:
 
 
 def test_the_area_of_a_straight_fall_is_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(np, "trapezoid")  # as in NumPy 1.26, the oldest that is allowed
+    monkeypatch.delattr(np, "trapezoid", raising=False)  # as in NumPy 1.26, the oldest that is allowed
     assert curves.area(np.linspace(3, 1, curves.STEPS).astype(np.float32)) == pytest.approx(2)
 
 
@@ -545,3 +568,29 @@ def test_a_photograph_that_cannot_be_measured_is_named_once_and_the_rest_goes_on
     (line,) = report.unreadable
     assert line.count(str(named[0])) == 1
     assert line.startswith(f"{named[0]}: is ")
+
+
+def test_a_bad_mask_leaves_its_photograph_out_and_nothing_else(tmp_path: Path) -> None:
+    table = write_cohort(14, tmp_path / "eyes", seed=5, size=160)
+    folder = tmp_path / "eyes" / "masks"
+    settings = {"images": tmp_path / "eyes" / "images", "grades": table, "scorer": "synthetic-alexnet", "store": tmp_path / "t"}
+    configuration = load_configuration(None, **settings, workers=1)
+    before, report = measure_trust(configuration, folder)
+    assert report.unreadable == ()
+    marked = sorted(own for own in folder.iterdir() if any(own.iterdir()))
+    broken, small = (sorted(own.iterdir())[0] for own in marked[:2])
+    broken.write_bytes(b"no picture")
+    write_mask(small, np.ones((4, 6)))
+    after, report = measure_trust(configuration, folder)
+    assert [[str(file) in line for file in (broken, small)] for line in sorted(report.unreadable)] == [
+        [True, False],
+        [False, True],
+    ]
+    assert after["photographs"] == before["photographs"] - 2
+    assert after["without_lesion"] == before["without_lesion"], "nobody knows whether these two have lesions"
+    for own in marked:
+        for file in own.iterdir():
+            file.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="cannot be used") as caught:
+        measure_trust(configuration, folder)
+    assert any(str(file) in caught.value.message for own in marked for file in own.iterdir())

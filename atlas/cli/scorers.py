@@ -34,6 +34,7 @@ from atlas.cli.options import (
     Verbose,
     Workers,
     argument,
+    option,
 )
 from atlas.config import load_configuration
 from atlas.resources import DEFAULT_SCORER
@@ -175,10 +176,7 @@ def evaluate(
 
 def trust(
     images: Annotated[Path, argument("images")],
-    masks: Annotated[
-        Path,
-        typer.Option("--masks", help="Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME."),
-    ],
+    masks: Annotated[Path, option("masks")],
     grades: Grades = None,
     scorer: Scorer = None,
     map_window: MapWindow = None,

@@ -27,11 +27,12 @@ def find_masks(masks: Path, dataset: Dataset, images: Path) -> Mapping[str, tupl
     DatasetError : a mask at the top may belong to several photographs, or there is no mask at all.
     """
     places = {image.image_id: _place(image.path, images) for image in dataset.images}
-    stems = Counter(place.name for place in places.values())
+    taken, stems = set(places.values()), Counter(place.name for place in places.values())
     found = {}
     for image_id, place in places.items():
         own = _files(masks / place)
-        if not own and len(place.parts) > 1 and (own := _files(masks / place.name)) and stems[place.name] > 1:
+        at_top = Path(place.name)
+        if not own and at_top not in taken and (own := _files(masks / at_top)) and stems[place.name] > 1:
             rivals = sorted(other.as_posix() for other in places.values() if other.name == place.name)
             raise DatasetError(
                 f"{own[0]}: may belong to any of the photographs {', '.join(rivals)}",

@@ -24,12 +24,10 @@ from atlas.lesionnets.card import lesion_card, with_measured
 from atlas.lesionnets.fundus import FundusLesionNet, marked, together
 from atlas.lesionnets.grid import cells_in
 from atlas.lesionnets.networks import GRID, LesionModule
-from atlas.photographs.decode import decode_photograph
-from atlas.photographs.retina import find_retina
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.keys import code_key
-from atlas.pipeline.photograph import LEAST_SIDE
+from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
@@ -85,8 +83,7 @@ class Examination:
 
 def examine(item: Examined, net: FundusLesionNet) -> Examination:
     """Compare what a lesion net finds in one photograph with what a person marked."""
-    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
-    frame, mask = find_retina(decoded.pixels)
+    decoded, (frame, mask) = open_photograph(item.image.path)
     source = decoded.at_source(frame)
     finding = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
     retina: BoolArray = np.asarray(finding.maps.any(axis=0))
@@ -371,8 +368,7 @@ def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[G
 
 def examine_strengths(item: Examined, net: FundusLesionNet) -> dict[str, list[int]]:
     """Count by kind the marks that a net would leave at each threshold 0.05, 0.06 .. 0.99."""
-    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
-    frame, mask = find_retina(decoded.pixels)
+    decoded, (frame, mask) = open_photograph(item.image.path)
     maps = net.maps(decoded.pixels, frame, mask)
     counts = {}
     for kind in marked(net.kinds):

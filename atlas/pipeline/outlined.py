@@ -15,11 +15,10 @@ import numpy as np
 from atlas.cohort.masks import read_lesions
 from atlas.explain.methods import METHODS, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
-from atlas.photographs.decode import decode_photograph
 from atlas.photographs.frames import cell_coverage, crop
 from atlas.photographs.preparations import prepare
 from atlas.pictures.outlines import kind_in_words, outlines_png
-from atlas.pipeline.photograph import LEAST_SIDE, PHOTOGRAPH_SIDE, code_of
+from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, code_of, open_photograph
 from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, Lesions, Target
 from atlas.scorers.prediction import Prediction
@@ -96,8 +95,8 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     the retina.
     """
     scorer, target, window = shared.scorer, shared.target, shared.window
-    decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
-    prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation)
+    decoded, retina = open_photograph(item.image.path)
+    prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=retina)
     coverage = cell_coverage(prepared.retina, scorer.grid)
     lesions = lesion_coverage(read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame), scorer.grid)
     inside = inside_cells(coverage)

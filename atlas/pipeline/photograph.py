@@ -32,7 +32,7 @@ from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Mark, Target
+from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Mark, Preprocessed, Target
 from atlas.scorers.prediction import Prediction
 from atlas.trust.curves import curves, over_cells
 
@@ -43,8 +43,8 @@ DETAIL_SIDE = 1024
 """Longest side of the photograph that patches are cut from and described in, in pixels, whatever the plates are."""
 
 LEAST_SIDE = 1024
-"""Pixels that the shorter side of a photograph keeps where it is decoded at a part of its size: as many as any picture but a
-plate shows. Scores never depend on which pictures are wanted."""
+"""Pixels that the retina keeps a side, where it has them, in a photograph that is decoded at a part of its size: as many as any
+picture but a plate shows. Scores never depend on which pictures are wanted."""
 
 THUMBNAIL_SIDE = 160
 
@@ -127,26 +127,27 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     Raises UnreadableImageError where it is no photograph.
     """
     source, store = shared.source, shared.store
-    decoded = cache(partial(decode_photograph, image.path, least=LEAST_SIDE))
-    retina = cache(lambda: find_retina(decoded().pixels))
-    prepared = cache(
-        lambda: prepare(image.image_id, decoded().pixels, size=source.size, preparation=source.preparation, found=retina())
-    )
+    opened = cache(partial(open_photograph, image.path))
+
+    @cache
+    def prepared() -> Preprocessed:
+        decoded, found = opened()
+        return prepare(image.image_id, decoded.pixels, size=source.size, preparation=source.preparation, found=found)
 
     def draw(folder: Path) -> None:
-        frame = prepared().frame
-        photograph = crop(decoded().pixels, frame, side=min(PHOTOGRAPH_SIDE, frame.side))
+        decoded, (frame, mask) = opened()
+        photograph = crop(decoded.pixels, frame, side=min(PHOTOGRAPH_SIDE, frame.side))
         (folder / "photograph.jpg").write_bytes(encode_jpeg(photograph))
         (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(photograph, THUMBNAIL_SIDE)))
         (folder / "retina.png").write_bytes(retina_png(prepared().retina))
-        camera = camera_of(decoded().pixels, frame, prepared().retina)
-        shape, wide = decoded().shape, decoded().at_source(frame)
+        camera = camera_of(decoded.pixels, frame, prepared().retina)
+        wide = decoded.at_source(frame)
         facts = {
             "frame": np.array([wide.top, wide.left, wide.side]),
-            "shape": np.array(shape),
-            "camera": np.array([*shape, *camera.cut, camera.surround]),
+            "shape": np.array(decoded.shape),
+            "camera": np.array([*decoded.shape, *camera.cut, camera.surround]),
             "coverage": cell_coverage(prepared().retina, source.grid),
-            "retina": _packed(retina_in(*retina(), side=min(DETAIL_SIDE, frame.side))),
+            "retina": _packed(retina_in(frame, mask, side=min(DETAIL_SIDE, frame.side))),
         }
         save_arrays(folder / "facts.safetensors", facts)
 
@@ -154,10 +155,10 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     folder = store.keep("pictures", [*parts, code_of(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
-    found = None if shared.net is None else _find(image.image_id, shared.net, store, lambda: (decoded(), *retina()))
+    found = None if shared.net is None else _find(image.image_id, shared.net, store, opened)
     facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage")
     frame = Frame(*facts["frame"].tolist())
-    plate = None if shared.plate_side is None else _plate(image, frame, shared.plate_side, decoded, store)
+    plate = None if shared.plate_side is None else _plate(image, frame, shared.plate_side, opened, store)
     photograph = folder / "photograph.jpg"
     if plate is not None and shared.plate_side is not None and shared.plate_side < PHOTOGRAPH_SIDE:
         photograph, plate = plate, None
@@ -167,11 +168,11 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     return View(image.image_id, frame, shape, facts["coverage"], camera, folder, photograph, plate, found)
 
 
-def _find(image_id: str, net: LesionNet, store: Store, seen: Callable[[], tuple[Decoded, Frame, BoolArray]]) -> Found:
-    """Find a photograph's lesions, and keep them. seen : what was decoded, and where its retina lies."""
+def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tuple[Decoded, tuple[Frame, BoolArray]]]) -> Found:
+    """Find a photograph's lesions, and keep them. opened : what `open_photograph` gives."""
 
     def find() -> dict[str, NDArray[Any]]:
-        decoded, frame, mask = seen()
+        decoded, (frame, mask) = opened()
         found = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
         kinds = list(KINDS)
         return {
@@ -190,19 +191,29 @@ def _find(image_id: str, net: LesionNet, store: Store, seen: Callable[[], tuple[
     return Found(marks, kept["descriptors"], tuple(kinds[kind] for kind in kept["too_small"].tolist()))
 
 
+def open_photograph(path: Path) -> tuple[Decoded, tuple[Frame, BoolArray]]:
+    """Decode a photograph and find its retina, a large one at a part of its size, as far as its retina can spare pixels."""
+    decoded = decode_photograph(path, least=LEAST_SIDE)
+    frame, mask = find_retina(decoded.pixels)
+    if decoded.factor > 1 and frame.side < LEAST_SIDE:  # a small retina in a large picture
+        decoded = decode_photograph(path, least=LEAST_SIDE, part=decoded.at_source(frame).side)
+        frame, mask = find_retina(decoded.pixels)
+    return decoded, (frame, mask)
+
+
 def prediction_key(image_id: str, source: Source) -> list[Any]:
     """Return all that what the network made of a photograph depends on, as plain JSON values."""
     return [image_id, LEAST_SIDE, *source.key, code_of(*_PREPARED)]
 
 
-def _plate(image: GradedImage, frame: Frame, most: int, decoded: Any, store: Store) -> Path | None:
+def _plate(image: GradedImage, frame: Frame, most: int, opened: Callable[[], tuple[Decoded, Any]], store: Store) -> Path | None:
     """Draw the photograph with the source's own pixels, or `most` a side; None where a page's picture is that already."""
     side = min(most, frame.side)
     if side == min(PHOTOGRAPH_SIDE, frame.side):
         return None
 
     def draw(folder: Path) -> None:
-        known: Decoded = decoded()
+        known, _ = opened()
         whole = known if known.factor == 1 else decode_photograph(image.path)
         (folder / "plate.jpg").write_bytes(encode_jpeg(crop(whole.pixels, frame, side=side), PLATE_QUALITY))
 
@@ -355,7 +366,7 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
     source, store, frame = shared.source, shared.store, item.frame
 
     def cut(folder: Path) -> None:
-        decoded = decode_photograph(item.image.path, least=LEAST_SIDE)
+        decoded = decode_photograph(item.image.path, least=LEAST_SIDE, part=frame.side)
         retina = _unpacked(load_arrays(item.folder / "facts.safetensors", "retina")["retina"])
         plate = crop(decoded.pixels, decoded.of_source(frame), side=len(retina))
         pixels = normalised_pixels(plate, retina, source.preparation)
