@@ -107,8 +107,12 @@ class Configuration(BaseModel):
         DEFAULT_LESION_NET,
         description="Shipped lesion net's name, or the folder of a bundle, that finds lesions; `none` looks for none.",
     )
-    patches: Literal["occlusion", "lesions"] = Field(
-        "occlusion", description="What becomes a patch: windows that drive the score (occlusion), or lesions that were found."
+    patches: Literal["lesions", "occlusion"] | None = Field(
+        None,
+        description=(
+            "What becomes a patch: lesions that were found (default, where a net looks for them) or windows that drive the score "
+            "(occlusion)."
+        ),
     )
     drop_threshold: float = Field(
         0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal."

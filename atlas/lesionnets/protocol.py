@@ -15,7 +15,7 @@ class Finding:
     Parameters
     ----------
     kinds : names of the maps' kinds, in their order.
-    maps : float32 (kinds, h, w), probability that a cell of the frame holds some of a lesion of the kind; 0 off the retina.
+    maps : float32 (kinds, h, w), how likely each place of the frame holds some of a lesion of the kind, 0 to 1; 0 off the retina.
     lesions : those above the net's thresholds, the strongest first.
     descriptors : float32 (lesions, d), what the net saw of each and round it.
     too_small : kinds that do not show at the photograph's size, so that their absence says nothing.

@@ -235,7 +235,7 @@ class Cut:
 def cut_all(workshop: Workshop, explained: Explained) -> Cut:
     """Choose the patches, windows that drive the score or lesions that were found, cut them out, and describe them."""
     seen = explained.seen
-    by_lesion = workshop.configuration.patches == "lesions" and seen.net is not None
+    by_lesion = seen.net is not None and workshop.configuration.patches != "occlusion"
     salient = _found_lesions(workshop, explained) if by_lesion else _salient(workshop, explained)
     frames = {image_id: seen.views[image_id].frame for image_id in explained.dataset.image_ids}
     source, dataset = seen.source, explained.dataset

@@ -1,0 +1,164 @@
+"""Lesions from folder to page: training and measuring a net by command, and a build that looks for lesions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from atlas.cli import app
+from atlas.cohort.lesions import KINDS
+from atlas.config import load_configuration
+from atlas.drawn.cohort import write_cohort
+from atlas.errors import ConfigurationError
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.pipeline.build import build_atlas
+from atlas.resources import DEFAULT_LESION_NET, models_folder
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty drawn eyes, with a table of boxes round the parts of their masks, and splits."""
+    folder = tmp_path_factory.mktemp("eyes")
+    write_cohort(20, folder, seed=31, size=640)
+    with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "lesion", "x", "y", "width", "height"))
+        for mask in sorted((folder / "masks").glob("*/*.png")):
+            drawn = cv2.imdecode(np.frombuffer(mask.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+            for left, top, width, height, _ in cv2.connectedComponentsWithStats(drawn)[2][1:].tolist():
+                writer.writerow((mask.parent.name, mask.stem.replace("-", "_"), left, top, width, height))
+    rows = list(csv.reader((folder / "grades.csv").open(encoding="utf-8")))
+    with (folder / "grades.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [[*row, "split" if not k else ("validation" if k > 16 else "train")] for k, row in enumerate(rows)]
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(eyes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site") / "atlas"
+    settings = {"images": eyes / "images", "grades": eyes / "grades.csv", "scorer": "synthetic-alexnet", "patches": "lesions"}
+    build_atlas(load_configuration(None, **settings, clusters=6, out=out, store=out.parent / "store"))
+    return out
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_net_is_trained_on_boxes_and_measured_by_command(eyes: Path, tmp_path: Path) -> None:
+    table, boxes, store = eyes / "grades.csv", eyes / "boxes.csv", tmp_path / "store"
+    start = models_folder() / DEFAULT_LESION_NET
+    common = ("--grades", table, "--boxes", boxes, "--store", store)
+    told = run(
+        *("train-lesions", eyes / "images", *common, "--start", start, "--out", tmp_path / "mine"),
+        *("--epochs", 1, "--drawn", 2, "--source", "Drawn for a test."),
+    )
+    assert "Drawn for a test." in told
+    net = load_lesion_net(tmp_path / "mine")
+    assert (net.name, net.training["epochs"], net.training["drawn_eyes"]) == ("mine", 1, 2)
+    assert net.training["photographs"] == 16
+    assert load_lesion_net(DEFAULT_LESION_NET).sha256[:16] in net.training["start"]
+    assert all(0 < threshold < 1 for threshold in net.thresholds.values())
+    told = run("evaluate-lesions", eyes / "images", *common, "--net", tmp_path / "mine", "--record", "drawn eyes")
+    assert "20 photographs" in told
+    (entry,) = load_lesion_net(tmp_path / "mine").measured
+    assert entry["name"] == "drawn eyes"
+    assert entry["photographs"] == 20
+    assert "On drawn eyes: 20 photographs" in load_lesion_net(tmp_path / "mine").card
+    assert load_lesion_net(tmp_path / "mine").sha256 == net.sha256
+
+
+def test_the_shipped_net_finds_drawn_lesions_that_it_never_learned_from(eyes: Path, tmp_path: Path) -> None:
+    run("evaluate-lesions", eyes / "images", "--grades", eyes / "grades.csv", "--masks", eyes / "masks", "--store", tmp_path)
+    from atlas.pipeline.lesions import evaluate_lesions
+
+    settings = load_configuration(None, images=eyes / "images", grades=eyes / "grades.csv", store=tmp_path)
+    by_masks, _ = evaluate_lesions(settings, DEFAULT_LESION_NET, masks=eyes / "masks")
+    by_boxes, _ = evaluate_lesions(settings, DEFAULT_LESION_NET, boxes=eyes / "boxes.csv")
+    for entry in (by_masks, by_boxes):
+        for kind in ("red_lesion", "hard_exudate"):
+            found = entry["kinds"][kind]
+            assert found["auc"][0] > 0.85
+            assert found["hit"][0] > 5 * found["by_chance"][0]
+        assert entry["squares"]["auc"] > 0.85
+
+
+def test_a_build_tells_the_lesions_that_were_found(eyes: Path, site: Path) -> None:
+    found = rows(site / "tables" / "lesions.csv")
+    assert {row["kind"] for row in found} <= set(KINDS)
+    assert all(float(row["strength"]) <= 1 and row["source"] == "net" for row in found)
+    counts = Counter((row["image_id"], row["kind"]) for row in found)
+    images = rows(site / "tables" / "images.csv")
+    kinds = [name.removeprefix("count_") for name in images[0] if name.startswith("count_")]
+    assert {
+        (i["image_id"], kind): int(i[f"count_{kind}"]) for i in images for kind in kinds if i[f"count_{kind}"] != "0"
+    } == counts
+    of_grade = {grade: [sum(int(i[f"count_{k}"]) for k in kinds) for i in images if i["grade"] == grade] for grade in "0123"}
+    assert np.mean(of_grade["3"]) > np.mean(of_grade["0"]) + 3
+    run_facts = json.loads((site / "run.json").read_text())
+    assert run_facts["settings"]["lesion_net"] == DEFAULT_LESION_NET
+    assert run_facts["hashes"]["lesion_net"] == load_lesion_net(DEFAULT_LESION_NET).sha256
+
+
+def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
+    patches, found = rows(site / "tables" / "patches.csv"), rows(site / "tables" / "lesions.csv")
+    assert patches
+    for patch in patches:
+        middle = [(int(patch[a]) + int(patch[b])) / 2 for a, b in (("top", "bottom"), ("left", "right"))]
+        own = [row for row in found if row["image_id"] == patch["image_id"]]
+        assert any(
+            int(row["top"]) - 2 <= middle[0] <= int(row["bottom"]) + 2
+            and int(row["left"]) - 2 <= middle[1] <= int(row["right"]) + 2
+            for row in own
+        )
+        assert (site / "patches" / f"{patch['patch_id']}.jpg").is_file()
+    page = (site / "clusters.html").read_text()
+    assert "patterns of lesions" in page
+    assert ": mostly " in page
+
+
+def test_each_kind_has_its_page_and_each_report_tells_what_was_found(site: Path) -> None:
+    found = rows(site / "tables" / "lesions.csv")
+    pages = {page.stem for page in (site / "lesions").iterdir()}
+    assert pages <= {row["kind"] for row in found}
+    assert pages
+    overview = (site / "lesions.html").read_text()
+    for kind in pages:
+        assert f"lesions/{kind}.html" in overview
+        assert KINDS[kind].plural.capitalize() in (site / "lesions" / f"{kind}.html").read_text()
+    for image in {row["image_id"] for row in found}:
+        page = (site / "images" / f"{image}.html").read_text()
+        own = [row for row in found if row["image_id"] == image]
+        assert page.count("<g data-kind=") == len(own)
+        assert "The lesion net found " in page
+    bare = {row["image_id"] for row in rows(site / "tables" / "images.csv")} - {row["image_id"] for row in found}
+    for image in bare:
+        assert "found no lesion here" in (site / "images" / f"{image}.html").read_text()
+
+
+def test_no_net_finds_no_lesions_and_patches_of_lesions_need_one(eyes: Path, tmp_path: Path) -> None:
+    settings = {"images": eyes / "images", "grades": eyes / "grades.csv", "scorer": "synthetic-alexnet", "lesion_net": "none"}
+    with pytest.raises(ConfigurationError, match="needs a lesion net"):
+        load_configuration(None, **settings, patches="lesions")
+    build_atlas(load_configuration(None, **settings, patches="occlusion", limit=5, out=tmp_path / "a", store=tmp_path / "store"))
+    assert not (tmp_path / "a" / "tables" / "lesions.csv").exists()
+    assert not (tmp_path / "a" / "lesions.html").exists()
+    assert "Lesions found" not in next((tmp_path / "a" / "images").iterdir()).read_text()
