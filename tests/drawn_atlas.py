@@ -22,9 +22,11 @@ from atlas.records import (
     Curation,
     Dataset,
     Embedding,
+    FoundLesions,
     Frame,
     GradedImage,
     Lesson,
+    Mark,
     Patches,
     Provenance,
     SaliencyMaps,
@@ -35,6 +37,9 @@ from atlas.records import (
 )
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
+from atlas.site.book import Book
+from atlas.site.pages import PAGES
+from atlas.site.render import render_report, render_site
 
 GRID = 6
 SIDE = 96
@@ -142,6 +147,47 @@ def drawn_atlas(
         frames={i: Frame(10, 20, SIDE) for i in ids},
         curation=_lesson(ids, found, grouped),
     )
+
+
+def with_lesions(atlas: Atlas) -> Atlas:
+    """Make lesions of a drawn atlas's patches, of two kinds in turn, as if a lesion net had found them."""
+    patches = atlas.patches
+    assert patches is not None
+    kinds = tuple(("hard_exudate", "haemorrhage")[k % 2] for k in range(len(patches.patch_ids)))
+    rows = {i: [k for k, own in enumerate(patches.image_ids) if own == i] for i in atlas.dataset.image_ids}
+    found = {
+        i: FoundLesions(
+            tuple(Mark(kinds[k], tuple(patches.boxes[k].tolist()), round(0.9 - 0.001 * k, 3)) for k in own),
+            patches.drop[own],
+            0.5 * float(atlas.scores.severity[atlas.scores.image_ids.index(i)]),
+            ("microaneurysm",),
+        )
+        for i, own in rows.items()
+    }
+    told = replace(
+        atlas.provenance, lesion_net="drawn", lesion_card=CARD, settings={**atlas.provenance.settings, "lesion_net": "drawn"}
+    )
+    return replace(atlas, patches=replace(patches, kinds=kinds), found=found, provenance=told)
+
+
+OF_LESIONS = "image of lesions"
+
+
+def one_of_each_kind(atlas: Atlas, pictures: Path, out: Path) -> dict[str, str]:
+    """Render an atlas and a report of it; return the path of one page of each kind.
+
+    Those that speak of lesions are of the same atlas with lesions for patches, in a folder below.
+    """
+    render_site(atlas, pictures, out)
+    render_report(atlas, pictures, atlas.dataset.image_ids[:2], out / "report.html")
+    with_marks = with_lesions(atlas)
+    render_site(with_marks, pictures, out / "of-lesions")
+    paths = {"report": "report.html"}
+    for name, kind in PAGES.items():
+        own = next((path for path, _ in kind.pages(Book(atlas))), None)
+        paths[name] = own or "of-lesions/" + next(path for path, _ in kind.pages(Book(with_marks)))
+    marked = next(i for i in atlas.dataset.image_ids if with_marks.found[i].marks)
+    return paths | {OF_LESIONS: f"of-lesions/images/{marked}.html"}
 
 
 def with_cells(

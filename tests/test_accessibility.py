@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from drawn_atlas import drawn_atlas, with_cells
+from drawn_atlas import OF_LESIONS, drawn_atlas, one_of_each_kind, with_cells
 
 from atlas.records import DIABETIC_RETINOPATHY, Atlas, Scale
 from atlas.site.book import Book
 from atlas.site.glossary import known
 from atlas.site.pages import PAGES
-from atlas.site.render import render_report, render_site
 
 pytestmark = pytest.mark.browser
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OF_COLOUR = ["color-contrast", "link-in-text-block"]  # what a theme can change: it is nothing but colours
-KINDS = [*PAGES, "report"]
+KINDS = [*PAGES, "report", OF_LESIONS]
 WIDE, NARROW = 1280, 390
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 50)))"
 FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]"
@@ -34,10 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Atlas, Path, dict[st
     folder = tmp_path_factory.mktemp("accessible")
     atlas = drawn_atlas(folder / "pictures", count=10, synthetic=True, notes=("A note for the reader.",))
     atlas, *_ = with_cells(atlas, folder / "pictures")
-    render_site(atlas, folder / "pictures", folder / "out")
-    render_report(atlas, folder / "pictures", atlas.dataset.image_ids[:2], folder / "out" / "report.html")
-    paths = {name: next(path for path, _ in kind.pages(Book(atlas))) for name, kind in PAGES.items()}
-    return atlas, folder / "out", paths | {"report": "report.html"}
+    return atlas, folder / "out", one_of_each_kind(atlas, folder / "pictures", folder / "out")
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ def settings(weights: Path) -> dict[str, Any]:
         "trunk_weights": str(weights),
         "size": 128,
         "clusters": 4,
+        "patches": "occlusion",
         "drop_threshold": 0.95,  # out of reach, so that the quantile steps in
         "drop_quantile": 0.9,
         "seed": 3,

@@ -15,7 +15,8 @@ from atlas.resources import models_folder
 FIRST = Path(__file__).parent / "first_house"
 
 
-def test_an_atlas_of_the_first_version_is_built_again_with_all_its_words(tmp_path: Path) -> None:
+def first_version(tmp_path: Path) -> Path:
+    """Draw the eyes of an atlas that the first version built, and lay its files round them."""
     write_cohort(12, tmp_path, seed=3, size=320)
     (tmp_path / "SYNTHETIC.txt").unlink()
     for name in ("atlas.toml", "curation.toml"):
@@ -25,7 +26,25 @@ def test_an_atlas_of_the_first_version_is_built_again_with_all_its_words(tmp_pat
     (site / "index.html").write_text("the first version's home page")
     for name in ("clusters.json", "run.json"):
         shutil.copy(FIRST / name, site)
+    return site
+
+
+def test_no_word_is_lost_where_lesions_take_the_place_of_windows(tmp_path: Path) -> None:
+    """What spoke of windows that are no more is told with its words, and stays in the curator's file."""
+    first_version(tmp_path)
+    words = (tmp_path / "curation.toml").read_bytes()
     result = build_atlas(load_configuration(tmp_path / "atlas.toml", store=tmp_path / "store"))
+    curation = result.atlas.curation
+    told = "\n".join(curation.unmatched)
+    for title in ("Round pale spots", "Blood near an arcade", "Threads", "A single place."):
+        assert title in told or title in {own.title for own in curation.clusters.values()}
+    assert [own.title for own in curation.images.values()] == ["A quiet eye"]
+    assert (tmp_path / "curation.toml").read_bytes() == words
+
+
+def test_an_atlas_of_the_first_version_is_built_again_with_all_its_words(tmp_path: Path) -> None:
+    site = first_version(tmp_path)
+    result = build_atlas(load_configuration(tmp_path / "atlas.toml", patches="occlusion", store=tmp_path / "store"))
     with (FIRST / "images.csv").open(newline="") as stream:
         before = {row["image_id"]: float(row["severity"]) for row in csv.DictReader(stream)}
     after = result.atlas.scores.by_id()

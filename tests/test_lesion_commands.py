@@ -42,7 +42,8 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             drawn = cv2.imdecode(np.frombuffer(mask.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
             for left, top, width, height, _ in cv2.connectedComponentsWithStats(drawn)[2][1:].tolist():
                 writer.writerow((mask.parent.name, mask.stem.replace("-", "_"), left, top, width, height))
-    rows = list(csv.reader((folder / "grades.csv").open(encoding="utf-8")))
+    with (folder / "grades.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file))
     with (folder / "grades.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(
             [[*row, "split" if not k else ("validation" if k > 16 else "train")] for k, row in enumerate(rows)]

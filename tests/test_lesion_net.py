@@ -341,11 +341,11 @@ def test_a_perfect_map_hits_and_a_blind_one_does_as_chance() -> None:
     lesion = np.zeros((GRID, GRID), np.bool_)
     lesion[20:30, 20:30] = True
     perfect = np.where(lesion, 0.9, 0.1).astype(np.float32)
-    found = compare(perfect, perfect > 0.5, 1, [lesion], retina)
+    found = compare(perfect, perfect > 0.5, 1, [lesion], retina, hit=True)
     assert found == Found(pytest.approx(0.9), 1.0, pytest.approx(100 / GRID**2), 1, 1, 1)
-    missed = compare(1 - perfect, perfect > 2, 0, [lesion], retina)
+    missed = compare(1 - perfect, perfect > 2, 0, [lesion], retina, hit=False)
     assert (missed.hit, missed.touched) == (0.0, 0)
-    free = compare(perfect, perfect > 0.5, 1, [], retina)
+    free = compare(perfect, perfect > 0.5, 1, [], retina, hit=False)
     assert np.isnan(free.hit)
     rows = [{"hard_exudate": one} for one in (found, found, replace(free, strongest=0.2))]
     entry = summarise_found(rows, ["p", "q", "r"], [False, None, True], name="try")

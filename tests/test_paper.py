@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_atlas import drawn_atlas, with_cells
+from drawn_atlas import OF_LESIONS, drawn_atlas, one_of_each_kind, with_cells
 
-from atlas.site.book import Book
 from atlas.site.pages import PAGES
-from atlas.site.render import render_report, render_site
 
 pytestmark = pytest.mark.browser
 
-KINDS = [*PAGES, "report"]
+KINDS = [*PAGES, "report", OF_LESIONS]
 SHEET = 703  # CSS pixels across an A4 sheet within its margins
 NOTES = (
     "The photographs have no human grades: agreement, grade shares and disagreement are left out of this atlas.",
@@ -47,10 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     folder = tmp_path_factory.mktemp("paper")
     atlas = drawn_atlas(folder / "pictures", count=16, synthetic=True, notes=NOTES)
     atlas, *_ = with_cells(atlas, folder / "pictures")
-    render_site(atlas, folder / "pictures", folder / "out")
-    render_report(atlas, folder / "pictures", atlas.dataset.image_ids[:2], folder / "out" / "report.html")
-    paths = {name: next(path for path, _ in kind.pages(Book(atlas))) for name, kind in PAGES.items()}
-    return folder / "out", paths | {"report": "report.html"}
+    return folder / "out", one_of_each_kind(atlas, folder / "pictures", folder / "out")
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(cohort: Path, out: Path, **settings: Any) -> BuildResult:
     inputs = {"images": cohort / "images", "grades": cohort / "grades.csv", "store": cohort / "store"}
     fit = {"fit": True, "folds": 2, "trunk": "squeezenet1_1", "trunk_weights": str(cohort / "trunk.pth"), "size": 128}
-    patches = {"clusters": 2, "drop_threshold": 0.95, "drop_quantile": 0.8}
+    patches = {"patches": "occlusion", "clusters": 2, "drop_threshold": 0.95, "drop_quantile": 0.8}
     return build_atlas(load_configuration(**inputs, **fit, **patches, out=out, workers=1, **settings))
 
 

@@ -25,7 +25,7 @@ from atlas.pipeline.report import build_report
 from atlas.pipeline.sources import Scorers, trained_source
 from atlas.pipeline.store import Store
 from atlas.pipeline.trust import measure_trust
-from atlas.records import DIABETIC_RETINOPATHY, Frame, GradedImage, Preprocessed, Target
+from atlas.records import DIABETIC_RETINOPATHY, Frame, GradedImage, Mark, Preprocessed, Target
 from atlas.resources import DEFAULT_SCORER
 from atlas.scorers.bundle import save_bundle
 from atlas.scorers.networks import NETWORKS, NetworkScorer, NetworkSpec, _Explained
@@ -221,7 +221,7 @@ def test_items_are_small_and_all_that_a_worker_is_given_can_be_pickled(cohort: P
     scorers = Scorers((source.scorer,), {image.image_id: 0}, fitted=False)
     items = [
         image,
-        Reading(image.image_id, 0, coverage),
+        Reading(image.image_id, 0, coverage, Frame(0, 0, 9), tuple(Mark("hard_exudate", (0, 0, 9, 9)) for _ in range(500))),
         Cutting(
             image, Frame(0, 0, 9), tmp_path, [f"{image.image_id}-{k:04d}w2" for k in range(200)], np.zeros((200, 4), np.int64)
         ),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from atlas.cohort.lesions import coarsely
-from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
+from atlas.lesionnets.networks import GRID, SIDE, STRIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
 from atlas.photographs.frames import Box, cell_box, cell_coverage, crop
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Mark
@@ -30,6 +30,13 @@ _PLACE = 1.0
 """Standard deviation, in cells, of the Gaussian by which a place is read: a single cell that stands out among its neighbours is
 more often noise than a lesion. Chosen on the validation parts of the photographs that the shipped net learned from: where half of
 the boxed red lesions were touched, healthy eyes bore less than half as many marks."""
+
+_PALE = ("hard_exudate", "cotton_wool_spot")
+
+_FINE, _AROUND = (
+    1.5,
+    20.0,
+)  # pixels of the square: standard deviations of what a lesion's middle is compared with what lies round it
 
 _ROUND = 3  # cells round a lesion that its descriptor takes in, too
 
@@ -64,7 +71,7 @@ class FundusLesionNet:
         factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are
             in pixels of the source.
         """
-        maps, features = self._seen(photograph, frame, retina)
+        plate, maps, features = self._seen(photograph, frame, retina)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
         found = [
             (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot, maps, features))
@@ -74,14 +81,15 @@ class FundusLesionNet:
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
         width = 2 * features.shape[0] + len(self.kinds)
         descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
-        return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, small)
+        strongest = {name: _strongest(name, together(self.kinds, maps, name), plate, source) for name in marked(self.kinds)}
+        return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, strongest, small)
 
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
         """Return how likely each place of the frame holds each kind, float32 (kinds, GRID, GRID), 0 to 1; 0 off the retina."""
-        return self._seen(photograph, frame, retina)[0]
+        return self._seen(photograph, frame, retina)[1]
 
-    def _seen(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> tuple[FloatArray, FloatArray]:
-        """Return the maps, and the features that they are read from, (c, GRID, GRID)."""
+    def _seen(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> tuple[ByteArray, FloatArray, FloatArray]:
+        """Return the plate that the network saw, the maps, and the features that they are read from, (c, GRID, GRID)."""
         plate = crop(photograph, frame, SIDE)
         shown = crop(retina.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
         with torch.inference_mode():
@@ -92,7 +100,7 @@ class FundusLesionNet:
             single: FloatArray = torch.sigmoid(self._runner.kinds(features))[0].contiguous().numpy()
         inside = cell_coverage(shown, (GRID, GRID)) >= _ON_RETINA
         maps = np.stack([cv2.GaussianBlur(own * inside, (0, 0), _PLACE) * inside for own in single]).astype(np.float32)
-        return maps, features[0].contiguous().numpy()
+        return plate, maps, features[0].contiguous().numpy()
 
     @cached_property
     def _runner(self) -> LesionModule:
@@ -160,6 +168,24 @@ def _described(spot: Spot, maps: FloatArray, features: FloatArray) -> FloatArray
     seen = features[:, spot.cells].mean(axis=1)
     near = features[:, rows, columns].mean(axis=(1, 2))
     return np.concatenate([_unit(seen), _unit(near), maps[:, spot.cells].max(axis=1)])
+
+
+def _strongest(name: str, values: FloatArray, plate: ByteArray, frame: Frame) -> tuple[float, float, float]:
+    """Return how likely the likeliest place holds a kind, and where in source pixels its middle lies.
+
+    The place is a cell; its middle is moved, by no more than a cell, to where the photograph is palest, or darkest for blood: a
+    lesion may be much smaller than a cell.
+    """
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    top, left = (int(STRIDE * at + STRIDE // 2) for at in (row, column))
+    green = plate[..., 1].astype(np.float32)
+    contrast = cv2.GaussianBlur(green, (0, 0), _FINE) - cv2.GaussianBlur(green, (0, 0), _AROUND)
+    begin, start = max(0, top - STRIDE), max(0, left - STRIDE)
+    near = contrast[begin : top + STRIDE, start : left + STRIDE] * (1 if name in _PALE else -1)
+    down, across = np.unravel_index(int(near.argmax()), near.shape)
+    scale = frame.side / SIDE
+    y, x = frame.top + (begin + int(down) + 0.5) * scale, frame.left + (start + int(across) + 0.5) * scale
+    return float(values.max()), y, x
 
 
 def _unit(values: FloatArray) -> FloatArray:

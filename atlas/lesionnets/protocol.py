@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,8 @@ class Finding:
     maps : float32 (kinds, h, w), how likely each place of the frame holds some of a lesion of the kind, 0 to 1; 0 off the retina.
     lesions : those above the net's thresholds, the strongest first.
     descriptors : float32 (lesions, d), what the net saw of each and round it.
+    strongest : of each kind or coarse kind, how likely its likeliest place holds it, and where: probability, row and column in
+        source pixels.
     too_small : kinds that do not show at the photograph's size, so that their absence says nothing.
     """
 
@@ -25,6 +28,7 @@ class Finding:
     maps: FloatArray
     lesions: tuple[Mark, ...]
     descriptors: FloatArray
+    strongest: Mapping[str, tuple[float, float, float]]
     too_small: frozenset[str] = frozenset()
 
 

@@ -92,17 +92,25 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
     finding = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
     retina: BoolArray = np.asarray(finding.maps.any(axis=0))
     lesions: dict[str, list[BoolArray]] = {kind: [] for kind in marked(net.kinds)}
+    hit = dict.fromkeys(lesions, False)
     for box in item.boxes:
         own = np.zeros((GRID, GRID), np.bool_)
         own[cells_in(box, source)] = True
-        lesions.setdefault(coarsely(box.kind), []).append(own)
-    for kind, file in item.masks:
-        lesions.setdefault(coarsely(kind), []).extend(_cells_of(read_lesions([file], decoded.shape), source))
+        kind = coarsely(box.kind)
+        lesions.setdefault(kind, []).append(own)
+        _, y, x = finding.strongest.get(kind, (0.0, -1.0, -1.0))
+        hit[kind] = hit.get(kind, False) or (box.top <= y < box.bottom and box.left <= x < box.right)
+    for name, file in item.masks:
+        outlined, kind = read_lesions([file], decoded.shape), coarsely(name)
+        lesions.setdefault(kind, []).extend(_cells_of(outlined, source))
+        _, y, x = finding.strongest.get(kind, (0.0, -1.0, -1.0))
+        inside = 0 <= y < outlined.shape[0] and 0 <= x < outlined.shape[1]
+        hit[kind] = hit.get(kind, False) or (inside and bool(outlined[int(y), int(x)]))
     found, any_kind = {}, np.zeros((GRID, GRID), np.float32)
     for kind in marked(net.kinds):
         values = together(net.kinds, finding.maps, kind)
         own_marks = sum(coarsely(mark.kind) == kind for mark in finding.lesions)
-        found[kind] = compare(values, values >= net.thresholds[kind], own_marks, lesions[kind], retina)
+        found[kind] = compare(values, values >= net.thresholds[kind], own_marks, lesions[kind], retina, hit=hit[kind])
         if kind not in _LATE:
             any_kind = np.maximum(any_kind, values)
     scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)

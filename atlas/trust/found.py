@@ -45,16 +45,19 @@ class Found:
     marks: int
 
 
-def compare(values: FloatArray, marked: BoolArray, marks: int, lesions: Sequence[BoolArray], retina: BoolArray) -> Found:
+def compare(
+    values: FloatArray, marked: BoolArray, marks: int, lesions: Sequence[BoolArray], retina: BoolArray, *, hit: bool
+) -> Found:
     """Compare a net's map of one kind with marked lesions, all on the cells (h, w) of the frame.
 
     values : probability, 0 off the retina.   marked : cells that the net marked.   marks : in how many lesions.
     lesions : cells of each lesion that a person marked.   retina : cells on the retina.
+    hit : the middle of the likeliest place lies in one of them, by the pixel.
     """
     whole = np.any(lesions, axis=0) if lesions else np.zeros_like(marked)
     return Found(
         float(values.max()),
-        float(whole[np.unravel_index(int(values.argmax()), values.shape)]) if lesions else np.nan,
+        float(hit) if lesions else np.nan,
         float(whole[retina].mean()) if retina.any() else np.nan,
         len(lesions),
         sum(bool((marked & own).any()) for own in lesions),
