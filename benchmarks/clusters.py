@@ -1,7 +1,9 @@
 """Measures how well clusters of patches tell the kinds of lesion apart, on drawn eyes whose lesions are known to the pixel.
 
     .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--windows 1 2 3] [--trunk NAME --weights FILE]
+    .venv/bin/python benchmarks/clusters.py --lesion-net lesions-squeezenet
 
+With `--lesion-net` the patches are lesions that a net found, described by what it saw, as an atlas's are by default.
 The shipped scorer chooses the patches: the windows with the largest drops, of eyes of grades 1 to 4. The kind of a patch is the
 lesion that fills it most for its kind: each lesion's share of the patch, over the median of the patches that hold any of it;
 where none reaches a quarter of that median, the patch holds no lesion to speak of.
@@ -28,8 +30,9 @@ from atlas.cohort.lesions import LESIONS
 from atlas.drawn.paint import draw_eye
 from atlas.explain.occlusion import drops
 from atlas.explain.windows import inside_cells, windows_inside
+from atlas.lesionnets.bundle import load_lesion_net
 from atlas.patterns.clusters import cluster, normalised
-from atlas.patterns.patches import salient_windows, with_descriptors
+from atlas.patterns.patches import lesion_patches, salient_windows, with_descriptors
 from atlas.photographs.frames import cell_box, cell_coverage, crop
 from atlas.photographs.preparations import SURROUND, prepare
 from atlas.photographs.retina import find_retina
@@ -220,12 +223,43 @@ def measure(
                 row("mean and colour", f"{margin:g}", "root, standardised", both, False)
 
 
+def measure_lesions(count: int, clusters: int, folder: Path, name: str) -> None:
+    """Print the same figures of patches that a lesion net finds."""
+    net = load_lesion_net(name)
+    cohort = eyes(count, folder)
+    found, frames = {}, {}
+    for image_id, (pixels, _) in cohort.items():
+        frames[image_id], mask = find_retina(pixels)
+        found[image_id] = net.find(pixels, frames[image_id], mask)
+    patches = lesion_patches(
+        {i: own.lesions for i, own in found.items()},
+        {i: np.zeros(len(own.lesions), np.float32) for i, own in found.items()},
+        {i: own.descriptors for i, own in found.items()},
+        frames,
+        (13, 13),
+        threshold=0.0,
+    )
+    shares = lesion_shares(patches, cohort)
+    kinds = patch_kinds(shares)
+    print(f"{count} drawn eyes; {len(patches.patch_ids)} lesions found and described by {name}; k = {clusters}")
+    print(f"{'described by':<26}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
+    true = with_descriptors(patches, shares / np.maximum(shares.mean(axis=0), 1e-9))
+    rows = (
+        ("shuffled", normalised(patches), np.random.default_rng(0).permutation(kinds)),
+        ("true lesions", true, kinds),
+        ("the lesion net", normalised(patches), kinds),
+    )
+    for what, described, own in rows:
+        print(f"{what:<26}" + "{:7.3f}{:8.3f}{:8.3f}{:9.3f}".format(*figures(described, own, clusters)), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--eyes", type=int, default=160)
     parser.add_argument("--clusters", type=int, default=20)
     parser.add_argument("--scorer", default="synthetic-alexnet", help="chooses the patches and, without --trunk, describes them")
     parser.add_argument("--windows", type=int, nargs="+", default=(1, 2, 3), help="cells a side of a patch")
+    parser.add_argument("--lesion-net", help="chooses the patches and describes them instead of a scorer")
     parser.add_argument("--trunk", help="describes the patches instead of the scorer's trunk")
     parser.add_argument("--weights", type=Path, help="of --trunk")
     parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that it holds")
@@ -234,6 +268,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        if arguments.lesion_net:
+            measure_lesions(arguments.eyes, arguments.clusters, folder, arguments.lesion_net)
+            return
         measure(
             arguments.eyes, arguments.clusters, folder, arguments.trunk, arguments.weights, arguments.scorer, arguments.windows
         )
