@@ -58,14 +58,21 @@ def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a card with a section of `found.summarise_found`'s entries, in place of an older one or before its limits."""
     lines = [_HEADING, "", "In brackets, 95 % intervals by patient.", ""]
     for entry in entries:
+        told = f"On {entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients"
+        if entry["free"]:
+            told += (
+                f", {entry['free']:,} of them free of the disease, with {_figure(entry['false_marks'])} marks on an average one"
+            )
         lines += [
-            f"On {entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients, {entry['free']:,} of "
-            f"them free of the disease, with {_figure(entry['false_marks'])} marks on an average one of these.",
+            f"{told}.",
             "",
             "| kind | photographs with it | AUC by photograph | strongest place hits | by chance | touched | false marks |",
             "|---|---|---|---|---|---|---|",
         ]
-        for kind, row in entry["kinds"].items():
+        for kind in (kind for kind in KINDS if kind in entry["kinds"]):
+            row = entry["kinds"][kind]
+            if not row["with_lesion"] and row["false_marks"] is None:
+                continue  # nothing could be measured of it here
             figures = (_figure(row[key]) for key in ("auc", "hit", "by_chance", "touched", "false_marks"))
             lines.append(f"| {KINDS[kind].plural} | {row['with_lesion']:,} | {' | '.join(figures)} |")
         found = entry["squares"]
