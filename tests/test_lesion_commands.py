@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,8 @@ from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.build import build_atlas
+from atlas.pipeline.study import cluster_count
+from atlas.records import Patches
 from atlas.resources import DEFAULT_LESION_NET, models_folder
 
 
@@ -134,6 +137,13 @@ def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
     page = (site / "clusters.html").read_text()
     assert "patterns of lesions" in page
     assert ": mostly " in page
+
+
+def test_lesions_too_few_for_the_clusters_asked_for_make_fewer() -> None:
+    ids, nothing = ("a",) * 43, np.zeros((43, 4), np.int64)
+    few = Patches(ids, ids, nothing, nothing, np.zeros(43, np.float32), np.zeros((43, 1), np.float32), 0.8, kinds=ids)
+    assert [cluster_count(few, wished) for wished in (3, 20)] == [3, 4]
+    assert cluster_count(replace(few, kinds=()), 20) == 20
 
 
 def test_each_kind_has_its_page_and_each_report_tells_what_was_found(site: Path) -> None:

@@ -106,7 +106,9 @@ def bundle(scorer: NetworkScorer, tmp_path_factory: pytest.TempPathFactory) -> P
 def built(cohort: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     folder = tmp_path_factory.mktemp("atlas")
     settings = {"images": cohort / "images", "grades": cohort / "grades.csv", "masks": cohort / "masks", "clusters": 3}
-    return build_atlas(load_configuration(scorer=str(bundle), out=folder / "out", store=folder / "store", **settings))
+    return build_atlas(
+        load_configuration(scorer=str(bundle), patches="occlusion", out=folder / "out", store=folder / "store", **settings)
+    )
 
 
 def photograph(cohort: Path, number: int) -> Preprocessed:

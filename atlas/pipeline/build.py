@@ -30,7 +30,18 @@ from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
 from atlas.pipeline.store import digest, disk_faults
-from atlas.pipeline.study import Cut, Explained, Outlines, agreement, cut_all, explain, lesion_net_of, outline_all, see
+from atlas.pipeline.study import (
+    Cut,
+    Explained,
+    Outlines,
+    agreement,
+    cluster_count,
+    cut_all,
+    explain,
+    lesion_net_of,
+    outline_all,
+    see,
+)
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -124,7 +135,7 @@ def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: C
         workshop.progress("clusters", 0, 0)
         compared = normalised(patches)
         clusters = with_alarms(
-            cluster(compared, k=settings.clusters, seed=settings.seed),
+            cluster(compared, k=cluster_count(patches, settings.clusters), seed=settings.seed),
             patches,
             off_retina=cut.off_retina,
             dark=cut.dark,

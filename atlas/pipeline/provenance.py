@@ -71,7 +71,8 @@ def describe_build(
         counts=_counts(dataset, report, patches, clusters),
         scorer=source.name,
         card=source.card,
-        notes=source.notes + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], synthetic),
+        notes=source.notes
+        + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], settings["clusters"], synthetic),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
         lesion_net=seen.net.name if seen.net else "",
@@ -111,6 +112,7 @@ def _notes(
     clusters: Clusters | None,
     scores: Scores,
     wished: float,
+    asked: int,
     synthetic: bool,
 ) -> tuple[str, ...]:
     notes = []
@@ -131,6 +133,11 @@ def _notes(
         notes.append(
             "The scores come from a scorer that was trained on other photographs; how well it transfers to these cameras and "
             "patients shows only in the agreement with human grades."
+        )
+    if patches.kinds and clusters is not None and len(clusters.centroids) < asked:
+        notes.append(
+            f"{len(patches.patch_ids):,} lesions were found, too few for {asked} clusters: they are sorted into "
+            f"{len(clusters.centroids)}, of ten lesions or more on average."
         )
     if patches.quantile is not None:
         notes.append(

@@ -54,6 +54,8 @@ from atlas.trust.badges import judge
 
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
+_FEWEST_LESIONS = 10  # on average: lesions differ more than windows, and a few odd ones take a cluster each
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -272,6 +274,11 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
     described = salient if by_lesion else with_descriptors(salient, descriptors)
     return Cut(only(described, kept), dark[kept], off[kept], pictures, tuple(faults))
+
+
+def cluster_count(patches: Patches, wished: int) -> int:
+    """Return into how many clusters patches are sorted: as many as wished, and fewer where found lesions are too few for that."""
+    return max(1, min(wished, len(patches.patch_ids) // _FEWEST_LESIONS)) if patches.kinds else wished
 
 
 def _salient(workshop: Workshop, explained: Explained) -> Patches:
