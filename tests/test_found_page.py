@@ -27,7 +27,7 @@ def test_what_is_told_fits_the_figures() -> None:
     assert told.told == "The lesion net found one haemorrhage and hard exudates in two places."
     assert told.marks[0].box == (10, 20, 10, 20)
     assert told.too_small == "microaneurysms"
-    assert "moderate" in told.rule
+    assert "would call the eye moderate" in told.rule
     assert "mild" in view((dot, dot)).rule
     assert "proliferative" in view((dot, Mark("new_vessels", (0, 0, 9, 9)))).rule
     assert "severe" in view((bleed,) * 81).rule

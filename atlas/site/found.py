@@ -53,17 +53,19 @@ class FoundView:
 
     @property
     def rule(self) -> str:
-        """The rule of the international scale that these lesions meet, in a sentence; "" where none was found."""
+        """What the international scale makes of these lesions, in a sentence; "" where none was found."""
         found = {kind.key: count for kind, count in self.counts}
         if not found:
             return ""
         if any(kind in found for kind in _LATE):
-            return "New vessels or pre-retinal blood make an eye proliferative."
-        if set(found) <= {"microaneurysm"}:
-            return "Microaneurysms alone make an eye mild."
-        if found.get("haemorrhage", 0) > _MANY_BLEEDS:
-            return "More than 20 haemorrhages in each quadrant make an eye severe."
-        return "More than microaneurysms alone, and none of the signs of a severe eye: such an eye is moderate."
+            grade, why = "proliferative", "new vessels or pre-retinal blood"
+        elif set(found) <= {"microaneurysm"}:
+            grade, why = "mild", "microaneurysms and nothing else"
+        elif found.get("haemorrhage", 0) > _MANY_BLEEDS:
+            grade, why = "severe", "more than 20 haemorrhages for each quadrant"
+        else:
+            grade, why = "moderate", "more than microaneurysms, and no sign of a severe eye among them"
+        return f"By these alone the international scale would call the eye {grade}: {why}."
 
     @property
     def hidden(self) -> str:
