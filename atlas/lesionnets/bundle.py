@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,11 @@ import pydantic
 import safetensors.numpy
 import torch
 
+from atlas.bundles import faults, find_bundle, stored, write_bundle
 from atlas.cohort.lesions import KINDS
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.networks import LesionModule
-from atlas.resources import models_folder
 
 _MANIFEST = "lesionnet.json"
 
@@ -66,12 +65,10 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
     ------
     ScorerError : `folder` holds something other than such a bundle, or cannot be written.
     """
-    if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ScorerError(f"{folder}: already exists and is not a lesion net", "choose another folder, or remove it first")
-    arrays = {}
-    for name, tensor in net.module.state_dict().items():
-        array = tensor.detach().cpu().contiguous().numpy()
-        arrays[name] = np.ascontiguousarray(array.astype(np.float16) if array.ndim > 1 else array)
+    arrays = {
+        name: np.ascontiguousarray(stored(tensor.detach().cpu().numpy(), half=True))
+        for name, tensor in net.module.state_dict().items()
+    }
     contents = {_WEIGHTS: safetensors.numpy.save(arrays), _CARD: net.card.encode()}
     manifest = {
         "format": 1,
@@ -84,18 +81,7 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            new = Path(aside) / "new"
-            new.mkdir()
-            for file, content in {**contents, _MANIFEST: text.encode()}.items():
-                (new / file).write_bytes(content)
-            if folder.exists():
-                folder.rename(Path(aside) / "old")
-            new.rename(folder)
-    except OSError as error:
-        raise ScorerError(f"{folder}: the lesion net cannot be written ({error})", "choose a folder you can write") from error
+    write_bundle(folder, {**contents, _MANIFEST: text.encode()}, _MANIFEST, "lesion net")
 
 
 def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
@@ -105,14 +91,13 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     ------
     ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
     """
-    folder = _find(name_or_path)
+    folder = find_bundle(name_or_path, _MANIFEST, "lesion net")
     path = folder / _MANIFEST
     try:
         manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
         contents = {file: (folder / file).read_bytes() for file in (_WEIGHTS, _CARD)}
     except pydantic.ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ScorerError(f"{path}: not a lesion net's description: {faults}", _AGAIN) from error
+        raise ScorerError(f"{path}: not a lesion net's description: {faults(error)}", _AGAIN) from error
     except (OSError, ValueError) as error:
         raise ScorerError(f"{path}: cannot be read ({error})", _AGAIN) from error
     for file, content in contents.items():
@@ -146,24 +131,7 @@ def record_in_lesion_net(
 
     on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_lesion_net` and `save_lesion_net` do.
     """
-    folder = _find(name_or_path)
+    folder = find_bundle(name_or_path, _MANIFEST, "lesion net")
     net = load_lesion_net(folder)
     kept = (*(one for one in net.measured if one["name"] != entry["name"]), entry)
     save_lesion_net(folder, replace(net, measured=kept, card=on_card(net.card, kept)))
-
-
-def shipped_lesion_nets() -> list[str]:
-    """Return the names of the shipped lesion nets."""
-    return sorted(manifest.parent.name for manifest in models_folder().glob(f"*/{_MANIFEST}"))
-
-
-def _find(name_or_path: str | Path) -> Path:
-    if isinstance(name_or_path, str) and name_or_path in shipped_lesion_nets():
-        return models_folder() / name_or_path
-    folder = Path(name_or_path).expanduser()
-    if not (folder / _MANIFEST).is_file():
-        raise ScorerError(
-            f"{name_or_path}: neither a shipped lesion net nor a folder with a {_MANIFEST}",
-            f"give a bundle's folder, or one of the shipped ones: {', '.join(shipped_lesion_nets()) or 'none'}",
-        )
-    return folder

@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from atlas.bundles import place_of
 from atlas.config import Configuration
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
 from atlas.pipeline.keys import LIBRARIES, library_version
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.resources import is_atlas, models_folder, templates_folder
+from atlas.resources import is_atlas, templates_folder
 
 _NOTE = "built"
 _LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "markdown-it-py")
@@ -51,17 +52,16 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     images = [[str(value) for value in dataclasses.astuple(image)] for image in cohort.dataset.images]
     masks = {image_id: [_sha256(file) for file in files] for image_id, files in masks_of(cohort, workshop).items()}
     curation = curation_file(cohort, workshop)
-    bundle = models_folder() / settings.scorer
-    manifest = (bundle if bundle.is_dir() else Path(settings.scorer)) / "scorer.json"  # it holds the hashes of all its files
-    net = models_folder() / settings.lesion_net
-    found_by = (net if net.is_dir() else Path(settings.lesion_net)) / "lesionnet.json"
+    # Each manifest holds the hashes of all files of its bundle.
+    named = ((settings.scorer, "scorer.json"), (settings.lesion_net, "lesionnet.json"))
+    manifests = [place_of(name, manifest) / manifest for name, manifest in named]
     weights = Path(settings.trunk_weights or "")
     parts: list[Any] = [
         settings.model_dump(mode="json"),
         images,
         dataclasses.asdict(cohort.report),
         masks,
-        *(_sha256(file) for file in (curation, manifest, found_by, weights)),
+        *(_sha256(file) for file in (curation, *manifests, weights)),
         [library_version(name) for name in _LIBRARIES],
         _tree(Path(__file__).parent.parent),
         _tree(templates_folder()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from atlas.bundles import faults, find_bundle, shipped, stored, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import FloatArray, GradeCuts, TestScores
 from atlas.resources import models_folder
@@ -28,12 +28,11 @@ from atlas.scorers.manifest import (
     ReadingFacts,
     TransferredManifest,
     TrustEntry,
-    faults,
 )
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
-from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of, stored
+from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import load_trunk
 
 _MANIFEST = "scorer.json"
@@ -148,8 +147,6 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
     ------
     ScorerError : `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
-    if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ScorerError(f"{folder}: already exists and is not a scorer bundle", "choose another folder, or remove it first")
     known = scorer.background
     own_facts, contents = SCORERS[scorer.kind].contents(scorer, half)
     contents[_CARD] = known.card.encode()
@@ -178,19 +175,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         },
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    text = _json(folder, manifest)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            new = Path(aside) / "new"
-            new.mkdir()
-            for file, content in {**contents, _MANIFEST: text.encode()}.items():
-                (new / file).write_bytes(content)
-            if folder.exists():
-                folder.rename(Path(aside) / "old")
-            new.rename(folder)
-    except OSError as error:
-        raise ScorerError(f"{folder}: the bundle cannot be written ({error})", "choose a folder that can be written") from error
+    write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest).encode()}, _MANIFEST, "scorer")
 
 
 def _json(folder: Path, facts: Any) -> str:
@@ -215,7 +200,7 @@ def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
 
     Raises ScorerError as `load_scorer` and `save_bundle` do.
     """
-    folder = _find(name_or_path)
+    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
     changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
     save_bundle(folder, changed, half=_read_manifest(folder).storage == "float16")
 
@@ -242,7 +227,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     ------
     ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
     """
-    folder = _find(name_or_path)
+    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
     manifest = _read_manifest(folder)
     kind = SCORERS[manifest.kind]
     for file in (_CARD, *kind.files):
@@ -282,7 +267,7 @@ def load_transferred(name_or_path: str | Path) -> TransferredScorer:
 
 def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
     """Return (name, summary) of each shipped scorer, by name, without loading weights. Summaries are plain JSON values."""
-    return [(name, _summary(models_folder() / name)) for name in _shipped_names()]
+    return [(name, _summary(models_folder() / name)) for name in shipped(_MANIFEST)]
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -296,22 +281,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         "bytes": sum((folder / file).stat().st_size for file in manifest.files if (folder / file).is_file()),
         "training": manifest.training,
     }
-
-
-def _shipped_names() -> list[str]:
-    return sorted(manifest.parent.name for manifest in models_folder().glob(f"*/{_MANIFEST}"))
-
-
-def _find(name_or_path: str | Path) -> Path:
-    if isinstance(name_or_path, str) and name_or_path in _shipped_names():
-        return models_folder() / name_or_path
-    folder = Path(name_or_path).expanduser()
-    if not (folder / _MANIFEST).is_file():
-        raise ScorerError(
-            f"{name_or_path}: neither a shipped scorer nor a folder with a {_MANIFEST}",
-            f"give a bundle's folder, or one of the shipped scorers: {', '.join(_shipped_names()) or 'none'}",
-        )
-    return folder
 
 
 def _read_manifest(folder: Path) -> Manifest:

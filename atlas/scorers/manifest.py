@@ -146,8 +146,3 @@ class EvaluationEntry(Entry):
 
     command: str
     figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
-
-
-def faults(error: pydantic.ValidationError) -> str:
-    """Say in one line which fields are at fault, and why."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())

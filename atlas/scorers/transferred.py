@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atlas.bundles import stored
 from atlas.errors import ScorerError
 from atlas.photographs.frames import cell_coverage
 from atlas.records import ByteArray, Facts, FloatArray, Preprocessed, Scale, Target
@@ -159,10 +160,6 @@ def readout_of(layers: Mapping[str, FloatArray]) -> Head | Classifier:
 
 def _rounded(array: np.ndarray) -> np.ndarray:
     return stored(array, half=True).astype(array.dtype)
-
-
-def stored(array: np.ndarray, half: bool) -> np.ndarray:
-    return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
 
 
 def layer_arrays(layers: Head | Classifier) -> dict[str, FloatArray]:

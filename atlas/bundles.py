@@ -1,0 +1,69 @@
+"""Folders of trained networks: which one a name means, and writing one so that an earlier one stands until it is whole."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pydantic
+
+from atlas.errors import ScorerError
+from atlas.resources import models_folder
+
+
+def shipped(manifest: str) -> list[str]:
+    """Return the names of the shipped bundles that hold a file `manifest`."""
+    return sorted(file.parent.name for file in models_folder().glob(f"*/{manifest}"))
+
+
+def place_of(name_or_path: str | Path, manifest: str) -> Path:
+    """Return the folder that a shipped bundle's name or a path means, whether or not it is there."""
+    shipped_one = isinstance(name_or_path, str) and name_or_path in shipped(manifest)
+    return models_folder() / name_or_path if shipped_one else Path(name_or_path).expanduser()
+
+
+def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
+    """Return the folder of a bundle.   what : what it holds, such as "scorer", for the error.
+
+    Raises ScorerError where there is none.
+    """
+    folder = place_of(name_or_path, manifest)
+    if not (folder / manifest).is_file():
+        raise ScorerError(
+            f"{name_or_path}: neither a shipped {what} nor a folder with a {manifest}",
+            f"give a bundle's folder, or one of the shipped {what}s: {', '.join(shipped(manifest)) or 'none'}",
+        )
+    return folder
+
+
+def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, what: str) -> None:
+    """Write the files of a bundle, its manifest among them. An existing bundle is replaced only once the new one is complete.
+
+    Raises ScorerError where `folder` holds something other than such a bundle, or cannot be written.
+    """
+    if folder.exists() and not (folder / manifest).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ScorerError(f"{folder}: already exists and is not a {what} bundle", "choose another folder, or remove it first")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
+            for file, content in contents.items():
+                (new / file).write_bytes(content)
+            if folder.exists():
+                folder.rename(Path(aside) / "old")
+            new.rename(folder)
+    except OSError as error:
+        raise ScorerError(f"{folder}: the bundle cannot be written ({error})", "choose a folder that can be written") from error
+
+
+def stored(array: np.ndarray, half: bool) -> np.ndarray:
+    """Return an array of weights as a bundle keeps it: with `half`, those of two and more dimensions are rounded to float16."""
+    return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
+
+
+def faults(error: pydantic.ValidationError) -> str:
+    """Say in one line which fields are at fault, and why."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())
