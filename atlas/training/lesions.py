@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from atlas.photographs.frames import crop
 from atlas.photographs.retina import find_retina
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, LesionBox
+from atlas.training.steps import adamw, digest_of, move_average, resume, save_checkpoint, set_learning_rate, snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ _SUREST = 3  # places of an eye that are pushed up where it has some lesion
 
 _ZOOM, _SHIFT = (0.85, 1.2), 0.04  # of the square, drawn evenly
 
-_AVERAGED = 0.005  # pace of the running average of weights
+_WARM_UP = 0.05  # share of all steps over which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -238,29 +240,21 @@ def train_lesion_net(
             f"unknown kind of lesion {unknown[0]!r}" if unknown else "there is no photograph to learn lesions from",
             f"choose among {', '.join(KINDS)}" if unknown else "give photographs with boxes or masks",
         )
-    module = LesionModule(len(kinds))
+    with torch.random.fork_rng(devices=[]):  # what generic weights leave open is drawn by the seed
+        torch.manual_seed(seed)
+        module = LesionModule(len(kinds))
     if any(name.startswith("features.") for name in start):
         module.start_from(start)
     else:
         module.load_state_dict(start)
     module = module.to(memory_format=torch.channels_last)
-    average = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-    decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    free = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
-    recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, [str(one) for one in pupils]]
+    average = snapshot(module)
+    optimizer = adamw(module, weight_decay)
+    recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]]
     fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        whole = torch.load(checkpoint, weights_only=True)
-        if whole["fingerprint"] != fingerprint:
-            raise TrainingError(
-                f"{checkpoint}: a checkpoint of another training (other photographs, boxes or settings)",
-                "remove the file to begin anew, or name another",
-            )
-        module.load_state_dict(whole["module"])
-        optimizer.load_state_dict(whole["optimizer"])
-        average, done = whole["average"], whole["done"]
+        average, done = resume(checkpoint, fingerprint, partial(_restored, module=module, optimizer=optimizer))
     per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
     steps = per_epoch * epochs
     averaged = LesionModule(len(kinds)).to(memory_format=torch.channels_last).eval()
@@ -269,9 +263,7 @@ def train_lesion_net(
         total = 0.0
         for step, shown in enumerate(_lessons(pupils, kinds, batch, per_epoch, seed, epoch)):
             at = epoch * per_epoch + step
-            rate = learning_rate * min(1.0, (at + 1) / (0.05 * steps)) * 0.5 * (1 + math.cos(math.pi * at / steps))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_learning_rate(optimizer, learning_rate, at, steps, warm_up=_WARM_UP)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = module(as_input(shown))
             loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), shown, strict=True)]).mean()
@@ -279,9 +271,7 @@ def train_lesion_net(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
             optimizer.step()
-            pace = max(_AVERAGED, 10 / (at + 10))
-            for name, tensor in module.state_dict().items():
-                average[name].lerp_(tensor, pace)
+            move_average(average, module, at)
             total += float(loss.detach())
             progress("train", at + 1, steps)
         _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
@@ -289,13 +279,16 @@ def train_lesion_net(
         if each_epoch is not None:
             each_epoch(epoch + 1, averaged)
         if checkpoint is not None:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            aside = checkpoint.with_name(checkpoint.name + ".part")
-            state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-            torch.save({"fingerprint": fingerprint, "done": epoch + 1, **state}, aside)
-            aside.replace(checkpoint)
+            learned = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, "average": average, **learned})
     averaged.load_state_dict(average)
     return averaged
+
+
+def _restored(whole: Mapping[str, Any], module: LesionModule, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], int]:
+    module.load_state_dict(whole["module"])
+    optimizer.load_state_dict(whole["optimizer"])
+    return whole["average"], whole["done"]
 
 
 def _lessons(

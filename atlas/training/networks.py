@@ -12,9 +12,9 @@ import hashlib
 import json
 import logging
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from atlas.scorers.readouts import Head, for_all_cells, on_means, weighs_cells_a
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, new_module
 from atlas.training.heads import History
+from atlas.training.steps import adamw, digest_of, move_average, resume, save_checkpoint, set_learning_rate, snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ _FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; i
 
 _DROPOUT = 0.3  # share of a pooled head's inputs hidden at each step
 
-_AVERAGED = 0.005  # pace of the running average of weights: about the last 200 steps count
+_WARM_UP = 0.1  # share of all steps over which the learning rate rises
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ def train_trunk(
         raise TrainingError("a head with weights for each cell cannot learn from pictures that grow", "ask for a pooled head")
     side = pixels.shape[1]
     recipe = [name, epochs, batch, learning_rate, weight_decay, cell_dropout, hidden, augmentation, seed, list(pixels.shape)]
-    recipe += [pooled, growing, None if start is None else _digest(start), [one.sha256 for one in teachers] or None]
+    recipe += [pooled, growing, None if start is None else digest_of(start), [one.sha256 for one in teachers] or None]
     fingerprint = _fingerprint(recipe, rows, held_out, unit_labels, weights)
     module = new_module(name, seed)
     if start is None:
@@ -134,12 +135,10 @@ def train_trunk(
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
     lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
-    decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
-    free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
-    state = _Progressed(0, [], {}, -math.inf, 0, _snapshot(network))
+    optimizer = adamw(learners, weight_decay)
+    state = _Progressed(0, [], {}, -math.inf, 0, snapshot(network))
     if checkpoint is not None and checkpoint.exists():
-        state = _resume(checkpoint, fingerprint, learners, optimizer)
+        state = resume(checkpoint, fingerprint, partial(_restored, learners=learners, optimizer=optimizer))
 
     steps = math.ceil(rows.size / batch)
     for epoch in range(state.epochs_done, epochs):
@@ -152,8 +151,7 @@ def train_trunk(
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])
             done = (epoch * steps + step) / (epochs * steps)
-            for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(learning_rate, epoch * steps + step, epochs * steps)
+            set_learning_rate(optimizer, learning_rate, epoch * steps + step, epochs * steps, warm_up=_WARM_UP)
             images = _augmented(_batch(pixels, chosen), augmentation, generator)
             maps = network.maps(_resized(images, size))
             severity = network.severity(maps, cell_dropout, generator)
@@ -165,12 +163,12 @@ def train_trunk(
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
             optimizer.step()
-            _move_average(state.average, network, max(_AVERAGED, 10 / (epoch * steps + step + 10)))
+            move_average(state.average, network, epoch * steps + step)
             total += graded_loss * len(chosen)
             progress("train", epoch * steps + step + 1, epochs * steps)
         held_loss = held_rank = math.nan
         if size == side:
-            learned = _snapshot(network)
+            learned = snapshot(network)
             network.load_state_dict(state.average)
             held_loss, held_rank = _judged(network, pixels, unit_labels, weights, held_out)
             network.load_state_dict(learned)
@@ -182,7 +180,8 @@ def train_trunk(
             state.best = {key: tensor.clone() for key, tensor in state.average.items()}
         state.epochs_done = epoch + 1
         if checkpoint is not None:
-            _save(checkpoint, fingerprint, state, learners, optimizer)
+            learned_by_now = {"learners": learners.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint, fingerprint, {**vars(state), **learned_by_now})
     if not state.best:
         raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
     network.load_state_dict(state.best)
@@ -341,19 +340,6 @@ class _Progressed:
     average: dict[str, Tensor]
 
 
-def _snapshot(network: nn.Module) -> dict[str, Tensor]:
-    return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-
-
-@torch.no_grad()
-def _move_average(average: dict[str, Tensor], network: nn.Module, pace: float) -> None:
-    for key, tensor in network.state_dict().items():
-        if tensor.is_floating_point():
-            average[key].lerp_(tensor, pace)
-        else:
-            average[key].copy_(tensor)
-
-
 def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
 
@@ -424,19 +410,8 @@ def _judged(
     return float(_weighted_loss(severity, unit_labels[rows], weights[rows])), rank if math.isfinite(rank) else 0.0
 
 
-def _learning_rate(highest: float, step: int, steps: int) -> float:
-    return highest * min(1.0, (step + 1) / (0.1 * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
 def _epoch_seed(*entropy: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        found.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _fingerprint(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
@@ -446,22 +421,7 @@ def _fingerprint(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
     return found.hexdigest()
 
 
-def _save(path: Path, fingerprint: str, state: _Progressed, learners: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    whole = {"fingerprint": fingerprint, **vars(state), "learners": learners.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(whole, aside)
-    aside.replace(path)
-
-
-def _resume(path: Path, fingerprint: str, learners: nn.Module, optimizer: torch.optim.Optimizer) -> _Progressed:
-    remedy = "remove the file to begin anew, or name another"
-    try:
-        whole = torch.load(path, weights_only=True)
-        if whole["fingerprint"] != fingerprint:
-            raise TrainingError(f"{path}: a checkpoint of another training (other photographs, grades or settings)", remedy)
-        learners.load_state_dict(whole["learners"])
-        optimizer.load_state_dict(whole["optimizer"])
-        return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_rank", "best_epoch", "average")))
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: cannot be read as a checkpoint ({type(error).__name__})", remedy) from error
+def _restored(whole: Mapping[str, Any], learners: nn.Module, optimizer: torch.optim.Optimizer) -> _Progressed:
+    learners.load_state_dict(whole["learners"])
+    optimizer.load_state_dict(whole["optimizer"])
+    return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_rank", "best_epoch", "average")))
