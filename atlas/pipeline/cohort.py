@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from atlas.cohort.dataset import read_dataset, read_files
@@ -76,6 +76,16 @@ def gather(workshop: Workshop) -> Cohort:
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
     return Cohort(dataset, report, images, synthetic)
+
+
+def join_reports(reports: Sequence[DatasetReport]) -> DatasetReport:
+    """Join what reading several sets of photographs left out or had to decide."""
+    lines = {
+        field.name: sum((getattr(report, field.name) for report in reports), ())
+        for field in fields(DatasetReport)
+        if field.name != "layout"
+    }
+    return DatasetReport(", ".join(dict.fromkeys(report.layout for report in reports)), **lines)
 
 
 def demo_cohort(store: Store, progress: Progress = silent) -> Path:

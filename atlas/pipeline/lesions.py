@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from atlas.agreement.statistics import area_under_roc, once
-from atlas.cohort.boxes import read_boxes
+from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.lesions import coarsely, kind_of
 from atlas.cohort.masks import find_masks, read_lesions
 from atlas.config import Configuration
@@ -24,7 +24,7 @@ from atlas.lesionnets.card import lesion_card, with_measured
 from atlas.lesionnets.fundus import FundusLesionNet, marked, together
 from atlas.lesionnets.grid import cells_in
 from atlas.lesionnets.networks import GRID, LesionModule
-from atlas.pipeline.cohort import gather
+from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.photograph import open_photograph
@@ -32,9 +32,9 @@ from atlas.pipeline.store import digest
 from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox
+from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox, Scale
 from atlas.training.lesions import Pupil, train_lesion_net
-from atlas.training.splits import split_by_patient
+from atlas.training.splits import parts_of
 from atlas.trust.found import Found, compare, squares, summarise_found
 
 KINDS_LEARNED = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
@@ -176,7 +176,7 @@ def evaluate_lesions(
         [one.found for _, one in good],
         [image.patient or image.image_id for image, _ in good],
         [None if image.grade is None else image.grade == dataset.scale.lowest for image, _ in good],
-        name=record or configuration.images.name if configuration.images else "drawn eyes",
+        name=record or cohort.images.resolve().name,
         seed=configuration.seed,
     )
     scores, shows = (np.concatenate([getattr(one, what) for _, one in good]) for what in ("squares", "shows"))
@@ -226,10 +226,13 @@ def train_lesions(
         raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for one set at least")
     workshop = Workshop.of(configuration, progress)
     gathered = [_gathered(workshop, one) for one in sets]
-    pupils = [pupil for dataset, boxes, _ in gathered for pupil in _pupils(dataset, boxes, "training")]
+    seed = configuration.seed
+    pupils = []
+    for dataset, boxes, _ in gathered:
+        pupils += _pupils(_part(dataset, "training", seed), dataset.scale, boxes)
     eyes = _drawn_eyes(workshop, drawn) if drawn else []
     weights, began = _start(start)
-    parts = ["lesions", out.name, began, epochs, drawn, configuration.seed, code_key("atlas.training.lesions")]
+    parts = ["lesions", out.name, began, epochs, drawn, seed, code_key("atlas.training.lesions")]
     work = workshop.store.root / "training" / digest(parts)[:16]
     module = train_lesion_net(
         [*pupils, *eyes],
@@ -237,13 +240,13 @@ def train_lesions(
         start=weights,
         epochs=epochs,
         learning_rate=_GOING_ON if start.is_dir() else _FIRST,
-        seed=configuration.seed,
+        seed=seed,
         checkpoint=work / "checkpoint.pt",
         progress=progress,
     )
     undecided = dict.fromkeys(marked(KINDS_LEARNED), 0.5)
     net = FundusLesionNet(out.name, KINDS_LEARNED, module.eval(), undecided, "")
-    held = [_part(dataset, "validation") for dataset, _, _ in gathered]
+    held = [_part(dataset, "validation", seed) for dataset, _, _ in gathered]
     net = replace(net, thresholds=choose_thresholds(workshop, net, held))
     training = {
         "start": began,
@@ -254,17 +257,14 @@ def train_lesions(
         "from_drawn_eyes": list(FROM_DRAWN_EYES),
         "source": source,
         "command": command,
-        "seed": configuration.seed,
+        "seed": seed,
     }
     save_lesion_net(out, replace(net, training=training, card=lesion_card(out.name, KINDS_LEARNED, net.thresholds, training)))
     (work / "checkpoint.pt").unlink(missing_ok=True)
-    report = gathered[0][2]
-    for _, _, other in gathered[1:]:
-        report = replace(report, unreadable=(*report.unreadable, *other.unreadable))
-    return load_lesion_net(out), report
+    return load_lesion_net(out), join_reports([report for *_, report in gathered])
 
 
-def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Any, DatasetReport]:
+def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Boxes | None, DatasetReport]:
     settings = workshop.configuration.model_copy(update={"images": one.images, "grades": one.grades})
     cohort = gather(replace(workshop, configuration=settings))
     boxes = None if one.boxes is None else read_boxes(one.boxes, cohort.dataset)
@@ -274,21 +274,17 @@ def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Any, Dataset
     return cohort.dataset, boxes, report
 
 
-def _part(dataset: Dataset, part: str) -> list[GradedImage]:
-    """Return the photographs of a part, as the table says, or else dealt 80/10/10 by patient."""
-    if any(image.split for image in dataset.images):
-        return [image for image in dataset.images if (image.split or "training") == part]
-    own = set(split_by_patient(dataset.images, seed=0)[part])
+def _part(dataset: Dataset, part: str, seed: int) -> list[GradedImage]:
+    own = set(parts_of(dataset.images, seed=seed)[part])
     return [image for image in dataset.images if image.image_id in own]
 
 
-def _pupils(dataset: Dataset, boxes: Any, part: str) -> list[Pupil]:
-    lowest = dataset.scale.lowest
+def _pupils(images: Sequence[GradedImage], scale: Scale, boxes: Boxes | None) -> list[Pupil]:
     pupils = []
-    for image in _part(dataset, part):
+    for image in images:
         if image.grade is None:
             continue
-        level = image.grade - lowest
+        level = image.grade - scale.lowest
         own = () if boxes is None else boxes.boxed.get(image.image_id, ())
         disc = () if boxes is None else boxes.landmarks.get(image.image_id, ())
         pupils.append(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.pipeline.cohort import gather
+from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
@@ -113,12 +113,7 @@ def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset,
                 line = f"{known.path.name}: grade {known.grade}, and {image.grade} as {image.path}; kept without a grade"
                 conflicts.append((image.image_id, line))
                 images[image.image_id] = replace(known, grade=None)
-    lines = {
-        field.name: sum((getattr(report, field.name) for _, report in gathered), ())
-        for field in fields(DatasetReport)
-        if field.name != "layout"
-    }
-    lines["conflicting_duplicates"] += tuple(line for _, line in conflicts)
-    layout = ", ".join(dict.fromkeys(report.layout for _, report in gathered))
+    report = join_reports([one for _, one in gathered])
+    told = (*report.conflicting_duplicates, *(line for _, line in conflicts))
     joined = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
-    return joined, DatasetReport(layout, **lines)
+    return joined, replace(report, conflicting_duplicates=told)

@@ -33,10 +33,9 @@ from atlas.training.networks import train_trunk, turned
 from atlas.training.splits import (
     Balance,
     balanced_weights,
+    parts_of,
     patient_of,
-    published_split,
     require_variety,
-    split_by_patient,
     unit_labels,
 )
 
@@ -217,7 +216,7 @@ class _Material:
         images = [image for image in dataset.images if image.grade is not None]
         require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
         published = any(image.split is not None for image in images)
-        parts = published_split(images) if published else split_by_patient(images, seed=seed)
+        parts = parts_of(images, seed=seed)
         row_of = {image.image_id: row for row, image in enumerate(images)}
         rows = {split: np.array([row_of[i] for i in parts[split]], np.int64) for split in SPLITS}
         training, validation, test = (rows[split] for split in SPLITS)

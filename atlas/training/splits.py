@@ -56,6 +56,15 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
     return {split: tuple(i for i, side in sides.items() if side == split) for split in SPLITS}
 
 
+def parts_of(images: Sequence[GradedImage], *, seed: int) -> dict[str, tuple[str, ...]]:
+    """Split photographs as their table says, or else deal them 80/10/10 by patient; as `split_by_patient` returns them.
+
+    Raises TrainingError as `published_split` does.
+    """
+    published = any(image.split is not None for image in images)
+    return published_split(images) if published else split_by_patient(images, seed=seed)
+
+
 def folds_by_patient(images: Sequence[GradedImage], *, folds: int = 5, seed: int) -> tuple[tuple[str, ...], ...]:
     """Deal photographs into `folds` parts of about one size, as `split_by_patient` does."""
     return deal(images, (1 / folds,) * folds, seed)

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from atlas.agreement.statistics import area_under_roc
 from atlas.records import BoolArray, FloatArray
+from atlas.trust.summary import resampled
 
 SQUARE, STEP = 10, 5
 """Side of a square and steps between squares, in cells, for 'lesion or not by square': a tenth of the retina, half overlapped."""
@@ -97,10 +98,7 @@ def summarise_found(
 
     photographs : by kind.   patients : whose each is.   free : of the disease; None where nobody said.
     """
-    owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
-    count = int(owners.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-    weights = np.vstack([np.ones(count), draws])[:, owners].astype(np.float64)
+    weights, count = resampled(patients, _RESAMPLES, seed)
     healthy = np.array([one is True for one in free])
 
     def interval(values: np.ndarray) -> list[float] | None:

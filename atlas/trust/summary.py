@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.trust.outlined import Row
 
@@ -26,6 +27,17 @@ SUMMARY_FIGURES: Mapping[str, tuple[str, str | None]] = {
 """Figures of a cohort: mean of a photograph's figure, or its sum over the sum of another."""
 
 
+def resampled(patients: Sequence[str], resamples: int, seed: int) -> tuple[NDArray[np.float64], int]:
+    """Draw patients with replacement: how often each photograph counts, (1 + resamples, n), and the number of patients.
+
+    In the first row each photograph counts once.   patients : whose each photograph is.
+    """
+    owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
+    count = int(owners.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.vstack([np.ones(count), draws])[:, owners], count
+
+
 def summarise(
     photographs: Sequence[Mapping[str, Row]], patients: Sequence[str], *, name: str, without_lesion: int, seed: int = 0
 ) -> dict[str, Any]:
@@ -36,10 +48,7 @@ def summarise(
 
     photographs : one mapping each, from map to figures.   patients : whose each is.   without_lesion : photographs left out.
     """
-    owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
-    count = int(owners.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-    weights = np.vstack([np.ones(count), draws])[:, owners]
+    weights, count = resampled(patients, _RESAMPLES, seed)
 
     def figure(of: str, above: str, below: str | None) -> list[float] | None:
         upper = np.array([rows[of].get(above, np.nan) for rows in photographs], np.float64)
