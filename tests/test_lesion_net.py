@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.models import squeezenet1_1
 
 from atlas.cohort.boxes import read_boxes
 from atlas.cohort.lesions import KINDS, LESIONS, coarsely, kind_of
@@ -237,6 +238,20 @@ def test_training_lowers_the_loss_goes_on_where_it_stopped_and_refuses_another_c
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
     with pytest.raises(TrainingError, match="another training"):
         train_lesion_net(own, NAMED, epochs=3, checkpoint=file, **common)  # type: ignore[arg-type]
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):
+        train_lesion_net(own, NAMED, epochs=2, checkpoint=file, **common)  # type: ignore[arg-type]
+
+
+def test_what_generic_weights_leave_open_is_drawn_by_the_seed(drawn: Path) -> None:
+    generic = {f"features.{name}": tensor for name, tensor in squeezenet1_1(weights=None).features.state_dict().items()}
+
+    def first(seed: int) -> list[torch.Tensor]:
+        return list(train_lesion_net(pupils(drawn), NAMED, start=generic, epochs=0, seed=seed).state_dict().values())
+
+    one, again, other = first(1), first(1), first(2)
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_a_training_without_photographs_or_of_an_unknown_kind_is_refused(drawn: Path) -> None:
