@@ -496,6 +496,8 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
         [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A shell that runs tests in the background has its children ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
     def entries() -> set[Path]:  # whole ones: what is still being written has a name with a dot before it
