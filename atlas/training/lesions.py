@@ -54,6 +54,8 @@ _SUREST = 3  # places of an eye that are pushed up where it has some lesion
 
 _ZOOM, _SHIFT = (0.85, 1.2), 0.04  # of the square, drawn evenly
 
+_DIM = 0.2  # share of photographs shown as taken in too little light
+
 _WARM_UP = 0.05  # share of all steps over which the learning rate rises
 
 
@@ -155,6 +157,8 @@ def _relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
     lift = random.uniform(-0.04, 0.04, 3)
     table = np.stack([gain[k] * values ** power[k] + lift[k] for k in range(3)], axis=-1)
     lit: Any = cv2.LUT(plate, np.clip(255 * table + 0.5, 0, 255).astype(np.uint8)[None])
+    if random.random() < _DIM:
+        lit = _dimmed(lit, random)
     if random.random() < 0.3:
         side = int(random.integers(400, 900))
         small = cv2.resize(lit, (side, side), interpolation=cv2.INTER_AREA)
@@ -166,6 +170,15 @@ def _relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
         grain = random.normal(0, random.uniform(1, 5), (*plate.shape[:2], 1)).astype(np.float32)
         lit = np.clip(lit + grain, 0, 255).astype(np.uint8)
     return np.asarray(lit, np.uint8)
+
+
+def _dimmed(plate: ByteArray, random: np.random.Generator) -> ByteArray:
+    """Show a plate as an old camera might in too little light: dark, with coarse grain that differs by colour."""
+    side = int(random.integers(350, SIDE))
+    grain = random.normal(0, random.uniform(1, 7), (side, side, 3)).astype(np.float32)
+    grain += random.normal(0, random.uniform(0, 4), (side, side, 1)).astype(np.float32)
+    coarse = cv2.resize(grain, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    return np.clip(random.uniform(0.3, 0.8) * plate.astype(np.float32) + coarse, 0, 255).astype(np.uint8)
 
 
 def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:
