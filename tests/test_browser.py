@@ -107,6 +107,9 @@ def test_every_link_opens_a_page(visit: Any, site: tuple[Atlas, Path]) -> None:
 def test_the_slider_lays_the_heat_map_over_the_photograph(visit: Any, site: tuple[Atlas, Path]) -> None:
     page = visit().open(one_of_each_kind(site[0])["image"])
     overlay = page.locator(".overlay")
+    assert not overlay.is_visible(), "the photograph is looked at first"
+    page.locator(".method[value=occlusion]").check()
+    page.wait_for_selector(".plate[data-drawn='occlusion common']")
 
     def seen() -> float:
         return float(overlay.evaluate("(image) => getComputedStyle(image).opacity"))
@@ -128,6 +131,8 @@ def test_pointing_at_the_plate_reads_the_map(visit: Any, site: tuple[Atlas, Path
     atlas, _ = site
     image_id = atlas.strip.image_ids[3]
     page = visit().open(f"images/{image_id}.html")
+    page.locator(".method[value=occlusion]").check()
+    page.wait_for_selector(".plate[data-drawn='occlusion common']")
     values = atlas.maps.values[atlas.maps.image_ids.index(image_id)]
     area = page.locator(".plate .mat").bounding_box()
     cells = values.shape[0]
@@ -212,6 +217,8 @@ def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> N
     plate = next(plate for plate in book.plates if book.patches_of.get(plate.id))
     patch = book.patches_of[plate.id][0]
     page = visit().open(plate.page)
+    assert not page.locator(".boxes").is_visible(), "the photograph is looked at first"
+    page.get_by_label("Outlines").check()
     page.locator(f"rect[data-patch='{patch.id}']").click()
     page.wait_for_url(f"**#{patch.id}")
     page.get_by_label("Outlines").uncheck()
@@ -224,8 +231,11 @@ def test_paper_carries_the_plate_and_the_disclaimer_without_the_controls(visit: 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     for gone in (".controls", ".masthead nav", "#theme"):
         assert not page.locator(gone).is_visible()
-    for kept in (".photograph", ".legend", ".trust", ".disclaimer"):
+    for kept in (".photograph", ".trust", ".disclaimer"):
         assert page.locator(kept).is_visible()
+    page.locator(".method[value=occlusion]").evaluate("(choice) => choice.click()")
+    page.wait_for_selector(".plate[data-drawn='occlusion common']")
+    assert page.locator(".legend").is_visible(), "a map that was asked for is printed with its legend"
 
 
 def test_the_keyboard_reaches_the_content_first(visit: Any) -> None:

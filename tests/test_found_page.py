@@ -18,7 +18,7 @@ from atlas.site.views import mostly
 
 def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0) -> Any:
     found = FoundLesions(marks, np.zeros(len(marks), np.float32), without, ("microaneurysm",))
-    return found_view(found, Frame(0, 0, 100), whole)
+    return found_view(found, Frame(0, 0, 100), whole, (10, 10))
 
 
 def test_what_is_told_fits_the_figures() -> None:
@@ -26,6 +26,7 @@ def test_what_is_told_fits_the_figures() -> None:
     told = view((exudate, exudate, bleed))
     assert told.told == "The lesion net found one haemorrhage and hard exudates in two places."
     assert told.marks[0].box == (10, 20, 10, 20)
+    assert told.marks[0].cells == (12, 13)  # of 10 x 10, numbered row by row
     assert told.too_small == "microaneurysms"
     assert "would call the eye moderate" in told.rule
     assert "mild" in view((dot, dot)).rule

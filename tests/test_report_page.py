@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas, with_cells
+from drawn_atlas import drawn_atlas, with_cells, with_lesions
 from PIL import Image
 
 from atlas.patterns.similar import most_alike
@@ -206,6 +206,8 @@ def pixel_under(page: Any, x: float, y: float) -> tuple[float, float]:
 @pytest.mark.browser
 def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: Any, site: Made) -> None:
     page = report(visit, site, reduced_motion="reduce")
+    page.locator(".method[value=occlusion]").check()
+    page.get_by_label("Outlines").check()
     area = page.locator(".plate .mat").bounding_box()
     x, y = area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.7
     page.mouse.move(x, y)
@@ -566,6 +568,40 @@ def test_a_report_file_stands_alone_with_all_its_tools(visit: Any, site: Made, t
     assert first.locator(".cells .left").count() == 0
     part.locator(".method[value=gradcam]").check()
     page.wait_for_selector(f"[id='{second}'] .plate[data-drawn='gradcam common']")
+
+@pytest.mark.browser
+def test_lesions_are_hidden_all_at_once_and_played_as_a_film(visit: Any, tmp_path: Path) -> None:
+    drawn, *_ = with_cells(drawn_atlas(tmp_path / "pictures", count=14), tmp_path / "pictures")
+    atlas = with_lesions(drawn)
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    book = Book(atlas)
+    image, found = next((i, own) for i, own in book.found.items() if len(own.marks) == 2)
+    page = visit(tmp_path / "out" / "images" / f"{image}.html")
+    every = {cell for mark in found.marks for cell in mark.cells}
+    gone = "[...document.querySelectorAll('.cells .left')].map((cell) => Number(cell.dataset.cell))"
+    inside = set(page.evaluate("Object.values(window.ATLAS_CELLS)[0].live.cells"))
+    score = "document.querySelector('[data-live=score]').value"
+
+    page.locator("[data-film=all]").click()
+    assert set(page.evaluate(gone)) == every & inside
+    without_all = page.evaluate(score)
+    told = page.locator("[data-film=told]")
+    assert told.inner_text() == f"Without all {len(found.marks)} lesions the score " + (
+        f"{'falls' if float(without_all) < found.whole else 'rises'} from {found.whole:.2f} to {without_all}."
+    )
+    page.locator("[data-film=all]").click()
+    assert page.evaluate(gone) == []
+    assert told.inner_text() == ""
+
+    page.locator("[data-film=play]").click()
+    first = max(found.marks, key=lambda mark: mark.fall)  # ties: the order of the page
+    told.filter(has_text="strongest lesion of").wait_for()
+    assert set(page.evaluate(gone)) == set(first.cells) & inside
+    told.filter(has_text="Without all").wait_for()
+    assert page.evaluate(score) == without_all
+    assert page.locator("[data-film=play]").get_attribute("aria-pressed") == "false"
+    page.locator("[data-live=reset]").click()
+    assert page.evaluate(gone) == []
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------------------

@@ -119,7 +119,9 @@ class Book:
         """Lesions that a net found, by image id, of the photographs that are shown."""
         frames = self.atlas.frames
         views = {
-            i: found_view(own, frames.get(i), self.plate[i].severity) for i, own in self.atlas.found.items() if i in self.plate
+            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid)
+            for i, own in self.atlas.found.items()
+            if i in self.plate
         }
         return {image: view for image, view in views.items() if view is not None}
 
@@ -223,6 +225,12 @@ class Book:
     def limits(self) -> Mapping[str, float]:
         """By method the drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
         return {method: largest_drop(maps) for method, maps in self.maps.items()}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of cells that can be hidden."""
+        rows, columns = self.atlas.maps.values.shape[1:]
+        return rows + self.atlas.maps.window - 1, columns + self.atlas.maps.window - 1
 
     @property
     def limit(self) -> float:

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.photographs.frames import touched
 from atlas.records import FoundLesions, Frame
 from atlas.site.views import place
 
@@ -17,12 +20,16 @@ _MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
 
 @dataclass(frozen=True)
 class MarkView:
-    """A lesion on a plate. box : top, left, height, width in percent of the plate."""
+    """A lesion on a plate.
+
+    box : top, left, height, width in percent of the plate.   cells : those of the maps that it touches, numbered row by row.
+    """
 
     kind: LesionKind
     box: tuple[float, float, float, float]
     strength: float
     fall: float
+    cells: tuple[int, ...] = ()
 
     @property
     def alt(self) -> str:
@@ -91,15 +98,19 @@ _LITTLE = 0.05  # grade units that no reader should make anything of
 _REST = 0.5  # share of the score
 
 
-def found_view(found: FoundLesions, frame: Frame | None, whole: float) -> FoundView | None:
-    """Prepare the lesions of one photograph for its page; None where its frame is unknown."""
+def found_view(found: FoundLesions, frame: Frame | None, whole: float, grid: tuple[int, int]) -> FoundView | None:
+    """Prepare the lesions of one photograph for its page; None where its frame is unknown.
+
+    whole : its score.   grid : rows and columns of cells that can be hidden.
+    """
     if frame is None:
         return None
     marks = []
     for mark, fall in zip(found.marks, found.falls.tolist(), strict=True):
         box = place(mark.box, frame)
         if box is not None:
-            marks.append(MarkView(KINDS[mark.kind], box, mark.strength, fall))
+            cells = np.flatnonzero(touched(frame, grid, mark.box)).tolist()
+            marks.append(MarkView(KINDS[mark.kind], box, mark.strength, fall, tuple(cells)))
     counts = Counter(mark.kind.key for mark in marks)
     small = listed([KINDS[kind].plural for kind in found.too_small]) if found.too_small else ""
     return FoundView(

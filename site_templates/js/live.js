@@ -2,7 +2,8 @@
 //
 // AtlasLive.model(cells) takes an entry of window.ATLAS_CELLS and returns {rows, columns, places, whole, without}: `places` are the
 // row-major numbers of the cells on the retina, `whole` the score, and without(left) the score without the cells of a set of numbers.
-// AtlasLive.attach(report, cells, viewer) makes the tools of a report work.
+// AtlasLive.attach(report, cells, viewer) makes the tools of a report work, and returns {leave, score, whole}: leave(set) leaves
+// these cells out, score() is the score without what is left out.
 "use strict";
 (() => {
   const model = ({ live, scale }) => {
@@ -184,6 +185,11 @@
       say(spoken());
     });
     turn(false);
+    const leave = (wanted) => {
+      if (!on) turn(true);
+      change(new Set([...wanted].filter((cell) => inside.has(cell))));
+    };
+    return { leave, score: () => (left.size ? without(left) : whole), whole };
   };
 
   window.AtlasLive = { model, attach };

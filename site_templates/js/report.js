@@ -50,10 +50,14 @@ for (const report of document.querySelectorAll(".report")) {
   const draw = async () => {
     const method = chosen();
     const none = method === "none";
+    readout.value = resting();
     overlay.hidden = none;
     slider.disabled = own.disabled = none;
     legend.classList.toggle("idle", none);
-    if (none) return;
+    if (none) {
+      plate.dataset.drawn = method;
+      return;
+    }
     const limit = await AtlasOverlay.draw(overlay, cells, { method, own: own.checked });
     legend.querySelector(".low").textContent = Atlas.signed(-limit);
     legend.querySelector(".high").textContent = Atlas.signed(limit);
@@ -61,18 +65,21 @@ for (const report of document.querySelectorAll(".report")) {
     for (const words of legend.querySelectorAll("[data-method]")) words.hidden = words.dataset.method !== method;
     plate.dataset.drawn = `${method} ${own.checked ? "own" : "common"}`;
   };
-  slider.addEventListener("input", lay);
-  for (const input of report.querySelectorAll(".method, .own")) input.addEventListener("change", draw);
-  lay();
-  draw();
 
   // A value may stand for a window of cells: then there are fewer values than cells, and the nearest window speaks.
   const span = cells.window;
   const nearest = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * (count + span - 1) - (span - 1) / 2)));
   const readout = report.querySelector(".readout");
-  const resting = readout.value;
+  const bare = readout.value;
+  const resting = () => (chosen() === "none" ? bare : "Point at the plate to read a place.");
+  slider.addEventListener("input", lay);
+  for (const input of report.querySelectorAll(".method, .own")) input.addEventListener("change", draw);
+  lay();
+  draw();
+
   mat.addEventListener("pointermove", (event) => {
-    const method = chosen() === "none" ? Object.keys(cells.maps)[0] : chosen();
+    const method = chosen();
+    if (method === "none") return;
     const { values } = cells.maps[method];
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
@@ -80,9 +87,9 @@ for (const report of document.querySelectorAll(".report")) {
     else if (method === "gradcam") readout.value = `Grad-CAM credits this place with ${Atlas.signed(drop)} grades.`;
     else readout.value = `This place ${drop < 0 ? "lowered" : "raised"} the score by ${Math.abs(drop).toFixed(2)} grades.`;
   });
-  mat.addEventListener("pointerleave", () => { readout.value = resting; });
+  mat.addEventListener("pointerleave", () => { readout.value = resting(); });
 
-  if (cells.live && report.querySelector(".live")) AtlasLive.attach(report, cells, viewer);
+  if (cells.live && report.querySelector(".live")) AtlasFilm.attach(report, AtlasLive.attach(report, cells, viewer));
 }
 
 // On a cluster's page too: the arrow keys turn the pages.
