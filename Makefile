@@ -67,6 +67,7 @@ scorers: .venv/installed
 	  --source "$$SOURCE $$PAIR_START" --further "$$MORE" --further "$$LARGER"
 	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
 	for scorer in $(SMALL) $(PAIR); do set -e; \
+	  $(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $$scorer --doubt; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $$scorer --record 'EyePACS equalised photographs, test split'; \
 	  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \

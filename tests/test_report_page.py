@@ -569,6 +569,7 @@ def test_a_report_file_stands_alone_with_all_its_tools(visit: Any, site: Made, t
     part.locator(".method[value=gradcam]").check()
     page.wait_for_selector(f"[id='{second}'] .plate[data-drawn='gradcam common']")
 
+
 @pytest.mark.browser
 def test_lesions_are_hidden_all_at_once_and_played_as_a_film(visit: Any, tmp_path: Path) -> None:
     drawn, *_ = with_cells(drawn_atlas(tmp_path / "pictures", count=14), tmp_path / "pictures")

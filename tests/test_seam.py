@@ -170,8 +170,8 @@ def test_gradcam_equals_captum_and_does_not_vanish(scorer: NetworkScorer, cohort
 
 def test_it_is_built_into_an_atlas_and_explained(built: BuildResult) -> None:
     atlas = built.atlas
-    assert len(atlas.dataset.images) == 24
     assert not built.report.unreadable
+    assert len(atlas.dataset.images) == 24
     assert np.ptp(atlas.scores.severity) > 0.05
     assert atlas.maps.method == "occlusion"
     assert {maps.method for maps in atlas.other_maps} == {"gradcam"}

@@ -25,6 +25,7 @@ from atlas.agreement.statistics import (
     undefined,
 )
 from atlas.records import (
+    BoolArray,
     CalibrationBin,
     Confusion,
     Densities,
@@ -56,6 +57,7 @@ def evaluate(
     probabilities: ArrayLike | None = None,
     reading: GradeCuts | None = None,
     labels: Mapping[int, tuple[int, float]] | None = None,
+    unsure: Sequence[bool] | None = None,
 ) -> Evaluation:
     """Compare severities with human grades.
 
@@ -68,6 +70,7 @@ def evaluate(
     reading : stage ranges and threshold, fitted on other photographs. Without it each half of the patients is read by what
         `fit_reading` makes of the other half.
     labels : what `label_distribution` found, to be kept with the figures.
+    unsure : (n,), where the scorer says that it is not sure.
 
     Returns
     -------
@@ -79,6 +82,8 @@ def evaluate(
         with the ending `_ranges`, read by stage ranges; of the classifier's most probable grade.
     `auc_referable`, `sensitivity_referable`, `specificity_referable` : where the scale knows a referable grade. A severity is
         called referable from the reading's threshold on, a probability of the referable grades together from 0.5 on.
+    `unsure` : share of the photographs of which the scorer is not sure; `wrong_sure`, `wrong_unsure` : share called referable
+        against the grade, or the other way round, among those that it is sure of, and those that it is not.
 
     One row per grade holds `grade`, `count`, `mean`, `sd`, `q05`, `q25`, `median`, `q75` and `q95`. Intervals are percentiles of
     1,000 resamples of the patients, each with all its photographs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
@@ -114,6 +119,8 @@ def evaluate(
         **_agreement(read.get("ranges"), truth, scale, suffix="_ranges"),
         **_referable(receivers.get("auc_referable"), _called(severities, parts), suffix=""),
     }
+    if unsure is not None:
+        figures |= _doubts(np.asarray(unsure, bool), receivers.get("auc_referable"), _called(severities, parts))
     if shares is not None:
         together = receivers.get("auc_referable_classifier")
         figures |= {
@@ -347,6 +354,14 @@ def _referable(receiver: _Receiver | None, called: np.ndarray | None, *, suffix:
     if called is None:
         return dict(zip(names, (area, undefined, undefined), strict=True))
     return dict(zip(names, (area, mean(called, receiver.positive), mean(~called, ~receiver.positive)), strict=True))
+
+
+def _doubts(unsure: BoolArray, receiver: _Receiver | None, called: np.ndarray | None) -> dict[str, Statistic]:
+    found = {"unsure": mean(unsure)}
+    if receiver is None or called is None:
+        return found
+    wrong = called != receiver.positive
+    return found | {"wrong_sure": mean(wrong, ~unsure), "wrong_unsure": mean(wrong, unsure)}
 
 
 def _confusion(assigned: IntArray, grades: IntArray, scale: Scale) -> IntArray:

@@ -149,6 +149,13 @@ def evaluate(
     trunk_weights: TrunkWeights = None,
     size: Size = None,
     record: Record = None,
+    doubt: Annotated[
+        bool,
+        typer.Option(
+            "--doubt",
+            help="Learn from these photographs, new to the scorer, when it is not sure of a score; its bundle keeps that.",
+        ),
+    ] = False,
     seed: Seed = None,
     limit: Limit = None,
     image_column: ImageColumn = None,
@@ -163,13 +170,15 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Measure how well a scorer's severities agree with human grades."""
-    flags = {name: value for name, value in locals().items() if name not in ("record", "config", "verbose")}
+    flags = {name: value for name, value in locals().items() if name not in ("record", "doubt", "config", "verbose")}
     configuration = load_configuration(config, **flags)
     from atlas.pipeline.evaluate import evaluate_scorer
     from atlas.terminal import print_evaluation, print_report
 
     with screen.bars() as progress:
-        evaluation, report = evaluate_scorer(configuration, record=record, command=screen.command_line(), progress=progress)
+        evaluation, report = evaluate_scorer(
+            configuration, record=record, doubt=doubt, command=screen.command_line(), progress=progress
+        )
     print_report(screen.out, report, verbose)
     print_evaluation(screen.out, evaluation)
 

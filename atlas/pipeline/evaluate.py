@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from atlas.agreement.doubt import learn_doubt
 from atlas.config import Configuration
-from atlas.errors import DatasetError
+from atlas.errors import ConfigurationError, DatasetError
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.photograph import prediction_key
 from atlas.pipeline.sources import TrainedSource
-from atlas.pipeline.study import agreement, gather_scores, see
+from atlas.pipeline.study import Seen, agreement, gather_scores, looks_of, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import DatasetReport, Evaluation
-from atlas.scorers.bundle import record_in_bundle
+from atlas.records import DatasetReport, DoubtRule, Evaluation
+from atlas.scorers.bundle import amend_bundle, record_in_bundle
 from atlas.scorers.card import evaluation_entry, evaluations_on_card
 
 
 def evaluate_scorer(
-    configuration: Configuration, *, record: str | None = None, command: str = "", progress: Progress = silent
+    configuration: Configuration,
+    *,
+    record: str | None = None,
+    doubt: bool = False,
+    command: str = "",
+    progress: Progress = silent,
 ) -> tuple[Evaluation, DatasetReport]:
     """Score the graded photographs of `configuration` and measure the scores' agreement with the human grades.
 
     With `record` the figures are kept under that name, with the `command` that measures them, in the scorer's bundle and on its
-    card, in place of older ones of the name.
+    card, in place of older ones of the name. With `doubt` a trained scorer learns from these photographs when it is not sure, see
+    `agreement.doubt`, and its bundle keeps that.
 
     Raises DatasetError where no photograph has a grade, and what `build_atlas` raises.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
         cohort = gather(workshop)
-        seen = see(workshop, cohort.dataset, cohort.report)
+        seen = see(workshop, cohort.dataset, cohort.report, doubt=doubt)
         name, found = cohort.dataset.target.name, []
         for image_id in seen.dataset.image_ids:
             scorer = seen.scorers.scorers[seen.scorers.index[image_id]]
             found.append(scorer.restore(workshop.store.arrays("predictions", prediction_key(image_id, seen.source))))
         severities, probabilities = ([getattr(one, what)[name] for one in found] for what in ("severity", "probabilities"))
-        evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities))
+        logits, members = [one.logit(name) for one in found], [one.members(name) for one in found]
+        if doubt:
+            seen = _with_doubt(seen, learn_doubt(looks_of(seen, logits, members), seen.dataset.scale))
+        evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities, logits, members))
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
+    if doubt and isinstance(seen.source, TrainedSource):
+        amend_bundle(configuration.scorer, doubt=seen.source.scorer.background.doubt)
     if record is not None and isinstance(seen.source, TrainedSource):
         entry = evaluation_entry(record, command, evaluation)
         record_in_bundle(configuration.scorer, "evaluations", entry, evaluations_on_card)
     return evaluation, seen.report
+
+
+def _with_doubt(seen: Seen, rule: DoubtRule) -> Seen:
+    if not isinstance(seen.source, TrainedSource):
+        raise ConfigurationError("doubt: heads that are fitted here are not kept", "leave --fit out, or leave --doubt out.")
+    known: Any = seen.source.scorer
+    return replace(seen, source=replace(seen.source, scorer=replace(known, doubt=rule)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Mark, Preprocessed, Target
 from atlas.scorers.prediction import Prediction
+from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
 
 PHOTOGRAPH_SIDE = 1024
@@ -83,6 +84,8 @@ class View:
     photograph : its picture for pages that show it whole.
     plate : the same, finer, or None where there is no finer one.
     found : its lesions, or None where none were looked for.
+    colours : float32 (6,), means and standard deviations of red, green and blue over the retina.
+    mirrored : the logit of its mirror image, or None where none was asked for.
     """
 
     image_id: str
@@ -94,6 +97,8 @@ class View:
     photograph: Path
     plate: Path | None
     found: Found | None = None
+    colours: FloatArray = field(default_factory=lambda: np.zeros(6, np.float32))
+    mirrored: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,14 @@ class Preparing:
     """What all of `prepare_photograph` and `cut_patches` share.
 
     plate_side : pixels a side that a plate may have, and no more than the source has; None draws none.   net : finds lesions.
+    mirror : scores the mirror image, too.
     """
 
     source: Source
     store: Store
     plate_side: int | None = None
     net: LesionNet | None = None
+    mirror: Scorer | None = None
 
 
 def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
@@ -147,6 +154,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
             "shape": np.array(decoded.shape),
             "camera": np.array([*decoded.shape, *camera.cut, camera.surround]),
             "coverage": cell_coverage(prepared().retina, source.grid),
+            "colours": _colours(prepared()),
             "retina": _packed(retina_in(frame, mask, side=min(DETAIL_SIDE, frame.side))),
         }
         save_arrays(folder / "facts.safetensors", facts)
@@ -156,7 +164,8 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
     found = None if shared.net is None else _find(image.image_id, shared.net, store, opened)
-    facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage")
+    mirrored = None if shared.mirror is None else _mirrored(image.image_id, shared.mirror, source, store, prepared)
+    facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage", "colours")
     frame = Frame(*facts["frame"].tolist())
     plate = None if shared.plate_side is None else _plate(image, frame, shared.plate_side, opened, store)
     photograph = folder / "photograph.jpg"
@@ -165,7 +174,33 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
     shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-    return View(image.image_id, frame, shape, facts["coverage"], camera, folder, photograph, plate, found)
+    seen = facts["coverage"], camera, folder, photograph, plate, found, facts["colours"], mirrored
+    return View(image.image_id, frame, shape, *seen)
+
+
+def _colours(shown: Preprocessed) -> FloatArray:
+    """Return means and standard deviations of red, green and blue over the retina, float32 (6,)."""
+    own = shown.photograph[shown.retina].astype(np.float64)
+    if not len(own):
+        return np.zeros(6, np.float32)
+    return np.concatenate([own.mean(axis=0), own.std(axis=0)]).astype(np.float32)
+
+
+def _mirrored(image_id: str, scorer: Scorer, source: Source, store: Store, prepared: Callable[[], Preprocessed]) -> float:
+    """Return the logit that a scorer gives a photograph's mirror image, and keep it."""
+
+    def look() -> dict[str, NDArray[Any]]:
+        own = prepared()
+        turned = replace(
+            own,
+            pixels=np.ascontiguousarray(own.pixels[:, ::-1]),
+            photograph=np.ascontiguousarray(own.photograph[:, ::-1]),
+            retina=np.ascontiguousarray(own.retina[:, ::-1]),
+        )
+        found = scorer.predict([turned])[0]
+        return {"logit": np.array([found.logit(scorer.targets[0].name)])}
+
+    return float(store.keep_arrays("mirrored", prediction_key(image_id, source), look)["logit"][0])
 
 
 def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tuple[Decoded, tuple[Frame, BoolArray]]]) -> Found:
@@ -261,6 +296,7 @@ class Look:
     Parameters
     ----------
     probabilities : float32 (K,) of the grades, empty where there is no classifier.
+    logit, members : of the whole scorer, and of each of its networks, see `Prediction.members`.
     pooled : float32 (C,), its mean features over the retina.
     maps : by method, float32 (h, w).
     inside : bool (h, w), see `SaliencyMaps`.
@@ -282,6 +318,8 @@ class Look:
     cells: Path | None
     falls: FloatArray
     without: float
+    logit: float
+    members: FloatArray
 
 
 def score_photograph(item: Reading, shared: Explaining) -> Look:
@@ -302,6 +340,8 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
             "severity": np.array([found.severity[name]]),
             "probabilities": found.probabilities[name],
             "pooled": found.pooled,
+            "logit": np.array([found.logit(name)]),
+            "members": found.members(name),
             "inside": within,
             "drops": drops(found, name, window=shared.window),
             "curves": np.stack(curves(by_cell, inside, found, name)),
@@ -322,7 +362,8 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
         maps={method: made[f"map.{method}"] for method in METHODS},
         cells=cells if cells.is_file() else None,
         without=float(made["without"][0]),
-        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "curves", "falls")},
+        logit=float(made["logit"][0]),
+        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "curves", "falls", "members")},
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
@@ -73,15 +74,24 @@ class Seen:
 
 
 def see(
-    workshop: Workshop, dataset: Dataset, report: DatasetReport, *, plates: bool = False, net: FundusLesionNet | None = None
+    workshop: Workshop,
+    dataset: Dataset,
+    report: DatasetReport,
+    *,
+    plates: bool = False,
+    net: FundusLesionNet | None = None,
+    doubt: bool = False,
 ) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
-    plates : draw plates finer than the photographs, too.   net : finds lesions.
+    plates : draw plates finer than the photographs, too.   net : finds lesions.   doubt : see what tells how sure a trained
+        scorer is, also where it has no rule for that yet.
     Raises DatasetError where no photograph can be read.
     """
     source = choose_source(workshop, dataset.scale)
-    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net)
+    trained = source.scorer if isinstance(source, TrainedSource) else None
+    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
+    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
@@ -171,12 +181,26 @@ def explain(workshop: Workshop, seen: Seen) -> Explained:
     }
     deletion, insertion, random = np.stack([one.curves for one in looks], axis=1)
     badges = tuple(judge(*pair, dataset.scale).word for pair in zip(deletion, random, strict=True))
-    scores = gather_scores(seen, [one.severity for one in looks], [one.probabilities for one in looks])
+    scores = gather_scores(
+        seen,
+        [one.severity for one in looks],
+        [one.probabilities for one in looks],
+        [one.logit for one in looks],
+        [one.members for one in looks],
+    )
     return Explained(seen, looks, scores, maps, Trust(ids, deletion, insertion, random, badges))
 
 
-def gather_scores(seen: Seen, severities: Sequence[float], probabilities: Sequence[FloatArray]) -> Scores:
-    """Gather the scores of photographs, in the order of the dataset, with whose patients the scorer learned from."""
+def gather_scores(
+    seen: Seen,
+    severities: Sequence[float],
+    probabilities: Sequence[FloatArray],
+    logits: Sequence[float],
+    members: Sequence[FloatArray],
+) -> Scores:
+    """Gather the scores of photographs, in the order of the dataset, with whose patients the scorer learned from, and doubts."""
+    rule = None if isinstance(seen.source, FittedSource) else seen.source.scorer.background.doubt
+    doubts = None if rule is None else doubted(rule, looks_of(seen, logits, members), seen.dataset.scale)
     shares = np.stack(probabilities)
     learned: Iterable[str] = () if isinstance(seen.source, FittedSource) else seen.source.scorer.background.learned
     return Scores(
@@ -185,7 +209,16 @@ def gather_scores(seen: Seen, severities: Sequence[float], probabilities: Sequen
         seen.scorers.fitted,
         shares if shares.size else None,
         _seen_in_training(seen.dataset, frozenset(learned)),
+        doubts,
     )
+
+
+def looks_of(seen: Seen, logits: Sequence[float], members: Sequence[FloatArray]) -> Looks:
+    """Gather what doubt is measured from, of photographs in the order of the dataset, see `see`."""
+    views = [seen.views[image_id] for image_id in seen.dataset.image_ids]
+    mirrored = [np.nan if view.mirrored is None else view.mirrored for view in views]
+    whole, turned = (np.asarray(values, np.float32) for values in (logits, mirrored))
+    return Looks(np.stack(members), whole, turned, np.stack([view.colours for view in views]))
 
 
 def _seen_in_training(dataset: Dataset, learned: frozenset[str]) -> frozenset[str] | None:
@@ -216,6 +249,7 @@ def agreement(workshop: Workshop, seen: Seen, scores: Scores) -> Evaluation | No
         probabilities=None if scores.probabilities is None else scores.probabilities[rows],
         reading=seen.scorers.reading,
         labels=seen.scorers.labels,
+        unsure=None if scores.doubts is None else [bool(scores.doubts[row]) for row in rows],
     )
 
 

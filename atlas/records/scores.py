@@ -41,11 +41,32 @@ class GradeCuts:
 
 
 @dataclass(frozen=True)
+class DoubtRule:
+    """When a scorer is not sure of a score, see `agreement.doubt`.
+
+    Parameters
+    ----------
+    usual : float32 (m,), how far the logit of each of the scorer's networks usually lies from the whole scorer's; (0,) for one.
+    members, moves : how far, in grade units, its networks may differ, and the score may move when the photograph is mirrored.
+    colours : float32 (6,), usual means and standard deviations of red, green and blue.   precision : float32 (6, 6), the inverse
+        of their covariance.   unlike : how far, by Mahalanobis, colours may lie off.
+    """
+
+    usual: FloatArray
+    members: float
+    moves: float
+    colours: FloatArray
+    precision: FloatArray
+    unlike: float
+
+
+@dataclass(frozen=True)
 class Scores:
     """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
 
     probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
     seen_in_training : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
+    doubts : (n,), why the scorer is not sure of each, keys of `agreement.doubt.REASONS`; None where it has no rule for that.
     """
 
     image_ids: tuple[str, ...]
@@ -53,6 +74,7 @@ class Scores:
     out_of_fold: bool
     probabilities: FloatArray | None = None
     seen_in_training: frozenset[str] | None = None
+    doubts: tuple[tuple[str, ...], ...] | None = None
 
     def unseen(self, image_id: str) -> bool | None:
         """Tell whether an image's score is honest: its scorer never learned from its patient. None where nobody knows."""

@@ -17,10 +17,11 @@ import torch
 
 from atlas.bundles import faults, find_bundle, shipped, stored, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
-from atlas.records import FloatArray, GradeCuts, TestScores
+from atlas.records import DoubtRule, FloatArray, GradeCuts, TestScores
 from atlas.resources import models_folder
 from atlas.scorers.manifest import (
     FORMAT,
+    DoubtFacts,
     Entry,
     EvaluationEntry,
     Manifest,
@@ -173,6 +174,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
             name: value if value is None or isinstance(value, float) else [float(one) for one in value]
             for name, value in vars(known.reading).items()
         },
+        **({} if known.doubt is None else {"doubt": _told_doubt(known.doubt)}),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
     write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest).encode()}, _MANIFEST, "scorer")
@@ -193,6 +195,17 @@ def _reading(facts: ReadingFacts) -> GradeCuts:
     )
     assert cuts is not None
     return GradeCuts(cuts, facts.threshold, peaks, deviations)
+
+
+def _told_doubt(rule: DoubtRule) -> dict[str, Any]:
+    return {name: value if isinstance(value, float) else value.astype(float).tolist() for name, value in vars(rule).items()}
+
+
+def _doubt(facts: DoubtFacts | None) -> DoubtRule | None:
+    if facts is None:
+        return None
+    usual, colours, precision = (np.array(own, np.float32) for own in (facts.usual, facts.colours, facts.precision))
+    return DoubtRule(usual, facts.members, facts.moves, colours, precision, facts.unlike)
 
 
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
@@ -246,6 +259,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         "card": (folder / _CARD).read_bytes().decode(),
         "training": manifest.training,
         "reading": None if reading is None else _reading(reading),
+        "doubt": _doubt(manifest.doubt),
         "judged": _read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
         "trust": _read_entries(folder / _TRUST, TrustEntry) if _TRUST in manifest.files else (),
         "evaluations": _read_entries(folder / _EVALUATIONS, EvaluationEntry) if _EVALUATIONS in manifest.files else (),

@@ -45,6 +45,19 @@ class ReadingFacts(pydantic.BaseModel):
     deviations: list[float] | None = None
 
 
+class DoubtFacts(pydantic.BaseModel):
+    """When a scorer is not sure, see `records.DoubtRule`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    usual: list[float]
+    members: float
+    moves: float
+    colours: Annotated[list[float], pydantic.Field(min_length=6, max_length=6)]
+    precision: Annotated[list[list[float]], pydantic.Field(min_length=6, max_length=6)]
+    unlike: float
+
+
 class Manifest(pydantic.BaseModel):
     """scorer.json, as far as all kinds of scorers share it. `files` gives the sha256 of each of the bundle's other files."""
 
@@ -59,6 +72,7 @@ class Manifest(pydantic.BaseModel):
     storage: Literal["float16", "float32"]
     training: dict[str, Any]
     reading: ReadingFacts | None = None
+    doubt: DoubtFacts | None = None
     files: dict[
         Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],

@@ -188,6 +188,9 @@ class MapsPrediction:
     def logit(self, target: str) -> float:
         return float(logit_of_place(self._whole[0][0]))
 
+    def members(self, target: str) -> FloatArray:
+        return np.zeros(0, np.float32)
+
     def gradcam(self, target: str) -> FloatArray:
         explained = _Explained(self.head)
         maps = torch.from_numpy(self.maps.copy())[None].requires_grad_()

@@ -54,6 +54,9 @@ class Prediction(Protocol):
     def logit(self, target: str) -> float:
         """Return the logit whose sigmoid is the severity's place on the scale."""
 
+    def members(self, target: str) -> FloatArray:
+        """Return the logits of the scorer's networks, each alone, float32 (m,); (0,) where it has one network."""
+
     def gradcam(self, target: str) -> FloatArray:
         """Return the Grad-CAM map of what the scorer explains, float32 (h, w), signed, in logits.
 
@@ -117,6 +120,9 @@ class LinearPrediction:
 
     def logit(self, target: str) -> float:
         return float(self.readout.sigmoid_logit(self.whole, self.target.scale))
+
+    def members(self, target: str) -> FloatArray:
+        return self.readout.members(self.whole)
 
     def gradcam(self, target: str) -> FloatArray:
         return self.cam

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from numpy.typing import NDArray
 
-from atlas.records import ByteArray, Facts, FloatArray, GradeCuts, Preprocessed, Scale, Target, TestScores
+from atlas.records import ByteArray, DoubtRule, Facts, FloatArray, GradeCuts, Preprocessed, Scale, Target, TestScores
 from atlas.scorers.prediction import Prediction
 
 
@@ -25,6 +25,7 @@ class Background:
     trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `trust.summary`.
     evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
     learned : image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
+    doubt : when it is not sure of a score; None where that was not measured.
     """
 
     card: str = ""
@@ -34,6 +35,7 @@ class Background:
     trust: tuple[Mapping[str, Any], ...] = ()
     evaluations: tuple[Mapping[str, Any], ...] = ()
     learned: tuple[str, ...] = ()
+    doubt: DoubtRule | None = None
 
 
 def scale_facts(scale: Scale) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from threadpoolctl import ThreadpoolController
 
 from atlas.errors import ScorerError
@@ -47,6 +48,9 @@ class Readout(Protocol):
 
     def sigmoid_logit(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
         """Map first-layer sums (..., H) to the logits (...) whose sigmoid is the severity's place on the scale."""
+
+    def members(self, z: NDArray[np.floating]) -> FloatArray:
+        """Return the logits of the networks side by side, each alone, of first-layer sums (H,): (m,), or (0,) for one."""
 
     def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return how what Grad-CAM explains answers to each of z: (H,) to (H,)."""
@@ -146,6 +150,18 @@ class Head(_FirstLayer):
     output_weight: FloatArray
     output_bias: float
 
+    @cached_property
+    def _parts(self) -> NDArray[np.bool_]:
+        """Which hidden units read maps that the others do not: those of each network side by side, (m, H); (0, H) for one."""
+        reads = (self.hidden_weight != 0).any(axis=(2, 3)).astype(np.float32)
+        count, part = connected_components(reads @ reads.T > 0)
+        return np.asarray(np.arange(count if count > 1 else 0)[:, None] == part)
+
+    def members(self, z: NDArray[np.floating]) -> FloatArray:
+        """Return the logits of the networks side by side, each alone, (m,), up to what each adds always; (0,) for one."""
+        parts = self._parts
+        return np.asarray(len(parts) * (parts * self.output_weight) @ np.maximum(z, 0.0) + self.output_bias, np.float32)
+
     def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the gradient of the logit by z, (H,)."""
         return np.where(z > 0, self.output_weight, 0.0)
@@ -194,6 +210,9 @@ class Classifier(_FirstLayer):
     @property
     def one_output(self) -> None:
         return None
+
+    def members(self, z: NDArray[np.floating]) -> FloatArray:
+        return np.zeros(0, np.float32)
 
     def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
         """Map first-layer sums (..., H) to expected grades (...): the mean of the grades, weighed by their probabilities."""

@@ -60,6 +60,8 @@ class Book:
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         wide = set(flagged(strip))
         words = self.curation.images
+        scores = self.atlas.scores
+        doubts = {} if scores.doubts is None else dict(zip(scores.image_ids, scores.doubts, strict=True))
         views = []
         for number, (i, score, gap) in enumerate(
             zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
@@ -78,6 +80,7 @@ class Book:
                     title=words[i].title if i in words else "",
                     note=words[i].note if i in words else "",
                     finer=self.finer.get(i, 0),
+                    doubts=doubts.get(i),
                 )
             )
         return tuple(views)
@@ -166,6 +169,11 @@ class Book:
     def lessons(self) -> tuple[LessonView, ...]:
         """The curator's lessons, in their order."""
         return lesson_views(self)
+
+    @property
+    def unsure(self) -> tuple[PlateView, ...] | None:
+        """Plates whose scores the scorer is not sure of; None where it has no rule for that."""
+        return None if self.atlas.scores.doubts is None else tuple(plate for plate in self.plates if plate.doubts)
 
     @cached_property
     def pinned_plates(self) -> tuple[PlateView, ...]:

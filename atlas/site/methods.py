@@ -24,6 +24,9 @@ FIGURE_MEANINGS: Mapping[str, str] = {
     "auc_referable": "how often a photograph that would be referred outranks one that would not; 0.5 is chance",
     "sensitivity_referable": "share called referable among those that would be referred",
     "specificity_referable": "share called not referable among those that would not be referred",
+    "unsure": "share of photographs that the scorer says it is not sure of",
+    "wrong_sure": "share called referable against the grade, or not referable against it, where the scorer is sure",
+    "wrong_unsure": "the same share where it is not sure; that rule is worth something where this is the larger one",
 }
 """What the figures of an evaluation mean, whatever the method, for the methods page."""
 

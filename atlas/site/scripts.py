@@ -28,10 +28,10 @@ def write_script(file: Path, name: str, value: Any) -> None:
 def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     """Return all photographs in columns, in ascending severity: entry k is plate number k + 1.
 
-    id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged (0 or 1); clusters (1-based
-    numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its plate, 0 where the
-    photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`, `trusts` (the
-    badges' words, the most telling first).
+    id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
+    clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
+    plate, 0 where the photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`,
+    `trusts` (the badges' words, the most telling first).
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
@@ -47,6 +47,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "eye": [eyes[plate.id] for plate in plates],
         "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
+        "unsure": [int(bool(plate.doubts)) for plate in plates],
         "trust": [badges.get(plate.id) for plate in plates],
         "clusters": [_clusters_of(book, plate.id) for plate in plates],
         "note": [notes.get(plate.id, "") for plate in plates],

@@ -7,6 +7,9 @@ in `images.csv` tells how many lesions of a kind the net found.
 `trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
 falls without the fifth of the retina that the map marks strongest than without a random fifth.
 
+`not_sure` tells why the scorer is not sure of a score (`members`, `moves`, `colours`; nothing where it is), see
+`atlas.agreement.doubt`; it is there where the scorer has a rule for that.
+
 `out_of_fold` is 1 where the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 where the
 scorer never learned from the photograph's patient, 0 where it did, and empty where nobody knows.
 
@@ -63,6 +66,9 @@ def _number(value: float) -> str:
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
     header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen", "eye", "patches"]
     header += ["trust", "deletion_gain"]
+    doubts = atlas.scores.doubts
+    header += [] if doubts is None else ["not_sure"]
+    why = {} if doubts is None else dict(zip(atlas.scores.image_ids, doubts, strict=True))
     kinds = [kind for kind in KINDS if any(mark.kind == kind for own in atlas.found.values() for mark in own.marks)]
     header += [f"count_{kind}" for kind in kinds]
     images = {image.image_id: image for image in atlas.dataset.images}
@@ -87,6 +93,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 image.eye or "",
                 patches[image_id],
                 *(found.get(image_id) or ("", "")),
+                *([] if doubts is None else [" ".join(why[image_id])]),
                 *_counts(atlas, image_id, kinds),
             ]
         )

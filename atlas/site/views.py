@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atlas.agreement.doubt import why_doubted
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
@@ -39,6 +40,7 @@ class PlateView:
     """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent.
 
     finer : pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+    doubts : why the scorer is not sure of the score; None where it has no rule for that.
     """
 
     id: str
@@ -52,6 +54,12 @@ class PlateView:
     title: str = ""  # of the curator
     note: str = ""
     finer: int = 0
+    doubts: tuple[str, ...] | None = None
+
+    @property
+    def unsure(self) -> str:
+        """Why the scorer is not sure of the score, in a sentence; "" where it is, or does not say."""
+        return why_doubted(self.doubts) if self.doubts else ""
 
     @property
     def page(self) -> str:

@@ -178,7 +178,8 @@ def _dimmed(plate: ByteArray, random: np.random.Generator) -> ByteArray:
     grain = random.normal(0, random.uniform(1, 7), (side, side, 3)).astype(np.float32)
     grain += random.normal(0, random.uniform(0, 4), (side, side, 1)).astype(np.float32)
     coarse = cv2.resize(grain, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    return np.clip(random.uniform(0.3, 0.8) * plate.astype(np.float32) + coarse, 0, 255).astype(np.uint8)
+    dark = random.uniform(0.3, 0.8) * plate.astype(np.float32) + coarse
+    return np.asarray(np.clip(dark, 0, 255), np.uint8)
 
 
 def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:

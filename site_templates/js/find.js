@@ -11,7 +11,7 @@ Atlas.images().then((images) => {
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
   const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "order"];
-  const ticks = ["flagged", "noted"];
+  const ticks = ["flagged", "unsure", "noted"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
 
   const read = (pairs) => {
@@ -40,7 +40,7 @@ Atlas.images().then((images) => {
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), from: value("from"), to: value("to"),
-    flagged: fields.flagged?.checked, noted: fields.noted?.checked,
+    flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
   });
 
   let settled = false;
@@ -67,6 +67,8 @@ Atlas.images().then((images) => {
     }
     const flags = form.querySelector("[data-flagged]");
     if (flags) flags.textContent = count(counts.flagged);
+    const unsure = form.querySelector("[data-unsure]");
+    if (unsure) unsure.textContent = count(counts.unsure);
     form.querySelector("[data-noted]").textContent = count(counts.noted);
     shown.replaceChildren(Atlas.el("b", {}, count(rows.length)), rows.length === total ? ` ${total === 1 ? "photograph" : "photographs"}` : ` of ${count(total)} photographs`);
     const scores = rows.map((row) => images.severity[row]);
@@ -92,9 +94,9 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "eye", "clusters", "trust", "note"];
+    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", "trust", "note"];
     const rows = grid.list.map((row) => [
-      row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row],
+      row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row], images.unsure[row],
       images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);

@@ -229,7 +229,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 // Atlas.sieve(images)(wishes) -> { rows, counts }: which photographs fit all wishes, and for each kind of wish how many would fit
 // with another choice of that kind. A wish left out, null or "" lets all pass.
 //   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
-//   cluster: number    flagged, noted: true    text: words, of which all must be found
+//   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
 Atlas.sieve = (images) => {
   const total = images.id.length;
   // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
@@ -241,7 +241,7 @@ Atlas.sieve = (images) => {
   const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
   const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
-  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT] = [1, 2, 3, 4, 5, 6];
+  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, UNSURE] = [1, 2, 3, 4, 5, 6, 7];
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
   // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
@@ -288,7 +288,7 @@ Atlas.sieve = (images) => {
     const cluster = given(wishes.cluster, null);
     const text = matching(wishes.text ?? "");
     const rows = [];
-    const counts = { cluster: new Map(), flagged: 0, noted: 0 };
+    const counts = { cluster: new Map(), flagged: 0, unsure: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
       let fails = 0;
       let only = 0; // the one kind of wish that keeps this photograph out
@@ -296,6 +296,7 @@ Atlas.sieve = (images) => {
       if (severity[row] < low || severity[row] > high) { fails += 1; only = SCORE; }
       if (gapped && !(gap[row] >= from && gap[row] <= to)) { fails += 1; only = GAP; }
       if (wishes.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
+      if (wishes.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
       if (wishes.noted && !noted[row]) { fails += 1; only = NOTED; }
       if (text && !text[row]) { fails += 1; only = TEXT; }
       if (fails > 1) continue;
@@ -305,6 +306,7 @@ Atlas.sieve = (images) => {
       for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
       if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
       if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];
+      if (fails === 0 || only === UNSURE) counts.unsure += images.unsure[row];
       if (fails === 0 || only === NOTED) counts.noted += noted[row];
     }
     for (const { name, names, counts: tally } of chosen) counts[name] = new Map(names.map((one, k) => [one, tally[k]]));

@@ -1,0 +1,97 @@
+"""When a scorer says that it is not sure of a score.
+
+Three things are measured of a photograph: how far the networks of a scorer differ, how far the score moves when the photograph is
+mirrored, and how far its colours lie from those of the photographs that a scorer knows. What is usual is measured once, on
+photographs that the scorer did not learn from: a score is doubted where it rests on networks that differ more, or moves farther,
+than in nine of ten of them, or where the colours lie farther off than in 99 of 100. Colours alone tell little: nearer limits
+doubted many scores that were right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from atlas.errors import DatasetError
+from atlas.records import DoubtRule, FloatArray, Scale
+
+USUAL = {"members": 0.9, "moves": 0.9, "colours": 0.99}
+"""Share of the photographs that a rule is measured on which lie below each of its limits."""
+
+_FEWEST = 30
+
+REASONS = {
+    "members": "its networks disagree about this photograph",
+    "moves": "the score changes when the photograph is mirrored",
+    "colours": "the colours of this photograph are unlike those that it knows",
+}
+"""Why a score is doubted, in words that follow "because"."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What doubt is measured from, of n photographs.
+
+    Parameters
+    ----------
+    members : float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
+    logits, mirrored : float32 (n,), the whole scorer's, of the photograph and of its mirror image.
+    colours : float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
+    """
+
+    members: FloatArray
+    logits: FloatArray
+    mirrored: FloatArray
+    colours: FloatArray
+
+
+def learn_doubt(looks: Looks, scale: Scale) -> DoubtRule:
+    """Measure what is usual, on photographs that the scorer did not learn from.
+
+    Raises DatasetError where there are too few of them.
+    """
+    if len(looks.logits) < _FEWEST:
+        raise DatasetError(
+            f"{len(looks.logits)} photographs are too few to learn from when a scorer is not sure", f"give {_FEWEST} or more."
+        )
+    own = looks.members - looks.logits[:, None]
+    usual: FloatArray = np.median(own, axis=0).astype(np.float32) if own.size else np.zeros(0, np.float32)
+    colours = looks.colours.astype(np.float64)
+    spread = np.cov(colours.T) + np.eye(colours.shape[1])  # a grey level more each way: nobody sees less
+    rule = DoubtRule(usual, 0.0, 0.0, colours.mean(axis=0).astype(np.float32), np.linalg.inv(spread).astype(np.float32), 0.0)
+    measured = zip(_measured(rule, looks, scale), USUAL.values(), strict=True)
+    limits = [round(float(np.quantile(values, share)), 4) for values, share in measured]
+    return DoubtRule(rule.usual, limits[0], limits[1], rule.colours, rule.precision, limits[2])
+
+
+def doubted(rule: DoubtRule, looks: Looks, scale: Scale) -> tuple[tuple[str, ...], ...]:
+    """Tell of each photograph why its score is doubted, keys of `REASONS`; nothing where it is not."""
+    measured = _measured(rule, looks, scale)
+    over = np.stack([values > limit for values, limit in zip(measured, (rule.members, rule.moves, rule.unlike), strict=True)])
+    return tuple(tuple(reason for reason, yes in zip(REASONS, own, strict=True) if yes) for own in over.T.tolist())
+
+
+def _measured(rule: DoubtRule, looks: Looks, scale: Scale) -> tuple[NDArray[np.float64], ...]:
+    """Return how far members differ and mirroring moves the score, grade units, and how far the colours lie off, each (n,)."""
+    apart = np.zeros(len(looks.logits))
+    if looks.members.shape[1] and len(rule.usual) == looks.members.shape[1]:
+        graded = _severity(looks.members - rule.usual, scale)
+        apart = graded.max(axis=1) - graded.min(axis=1)
+    moved = np.abs(_severity(looks.logits, scale) - _severity(looks.mirrored, scale))
+    off = looks.colours.astype(np.float64) - rule.colours
+    unlike = np.sqrt(np.einsum("ni,ij,nj->n", off, rule.precision.astype(np.float64), off).clip(0))  # Mahalanobis, 1936
+    return apart, moved, unlike
+
+
+def _severity(logits: ArrayLike, scale: Scale) -> NDArray[np.float64]:
+    return scale.span / (1 + np.exp(-np.asarray(logits, np.float64)))
+
+
+def why_doubted(reasons: Sequence[str]) -> str:
+    """Say in a sentence why a score is doubted."""
+    words = [REASONS[reason] for reason in reasons]
+    joined = words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, and {words[-1]}"
+    return f"I am not sure of this score, because {joined}."
