@@ -114,8 +114,13 @@ class Configuration(BaseModel):
             "(occlusion)."
         ),
     )
-    drop_threshold: float = Field(
-        0.2, gt=0, lt=1, description="Drop on the sigmoid's 0..1 scale above which a patch is abnormal."
+    drop_threshold: float = Field(0.2, gt=0, lt=1, description="Drop on the 0..1 scale above which a patch is abnormal.")
+    drop_scale: Literal["logit", "sigmoid"] = Field(
+        "logit",
+        description=(
+            "Scale on which drops are compared with the threshold: logit, which is nowhere flat (0.2 is a drop by 0.2 in the "
+            "middle of the scale), or the study's sigmoid."
+        ),
     )
     drop_quantile: float = Field(
         0.95, gt=0, lt=1, description="Quantile of all drops used instead where the threshold leaves too few patches to cluster."

@@ -12,7 +12,7 @@ from torch import nn
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam
 from atlas.records import DIABETIC_RETINOPATHY
-from atlas.scorers.readouts import Head, severity_of_logit
+from atlas.scorers.readouts import Head
 
 
 class TorchHead(nn.Module):
@@ -47,7 +47,7 @@ def logit_maps(values: np.ndarray, head: Head) -> np.ndarray:
 
 
 def drops(values: np.ndarray, head: Head, window: int = 1) -> np.ndarray:
-    return np.stack([gradcam.drops(one, "dr", DIABETIC_RETINOPATHY, window=window) for one in read_all(values, head)])
+    return np.stack([gradcam.weights(one, "dr", DIABETIC_RETINOPATHY, window=window) for one in read_all(values, head)])
 
 
 def test_maps_equal_captum() -> None:
@@ -71,18 +71,15 @@ def test_maps_equal_autograd() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
-def test_drops_are_the_secant_of_the_severity(window: int) -> None:
+def test_a_window_weighs_its_share_of_the_logit_where_the_sigmoid_is_steepest(window: int) -> None:
     values, head = make()
-    with torch.no_grad():
-        logit = TorchHead(head)(torch.tensor(values, dtype=torch.float64)).numpy()
     maps = logit_maps(values, head)
     ours = drops(values, head, window)
     assert ours.shape == (6, 6 - window, 8 - window)
     for row, column in np.ndindex(ours.shape[1:]):
         share = maps[:, row : row + window, column : column + window].sum(axis=(1, 2))
-        expected = severity_of_logit(logit, DIABETIC_RETINOPATHY) - severity_of_logit(logit - share, DIABETIC_RETINOPATHY)
-        np.testing.assert_allclose(ours[:, row, column], expected, atol=1e-5, rtol=0)
-        assert (np.sign(ours[:, row, column]) * share >= 0).all()
+        # The slope of span * sigmoid(x) at x = 0.
+        np.testing.assert_allclose(ours[:, row, column], DIABETIC_RETINOPATHY.span / 4 * share, atol=1e-5, rtol=0)
 
 
 def test_a_severe_eye_keeps_its_map() -> None:
@@ -94,7 +91,7 @@ def test_a_severe_eye_keeps_its_map() -> None:
     found = drops(values, head)
     tangent = 12.0 * DIABETIC_RETINOPATHY.span * np.exp(-10.0)
     assert tangent < 0.01
-    assert found[0, 1, 1] > 0.75 * DIABETIC_RETINOPATHY.span
+    assert found[0, 1, 1] == pytest.approx(12.0 * DIABETIC_RETINOPATHY.span / 4)
     assert np.count_nonzero(found) == 1
 
 

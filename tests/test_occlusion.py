@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,26 @@ def test_a_window_equals_zeroing_its_cells(shape: tuple[int, int], window: int) 
         np.testing.assert_allclose(ours[:, row, column], expected.numpy(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("lift", [0.0, 30.0])
+def test_a_window_weighs_the_same_however_severe_the_eye(scale: Scale, lift: float) -> None:
+    values, head = make((5, 7))
+    (name,) = read_all(values[:1], head, scale)[0].severity
+    lifted = replace(head, output_bias=head.output_bias + lift)
+    plain, severe = (
+        np.stack([occlusion.weights(one, name, scale, window=2) for one in read_all(values, own, scale)])
+        for own in (head, lifted)
+    )
+    np.testing.assert_allclose(severe, plain, atol=1e-4)
+    assert np.abs(plain).max() > 0.01
+    one = read_all(values, head, scale)[0]
+    masks = occlusion.window_masks((5, 7), 2)
+    fallen = one.logit(name) - one.logits_without(name, masks)
+    np.testing.assert_allclose(plain[0].ravel(), scale.span / 4 * fallen, atol=1e-5)
+    unit = (one.without(name, masks) - scale.lowest) / scale.span
+    np.testing.assert_allclose(1 / (1 + np.exp(-one.logits_without(name, masks))), unit, atol=1e-5)
+
+
 def test_any_mask_equals_zeroing_its_cells() -> None:
     values, head = make((6, 6))
     masks = np.random.default_rng(1).random((5, 6, 6)) < 0.4
@@ -105,8 +127,9 @@ def test_global_average_pooling_makes_occlusion_and_gradcam_one() -> None:
     maps = np.stack([one.gradcam("dr") for one in read])
     assert np.ptp(maps) > 0.01
     np.testing.assert_allclose(fallen, maps, atol=2e-5, rtol=0)  # the logits are differences of numbers near 100
-    by_gradient = np.stack([gradcam.drops(one, "dr", DIABETIC_RETINOPATHY, window=2) for one in read])
-    np.testing.assert_allclose(drops(values, pooled, window=2), by_gradient, atol=1e-4, rtol=0)
+    by_gradient = np.stack([gradcam.weights(one, "dr", DIABETIC_RETINOPATHY, window=2) for one in read])
+    by_hiding = np.stack([occlusion.weights(one, "dr", DIABETIC_RETINOPATHY, window=2) for one in read])
+    np.testing.assert_allclose(by_hiding, by_gradient, atol=1e-4, rtol=0)
 
 
 def test_a_cell_that_adds_nothing_drops_nothing() -> None:

@@ -94,8 +94,8 @@ def test_the_table_gives_the_stages_own_numbers() -> None:
     (one,) = looked.values()
     everywhere = np.ones((1, CELLS, CELLS), np.bool_)
     expected = {
-        "occlusion": occlusion.drops(one, "dr"),
-        "gradcam": gradcam.drops(one, "dr", DIABETIC_RETINOPATHY),
+        "occlusion": occlusion.weights(one, "dr", DIABETIC_RETINOPATHY),
+        "gradcam": gradcam.weights(one, "dr", DIABETIC_RETINOPATHY),
     }
     assert set(expected) == set(METHODS)
     for method, drops in expected.items():

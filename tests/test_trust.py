@@ -400,8 +400,12 @@ def test_a_photograph_is_measured_beside_centre_and_chance() -> None:
         coverage=FULL,
         prediction=asked,
         target=DR,
+        middles=grid((0, 0)) > 0,
     )
     assert list(rows) == ["occlusion", "centre", "random"]
+    assert [rows[name]["middle"] for name in rows] == pytest.approx([1, 0, 1 / 9])
+    assert (rows["occlusion"]["gain"], rows["random"]["gain"]) == pytest.approx((1, 1 / 9))
+    assert np.isnan(rows["centre"]["gain"])
     assert [rows[name]["hit"] for name in rows] == pytest.approx([1, 0, 1 / 9])
     assert [rows[name]["random"] for name in rows] == pytest.approx([1 / 9] * 3)
     assert (rows["occlusion"]["share"], rows["random"]["share"]) == pytest.approx((0.5, 0.5 / 9))
@@ -419,11 +423,27 @@ def test_windows_are_measured_as_windows() -> None:
         coverage=FULL,
         prediction=asked,
         target=DR,
+        middles=np.array([[False, True], [False, False]]),
         window=2,
     )
+    assert (rows["occlusion"]["middle"], rows["random"]["middle"]) == (0, 0.25)
     assert rows["occlusion"]["hit"] == 1  # the window at (0, 0) holds cell (1, 0)
     assert rows["random"]["hit"] == 0.5
     assert rows["occlusion"]["share"] == pytest.approx((2 / 4 + 1 / 4) / 4)
+
+
+def test_middles_lie_where_the_mask_says() -> None:
+    lesions = np.zeros((60, 80), np.bool_)
+    lesions[20:30, 40:60] = True
+    frame = Frame(-10, 10, 80)  # 4 x 4 cells of 20 pixels; their middles: rows 0, 20, 40, 60, columns 20, 40, 60, 80
+    expected = np.zeros((4, 4), np.bool_)
+    expected[1, 1] = True  # (20, 40); column 60 lies off the lesion, row 60 and column 80 off the photograph
+    np.testing.assert_array_equal(outlined.middles_in(lesions, frame, (4, 4), 1), expected)
+    wide = outlined.middles_in(lesions, frame, (4, 4), 2)  # middles: rows 10, 30, 50, columns 30, 50, 70
+    assert wide.shape == (3, 3)
+    assert not wide.any()
+    lesions[30, 50] = True
+    assert np.argwhere(outlined.middles_in(lesions, frame, (4, 4), 2)).tolist() == [[1, 1]]
 
 
 def summary(hits: list[float], patients: list[str], **others: float) -> dict[str, list[float] | None]:

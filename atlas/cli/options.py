@@ -61,6 +61,8 @@ PatchSource = Annotated[str | None, option("patches")]
 
 DropThreshold = Annotated[float | None, option("drop_threshold")]
 
+DropScale = Annotated[str | None, option("drop_scale")]
+
 DropQuantile = Annotated[float | None, option("drop_quantile")]
 
 ClusterCount = Annotated[int | None, option("clusters")]

@@ -1,4 +1,4 @@
-"""Grad-CAM on a scorer's last maps, read in grade units.
+"""Grad-CAM on a scorer's last maps, in the grades of `readouts.grades_in_the_middle`.
 
 Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, equations 1
 and 2, kept signed: the ReLU is left to the drawing. Logits are explained, because the sigmoid's and the softmax's own gradients
@@ -13,17 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from atlas.explain.windows import require_fitting
 from atlas.records import FloatArray, Scale
 from atlas.scorers.prediction import Prediction
-from atlas.scorers.readouts import severity_of_logit
+from atlas.scorers.readouts import grades_in_the_middle
 
 
-def drops(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
-    """Read each window's share of the logit in grade units: float32 (h-window+1, w-window+1), signed.
+def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
+    """Read each window's share of the logit, float32 (h-window+1, w-window+1), signed, as grades in the middle of the scale.
 
-    A window that contributes v to the logit counts severity(logit) - severity(logit - v), the secant rather than the tangent of
-    the sigmoid, so that a severe eye keeps its map. Raises ConfigurationError where the window does not fit on the maps.
+    Raises ConfigurationError where the window does not fit on the maps.
     """
     require_fitting(window, prediction.grid)
     share = sliding_window_view(prediction.gradcam(target), (window, window)).sum(axis=(-2, -1))
-    logit = np.float32(prediction.logit(target))
-    drop: FloatArray = severity_of_logit(np.asarray(logit), scale) - severity_of_logit(logit - share, scale)
-    return drop
+    return grades_in_the_middle(np.asarray(share), scale)

@@ -14,7 +14,8 @@ from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target
 from atlas.scorers.prediction import Prediction
 
 Drops = Callable[[Prediction, Target, int], FloatArray]
-"""Called as drops(prediction, target, window); returns float32 (h-window+1, w-window+1), signed, in grade units."""
+"""Called as drops(prediction, target, window); returns float32 (h-window+1, w-window+1), signed, in grades in the middle of the
+scale, see `readouts.grades_in_the_middle`."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,14 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "occlusion": Method(
         "Occlusion",
-        "Change of the score, in grades, when the place is left out.",
-        lambda prediction, target, window: occlusion.drops(prediction, target.name, window=window),
+        "What a place weighs: how far a score in the middle of the scale would fall, in grades, if it were left out. At the ends "
+        "of the scale the score itself moves less.",
+        lambda prediction, target, window: occlusion.weights(prediction, target.name, target.scale, window=window),
     ),
     "gradcam": Method(
         "Grad-CAM",
-        "Part of the score, in grades, that the network's own gradient credits to the place.",
-        lambda prediction, target, window: gradcam.drops(prediction, target.name, target.scale, window=window),
+        "What a place weighs by the network's own gradient, in grades in the middle of the scale.",
+        lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
     ),
 }
 """A method is one entry, with its words."""
@@ -53,7 +55,8 @@ def saliency_map(
 
     Returns
     -------
-    Values, float32 (h-window+1, w-window+1), signed, in grade units, and which windows lie on the retina, bool of that shape.
+    Values, float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale, and which windows lie on the retina,
+    bool of that shape.
 
     Raises
     ------

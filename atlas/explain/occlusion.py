@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from atlas.explain.windows import require_fitting
-from atlas.records import BoolArray, FloatArray
+from atlas.records import BoolArray, FloatArray, Scale
 from atlas.scorers.prediction import Prediction
+from atlas.scorers.readouts import grades_in_the_middle
 
 
 def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray:
@@ -23,6 +24,17 @@ def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray
     rows, columns = (cells - window + 1 for cells in prediction.grid)
     fallen = np.float32(prediction.severity[target]) - prediction.without(target, masks)
     return np.asarray(fallen, np.float32).reshape(rows, columns)
+
+
+def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
+    """Measure what each square window of cells weighs, see `readouts.grades_in_the_middle`; otherwise as `drops`.
+
+    A severity near an end of the scale hardly answers to any one window, for its sigmoid is flat there; a weight does.
+    """
+    masks = window_masks(prediction.grid, window)
+    rows, columns = (cells - window + 1 for cells in prediction.grid)
+    fallen = np.float32(prediction.logit(target)) - prediction.logits_without(target, masks)
+    return grades_in_the_middle(fallen, scale).reshape(rows, columns)
 
 
 def window_masks(grid: tuple[int, int], window: int) -> BoolArray:

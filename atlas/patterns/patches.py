@@ -55,10 +55,12 @@ def salient_windows(
     window: int,
     threshold: float,
     quantile: float | None = None,
+    falls: FloatArray | None = None,
 ) -> Patches:
     """Collect the windows on the retina whose drop exceeds the threshold, by image_id, then row, then column.
 
     drops, inside : (n, h-window+1, w-window+1), one entry per window.   shape : rows and columns of cells.
+    falls : of the same shape, what a patch tells as its drop, where that is another scale than the threshold's.
     The descriptors are left empty, (m, 0); see `with_descriptors`.
     """
     found = np.argwhere(inside & (drops > max(threshold, 0.0)))
@@ -70,7 +72,7 @@ def salient_windows(
         image_ids=tuple(image_id for image_id, _, _ in places),
         cells=np.array([(row, column, window) for _, row, column in places], np.int64).reshape(-1, 3),
         boxes=np.array(boxes, np.int64).reshape(-1, 4),
-        drop=drops[tuple(found.T)].astype(np.float32),
+        drop=(drops if falls is None else falls)[tuple(found.T)].astype(np.float32),
         descriptors=np.empty((len(places), 0), np.float32),
         threshold=threshold,
         quantile=quantile,

@@ -23,7 +23,7 @@ from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, Lesions, Target
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
-from atlas.trust.outlined import Row, lesion_coverage, likeness, measure
+from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middles_in
 
 _OUTLINES = ("atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined")
 
@@ -98,7 +98,8 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     decoded, retina = open_photograph(item.image.path)
     prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=retina)
     coverage = cell_coverage(prepared.retina, scorer.grid)
-    lesions = lesion_coverage(read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame), scorer.grid)
+    outlined, source = read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame)
+    lesions = lesion_coverage(outlined, source, scorer.grid)
     inside = inside_cells(coverage)
     if not lesions[inside].any():
         return None
@@ -115,6 +116,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
         coverage=coverage,
         prediction=prediction,
         target=target,
+        middles=middles_in(outlined, source, scorer.grid, window),
         window=window,
         seed=shared.seed,
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from atlas.cohort.lesions import KINDS
 from atlas.explain.methods import METHODS, saliency_map
-from atlas.explain.occlusion import drops
+from atlas.explain.occlusion import drops, weights
 from atlas.explain.windows import inside_cells
 from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of, dark_share
@@ -300,7 +300,7 @@ class Look:
     pooled : float32 (C,), its mean features over the retina.
     maps : by method, float32 (h, w).
     inside : bool (h, w), see `SaliencyMaps`.
-    drops : float32 (h', w').
+    drops, weights : float32 (h', w'), see `explain.occlusion`.
     curves : float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
     cells : a file of `live.encode_cells`, or None where the scorer cannot say what a page needs to hide places.
     falls : float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
@@ -314,6 +314,7 @@ class Look:
     maps: Mapping[str, FloatArray]
     inside: BoolArray
     drops: FloatArray
+    weights: FloatArray
     curves: FloatArray
     cells: Path | None
     falls: FloatArray
@@ -344,6 +345,7 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
             "members": found.members(name),
             "inside": within,
             "drops": drops(found, name, window=shared.window),
+            "weights": weights(found, name, target.scale, window=shared.window),
             "curves": np.stack(curves(by_cell, inside, found, name)),
             **_hidden(found, name, inside, [touched(item.frame, found.grid, mark.box) for mark in item.marks]),
             **{f"map.{method}": own for method, (own, _) in maps.items()},
@@ -363,7 +365,7 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
         cells=cells if cells.is_file() else None,
         without=float(made["without"][0]),
         logit=float(made["logit"][0]),
-        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "curves", "falls", "members")},
+        **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "weights", "curves", "falls", "members")},
     )
 
 

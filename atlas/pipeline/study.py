@@ -319,7 +319,8 @@ def _salient(workshop: Workshop, explained: Explained) -> Patches:
     """Pick the salient windows of the cohort, by occlusion whatever method draws the maps, as the study did."""
     settings, seen = workshop.configuration, explained.seen
     dataset, ids = explained.dataset, explained.dataset.image_ids
-    drops = np.stack([one.drops for one in explained.looks])
+    falls = np.stack([one.drops for one in explained.looks])
+    drops = falls if settings.drop_scale == "sigmoid" else np.stack([one.weights for one in explained.looks])
     inside = windows_inside(inside_cells(np.stack([seen.views[i].coverage for i in ids])), settings.window)
     threshold, quantile = choose_threshold(
         drops,
@@ -331,7 +332,7 @@ def _salient(workshop: Workshop, explained: Explained) -> Patches:
     frames = {image_id: seen.views[image_id].frame for image_id in ids}
     grid = seen.source.grid
     return salient_windows(
-        ids, drops, inside, frames, grid, cell_box, window=settings.window, threshold=threshold, quantile=quantile
+        ids, drops, inside, frames, grid, cell_box, window=settings.window, threshold=threshold, quantile=quantile, falls=falls
     )
 
 

@@ -104,7 +104,8 @@ class TestScores:
 class SaliencyMaps:
     """What drives each score, cell by cell.
 
-    values : float32 (n, h, w), signed, in grade units; 0 where `inside` is false.   inside : bool (n, h, w), cell on the retina.
+    values : float32 (n, h, w), signed, in grades in the middle of the scale, see `readouts.grades_in_the_middle`; 0 where
+        `inside` is false.   inside : bool (n, h, w), cell on the retina.
     window : cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
     """
 

@@ -16,6 +16,8 @@ _HEADING = "## How far the maps can be trusted"
 _COLUMNS = {
     "hit": "hits a lesion",
     "times_random": "times a random place",
+    "middle": "its middle in a lesion",
+    "gain": "more than the centre's",
     "share": "drops inside lesions",
     "times_area": "times their area",
     "deletion": "score left, leaving out",
@@ -41,7 +43,7 @@ def _card_lines(entry: Mapping[str, Any]) -> list[str]:
         "",
         f"| map | {' | '.join(_COLUMNS.values())} |",
         "|---" * (len(_COLUMNS) + 1) + "|",
-        *(f"| {row['map']} | {' | '.join(figure(row[key]) for key in _COLUMNS)} |" for row in entry["maps"]),
+        *(f"| {row['map']} | {' | '.join(figure(row.get(key)) for key in _COLUMNS)} |" for row in entry["maps"]),
     ]
 
 

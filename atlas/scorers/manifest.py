@@ -139,6 +139,8 @@ class MapFigures(pydantic.BaseModel):
     map: str
     hit: _WithInterval | None
     times_random: _WithInterval | None
+    middle: _WithInterval | None = None  # bundles measured before it was have none
+    gain: _WithInterval | None = None
     share: _WithInterval | None
     times_area: _WithInterval | None
     deletion: _WithInterval | None

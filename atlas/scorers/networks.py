@@ -179,11 +179,18 @@ class MapsPrediction:
         return {self.target.name: np.asarray(self._whole[1][0], np.float32)}
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
+        return self._severities(self._hidden(masks))
+
+    def logits_without(self, target: str, masks: BoolArray) -> FloatArray:
+        return np.asarray(logit_of_place(self._hidden(masks)), np.float32)
+
+    def _hidden(self, masks: BoolArray) -> NDArray[np.float64]:
+        """Places on the scale with the cells of each mask hidden, (k,)."""
         places = []
         for start in range(0, len(masks), _MASKS_AT_ONCE):
             kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None]
             places.append(self._places(torch.from_numpy(self.maps)[None] * kept)[0])
-        return self._severities(np.concatenate(places))
+        return np.concatenate(places)
 
     def logit(self, target: str) -> float:
         return float(logit_of_place(self._whole[0][0]))

@@ -54,6 +54,9 @@ class Prediction(Protocol):
     def logit(self, target: str) -> float:
         """Return the logit whose sigmoid is the severity's place on the scale."""
 
+    def logits_without(self, target: str, masks: BoolArray) -> FloatArray:
+        """Return the logits whose sigmoids are the severities' places with cells hidden, float32 (k,), see `without`."""
+
     def members(self, target: str) -> FloatArray:
         """Return the logits of the scorer's networks, each alone, float32 (m,); (0,) where it has one network."""
 
@@ -113,10 +116,17 @@ class LinearPrediction:
         return {self.target.name: self.shares}
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
+        return self.readout.severity(self._hidden(masks), self.target.scale)
+
+    def logits_without(self, target: str, masks: BoolArray) -> FloatArray:
+        return self.readout.sigmoid_logit(self._hidden(masks), self.target.scale)
+
+    def _hidden(self, masks: BoolArray) -> NDArray[np.float64]:
+        """First-layer sums z with the cells of each mask hidden, (k, H)."""
         if masks.shape[1:] != self.grid:
             raise ValueError(f"masks are {masks.shape}, expected (k, h, w) with (h, w) = {self.grid}")
         hidden = masks.reshape(len(masks), -1).astype(np.float64)
-        return self.readout.severity(self.whole - hidden @ self._sums, self.target.scale)
+        return np.asarray(self.whole - hidden @ self._sums)
 
     def logit(self, target: str) -> float:
         return float(self.readout.sigmoid_logit(self.whole, self.target.scale))

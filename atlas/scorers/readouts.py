@@ -194,6 +194,14 @@ def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
     return severity
 
 
+def grades_in_the_middle(logits: FloatArray, scale: Scale) -> FloatArray:
+    """Tell differences of logits as grades: how far they would move a severity in the middle of the scale, float32.
+
+    There the sigmoid is steepest, a quarter of the scale for a logit of 1, and nothing saturates.
+    """
+    return np.asarray(scale.span / 4 * logits, np.float32)
+
+
 @dataclass(frozen=True)
 class Classifier(_FirstLayer):
     """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).

@@ -63,6 +63,19 @@ def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, cov
     return float((drops * within).sum() / drops.sum())
 
 
+def middles_in(lesions: BoolArray, frame: Frame, shape: tuple[int, int], window: int) -> BoolArray:
+    """Tell of which windows the middle lies inside a lesion, bool (h-window+1, w-window+1).
+
+    lesions : bool (H, W) in source pixels.   frame : in source pixels.   shape : h, w, cells of the frame.
+    """
+    places = []
+    for start, cells, length in ((frame.top, shape[0], lesions.shape[0]), (frame.left, shape[1], lesions.shape[1])):
+        middle = start + (np.arange(cells - window + 1) + window / 2) * frame.side / cells
+        places.append((np.floor(middle).astype(int).clip(0, length - 1), (middle >= 0) & (middle < length)))
+    (rows, on_rows), (columns, on_columns) = places
+    return np.asarray(lesions[np.ix_(rows, columns)] & on_rows[:, None] & on_columns)
+
+
 def area_share(inside: BoolArray, lesions: FloatArray, coverage: FloatArray) -> float:
     """Return which share of the retina inside is lesion, 0..1."""
     return float(np.minimum(lesions, coverage)[inside].sum(dtype=np.float64) / coverage[inside].sum(dtype=np.float64))
@@ -100,6 +113,7 @@ def measure(
     coverage: FloatArray,
     prediction: Prediction,
     target: Target,
+    middles: BoolArray,
     window: int = 1,
     seed: int = 0,
 ) -> dict[str, Row]:
@@ -108,10 +122,12 @@ def measure(
     maps : by method, float32 (h-window+1, w-window+1).   inside : bool (h, w), cell on the retina.
     lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina.
     prediction, target : of this photograph, and what is graded.
+    middles : bool (h-window+1, w-window+1), the middle of the window lies inside a lesion.
 
     Returns
     -------
-    For each method, and for "centre" and "random", the figures `hit`, `random` (the hit of a random window), `share` (of positive
+    For each method, and for "centre" and "random", the figures `hit`, `random` (the hit of a random window), `middle` (1 if the
+    middle of the strongest window lies inside a lesion), `gain` (of `middle` on that of the centre), `share` (of positive
     drops inside lesions), `area` (of the retina that is lesion), and `deletion` and `insertion`: mean heights of the curves above
     the lowest grade, grade units, to be read beside `height`, that of the whole score.
     """
@@ -120,16 +136,28 @@ def measure(
     chance = hit(np.ones_like(lesions), whole, touched)
     common = {"random": chance, "area": area_share(whole, lesions, coverage)}
     rows: dict[str, Row] = {}
+    central = hit(centre_map(touched.shape), whole, middles)
     for name, values in {**maps, "centre": centre_map(touched.shape)}.items():
         own = curves(over_cells(values, whole, window), inside, prediction, target.name, seed=seed)
         common["height"] = float(own.deletion[0]) - target.scale.lowest
         rows[name] = {
             **common,
             "hit": hit(values, whole, touched),
+            "middle": (own_middle := hit(values, whole, middles)),
+            "gain": own_middle - central if name in maps else np.nan,
             "share": share_inside(values, whole, lesions, coverage) if name in maps else np.nan,
             "deletion": area(own.deletion) - target.scale.lowest,
             "insertion": area(own.insertion) - target.scale.lowest,
         }
     by_chance = area(own.random) - target.scale.lowest
-    rows["random"] = {**common, "hit": chance, "share": common["area"], "deletion": by_chance, "insertion": by_chance}
+    by_luck = hit(np.ones_like(lesions), whole, middles)
+    rows["random"] = {
+        **common,
+        "hit": chance,
+        "middle": by_luck,
+        "gain": by_luck - central,
+        "share": common["area"],
+        "deletion": by_chance,
+        "insertion": by_chance,
+    }
     return rows

@@ -15,6 +15,8 @@ _RESAMPLES = 2000
 SUMMARY_FIGURES: Mapping[str, tuple[str, str | None]] = {
     "hit": ("hit", None),
     "times_random": ("hit", "random"),
+    "middle": ("middle", None),
+    "gain": ("gain", None),
     "share": ("share", None),
     "times_area": ("share", "area"),
     "deletion": ("deletion", "height"),

@@ -84,8 +84,8 @@ for (const report of document.querySelectorAll(".report")) {
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
     if (drop === null || drop === undefined) readout.value = "Outside the retina.";
-    else if (method === "gradcam") readout.value = `Grad-CAM credits this place with ${Atlas.signed(drop)} grades.`;
-    else readout.value = `This place ${drop < 0 ? "lowered" : "raised"} the score by ${Math.abs(drop).toFixed(2)} grades.`;
+    else if (method === "gradcam") readout.value = `By Grad-CAM this place weighs ${Atlas.signed(drop)} grades.`;
+    else readout.value = `This place weighs ${Atlas.signed(drop)} grades: it made the eye look ${drop < 0 ? "milder" : "more severe"}.`;
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting(); });
 
