@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -18,6 +18,7 @@ from atlas.cli.options import (
     GradeColumn,
     Grades,
     ImageColumn,
+    LesionNet,
     Limit,
     MapWindow,
     PatientColumn,
@@ -68,6 +69,14 @@ def train(
             help="A scorer's name or bundle to put beside others, with the mean of their logits, instead of training; repeat it.",
         ),
     ] = None,
+    two_stage: Annotated[
+        str | None,
+        typer.Option(
+            "--two-stage",
+            help="Lesions first, then the grade: `lesions` (a head on what was found) or `weighted` (a net on the weighted picture).",
+        ),
+    ] = None,
+    lesion_net: LesionNet = None,
     size: Size = None,
     preparation: Preparation = None,
     balance: Balance = None,
@@ -100,40 +109,48 @@ def train(
 ) -> None:
     """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
     own = (
-        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher", "member"),
+        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher", "member", "two_stage"),
         *("augmentation", "hidden", "epochs", "source", "further", "config", "verbose"),
     )
     flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
     configuration = load_configuration(config, **flags, training=True)
-    from atlas.records import Augmentation
+    from atlas.records import Augmentation, TwoStageForm
 
     if augmentation not in get_args(Augmentation):
         raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
     if len(also_grades or ()) not in (0, len(also_images or ())):
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    if two_stage is not None and two_stage not in get_args(TwoStageForm):
+        raise typer.BadParameter(f"--two-stage {two_stage}: expected one of {', '.join(get_args(TwoStageForm))}")
+    if two_stage is not None and (from_scratch or fine_tune or teacher or member):
+        raise typer.BadParameter("--two-stage fits a head alone: leave out --from-scratch, --fine-tune, --teacher and --member")
     screen.narrate()
     from atlas.pipeline.train import train as train_scorer
+    from atlas.pipeline.two_stage import train_in_two_stages
     from atlas.terminal import print_report
 
+    also = list(zip_longest(also_images or (), also_grades or ()))
     with screen.bars() as progress:
-        scorer, report = train_scorer(
-            configuration,
-            out,
-            also=list(zip_longest(also_images or (), also_grades or ())),
-            from_scratch=from_scratch,
-            fine_tune=fine_tune,
-            teachers=teacher or (),
-            members=member or (),
-            augmentation=augmentation,  # type: ignore[arg-type]
-            hidden=hidden,
-            epochs=epochs,
-            source=source,
-            further=further or (),
-            command=screen.command_line(),
-            progress=progress,
-        )
+        common: dict[str, Any] = {"also": also, "hidden": hidden, "source": source, "further": further or ()}
+        common |= {"command": screen.command_line(), "progress": progress}
+        if two_stage is not None:
+            made, report = train_in_two_stages(configuration, out, form=two_stage, **common)  # type: ignore[arg-type]
+            card = made.card
+        else:
+            trained, report = train_scorer(
+                configuration,
+                out,
+                from_scratch=from_scratch,
+                fine_tune=fine_tune,
+                teachers=teacher or (),
+                members=member or (),
+                augmentation=augmentation,  # type: ignore[arg-type]
+                epochs=epochs,
+                **common,
+            )
+            card = trained.card
     print_report(screen.out, report, verbose)
-    screen.out.print(scorer.card, markup=False, soft_wrap=True)
+    screen.out.print(card, markup=False, soft_wrap=True)
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 

@@ -88,10 +88,22 @@ class FundusLesionNet:
         """Return how likely each place of the frame holds each kind, float32 (kinds, GRID, GRID), 0 to 1; 0 off the retina."""
         return self._seen(photograph, frame, retina)[1]
 
+    @property
+    def width(self) -> int:
+        """Number of the features that the kinds are read from."""
+        return int(self.module.kinds.in_channels)
+
     def _seen(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> tuple[ByteArray, FloatArray, FloatArray]:
         """Return the plate that the network saw, the maps, and the features that they are read from, (c, GRID, GRID)."""
         plate = crop(photograph, frame, SIDE)
         shown = crop(retina.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
+        return plate, *self.looked(plate, shown)
+
+    def looked(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Look at the square of a retina, uint8 (SIDE, SIDE, 3); shown : bool (SIDE, SIDE), true on the retina.
+
+        Returns the maps, see `maps`, and the features that they are read from, float32 (width, GRID, GRID).
+        """
         with torch.inference_mode():
             seen = views(
                 torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(shown)[None, None].float()
@@ -100,7 +112,7 @@ class FundusLesionNet:
             single: FloatArray = torch.sigmoid(self._runner.kinds(features))[0].contiguous().numpy()
         inside = cell_coverage(shown, (GRID, GRID)) >= _ON_RETINA
         maps = np.stack([cv2.GaussianBlur(own * inside, (0, 0), _PLACE) * inside for own in single]).astype(np.float32)
-        return plate, maps, features[0].contiguous().numpy()
+        return maps, features[0].contiguous().numpy()
 
     @cached_property
     def _runner(self) -> LesionModule:

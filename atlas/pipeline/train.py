@@ -54,11 +54,7 @@ def train(
             "leave out everything that speaks of a trunk or a teacher",
         )
     workshop = Workshop.of(configuration, progress)
-    cohorts = [gather(workshop)]
-    for images, grades in also:
-        others_of = configuration.model_copy(update={"images": images, "grades": grades})
-        cohorts.append(gather(replace(workshop, configuration=others_of)))
-    dataset, report = _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
+    dataset, report = gather_all(workshop, also)
     settings: dict[str, Any] = {
         "trunk": configuration.trunk or "alexnet",
         "weights": configuration.trunk_weights,
@@ -96,6 +92,15 @@ def train(
     saved = load_transferred(out)
     shutil.rmtree(work, ignore_errors=True)  # gigabytes, of no use once the scorer is safe
     return saved, report
+
+
+def gather_all(workshop: Workshop, also: Sequence[tuple[Path, Path | None]]) -> tuple[Dataset, DatasetReport]:
+    """Gather the photographs of the settings and of further folders with their tables, as one dataset."""
+    cohorts = [gather(workshop)]
+    for images, grades in also:
+        others_of = workshop.configuration.model_copy(update={"images": images, "grades": grades})
+        cohorts.append(gather(replace(workshop, configuration=others_of)))
+    return _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
 
 
 def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:

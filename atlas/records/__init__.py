@@ -43,6 +43,7 @@ from atlas.records.photographs import Augmentation as Augmentation
 from atlas.records.photographs import Facts as Facts
 from atlas.records.photographs import Frame as Frame
 from atlas.records.photographs import Preprocessed as Preprocessed
+from atlas.records.photographs import TwoStageForm as TwoStageForm
 from atlas.records.scores import DoubtRule as DoubtRule
 from atlas.records.scores import GradeCuts as GradeCuts
 from atlas.records.scores import LiveSums as LiveSums

@@ -44,5 +44,8 @@ class Facts:
     columns: Mapping[str, float] = field(default_factory=dict)
 
 
+TwoStageForm = Literal["lesions", "weighted"]
+"""Forms of a two-stage scorer, see `scorers.two_stage`."""
+
 Augmentation = Literal["none", "flips-rotations", "moved"]
 """How photographs are shown while a network learns, see `networks.train_trunk`."""

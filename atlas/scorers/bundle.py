@@ -17,6 +17,7 @@ import torch
 
 from atlas.bundles import faults, find_bundle, shipped, stored, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
+from atlas.lesionnets.bundle import load_lesion_net
 from atlas.records import DoubtRule, FloatArray, GradeCuts, TestScores
 from atlas.resources import models_folder
 from atlas.scorers.manifest import (
@@ -29,12 +30,14 @@ from atlas.scorers.manifest import (
     ReadingFacts,
     TransferredManifest,
     TrustEntry,
+    TwoStageManifest,
 )
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import load_trunk
+from atlas.scorers.two_stage import TwoStageScorer
 
 _MANIFEST = "scorer.json"
 
@@ -127,9 +130,41 @@ def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any]
     return {"architecture": scorer.network}, {_NETWORK: safetensors.numpy.save(arrays)}
 
 
+def _load_two_stage(
+    folder: Path, manifest: TwoStageManifest, known: dict[str, Any], device: str | torch.device
+) -> TwoStageScorer:
+    beside = folder.resolve().parent / manifest.lesion_net
+    net = load_lesion_net(beside if beside.is_dir() else manifest.lesion_net)
+    if net.sha256 != manifest.lesion_net_sha256:
+        raise ScorerError(
+            f"{folder / _MANIFEST}: learned from another lesion net than the {manifest.lesion_net} that is here", "train it again"
+        )
+    head = readout_of(_read_layers(folder / _HEAD))
+    if not isinstance(head, Head):
+        raise ScorerError(f"{folder / _HEAD}: holds no regressor", "fetch or train the scorer again")
+    trunk = None
+    if manifest.trunk is not None:
+        try:
+            trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.trunk_size, device=device)
+        except ConfigurationError as error:
+            raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+    return TwoStageScorer(manifest.name, net, head, manifest.scale.scale(), trunk, **known)
+
+
+def _two_stage_contents(scorer: TwoStageScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    facts: dict[str, Any] = {"lesion_net": scorer.net.name, "lesion_net_sha256": scorer.net.sha256}
+    contents = {_HEAD: safetensors.numpy.save(_packed(scorer.head, half))}
+    if scorer.trunk is not None:
+        facts |= {"trunk": scorer.trunk.name, "trunk_size": scorer.trunk.size}
+        weights = {name: stored(tensor.numpy(), half) for name, tensor in scorer.trunk.state_dict().items()}
+        contents[_TRUNK] = safetensors.numpy.save(weights)
+    return facts, contents
+
+
 SCORERS: dict[str, Kind] = {
     TransferredScorer.kind: Kind(TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
     NetworkScorer.kind: Kind(NetworkManifest, (_NETWORK,), _load_network, _network_contents),
+    TwoStageScorer.kind: Kind(TwoStageManifest, (_HEAD,), _load_two_stage, _two_stage_contents),
 }
 """Every kind of scorer that a bundle can hold; a new kind is one entry."""
 

@@ -118,6 +118,19 @@ class NetworkManifest(Manifest):
         return architecture
 
 
+class TwoStageManifest(Manifest):
+    """scorer.json of a lesion net and what reads its findings; `trunk` is that of the published form, an entry of `TRUNKS`."""
+
+    lesion_net: str
+    lesion_net_sha256: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
+    trunk: str | None = None
+    trunk_size: int | None = None
+
+    @property
+    def network(self) -> str:
+        return f"two stages: {self.lesion_net}" + ("" if self.trunk is None else f", {self.trunk}")
+
+
 class Entry(pydantic.BaseModel):
     """A measurement that a bundle keeps. What is not named here is taken as it is."""
 

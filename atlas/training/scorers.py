@@ -101,7 +101,7 @@ def train_scorer(
         raise TrainingError("a teacher is given for a trunk that stays frozen", "fine-tune the trunk, or leave the teacher out")
     if augmentation == "moved" and not whole:
         raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
-    material = _Material.of(dataset, balance, seed)
+    material = Material.of(dataset, balance, seed)
     training, validation, grades, photo_weights = material.training, material.validation, material.grades, material.weights
     recipe: dict[str, Any] = {
         "trunk": trunk,
@@ -111,7 +111,7 @@ def train_scorer(
         "epochs": epochs,
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
     }
-    with _folder(work) as folder:
+    with training_folder(work) as folder:
         pixels = _prepared(material.images, size, preparation, folder, code, progress)
         if whole:
             start = (
@@ -184,8 +184,8 @@ def join_scorers(
     joined = side_by_side(name, members, preparation)
     if joined.scale != dataset.scale:
         raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
-    material = _Material.of(dataset, balance, seed)
-    with _folder(work) as folder:
+    material = Material.of(dataset, balance, seed)
+    with training_folder(work) as folder:
         pixels = _prepared(material.images, joined.size, joined.preparation, folder, code, progress)
         scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
         del pixels  # Windows removes no file that is still mapped, and the folder may be a temporary one
@@ -195,7 +195,7 @@ def join_scorers(
 
 
 @dataclass(frozen=True, eq=False)
-class _Material:
+class Material:
     """Graded photographs, dealt into splits and weighed.
 
     labels : (n,) in 0..1.   grades, weights : (n,).   training, validation, test : rows.   facts : of all that, for the recipe.
@@ -212,7 +212,7 @@ class _Material:
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, dataset: Dataset, balance: Balance, seed: int) -> _Material:
+    def of(cls, dataset: Dataset, balance: Balance, seed: int) -> Material:
         images = [image for image in dataset.images if image.grade is not None]
         require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
         published = any(image.split is not None for image in images)
@@ -237,7 +237,7 @@ class _Material:
 
 def _measured(
     scorer: TransferredScorer,
-    material: _Material,
+    material: Material,
     pixels: ByteArray,
     *,
     calibrated: bool,
@@ -277,13 +277,13 @@ def _measured(
     figures = {
         "hidden": hidden,
         "threshold": f"of {'validation' if found else 'training'} scores",
-        **_on_validation(severity[validation], grades[validation], scale),
+        **on_validation(severity[validation], grades[validation], scale),
     }
     return scorer, figures
 
 
 def _with_card(
-    scorer: TransferredScorer, material: _Material, recipe: Mapping[str, Any], others: Sequence[TransferredScorer]
+    scorer: TransferredScorer, material: Material, recipe: Mapping[str, Any], others: Sequence[TransferredScorer]
 ) -> TransferredScorer:
     """Complete the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
     facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
@@ -293,7 +293,7 @@ def _with_card(
     return replace(scorer, card=write_card(scorer))
 
 
-def _on_validation(severity: FloatArray, grades: IntArray, scale: Scale) -> dict[str, float]:
+def on_validation(severity: FloatArray, grades: IntArray, scale: Scale) -> dict[str, float]:
     """Figures to compare recipes by. They flatter: best epoch and calibration were chosen on these photographs."""
     found = {
         "validation_kappa": quadratic_kappa(nearest_grade(severity, scale), grades, scale),
@@ -384,7 +384,7 @@ def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, 
 
 
 @contextmanager
-def _folder(work: Path | None) -> Iterator[Path]:
+def training_folder(work: Path | None) -> Iterator[Path]:
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
         yield work

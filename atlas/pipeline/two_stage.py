@@ -1,0 +1,107 @@
+"""Training a two-stage scorer, and writing its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from atlas.config import Configuration
+from atlas.errors import TrainingError
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.photographs.preparations import prepare
+from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.photograph import LEAST_SIDE, code_of, open_photograph
+from atlas.pipeline.store import Store
+from atlas.pipeline.study import named
+from atlas.pipeline.train import gather_all
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import DatasetReport, FloatArray, GradedImage, TwoStageForm
+from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.scorers.trunks import load_trunk
+from atlas.scorers.two_stage import TwoStageScorer
+from atlas.training.two_stage import train_two_stage, untrained
+
+_TRUNK, _SIDE = "squeezenet1_1", 512  # of the published form, unless the settings say otherwise
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What all of `mean_maps` share."""
+
+    scorer: TwoStageScorer
+    store: Store
+
+
+def mean_maps(image: GradedImage, shared: Looking) -> FloatArray:
+    """Return the mean of a scorer's maps of a photograph over all cells, float32 (C,), and keep it."""
+    scorer = shared.scorer
+
+    def look() -> dict[str, FloatArray]:
+        decoded, found = open_photograph(image.path)
+        seen = prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
+        return {"means": scorer.maps(seen).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)}
+
+    code = code_of("atlas.scorers.two_stage", "atlas.photographs.decode", "atlas.photographs.preparations", own=__file__)
+    return shared.store.keep_arrays("means", [image.image_id, LEAST_SIDE, scorer.weights_sha256, scorer.form, code], look)[
+        "means"
+    ]
+
+
+def train_in_two_stages(
+    configuration: Configuration,
+    out: Path,
+    *,
+    form: TwoStageForm,
+    also: Sequence[tuple[Path, Path | None]] = (),
+    hidden: int = 64,
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    progress: Progress = silent,
+) -> tuple[TwoStageScorer, DatasetReport]:
+    """Train a two-stage scorer on graded photographs and write its bundle to `out`; see `scorers.two_stage` for its forms.
+
+    The bundle names its lesion net, which must be a shipped one or lie beside it. Photographs that cannot be read are left out.
+
+    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    """
+    workshop = Workshop.of(configuration, progress)
+    net = load_lesion_net(configuration.lesion_net)
+    trunk = None
+    if form == "weighted":
+        if configuration.trunk_weights is None:
+            raise TrainingError(
+                "the weighted form needs a second network", "give --trunk-weights: `imagenet`, or the file of a state dict"
+            )
+        weights = configuration.trunk_weights
+        trunk = load_trunk(
+            configuration.trunk or _TRUNK,
+            "imagenet" if weights == "imagenet" else Path(weights),
+            size=configuration.size or _SIDE,
+        )
+    with single_threaded():
+        dataset, report = gather_all(workshop, also)
+        scorer = untrained(out.name, net, dataset, trunk)
+        graded = [image for image in dataset.images if image.grade is not None]
+        seen = list(workshop.each(mean_maps, graded, Looking(scorer, workshop.store), stage="lesions"))
+    faults = [named(image, one) for image, one in zip(graded, seen, strict=True) if isinstance(one, Fault)]
+    made = train_two_stage(
+        scorer,
+        dataset,
+        [None if isinstance(one, Fault) else one for one in seen],
+        balance=configuration.balance,
+        hidden=hidden,
+        seed=configuration.seed,
+        source=source,
+        further=further,
+        command=command,
+        progress=progress,
+    )
+    save_bundle(out, made)
+    saved = load_scorer(out)
+    assert isinstance(saved, TwoStageScorer)
+    return saved, replace(report, unreadable=(*report.unreadable, *faults))

@@ -1,0 +1,114 @@
+"""Training the second stage of a two-stage scorer: a head on what a lesion net found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from atlas.agreement.evaluation import fit_reading
+from atlas.errors import TrainingError
+from atlas.lesionnets.fundus import FundusLesionNet
+from atlas.progress import Progress, silent
+from atlas.records import Dataset, FloatArray, TestScores
+from atlas.scorers.card import write_card
+from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
+from atlas.scorers.trunks import Trunk
+from atlas.scorers.two_stage import TwoStageScorer
+from atlas.training.heads import fit_head
+from atlas.training.scorers import Material, calibrate, on_validation
+from atlas.training.splits import Balance, patient_of
+
+
+def untrained(name: str, net: FundusLesionNet, dataset: Dataset, trunk: Trunk | None = None) -> TwoStageScorer:
+    """Return a two-stage scorer whose head knows nothing: it makes the maps that the head is to learn from."""
+    channels = trunk.channels if trunk is not None else net.width + 3 * 2 * len(net.kinds)
+    empty = Head(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32), 0.0)
+    return TwoStageScorer(name, net, empty, dataset.scale, trunk)
+
+
+def train_two_stage(
+    scorer: TwoStageScorer,
+    dataset: Dataset,
+    means: Iterable[FloatArray | None],
+    *,
+    balance: Balance = "weight",
+    hidden: int = 64,
+    seed: int = 0,
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    progress: Progress = silent,
+) -> TwoStageScorer:
+    """Fit the head of a two-stage scorer on the graded photographs of a dataset, split as its tables say, or else 80/10/10.
+
+    Parameters
+    ----------
+    scorer : see `untrained`.
+    means : of each graded photograph, in the order of the dataset, the mean of the scorer's maps over all cells, float32 (C,);
+        None where it could not be read.
+    balance, hidden, seed, source, further, command : see `train_scorer`.
+
+    Raises
+    ------
+    TrainingError : one grade only, or too few patients.
+    """
+    graded = [image for image in dataset.images if image.grade is not None]
+    known = [(image, own) for image, own in zip(graded, means, strict=True) if own is not None]
+    if not known:
+        raise TrainingError("there is no graded photograph to learn from", "give photographs with their grades")
+    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
+    seen = np.stack([own for _, own in known]).astype(np.float32)
+    head, history = fit_head(
+        seen[:, :, None, None],
+        material.labels,
+        material.weights,
+        training=material.training,
+        validation=material.validation,
+        hidden=hidden,
+        seed=seed,
+        progress=progress,
+    )
+    held, grades, scale = material.validation, material.grades, dataset.scale
+    first = head.hidden_weight[:, :, 0, 0].astype(np.float64)
+
+    def logits(own: Head) -> FloatArray:
+        return own.logit(seen @ first.T + own.hidden_bias)
+
+    whole = calibrate(head, logits(head)[held], grades[held], scale)
+    severity = severity_of_logit(logits(whole), scale)
+    ranges, chosen = (fit_reading(severity[part], grades[part], scale) for part in (material.training, held))
+    reading = ranges if chosen.threshold is None else replace(ranges, threshold=chosen.threshold)
+    recipe: dict[str, Any] = {
+        "form": scorer.form,
+        "lesion_net": scorer.net.name,
+        **({} if scorer.trunk is None else {"trunk": scorer.trunk.name, "trunk_size": scorer.trunk.size}),
+        "hidden": hidden,
+        "best_epoch": 1 + int(np.argmin([row["validation_loss"] for row in history])),
+        "threshold": f"of {'training' if chosen.threshold is None else 'validation'} scores",
+        **on_validation(severity[held], grades[held], scale),
+        "size": scorer.size,
+        "preparation": scorer.preparation,
+        **material.facts,
+        "command": command,
+        "sources": source,
+        "further": list(further),
+    }
+    test = material.test
+    judged = TestScores(
+        severity[test],
+        grades[test],
+        np.unique([patient_of(material.images[row]) for row in test], return_inverse=True)[1].astype(np.int64),
+    )
+    learned = sorted(material.images[row].image_id for row in np.concatenate([material.training, held]))
+    made = replace(
+        scorer,
+        head=for_all_cells(whole, scorer.grid),
+        training=recipe,
+        reading=reading,
+        judged=judged if test.size else None,
+        learned=tuple(learned),
+    )
+    return replace(made, card=write_card(made))
