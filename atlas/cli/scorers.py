@@ -73,7 +73,7 @@ def train(
         str | None,
         typer.Option(
             "--two-stage",
-            help="Lesions first, then the grade: `lesions` (a head on what was found) or `weighted` (a net on the weighted picture).",
+            help="Lesions first, then the grade: `lesions` (a head on what was found) or `weighted` (a net on the picture).",
         ),
     ] = None,
     lesion_net: LesionNet = None,

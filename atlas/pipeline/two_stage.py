@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,9 +47,8 @@ def mean_maps(image: GradedImage, shared: Looking) -> FloatArray:
         return {"means": scorer.maps(seen).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)}
 
     code = code_of("atlas.scorers.two_stage", "atlas.photographs.decode", "atlas.photographs.preparations", own=__file__)
-    return shared.store.keep_arrays("means", [image.image_id, LEAST_SIDE, scorer.weights_sha256, scorer.form, code], look)[
-        "means"
-    ]
+    key = [image.image_id, LEAST_SIDE, scorer.weights_sha256, scorer.form, code]
+    return shared.store.keep_arrays("means", key, look)["means"]
 
 
 def train_in_two_stages(
@@ -77,12 +77,9 @@ def train_in_two_stages(
             raise TrainingError(
                 "the weighted form needs a second network", "give --trunk-weights: `imagenet`, or the file of a state dict"
             )
-        weights = configuration.trunk_weights
-        trunk = load_trunk(
-            configuration.trunk or _TRUNK,
-            "imagenet" if weights == "imagenet" else Path(weights),
-            size=configuration.size or _SIDE,
-        )
+        named_weights = configuration.trunk_weights
+        weights: Any = "imagenet" if named_weights == "imagenet" else Path(named_weights)
+        trunk = load_trunk(configuration.trunk or _TRUNK, weights, size=configuration.size or _SIDE)
     with single_threaded():
         dataset, report = gather_all(workshop, also)
         scorer = untrained(out.name, net, dataset, trunk)

@@ -95,7 +95,7 @@ def write_card(scorer: Scorer) -> str:
     parts = [
         f"# {scorer.name}",
         f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
-        f"({scale.names[-1]}): a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.",
+        f"({scale.names[-1]}): {_how_built(recipe)}",
         "## Intended use",
         "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
         "must not guide the care of anyone.",
@@ -140,6 +140,22 @@ def _dealt(scorer: Scorer) -> list[str]:
         for place, grade in enumerate(scale.grades)
     ]
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
+
+
+def _how_built(recipe: Mapping[str, Any]) -> str:
+    form = recipe.get("form")
+    if form is None:
+        return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
+    if form == "weighted":
+        return (
+            "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; the picture is weighed by "
+            "that, and a second network with a two-layer regressor, ending in a sigmoid, grades it. A cell that is hidden is hidden "
+            "from the second network alone: what the lesion net made of it has weighed the picture before."
+        )
+    return (
+        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads the net's features and the lesions that it "
+        "found, by kind and region. A cell that is hidden takes with it what the net saw there and the lesions that it found there."
+    )
 
 
 def _how_learned(recipe: Mapping[str, Any]) -> str:

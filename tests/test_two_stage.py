@@ -1,0 +1,140 @@
+"""Two-stage scorers: lesions first, then the grade."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atlas.config import load_configuration
+from atlas.drawn.cohort import write_cohort
+from atlas.errors import ScorerError, TrainingError
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.photographs.preparations import SURROUND, prepare
+from atlas.pipeline.build import build_atlas
+from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.photograph import open_photograph
+from atlas.pipeline.two_stage import train_in_two_stages
+from atlas.records import Preprocessed
+from atlas.scorers.bundle import load_scorer
+from atlas.scorers.two_stage import CELLS, TwoStageScorer, lesion_weights, plain_maps, weighted_picture
+
+KINDS = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    write_cohort(24, folder / "eyes", seed=3, size=420)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(cohort: Path) -> TwoStageScorer:
+    eyes = {"images": cohort / "eyes" / "images", "grades": cohort / "eyes" / "grades.csv", "store": cohort / "store"}
+    made, report = train_in_two_stages(load_configuration(training=True, **eyes), cohort / "plain", form="lesions", hidden=4)
+    assert not report.unreadable
+    return made
+
+
+def photograph(cohort: Path, number: int) -> Preprocessed:
+    path = sorted((cohort / "eyes" / "images").iterdir())[number]
+    decoded, found = open_photograph(path)
+    return prepare(path.stem, decoded.pixels, size=1024, preparation="none", found=found)
+
+
+def test_cells_hold_means_and_highest_strengths_by_region() -> None:
+    strengths = np.zeros((6, 128, 128), np.float32)
+    strengths[2, 64, 65] = 0.8  # the middle of the retina, cell (16, 16)
+    strengths[1, 4, 64] = 0.4  # its upper edge, cell (1, 16)
+    features = np.arange(3 * 128 * 128, dtype=np.float32).reshape(3, 128, 128)
+    maps = plain_maps(strengths, features)
+    assert maps.shape == (3 + 3 * 2 * 6, CELLS, CELLS)
+    np.testing.assert_allclose(maps[0, 0, 0], features[0, :4, :4].mean())
+    found = maps[3:].reshape(3, 2, 6, CELLS, CELLS)  # region, mean or highest, kind
+    assert found[0, 1, 2, 16, 16] == np.float32(0.8)
+    assert found[0, 0, 2, 16, 16] == pytest.approx(0.8 / 16)
+    assert found[2, 1, 1, 1, 16] == np.float32(0.4)
+    found[0, :, 2, 16, 16] = found[2, :, 1, 1, 16] = 0
+    assert not found.any()
+
+
+def test_weights_are_those_of_the_study() -> None:
+    strengths = np.zeros((6, 128, 128), np.float32)
+    strengths[2, 40, 40] = 0.9  # an exudate in cell (10, 10)
+    strengths[1, 80, 80] = 0.3  # a haemorrhage, likelier not, in cell (20, 20)
+    weights = lesion_weights(KINDS, strengths)
+    assert weights[0, 0] == 1  # normal: (0 + 1) * 1
+    assert weights[10, 10] == pytest.approx(4 * 0.9)  # all four squares that hold it are called exudate: (3 + 1) * 0.9
+    assert weights[9, 10] == pytest.approx((2 * 4 * 0.9 + 2 * 1) / 4)  # two of its four squares
+    assert weights[9, 9] == pytest.approx((4 * 0.9 + 3 * 1) / 4)  # one of them
+    assert weights[20, 20] == pytest.approx(0.7)  # normal: (0 + 1) * 0.7
+
+
+def test_a_weighted_picture_has_its_contrast_multiplied() -> None:
+    random = np.random.default_rng(0)
+    photograph = random.integers(60, 120, (1024, 1024, 3)).astype(np.uint8)
+    retina = np.ones((1024, 1024), np.bool_)
+    retina[:100] = False
+    plain = weighted_picture(photograph, retina, np.ones((CELLS, CELLS), np.float32), 256).astype(int) - SURROUND
+    double = weighted_picture(photograph, retina, np.full((CELLS, CELLS), 2, np.float32), 256).astype(int) - SURROUND
+    inside = np.abs(plain) < 60
+    np.testing.assert_allclose(double[inside], 2 * plain[inside], atol=1)
+    assert (double[:20] == 0).all()
+
+
+def test_hiding_cells_equals_reading_maps_without_them(scorer: TwoStageScorer, cohort: Path) -> None:
+    seen = photograph(cohort, 5)
+    (found,) = scorer.predict([seen])
+    maps = scorer.maps(seen)
+    masks = np.random.default_rng(1).random((3, CELLS, CELLS)) < 0.3
+    for mask, left in zip(masks, found.without("dr", masks), strict=True):
+        z = scorer.head.hidden_bias + np.einsum(
+            "hc,cij->h", scorer.head.hidden_weight[:, :, 0, 0].astype(np.float64), np.where(mask, 0, maps).astype(np.float64)
+        )
+        assert left == pytest.approx(float(scorer.head.severity(z, scorer.scale)), abs=1e-4)
+    again = scorer.restore(found.arrays())
+    assert again.severity == found.severity
+
+
+def test_its_bundle_names_the_lesion_net_and_refuses_another(scorer: TwoStageScorer, cohort: Path) -> None:
+    facts = json.loads((cohort / "plain" / "scorer.json").read_text("utf-8"))
+    assert facts["kind"] == "two-stage"
+    assert facts["lesion_net"] == "lesions-squeezenet"
+    assert facts["lesion_net_sha256"] == load_lesion_net("lesions-squeezenet").sha256
+    assert "lesion net: lesions-squeezenet" in scorer.card
+    assert "A cell that is hidden takes with it" in scorer.card
+    assert load_scorer(cohort / "plain").sha256 == scorer.sha256
+    assert replace(scorer, net=replace(scorer.net, sha256="0" * 64)).sha256 != scorer.sha256
+    other = cohort / "other"
+    other.mkdir()
+    for file in (cohort / "plain").iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    (other / "scorer.json").write_text(json.dumps(facts | {"lesion_net_sha256": "0" * 64}), "utf-8")
+    with pytest.raises(ScorerError, match="another lesion net"):
+        load_scorer(other)
+
+
+def test_it_is_evaluated_and_built_into_an_atlas(scorer: TwoStageScorer, cohort: Path) -> None:
+    settings = {
+        "images": cohort / "eyes" / "images",
+        "grades": cohort / "eyes" / "grades.csv",
+        "store": cohort / "store",
+        "scorer": str(cohort / "plain"),
+    }
+    evaluation, _ = evaluate_scorer(load_configuration(**settings))
+    assert evaluation.count == 24 - len(scorer.background.learned)  # those of patients that it never met
+    atlas = build_atlas(load_configuration(**settings, limit=6, clusters=2, out=cohort / "site")).atlas
+    assert len(atlas.dataset.images) == 6
+    assert atlas.maps.values.shape[1:] == (CELLS, CELLS)
+    page = (cohort / "site" / "images" / f"{atlas.dataset.image_ids[0]}.html").read_text("utf-8")
+    assert 'data-live="mode"' in page
+
+
+def test_the_weighted_form_needs_weights_for_its_network(cohort: Path) -> None:
+    eyes = {"images": cohort / "eyes" / "images", "grades": cohort / "eyes" / "grades.csv", "store": cohort / "store"}
+    with pytest.raises(TrainingError, match="needs a second network"):
+        train_in_two_stages(load_configuration(training=True, **eyes), cohort / "weighted", form="weighted")
