@@ -103,3 +103,41 @@ def test_finder_strip_and_map_choose_by_kind(browser: Any, tmp_path: Path) -> No
     members = sum(patch.kind is not None and patch.kind.key == "haemorrhage" for patch in book.patches.values())
     assert f"{members}" in page.locator("#selection-count").inner_text()
     page.close()
+
+
+@pytest.mark.browser
+def test_found_lesions_are_outlined_on_compare_lesson_and_quiz_on_request(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=8))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    book = Book(atlas)
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    two = [image for image, found in book.found.items() if found.marks][:2]
+    page.goto((tmp_path / "out" / "compare.html").as_uri() + f"#a={two[0]}&b={two[1]}")
+    page.locator("#compare[data-ready]").wait_for()
+    assert page.locator("svg.found").count() == 0
+    page.keyboard.press("f")
+    for side, image in zip("ab", two, strict=True):
+        outlines = page.locator(f"[data-side={side}] svg.found g")
+        outlines.first.wait_for()
+        assert outlines.count() == len(book.found[image].marks)
+        letters = {mark.kind.letter for mark in book.found[image].marks}
+        assert set(outlines.locator("text").all_text_contents()) == letters
+    assert "no person" in page.locator("#found-told").inner_text()
+    page.reload()
+    page.locator("[data-side=a] svg.found g").first.wait_for()
+
+    stop = next(
+        (lesson, stop) for lesson in book.lessons for stop in lesson.stops if stop.plate and book.found[stop.plate.id].marks
+    )
+    page.goto((tmp_path / "out" / stop[0].page).as_uri() + f"#stop={stop[1].number}")
+    button = page.locator(".stop.current [data-found]")
+    assert page.locator("svg.found").count() == 0
+    button.click()
+    page.locator(".stop.current svg.found g").first.wait_for()
+    button.click()
+    assert page.locator("svg.found").count() == 0
+
+    page.goto((tmp_path / "out" / "quiz.html").as_uri())
+    assert page.locator("svg.found").count() == 0
+    context.close()
