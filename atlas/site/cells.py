@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
-from atlas.site.found import MarkView
 
 _STEPS_PER_GRADE = 25
 
@@ -26,13 +25,11 @@ def cells_script(
     scale: Scale,
     retina: bytes,
     live: bytes | None,
-    lesions: Sequence[MarkView] = (),
 ) -> bytes:
     """Write `window.ATLAS_CELLS[image_id]`, a script that a page can load.
 
     maps : by method, values and inside (h, w), see `records.SaliencyMaps`.   limits : by method, the drop drawn strongest.
     retina : of `jpeg.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
-    lesions : that a net found, each told as letter, colour, words, and top, left, height and width in percent of the plate.
     """
     found: dict[str, Any] = {
         "window": window,
@@ -42,9 +39,6 @@ def cells_script(
             for method, (values, inside) in maps.items()
         },
         "mask": f"data:image/png;base64,{base64.b64encode(retina).decode()}",
-        "lesions": [
-            [mark.kind.letter, mark.kind.colour, mark.named, *(round(length, 2) for length in mark.box)] for mark in lesions
-        ],
         "live": None if live is None else json.loads(live),
     }
     text = json.dumps(found, separators=(",", ":"), allow_nan=False)

@@ -32,13 +32,9 @@ class MarkView:
     cells: tuple[int, ...] = ()
 
     @property
-    def named(self) -> str:
-        return f"{self.kind.name}, found with strength {self.strength:.2f}"
-
-    @property
     def alt(self) -> str:
         verb = "lowers" if self.fall >= 0 else "raises"
-        return f"{self.named}; hiding it {verb} the score by {abs(self.fall):.2f}"
+        return f"{self.kind.name}, found with strength {self.strength:.2f}; hiding it {verb} the score by {abs(self.fall):.2f}"
 
 
 @dataclass(frozen=True)

@@ -60,28 +60,6 @@
       fault.textContent = `${error.message}.`;
     }
   };
-  const outlines = async (side) => {
-    const { section, fault } = sides[side];
-    const layer = section.querySelector(".layer");
-    const k = shown[side];
-    layer.querySelector("svg.found")?.remove();
-    if (!at("lesions")?.checked) return;
-    try {
-      await load(`cells/${data.id[k]}.js`);
-      if (shown[side] === k && at("lesions").checked) window.AtlasOverlay.lesions(layer, window.ATLAS_CELLS[data.id[k]]);
-    } catch (error) {
-      if (shown[side] === k) fault.textContent = `${error.message}.`;
-    }
-  };
-  const outlined = () => {
-    if (!at("lesions")) return;
-    at("found-told").hidden = !at("lesions").checked;
-    Object.keys(sides).forEach(outlines);
-  };
-  at("lesions")?.addEventListener("change", () => {
-    outlined();
-    state.set({ lesions: at("lesions").checked ? 1 : null });
-  });
   const strength = () => {
     if (!at("opacity")) return;
     for (const { overlay } of Object.values(sides)) overlay.style.opacity = at("opacity").value / 100;
@@ -143,7 +121,6 @@
     form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
     section.dataset.id = id;
     if (moved) heat(side);
-    if (moved) outlines(side);
     if (shown.a !== null && shown.b !== null) difference.textContent = told();
   };
   const choose = (side, k) => {
@@ -196,7 +173,6 @@
     else if (event.shiftKey) return;
     else if (key === "c") at("coupled").click();
     else if (key === "x") swap();
-    else if (key === "f" && at("lesions")) at("lesions").click();
     else if (key === "m" && bar.elements.map) {
       const choices = [...bar.elements.map];
       choices[(choices.findIndex((choice) => choice.checked) + 1) % choices.length].click();
@@ -225,10 +201,8 @@
     for (const side of ["a", "b"]) {
       if (wanted[side] && !plateOf.has(wanted[side])) sides[side].fault.textContent = "The address names a plate that is not in this atlas.";
     }
-    if (at("lesions")) at("lesions").checked = wanted.lesions === "1";
     couple();
     heats();
-    outlined();
   };
   strength();
   state.listen(open);

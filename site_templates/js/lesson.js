@@ -1,4 +1,4 @@
-// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate, F found lesions.
+// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate.
 "use strict";
 (() => {
   const stops = [...document.querySelectorAll(".stop")];
@@ -47,22 +47,6 @@
     overlay.dataset.drawn = "";
   };
 
-  const found = async (stop) => {
-    const button = stop.querySelector("[data-found]");
-    if (!button) return;
-    const on = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", on);
-    stop.querySelector("[data-found-told]").hidden = !on;
-    const layer = stop.querySelector(".plate .layer");
-    if (!on) {
-      layer.querySelector("svg.found")?.remove();
-      return;
-    }
-    const image = stop.querySelector(".plate").dataset.image;
-    await Atlas.load(`cells/${image}.js`);
-    if (button.getAttribute("aria-pressed") === "true") AtlasOverlay.lesions(layer, window.ATLAS_CELLS[image]);
-  };
-
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#stop=']");
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
@@ -70,7 +54,6 @@
       go(Number(link.getAttribute("href").slice(6)));
     }
     if (event.target.closest("[data-heat]")) heat(event.target.closest(".stop"));
-    if (event.target.closest("[data-found]")) found(event.target.closest(".stop"));
   });
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.shiftKey || Atlas.typing(event)) return;
@@ -80,7 +63,6 @@
       event.preventDefault();
       go(next);
     } else if (event.key.toLowerCase() === "h") heat(stops[at]);
-    else if (event.key.toLowerCase() === "f") found(stops[at]);
   });
   Atlas.state.listen(({ stop }) => show(Number(stop) || 1, true));
   show(Number(Atlas.state.get().stop) || 1, false);

@@ -69,19 +69,5 @@
     return limit;
   };
 
-  // Lay found lesions, the `lesions` of an entry of window.ATLAS_CELLS, over a plate's layer; returns their drawing.
-  const lesions = (layer, cells) => {
-    const { el } = window.Atlas;
-    const drawing = el("svg:svg", { class: "found", viewBox: "0 0 100 100", role: "group", "aria-label": "Lesions that the lesion net found" },
-      cells.lesions.map(([letter, colour, words, top, left, height, width]) => {
-        const box = { x: left, y: top, width, height, rx: 0.4 };
-        return el("svg:g", { style: { "--kind": colour } }, el("svg:title", {}, words), el("svg:rect", { class: "under", ...box }), el("svg:rect", { class: "line", ...box }),
-          el("svg:text", { x: left + width, y: top, dx: ".15em", dy: ".3em" }, letter));
-      }));
-    layer.querySelector("svg.found")?.remove();
-    layer.append(drawing);
-    return drawing;
-  };
-
-  window.AtlasOverlay = { draw, lesions };
+  window.AtlasOverlay = { draw };
 })();

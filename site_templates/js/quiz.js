@@ -266,17 +266,8 @@
       pictures.append(outlines);
       buttons.push(toggle("Outlined lesions", "L", [outlines]));
     }
-    load(`cells/${id}.js`).then(() => {
-      const cells = window.ATLAS_CELLS[id];
-      if (!cells.lesions.length || !actions.isConnected) return;
-      const button = toggle("Found by the net", "N", [window.AtlasOverlay.lesions(pictures, cells)]);
-      button.click(); // shown on request
-      actions.hidden = false;
-      actions.append(" ", button);
-    }, () => { /* the map has said that the file is missing */ });
     at("caption").replaceChildren(
       answer.map ? "Cyan raised the score, violet lowered it. " : "", answer.lesions ? "White: lesions that were outlined. " : "", own.mark ? "Dashed: your mark." : "");
-    const actions = el("p", { class: "actions", hidden: !buttons.length }, buttons);
     const badge = answer.trust === null ? null : deck.trusts[answer.trust];
     at("told").replaceChildren(...[
       el("p", { class: "said" }, agreement(found)),
@@ -285,7 +276,7 @@
       el("p", {}, region(found)),
       answer.lesions ? el("p", {}, `Outlined here: ${words(Object.keys(answer.lesions)) || "lesions, their kinds not told"}.`) : null,
       badge ? el("p", { class: "hint" }, `Trust in this map: ${answer.trust}. ${badge}`) : null,
-      actions,
+      buttons.length ? el("p", { class: "actions" }, buttons) : null,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, `Report of plate ${count(answer.plate)}`), " · ", el("a", { href: page(`compare.html#a=${id}`) }, "Compare it")),
     ].filter(Boolean));
     at("next").firstChild.textContent = session.at + 1 < session.asked.length ? "Next " : "Your result ";
