@@ -67,39 +67,3 @@ def test_lesions_are_shown_on_request_and_by_kind(browser: Any, tmp_path: Path) 
     letters = {mark.get_attribute("data-kind"): mark.locator("text").text_content() for mark in marks.all()}
     assert letters == {"hard_exudate": "E", "haemorrhage": "H"}
     page.close()
-
-
-@pytest.mark.browser
-def test_finder_strip_and_map_choose_by_kind(browser: Any, tmp_path: Path) -> None:
-    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
-    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
-    book = Book(atlas)
-    bleeding = {i for i, found in book.found.items() if any(kind.key == "haemorrhage" for kind, _ in found.counts)}
-    assert 0 < len(bleeding) < 12
-    page = browser.new_page(offline=True)
-    for name, host in (("find", "#found"), ("strip", "#strip")):
-        page.goto((tmp_path / "out" / f"{name}.html").as_uri())
-        page.locator(f"{host} .cell").first.wait_for()
-        page.locator("select[name=lesion]").select_option("haemorrhage")
-        page.wait_for_function(f"document.querySelectorAll('{host} .cell').length === {len(bleeding)}")
-        shown = {
-            address.split("/")[-1].removesuffix(".html")
-            for address in page.evaluate(f"[...document.querySelectorAll('{host} .cell a')].map((link) => link.href)")
-        }
-        assert shown == bleeding
-        assert f"haemorrhages ({len(bleeding)})" in page.locator("select[name=lesion]").inner_text()
-        assert not page.locator(".cell .kinds").first.is_visible()
-        page.locator("input[name=marks]").check()
-        letters = page.locator(".cell .kinds").all_inner_texts()
-        assert all("H" in text for text in letters)
-        page.reload()
-        page.wait_for_function(f"document.querySelectorAll('{host} .cell').length === {len(bleeding)}")
-        assert page.locator(".cell .kinds").first.is_visible(), "the address keeps what was chosen"
-    page.goto((tmp_path / "out" / "map.html").as_uri())
-    page.locator("input[name=colour][value=kind]").check()
-    key = page.locator("#map-key button")
-    assert [text.split("\n")[0] for text in key.all_inner_texts()] == ["H haemorrhages", "E hard exudates"]
-    key.first.click()
-    members = sum(patch.kind is not None and patch.kind.key == "haemorrhage" for patch in book.patches.values())
-    assert f"{members}" in page.locator("#selection-count").inner_text()
-    page.close()

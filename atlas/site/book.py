@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
-from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.lesions import KINDS
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS, sentence
 from atlas.patterns.clusters import Borders, borders
@@ -127,12 +127,6 @@ class Book:
             if i in self.plate
         }
         return {image: view for image, view in views.items() if view is not None}
-
-    @cached_property
-    def kinds_found(self) -> tuple[LesionKind, ...]:
-        """The kinds of lesion that a net found in any photograph that is shown, in the order of their table."""
-        own = {kind for view in self.found.values() for kind, _ in view.counts}
-        return tuple(kind for kind in KINDS.values() if kind in own)
 
     @property
     def of_lesions(self) -> bool:

@@ -25,8 +25,7 @@ def map_columns(book: Book) -> dict[str, Any]:
 
     x, y : whole numbers, the longer side of the map reaching from 0 to `SIDE`.   plate : the photograph's entry in
     `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop :
-    thousandths of a grade.   kind : its entry in the kinds of `data/images.js`, or null.   cluster : 1-based number, or null.
-    clusters : number, colour, x, y
+    thousandths of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y
     of the middle of its densest part, count.
     """
     embedding = book.atlas.embedding
@@ -47,7 +46,6 @@ def map_columns(book: Book) -> dict[str, Any]:
         "cell": [entry[text] for text in texts],
         "cells": cells,
         "drop": [round(1000 * patch.drop) for patch in patches],
-        "kind": [None if patch.kind is None else book.kinds_found.index(patch.kind) for patch in patches],
         "cluster": [patch.cluster for patch in patches],
         "clusters": [_cluster(number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
     }

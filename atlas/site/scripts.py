@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from atlas.cohort.lesions import LesionKind
 from atlas.site.book import Book
 from atlas.trust.badges import BADGES
 
@@ -32,14 +31,12 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
     plate, 0 where the photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`,
-    `trusts` (the badges' words, the most telling first), `kinds` (of lesions that a net found in any photograph); lesions is how
-    many of each were found in each photograph, [] where none was, null where nobody looked.
+    `trusts` (the badges' words, the most telling first).
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     plates, trust = book.plates, book.atlas.trust
     badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
-    kinds = book.kinds_found
     columns: Columns = {
         "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
         "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
@@ -52,8 +49,6 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "flagged": [int(plate.flagged) for plate in plates],
         "unsure": [int(bool(plate.doubts)) for plate in plates],
         "trust": [badges.get(plate.id) for plate in plates],
-        "kinds": [{name: getattr(kind, name) for name in ("key", "name", "plural", "letter", "colour")} for kind in kinds],
-        "lesions": [_kinds_of(book, plate.id, kinds) for plate in plates],
         "clusters": [_clusters_of(book, plate.id) for plate in plates],
         "note": [notes.get(plate.id, "") for plate in plates],
         "finer": [plate.finer for plate in plates],
@@ -61,15 +56,6 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]
     return columns
-
-
-def _kinds_of(book: Book, image_id: str, kinds: Sequence[LesionKind]) -> list[int] | None:
-    """How many lesions of each kind a net found, in the order of `kinds`; None where it did not look, [] where it found none."""
-    found = book.found.get(image_id)
-    if found is None:
-        return None
-    counts = dict(found.counts)
-    return [counts.get(kind, 0) for kind in kinds] if counts else []
 
 
 def _clusters_of(book: Book, image_id: str) -> list[int]:

@@ -10,8 +10,8 @@ Atlas.images().then((images) => {
   const sieve = Atlas.sieve(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
-  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "lesion", "order"];
-  const ticks = ["flagged", "unsure", "noted", "marks"];
+  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "order"];
+  const ticks = ["flagged", "unsure", "noted"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
 
   const read = (pairs) => {
@@ -38,7 +38,7 @@ Atlas.images().then((images) => {
   const value = (name) => (fields[name] && fields[name].value !== "" ? Number(fields[name].value) : null);
   const wishes = () => ({
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
-    eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"), lesion: fields.lesion?.value,
+    eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), from: value("from"), to: value("to"),
     flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
   });
@@ -62,10 +62,6 @@ Atlas.images().then((images) => {
     for (const option of fields.cluster?.options ?? []) {
       if (option.value) option.textContent = `${option.dataset.label} (${count(counts.cluster.get(Number(option.value)) ?? 0)})`;
     }
-    for (const option of fields.lesion?.options ?? []) {
-      if (option.value) option.textContent = `${option.dataset.label} (${count(counts.lesion.get(option.value) ?? 0)})`;
-    }
-    host.classList.toggle("by-kind", Boolean(fields.marks?.checked));
     for (const option of fields.eye?.options ?? []) {
       if (option.value) option.textContent = `${option.value === "none" ? "not known" : option.value} (${count(counts.eyes.get(option.value) ?? 0)})`;
     }
@@ -98,10 +94,10 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", ...images.kinds.map((kind) => `count_${kind.key}`), "trust", "note"];
+    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", "trust", "note"];
     const rows = grid.list.map((row) => [
       row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row], images.unsure[row],
-      images.eye[row], images.clusters[row].join(" "), ...images.kinds.map((_, k) => (images.lesions[row] ? images.lesions[row][k] ?? 0 : null)), images.trust[row], images.note[row], ...(images.name ? [images.name[row]] : []),
+      images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);
   });

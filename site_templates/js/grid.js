@@ -52,10 +52,6 @@ Atlas.grid = (host, images, moved = () => {}) => {
     el("a", { href: `${Atlas.root}images/${images.id[row]}.html`, tabindex: place === active ? 0 : -1, title: images.flagged[row] ? verdict(row) : null },
       el("img", { src: `${Atlas.root}thumbnails/${images.id[row]}.jpg`, alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" })),
     el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, number(images.severity[row])), grade ? el("span", {}, String(grade.number)) : null));
-    const lesions = (images.lesions[row] ?? []).flatMap((many, k) => (many ? [[images.kinds[k], many]] : []));
-    if (lesions.length) {
-      cell.querySelector("a").append(el("span", { class: "kinds" }, lesions.map(([kind, many]) => el("b", { class: "letter", style: { "--kind": kind.colour }, title: `${kind.plural}: ${many}` }, kind.letter))));
-    }
     put(cell, place);
     return cell;
   };
@@ -233,7 +229,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 // Atlas.sieve(images)(wishes) -> { rows, counts }: which photographs fit all wishes, and for each kind of wish how many would fit
 // with another choice of that kind. A wish left out, null or "" lets all pass.
 //   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
-//   cluster: number    lesion: key of a kind, or "none"    flagged, unsure, noted: true    text: words, of which all must be found
+//   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
 Atlas.sieve = (images) => {
   const total = images.id.length;
   // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
@@ -245,7 +241,7 @@ Atlas.sieve = (images) => {
   const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
   const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
-  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, UNSURE, LESION] = [1, 2, 3, 4, 5, 6, 7, 8];
+  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, UNSURE] = [1, 2, 3, 4, 5, 6, 7];
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
   // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
@@ -290,10 +286,9 @@ Atlas.sieve = (images) => {
     const to = given(wishes.to, Infinity) + 1e-9;
     const gapped = from > -Infinity || to < Infinity;
     const cluster = given(wishes.cluster, null);
-    const kind = wishes.lesion ? images.kinds.findIndex((one) => one.key === wishes.lesion) : null; // -1: none was found
     const text = matching(wishes.text ?? "");
     const rows = [];
-    const counts = { cluster: new Map(), lesion: new Map(), flagged: 0, unsure: 0, noted: 0 };
+    const counts = { cluster: new Map(), flagged: 0, unsure: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
       let fails = 0;
       let only = 0; // the one kind of wish that keeps this photograph out
@@ -303,8 +298,6 @@ Atlas.sieve = (images) => {
       if (wishes.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
       if (wishes.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
       if (wishes.noted && !noted[row]) { fails += 1; only = NOTED; }
-      const lesions = images.lesions[row];
-      if (kind !== null && !(kind < 0 ? lesions?.length === 0 : lesions?.[kind])) { fails += 1; only = LESION; }
       if (text && !text[row]) { fails += 1; only = TEXT; }
       if (fails > 1) continue;
       if (cluster !== null && !images.clusters[row].includes(cluster)) { fails += 1; only = CLUSTER; }
@@ -312,10 +305,6 @@ Atlas.sieve = (images) => {
       if (fails === 0) rows.push(row);
       for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
       if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
-      if ((fails === 0 || only === LESION) && lesions) {
-        const held = lesions.length ? lesions.flatMap((many, k) => (many ? [images.kinds[k].key] : [])) : ["none"];
-        for (const one of held) counts.lesion.set(one, (counts.lesion.get(one) ?? 0) + 1);
-      }
       if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];
       if (fails === 0 || only === UNSURE) counts.unsure += images.unsure[row];
       if (fails === 0 || only === NOTED) counts.noted += noted[row];

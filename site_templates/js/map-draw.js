@@ -2,7 +2,7 @@
 // pixel buffer (100,000 in some ten milliseconds), pictures are drawn where there is room, marks lie on a sheet above.
 //
 // Atlas.mapDrawing({ stage, field, sheet, points, view, scene }) draws what `scene` says:
-//   colouring   "cluster", "grade", "kind" or "drop"  pictures   whether pictures take the place of dots
+//   colouring   "cluster", "grade" or "drop"          pictures   whether pictures take the place of dots
 //   selection   of AtlasPoints.from, or null          within     Uint8Array by patch, 1 where selected, or null
 //   current     the patch in the card, or -1          rope       the lasso under way, [sx, sy, …], or null
 //   crossed     whether the cross in the middle takes the pointer's part
@@ -46,10 +46,6 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       groups = [...images.grades, null].map((grade) => ({ key: `grade:${grade ? grade.number : "none"}`, label: points.named(grade), colour: grade ? hex(grade.colour) : token("--muted"), count: 0 }));
       const entry = new Map(images.grades.map((grade, k) => [grade.number, k]));
       for (let i = 0; i < total; i += 1) groups[of[i] = entry.get(images.grade[points.plate[i]]) ?? groups.length - 1].count += 1;
-    } else if (scene.colouring === "kind") {
-      const dark = paper()[0] > 128 ? 0.3 : 0; // pale colours are lost on pale paper
-      groups = images.kinds.map((kind) => ({ key: `kind:${kind.key}`, label: `${kind.letter} ${kind.plural}`, colour: mix(hex(kind.colour), [0, 0, 0], dark), count: 0 }));
-      for (let i = 0; i < total; i += 1) groups[of[i] = points.kind[i]].count += 1;
     } else {
       const ends = [token("--drop-low"), token("--drop-high")];
       groups = Array.from({ length: STEPS }, (_, k) => ({ colour: mix(...ends, k / (STEPS - 1)), count: 1 }));

@@ -9,7 +9,7 @@
 // AtlasPoints(data, images) returns the columns that pages need, and
 //   id(i), picture(i), page(i), clusterPage(n), grade(plate), named(grade)
 //   each(left, top, right, bottom, call), nearest(x, y, far, within), inside(polygon), bounds(members)
-//   from(key)                 "cluster:3", "grade:2", "kind:haemorrhage", "plate:12", "box:l,t,r,b", "lasso:x,y,…" -> {key, members, title, file, polygon},
+//   from(key)                 "cluster:3", "grade:2", "plate:12", "box:l,t,r,b", "lasso:x,y,…" -> {key, members, title, file, polygon},
 //                             or null where the key means nothing
 //   sought(words)             the key that a search means, or null
 //   graded(plates)            {counts: grade -> photographs, graded: how many have a grade}
@@ -47,7 +47,7 @@ window.AtlasView = (extent) => {
 window.AtlasPoints = (data, images) => {
   const total = data.x.length;
   const [x, y, drop] = ["x", "y", "drop"].map((name) => Int32Array.from(data[name]));
-  const { plate, cluster, clusters, kind: kindOf } = data;
+  const { plate, cluster, clusters } = data;
   const byDrop = Uint32Array.from(drop.keys()).sort((a, b) => drop[b] - drop[a] || a - b); // largest first
 
   // ---- names ----------------------------------------------------------------------------------------------------------------
@@ -128,10 +128,6 @@ window.AtlasPoints = (data, images) => {
       const grade = value === "none" ? null : images.grades.find((one) => one.number === Number(value));
       return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? `Patches of photographs graded ${named(grade)}` : "Patches of photographs without a grade", file: `grade-${value}` };
     }
-    if (kind === "kind") {
-      const n = images.kinds.findIndex((one) => one.key === value);
-      return n < 0 ? null : { key, members: where((i) => kindOf[i] === n), title: `Patches of ${images.kinds[n].plural}`, file: `kind-${value}` };
-    }
     if (kind === "plate") {
       const n = Number(value) - 1;
       return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: `Patches of plate ${value}`, file: `plate-${value}` };
@@ -205,7 +201,7 @@ window.AtlasPoints = (data, images) => {
   };
 
   return {
-    total, x, y, drop, plate, cluster, clusters, kind: kindOf, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, tiles, ROOM,
+    total, x, y, drop, plate, cluster, clusters, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, tiles, ROOM,
     picture: (i) => `patches/${id(i)}.jpg`,
     page: (i) => `images/${images.id[plate[i]]}.html#${id(i)}`,
     clusterPage: (n) => `clusters/${padded(n)}.html`,

@@ -110,12 +110,13 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
       get("map-key-title").textContent = "How far the score falls without the patch";
       return;
     }
+    const clusters = scene.colouring === "cluster";
     place.replaceChildren(...drawing.groups().filter((one) => one.count).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
       title: `Select ${plural(one.count, "patch", "patches")}`,
-      "aria-label": `${{ cluster: "Cluster", grade: "Grade", kind: "Kind" }[scene.colouring]} ${one.label}, ${plural(one.count, "patch", "patches")}`,
+      "aria-label": `${clusters ? "Cluster" : "Grade"} ${one.label}, ${plural(one.count, "patch", "patches")}`,
     }, el("i", { style: { background: one.colour }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
-    get("map-key-title").replaceChildren({ cluster: "Clusters", grade: "Human grades", kind: "Kinds of lesion, as the net has it" }[scene.colouring], el("span", { class: "of-screen" }, ": press one to select its patches"));
+    get("map-key-title").replaceChildren(clusters ? "Clusters" : "Human grades", el("span", { class: "of-screen" }, ": press one to select its patches"));
   };
   const restyle = () => {
     drawing.colour();

@@ -18,8 +18,6 @@ Atlas.images().then((images) => {
   const boxes = [...form.querySelectorAll("[name=grades]")];
   const eye = form.elements.eye;
   const gap = form.elements.gap;
-  const lesion = form.elements.lesion;
-  const marks = form.elements.marks;
   const steps = form.elements.steps;
   let seed = 1;
   const mode = () => form.elements.mode.value;
@@ -31,20 +29,18 @@ Atlas.images().then((images) => {
     for (const box of boxes) box.checked = !grades || grades.includes(box.value);
     choose(eye, pairs.eye ?? "");
     choose(gap, pairs.gap ?? "");
-    choose(lesion, pairs.lesion ?? "");
-    if (marks) marks.checked = pairs.marks === "1";
     form.elements.mode.value = pairs.mode === "steps" ? "steps" : "all";
     choose(steps, pairs.steps ?? "40");
     seed = /^\d{1,9}$/.test(pairs.seed ?? "") ? Number(pairs.seed) : 1;
   };
   const write = () => state.set({
     grades: boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.value).join(",") || "-",
-    eye: eye?.value, gap: gap?.value, lesion: lesion?.value, marks: marks?.checked ? 1 : null,
+    eye: eye?.value, gap: gap?.value,
     mode: mode() === "steps" ? "steps" : null, steps: mode() === "steps" ? steps.value : null, seed: mode() === "steps" ? seed : null,
   });
   const wishes = () => ({
     grades: boxes.every((box) => box.checked) ? null : new Set(boxes.filter((box) => box.checked).map((box) => box.value)),
-    eyes: eye?.value ? new Set([eye.value]) : null, lesion: lesion?.value,
+    eyes: eye?.value ? new Set([eye.value]) : null,
     ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value] ?? {}),
   });
 
@@ -134,10 +130,6 @@ Atlas.images().then((images) => {
     steps.disabled = !stepping;
     byId("reshuffle").disabled = !stepping;
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(found.counts.grades.get(tally.dataset.count) ?? 0);
-    for (const option of lesion?.options ?? []) {
-      if (option.value) option.textContent = `${option.dataset.label} (${count(found.counts.lesion.get(option.value) ?? 0)})`;
-    }
-    host.classList.toggle("by-kind", Boolean(marks?.checked));
     shown.value = stepping
       ? `${count(rows.length)} shown: one from each of ${steps.value} equal steps${rows.length < steps.value ? ", where there is one" : ""}`
       : rows.length === total ? `${count(total)} shown` : `${count(rows.length)} of ${count(total)} shown`;
