@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas, with_lesions
 
-from atlas.records import FoundLesions, Frame, Mark
+from atlas.records import FoundLesions, Frame, Lesson, Mark, Stop
 from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts
 from atlas.site.map import map_columns
@@ -125,7 +125,7 @@ def test_photographs_are_found_and_lettered_by_kind(browser: Any, tmp_path: Path
         page.locator("[name=lesions][value=hard_exudate]").uncheck()
         page.locator("[name=lesions][value=none]").check()
         assert page.locator(".cell").count() == none > 0
-        page.wait_for_function("location.hash.includes('lesions=none') && location.hash.includes('marks=1')")
+        page.wait_for_function("() => location.hash.includes('lesions=none') && location.hash.includes('marks=1')")
     page.close()
 
 
@@ -144,6 +144,72 @@ def test_the_map_is_coloured_selected_and_searched_by_kind(browser: Any, tmp_pat
     page.locator("#map-search").fill("hard exudates")
     page.keyboard.press("Enter")
     assert page.locator("#selection-title").inner_text() == "Found by the net: hard exudates"
-    page.wait_for_function("decodeURIComponent(location.hash).includes('select=kind:hard_exudate')")
+    page.wait_for_function("() => decodeURIComponent(location.hash).includes('select=kind:hard_exudate')")
     assert "hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
+    page.close()
+
+
+@pytest.mark.browser
+def test_compare_lessons_and_handouts_outline_as_the_report_does(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    book = Book(atlas)
+    first, second = [i for i, found in book.found.items() if len(found.counts) == 2][:2]
+    lesson = Lesson("seen", "Seen", "", (Stop("", "", image=first),))
+    atlas = replace(atlas, curation=replace(atlas.curation, lessons=(lesson,)))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+
+    def outlines(path: str, within: str = "body") -> list[tuple[Any, ...]]:
+        if path:
+            page.goto((tmp_path / "out" / path).as_uri())
+        drawn: list[tuple[Any, ...]] = page.locator(f"{within} svg.found g").evaluate_all(
+            """(marks) => marks.map((mark) => [mark.dataset.kind, mark.style.getPropertyValue("--kind"), mark.textContent.trim(),
+            ...["x", "y", "width", "height"].map((name) => mark.querySelector(".line").getAttribute(name)).map(Number)])"""
+        )
+        return drawn
+
+    wanted = {i: outlines(f"images/{i}.html") for i in (first, second)}
+    assert all(wanted.values())
+    assert outlines("handouts/lesson-seen.html") == wanted[first]
+    assert page.locator("svg.found").is_visible()
+    page.locator("#found-shown").uncheck()
+    assert not page.locator("svg.found").is_visible()
+    assert outlines("lessons/seen.html") == wanted[first]
+    assert not page.locator("svg.found").is_visible(), "the photograph is looked at first"
+    page.keyboard.press("f")
+    assert page.locator("svg.found").is_visible()
+    assert "no person" in page.locator(".found-here .caption").inner_text()
+
+    page.goto((tmp_path / "out" / "compare.html").as_uri() + f"#a={first}&b={second}")
+    page.wait_for_selector("#compare[data-ready]")
+    assert page.locator("svg.found").count() == 0
+    page.keyboard.press("l")
+    page.wait_for_function("() => document.querySelectorAll('svg.found').length === 2")
+    assert outlines("", "[data-side=a]") == wanted[first]
+    assert outlines("", "[data-side=b]") == wanted[second]
+    page.locator("#swap").click()
+    page.wait_for_selector(f"[data-side=a][data-id='{second}'] svg.found")
+    assert outlines("", "[data-side=a]") == wanted[second]
+    page.wait_for_function("() => location.hash.includes('lesions=1')")
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_quiz_shows_what_was_found_only_with_the_answer(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+    page.goto((tmp_path / "out" / "quiz.html").as_uri())
+    page.locator("#setup button[type=submit]").click()
+    page.locator("#photograph").wait_for()
+    assert page.evaluate("window.ATLAS_CELLS === undefined && !document.querySelector('svg.found')")
+    page.keyboard.press("1")
+    page.locator("#reveal").click()
+    page.wait_for_function("() => window.ATLAS_CELLS !== undefined")
+    (image,) = page.evaluate("Object.keys(window.ATLAS_CELLS)")
+    marks = len(Book(atlas).found[image].marks)
+    page.wait_for_function("(n) => document.querySelectorAll('svg.found g').length === n", arg=marks)
+    if marks:
+        page.keyboard.press("f")
+        assert not page.locator("svg.found").is_visible()
     page.close()
