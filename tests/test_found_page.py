@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas, with_lesions
 
-from atlas.records import FoundLesions, Frame, Mark
+from atlas.records import FoundLesions, Frame, Lesson, Mark, Stop
 from atlas.site.book import Book
-from atlas.site.found import found_view
+from atlas.site.found import found_view, kind_counts
+from atlas.site.map import map_columns
 from atlas.site.render import render_site
+from atlas.site.scripts import image_columns
 from atlas.site.views import mostly
 
 
@@ -66,4 +70,147 @@ def test_lesions_are_shown_on_request_and_by_kind(browser: Any, tmp_path: Path) 
     assert not page.locator("svg.found").is_visible()
     letters = {mark.get_attribute("data-kind"): mark.locator("text").text_content() for mark in marks.all()}
     assert letters == {"hard_exudate": "E", "haemorrhage": "H"}
+    page.close()
+
+
+def test_data_hold_counts_by_kind_and_one_letter_for_each_patch(tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path, count=8))
+    blind = atlas.strip.image_ids[3]  # where the net did not look
+    book = Book(replace(atlas, found={i: own for i, own in atlas.found.items() if i != blind}))
+    columns = image_columns(book, {})
+    assert [kind["letter"] for kind in columns["lesions"]] == ["H", "E"]
+    for kind in columns["lesions"]:
+        own = [sum(mark.kind == kind["key"] for mark in atlas.found[i].marks) for i in columns["id"]]
+        assert list(kind["counts"]) == [None if i == blind else n for i, n in zip(columns["id"], own, strict=True)]
+    assert columns["looked"] == [int(i != blind) for i in columns["id"]]
+    assert kind_counts({}, columns["id"]) == {}
+
+    mapped = map_columns(book)
+    assert atlas.embedding is not None
+    kinds = [book.patches[i].kind for i in atlas.embedding.patch_ids]
+    assert list(mapped["kind"]) == [kind.letter for kind in kinds if kind]
+    assert {kind["letter"]: kind["count"] for kind in mapped["kinds"]} == Counter(mapped["kind"])
+    windows = map_columns(Book(drawn_atlas(tmp_path / "windows", count=8)))
+    assert windows["kind"] == ""
+    assert windows["kinds"] == []
+
+
+@pytest.mark.browser
+def test_photographs_are_found_and_lettered_by_kind(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    first = atlas.strip.image_ids[0]
+    bare = replace(atlas.found[first], marks=(), falls=np.zeros(0, np.float32))
+    bled = tuple(mark for mark in atlas.found[atlas.strip.image_ids[1]].marks if mark.kind == "haemorrhage")
+    some = replace(bare, marks=bled, falls=np.zeros(len(bled), np.float32))
+    atlas = replace(atlas, found={**atlas.found, first: bare, atlas.strip.image_ids[1]: some})
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    held = [{mark.kind for mark in atlas.found[i].marks} for i in atlas.strip.image_ids]
+    exudates, both = (sum(wanted <= own for own in held) for wanted in ({"hard_exudate"}, {"hard_exudate", "haemorrhage"}))
+    none = sum(not own for own in held)
+    page = browser.new_page(offline=True)
+    for name in ("find", "strip"):
+        page.goto((tmp_path / "out" / f"{name}.html").as_uri() + "#lesions=hard_exudate")
+        page.wait_for_selector(".sheet-view[data-ready]")
+        tally = {key: int(page.locator(f"[data-lesion={key}]").inner_text()) for key in ("hard_exudate", "haemorrhage", "none")}
+        assert tally == {"hard_exudate": exudates, "haemorrhage": both, "none": 0}
+        assert page.locator(".cell").count() == exudates < len(held)
+        assert page.locator(".cell .letter").count() == 0, "the photographs are looked at first"
+        page.locator("[name=marks]").check()
+        shown = {
+            int(cell.get_attribute("data-row")): "".join(cell.locator(".letter").all_inner_texts())
+            for cell in page.locator(".cell").all()
+        }
+        letters = ["H" * ("haemorrhage" in own) + "E" * ("hard_exudate" in own) for own in held]
+        assert shown == {row: text for row, text in enumerate(letters) if "E" in text}
+        assert "lesions found: " in page.locator(".cell img").first.get_attribute("alt")
+        page.locator("[name=lesions][value=hard_exudate]").uncheck()
+        page.locator("[name=lesions][value=none]").check()
+        assert page.locator(".cell").count() == none > 0
+        page.wait_for_function("() => location.hash.includes('lesions=none') && location.hash.includes('marks=1')")
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_map_is_coloured_selected_and_searched_by_kind(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+    page.goto((tmp_path / "out" / "map.html").as_uri() + "#colour=kind")
+    page.wait_for_selector("#map[data-ready]")
+    counts = Counter(map_columns(Book(atlas))["kind"])
+    entries = [entry.inner_text().split() for entry in page.locator("#map-key button").all()]
+    assert {entry[0]: int(entry[-1]) for entry in entries} == counts, "each kind bears its letter"
+    page.locator("#map-key button").first.click()
+    assert page.locator("#selection-count").inner_text().startswith(f"{counts['H']} patches")
+    page.locator("#map-search").fill("hard exudates")
+    page.keyboard.press("Enter")
+    assert page.locator("#selection-title").inner_text() == "Found by the net: hard exudates"
+    page.wait_for_function("() => decodeURIComponent(location.hash).includes('select=kind:hard_exudate')")
+    assert "hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
+    page.close()
+
+
+@pytest.mark.browser
+def test_compare_lessons_and_handouts_outline_as_the_report_does(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    book = Book(atlas)
+    first, second = [i for i, found in book.found.items() if len(found.counts) == 2][:2]
+    lesson = Lesson("seen", "Seen", "", (Stop("", "", image=first),))
+    atlas = replace(atlas, curation=replace(atlas.curation, lessons=(lesson,)))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+
+    def outlines(path: str, within: str = "body") -> list[tuple[Any, ...]]:
+        if path:
+            page.goto((tmp_path / "out" / path).as_uri())
+        drawn: list[tuple[Any, ...]] = page.locator(f"{within} svg.found g").evaluate_all(
+            """(marks) => marks.map((mark) => [mark.dataset.kind, mark.style.getPropertyValue("--kind"), mark.textContent.trim(),
+            ...["x", "y", "width", "height"].map((name) => mark.querySelector(".line").getAttribute(name)).map(Number)])"""
+        )
+        return drawn
+
+    wanted = {i: outlines(f"images/{i}.html") for i in (first, second)}
+    assert all(wanted.values())
+    assert outlines("handouts/lesson-seen.html") == wanted[first]
+    assert page.locator("svg.found").is_visible()
+    page.locator("#found-shown").uncheck()
+    assert not page.locator("svg.found").is_visible()
+    assert outlines("lessons/seen.html") == wanted[first]
+    assert not page.locator("svg.found").is_visible(), "the photograph is looked at first"
+    page.keyboard.press("f")
+    assert page.locator("svg.found").is_visible()
+    assert "no person" in page.locator(".found-here .caption").inner_text()
+
+    page.goto((tmp_path / "out" / "compare.html").as_uri() + f"#a={first}&b={second}")
+    page.wait_for_selector("#compare[data-ready]")
+    assert page.locator("svg.found").count() == 0
+    page.keyboard.press("l")
+    page.wait_for_function("() => document.querySelectorAll('svg.found').length === 2")
+    assert outlines("", "[data-side=a]") == wanted[first]
+    assert outlines("", "[data-side=b]") == wanted[second]
+    page.locator("#swap").click()
+    page.wait_for_selector(f"[data-side=a][data-id='{second}'] svg.found")
+    assert outlines("", "[data-side=a]") == wanted[second]
+    page.wait_for_function("() => location.hash.includes('lesions=1')")
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_quiz_shows_what_was_found_only_with_the_answer(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+    page.goto((tmp_path / "out" / "quiz.html").as_uri())
+    page.locator("#setup button[type=submit]").click()
+    page.locator("#photograph").wait_for()
+    assert page.evaluate("window.ATLAS_CELLS === undefined && !document.querySelector('svg.found')")
+    page.keyboard.press("1")
+    page.locator("#reveal").click()
+    page.wait_for_function("() => window.ATLAS_CELLS !== undefined")
+    (image,) = page.evaluate("Object.keys(window.ATLAS_CELLS)")
+    marks = len(Book(atlas).found[image].marks)
+    page.wait_for_function("(n) => document.querySelectorAll('svg.found g').length === n", arg=marks)
+    if marks:
+        page.keyboard.press("f")
+        assert not page.locator("svg.found").is_visible()
     page.close()

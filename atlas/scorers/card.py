@@ -148,13 +148,13 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
     if form == "weighted":
         return (
-            "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; the picture is weighed by "
-            "that, and a second network with a two-layer regressor, ending in a sigmoid, grades it. A cell that is hidden is hidden "
+            "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; that weighs the "
+            "picture, and a second network with a two-layer regressor, ending in a sigmoid, grades it. A hidden cell is hidden "
             "from the second network alone: what the lesion net made of it has weighed the picture before."
         )
     return (
-        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads the net's features and the lesions that it "
-        "found, by kind and region. A cell that is hidden takes with it what the net saw there and the lesions that it found there."
+        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads the net's features and the lesions that "
+        "it found, by kind and region. A cell that is hidden takes with it what the net saw and the lesions that it found there."
     )
 
 

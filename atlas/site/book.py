@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
-from atlas.cohort.lesions import KINDS
+from atlas.cohort.lesions import KINDS, LesionKind
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS, sentence
 from atlas.patterns.clusters import Borders, borders
@@ -19,7 +19,7 @@ from atlas.patterns.embedding import LAYOUTS
 from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
-from atlas.site.found import FoundView, found_view
+from atlas.site.found import FoundView, found_view, kind_counts
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
 from atlas.trust.badges import Badge
@@ -127,6 +127,11 @@ class Book:
             if i in self.plate
         }
         return {image: view for image, view in views.items() if view is not None}
+
+    @cached_property
+    def found_counts(self) -> Mapping[LesionKind, tuple[int | None, ...]]:
+        """How many lesions of each kind a net found, by plate; see `kind_counts`."""
+        return kind_counts(self.atlas.found, [plate.id for plate in self.plates])
 
     @property
     def of_lesions(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
+from atlas.site.found import FoundView
 
 _STEPS_PER_GRADE = 25
 
@@ -25,11 +26,13 @@ def cells_script(
     scale: Scale,
     retina: bytes,
     live: bytes | None,
+    lesions: FoundView | None = None,
 ) -> bytes:
     """Write `window.ATLAS_CELLS[image_id]`, a script that a page can load.
 
     maps : by method, values and inside (h, w), see `records.SaliencyMaps`.   limits : by method, the drop drawn strongest.
     retina : of `jpeg.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
+    lesions : that a net found, or None where it did not look.
     """
     found: dict[str, Any] = {
         "window": window,
@@ -39,6 +42,7 @@ def cells_script(
             for method, (values, inside) in maps.items()
         },
         "mask": f"data:image/png;base64,{base64.b64encode(retina).decode()}",
+        "lesions": None if lesions is None else _lesions(lesions),
         "live": None if live is None else json.loads(live),
     }
     text = json.dumps(found, separators=(",", ":"), allow_nan=False)
@@ -66,6 +70,18 @@ def density_path(positions: Sequence[float], span: int) -> str:
     places = ((np.arange(steps) + 0.5) * 100 / steps).tolist()
     line = " ".join(f"{x:.4g},{y:.3g}" for x, y in zip(places, np.round(tops, 2).tolist(), strict=True))
     return f"M0,24 L{line} L100,24 Z"
+
+
+def _lesions(found: FoundView) -> dict[str, Any]:
+    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, words."""
+    entry = {kind: k for k, (kind, _) in enumerate(found.counts)}
+    return {
+        "kinds": [
+            {"key": kind.key, "plural": kind.plural, "letter": kind.letter, "colour": kind.colour, "count": count}
+            for kind, count in found.counts
+        ],
+        "marks": [[entry[mark.kind], [round(edge, 2) for edge in mark.box], mark.alt] for mark in found.marks],
+    }
 
 
 def _rows(values: FloatArray, inside: BoolArray) -> list[list[float | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +116,16 @@ def found_view(found: FoundLesions, frame: Frame | None, whole: float, grid: tup
     return FoundView(
         tuple(marks), tuple((KINDS[kind], counts[kind]) for kind in KINDS if counts[kind]), whole, found.without, small
     )
+
+
+def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[LesionKind, tuple[int | None, ...]]:
+    """Return how many lesions of each kind were found in each photograph; None where the net did not look.
+
+    Kinds of which there are none are left out; the others keep the order of the table of kinds.
+    """
+    counts = [Counter(mark.kind for mark in found[i].marks) if i in found else None for i in image_ids]
+    met = {key for own in counts if own for key in own}
+    return {kind: tuple(None if own is None else own[key] for own in counts) for key, kind in KINDS.items() if key in met}
 
 
 def listed(words: Sequence[str]) -> str:

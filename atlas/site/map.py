@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.cohort.lesions import KINDS, LesionKind
 from atlas.site.book import Book
 from atlas.site.colours import cluster_colour
 
@@ -26,7 +27,8 @@ def map_columns(book: Book) -> dict[str, Any]:
     x, y : whole numbers, the longer side of the map reaching from 0 to `SIDE`.   plate : the photograph's entry in
     `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop :
     thousandths of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y
-    of the middle of its densest part, count.
+    of the middle of its densest part, count.   kind : the letter of each patch's kind of lesion, in one text.
+    kinds : of lesions, likewise with key, name, plural and letter. Both are empty where patches are not lesions.
     """
     embedding = book.atlas.embedding
     if embedding is None:
@@ -38,6 +40,7 @@ def map_columns(book: Book) -> dict[str, Any]:
     cells = sorted(set(texts))
     entry = {text: k for k, text in enumerate(cells)}
     labels = np.array([patch.cluster or 0 for patch in patches], np.int64)
+    kinds = np.array([patch.kind.letter if patch.kind else "" for patch in patches], "U1")
     return {
         "extent": extent,
         "x": xy[:, 0].tolist(),
@@ -48,6 +51,8 @@ def map_columns(book: Book) -> dict[str, Any]:
         "drop": [round(1000 * patch.drop) for patch in patches],
         "cluster": [patch.cluster for patch in patches],
         "clusters": [_cluster(number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
+        "kind": "".join(kinds.tolist()) if book.of_lesions else "",
+        "kinds": [_kind(kind, own) for kind in KINDS.values() if len(own := xy[kinds == kind.letter])],
     }
 
 
@@ -63,8 +68,17 @@ def _whole(xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], list[int]]:
 
 
 def _cluster(number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
-    """A cluster may lie in several pieces: its number stands in the densest, not between them."""
+    return {"number": number, "colour": cluster_colour(number), **_densest(xy)}
+
+
+def _kind(kind: LesionKind, xy: NDArray[np.int64]) -> dict[str, Any]:
+    words = {"key": kind.key, "name": kind.name, "plural": kind.plural, "letter": kind.letter, "colour": kind.colour}
+    return words | _densest(xy)
+
+
+def _densest(xy: NDArray[np.int64]) -> dict[str, int]:
+    """A group may lie in several pieces: what names it is put on the densest, not between them."""
     squares = xy * _COARSE // (SIDE + 1)
     _, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
     x, y = np.rint(xy[member.reshape(-1) == np.argmax(counts)].mean(axis=0)).astype(int).tolist()
-    return {"number": number, "colour": cluster_colour(number), "x": x, "y": y, "count": len(xy)}
+    return {"x": x, "y": y, "count": len(xy)}

@@ -179,6 +179,7 @@ def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Ite
                     scale=book.atlas.dataset.scale,
                     retina=_read(pictures / "retinas" / f"{image_id}.png"),
                     live=_read(pictures / "cells" / f"{image_id}.json") if _live(pictures, image_id) else None,
+                    lesions=book.found.get(image_id),
                 ),
             )
 

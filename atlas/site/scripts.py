@@ -30,8 +30,9 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
 
     id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
-    plate, 0 where the photograph holds all there is); name, only where file names may be shown. Beside them: `scale`, `grades`,
-    `trusts` (the badges' words, the most telling first).
+    plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
+    names may be shown. Beside them: `scale`, `grades`, `trusts` (the badges' words, the most telling first), and `lesions`: the
+    kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look.
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
@@ -41,6 +42,18 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
         "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
         "trusts": [badge.word for badge in BADGES] if trust else [],
+        "lesions": [
+            {
+                "key": kind.key,
+                "name": kind.name,
+                "plural": kind.plural,
+                "letter": kind.letter,
+                "colour": kind.colour,
+                "counts": counts,
+            }
+            for kind, counts in book.found_counts.items()
+        ],
+        "looked": [int(plate.id in book.atlas.found) for plate in plates],
         "id": [plate.id for plate in plates],
         "severity": [round(plate.severity, 3) for plate in plates],
         "grade": [plate.grade.number if plate.grade else None for plate in plates],

@@ -60,6 +60,30 @@
       fault.textContent = `${error.message}.`;
     }
   };
+  // ---- lesions found by the net -------------------------------------------------------------------------------------------------
+  const outline = async (side) => {
+    const { find, fault } = sides[side], box = at("lesions"), k = shown[side], lettered = find(".lettered");
+    if (!box) return;
+    find("svg.found")?.remove(); // they are another photograph's until its own are drawn
+    lettered.hidden = at("lesions-trust").hidden = !box.checked;
+    lettered.textContent = "";
+    if (!box.checked || k === null) return;
+    try {
+      await load(`cells/${data.id[k]}.js`);
+      if (shown[side] !== k || !box.checked || find("svg.found")) return; // the reader went on meanwhile
+      const cells = window.ATLAS_CELLS[data.id[k]];
+      find(".layer").append(...[window.AtlasOverlay.found(cells)].filter(Boolean));
+      lettered.replaceChildren(window.AtlasOverlay.key(cells) ?? (data.looked[k] ? "The net found no lesion here." : "The net did not look here."));
+    } catch (error) {
+      if (shown[side] === k) fault.textContent = `${error.message}.`;
+    }
+  };
+  const outlines = () => Object.keys(sides).forEach(outline);
+  at("lesions")?.addEventListener("change", () => {
+    outlines();
+    state.set({ lesions: at("lesions").checked ? 1 : null });
+  });
+
   const strength = () => {
     if (!at("opacity")) return;
     for (const { overlay } of Object.values(sides)) overlay.style.opacity = at("opacity").value / 100;
@@ -120,7 +144,10 @@
     form.querySelector("[data-step='-1']").disabled = k === 0;
     form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
     section.dataset.id = id;
-    if (moved) heat(side);
+    if (moved) {
+      heat(side);
+      outline(side);
+    }
     if (shown.a !== null && shown.b !== null) difference.textContent = told();
   };
   const choose = (side, k) => {
@@ -173,6 +200,7 @@
     else if (event.shiftKey) return;
     else if (key === "c") at("coupled").click();
     else if (key === "x") swap();
+    else if (key === "l" && at("lesions")) at("lesions").click();
     else if (key === "m" && bar.elements.map) {
       const choices = [...bar.elements.map];
       choices[(choices.findIndex((choice) => choice.checked) + 1) % choices.length].click();
@@ -195,6 +223,7 @@
     at("coupled").checked = wanted.coupled !== "no";
     const choice = [...bar.querySelectorAll("[name=map]")].find((one) => one.value === (wanted.map ?? "none"));
     if (choice) choice.checked = true;
+    if (at("lesions")) at("lesions").checked = wanted.lesions === "1";
     show("a", a);
     show("b", b ?? beside(a));
     state.set({ a: data.id[shown.a], b: data.id[shown.b] });
@@ -203,6 +232,7 @@
     }
     couple();
     heats();
+    outlines();
   };
   strength();
   state.listen(open);

@@ -11,7 +11,7 @@ Atlas.images().then((images) => {
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
   const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "order"];
-  const ticks = ["flagged", "unsure", "noted"];
+  const ticks = ["flagged", "unsure", "noted", "marks"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
 
   const read = (pairs) => {
@@ -19,6 +19,7 @@ Atlas.images().then((images) => {
       const wanted = pairs[name]?.split(",");
       for (const box of boxes(name)) box.checked = !wanted || wanted.includes(box.value);
     }
+    for (const box of boxes("lesions")) box.checked = (pairs.lesions ?? "").split(",").includes(box.value);
     for (const name of plain.filter((one) => fields[one])) {
       const field = fields[name];
       field.value = pairs[name] ?? "";
@@ -30,7 +31,9 @@ Atlas.images().then((images) => {
     const all = boxes(name);
     return all.every((box) => box.checked) ? null : all.filter((box) => box.checked).map((box) => box.value);
   };
+  const kinds = () => boxes("lesions").filter((box) => box.checked).map((box) => box.value);
   const write = () => state.set({
+    lesions: kinds().join(","),
     ...Object.fromEntries(sets.map((name) => [name, chosen(name) && (chosen(name).join(",") || "-")])),
     ...Object.fromEntries(plain.filter((name) => fields[name]).map((name) => [name, fields[name].value.trim()])),
     ...Object.fromEntries(ticks.filter((name) => fields[name]).map((name) => [name, fields[name].checked ? 1 : null])),
@@ -40,7 +43,7 @@ Atlas.images().then((images) => {
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), from: value("from"), to: value("to"),
-    flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
+    lesions: new Set(kinds()), flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
   });
 
   let settled = false;
@@ -58,6 +61,13 @@ Atlas.images().then((images) => {
       rows.sort((a, b) => width(b) - width(a) || a - b);
     }
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(counts.grades.get(tally.dataset.count) ?? 0);
+    if (fields.order.value === "lesions") { // of the kinds that are ticked, or of all
+      const wanted = images.lesions.filter((kind) => !kinds().length || kinds().includes(kind.key));
+      const many = (row) => wanted.reduce((sum, kind) => sum + (kind.counts[row] ?? 0), 0);
+      rows.sort((a, b) => many(b) - many(a) || a - b);
+    }
+    for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(counts.lesions.get(tally.dataset.lesion) ?? 0);
+    grid.letter(Boolean(fields.marks?.checked));
     for (const tally of form.querySelectorAll("[data-trust]")) tally.textContent = count(counts.trusts.get(tally.dataset.trust) ?? 0);
     for (const option of fields.cluster?.options ?? []) {
       if (option.value) option.textContent = `${option.dataset.label} (${count(counts.cluster.get(Number(option.value)) ?? 0)})`;
@@ -94,10 +104,10 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", "trust", "note"];
+    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
     const rows = grid.list.map((row) => [
       row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row], images.unsure[row],
-      images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...(images.name ? [images.name[row]] : []),
+      images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);
   });

@@ -20,6 +20,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const colours = new Map(images.grades.map((grade) => [grade.number, grade]));
   const cells = new Map(); // by place in the list
   const picked = new Set(); // rows of `images`
+  let marked = false; // whether photographs bear the letters of the lesions found in them
   let list = [];
   let active = 0;
   let columns = 1;
@@ -29,9 +30,13 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const step = () => side + CAPTION + GAP;
   const rowOf = (place) => Math.floor(place / columns);
 
+  const has = (row) => images.lesions.filter((kind) => kind.counts[row]);
+  const found = (row) => (has(row).length ? `, lesions found: ${has(row).map((kind) => `${kind.plural} ${kind.counts[row]}`).join(", ")}` : "");
+  const letters = (row) => el("span", { class: "letters", "aria-hidden": "true" },
+    has(row).map((kind) => el("b", { class: "letter", style: { "--kind": kind.colour } }, kind.letter)));
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
-    return `Plate ${row + 1}: photograph scored ${number(images.severity[row])}, ${grade ? `human grade ${grade.number} ${grade.name}` : "no human grade"}`;
+    return `Plate ${row + 1}: photograph scored ${number(images.severity[row])}, ${grade ? `human grade ${grade.number} ${grade.name}` : "no human grade"}${marked ? found(row) : ""}`;
   };
   const verdict = (row) => {
     const gap = images.disagreement[row];
@@ -50,7 +55,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
       "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row },
     },
     el("a", { href: `${Atlas.root}images/${images.id[row]}.html`, tabindex: place === active ? 0 : -1, title: images.flagged[row] ? verdict(row) : null },
-      el("img", { src: `${Atlas.root}thumbnails/${images.id[row]}.jpg`, alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" })),
+      el("img", { src: `${Atlas.root}thumbnails/${images.id[row]}.jpg`, alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),
     el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, number(images.severity[row])), grade ? el("span", {}, String(grade.number)) : null));
     put(cell, place);
     return cell;
@@ -215,6 +220,8 @@ Atlas.grid = (host, images, moved = () => {}) => {
 
   return {
     show, go, words, verdict,
+    // Write the letters of the lesions found on each photograph, or leave them away, from the next show().
+    letter: (yes) => { marked = yes; },
     get list() { return list; },
     get place() { return active; },
     // Frame rows of the columns, for a choice.
@@ -230,6 +237,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 // with another choice of that kind. A wish left out, null or "" lets all pass.
 //   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
 //   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
+//   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
 Atlas.sieve = (images) => {
   const total = images.id.length;
   // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
@@ -241,7 +249,11 @@ Atlas.sieve = (images) => {
   const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
   const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
-  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, UNSURE] = [1, 2, 3, 4, 5, 6, 7];
+  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7, 8];
+  const NONE = 1; // a photograph's kinds as bits: none found, then one for each kind; 0 where the net did not look
+  const bits = new Map([["none", NONE], ...images.lesions.map((kind, k) => [kind.key, 2 << k])]);
+  const held = Uint32Array.from(images.id, (_, row) => images.lesions.reduce((sum, kind) => sum | (kind.counts[row] ? bits.get(kind.key) : 0), 0)
+    || (images.looked?.[row] ? NONE : 0));
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
   // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
@@ -287,8 +299,9 @@ Atlas.sieve = (images) => {
     const gapped = from > -Infinity || to < Infinity;
     const cluster = given(wishes.cluster, null);
     const text = matching(wishes.text ?? "");
+    const wanted = [...wishes.lesions ?? []].reduce((sum, key) => sum | (bits.get(key) ?? 0), 0);
     const rows = [];
-    const counts = { cluster: new Map(), flagged: 0, unsure: 0, noted: 0 };
+    const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), flagged: 0, unsure: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
       let fails = 0;
       let only = 0; // the one kind of wish that keeps this photograph out
@@ -298,11 +311,15 @@ Atlas.sieve = (images) => {
       if (wishes.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
       if (wishes.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
       if (wishes.noted && !noted[row]) { fails += 1; only = NOTED; }
+      if ((held[row] & wanted) !== wanted) { fails += 1; only = LESIONS; }
       if (text && !text[row]) { fails += 1; only = TEXT; }
       if (fails > 1) continue;
       if (cluster !== null && !images.clusters[row].includes(cluster)) { fails += 1; only = CLUSTER; }
       if (fails > 1) continue;
-      if (fails === 0) rows.push(row);
+      if (fails === 0) {
+        rows.push(row);
+        for (const [key, bit] of bits) if (held[row] & bit) counts.lesions.set(key, counts.lesions.get(key) + 1);
+      }
       for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
       if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
       if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];

@@ -1,4 +1,4 @@
-// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate.
+// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate, F outlines the lesions found.
 "use strict";
 (() => {
   const stops = [...document.querySelectorAll(".stop")];
@@ -47,6 +47,15 @@
     overlay.dataset.drawn = "";
   };
 
+  const lesions = (stop) => {
+    const button = stop.querySelector("[data-found]");
+    if (!button) return;
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", on);
+    stop.querySelector("svg.found").toggleAttribute("hidden", !on);
+    stop.querySelector(".found-here .caption").hidden = !on;
+  };
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#stop=']");
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
@@ -54,6 +63,7 @@
       go(Number(link.getAttribute("href").slice(6)));
     }
     if (event.target.closest("[data-heat]")) heat(event.target.closest(".stop"));
+    if (event.target.closest("[data-found]")) lesions(event.target.closest(".stop"));
   });
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.shiftKey || Atlas.typing(event)) return;
@@ -63,6 +73,7 @@
       event.preventDefault();
       go(next);
     } else if (event.key.toLowerCase() === "h") heat(stops[at]);
+    else if (event.key.toLowerCase() === "f") lesions(stops[at]);
   });
   Atlas.state.listen(({ stop }) => show(Number(stop) || 1, true));
   show(Number(Atlas.state.get().stop) || 1, false);

@@ -2,7 +2,7 @@
 // pixel buffer (100,000 in some ten milliseconds), pictures are drawn where there is room, marks lie on a sheet above.
 //
 // Atlas.mapDrawing({ stage, field, sheet, points, view, scene }) draws what `scene` says:
-//   colouring   "cluster", "grade" or "drop"          pictures   whether pictures take the place of dots
+//   colouring   "cluster", "grade", "kind" or "drop"          pictures   whether pictures take the place of dots
 //   selection   of AtlasPoints.from, or null          within     Uint8Array by patch, 1 where selected, or null
 //   current     the patch in the card, or -1          rope       the lasso under way, [sx, sy, …], or null
 //   crossed     whether the cross in the middle takes the pointer's part
@@ -12,7 +12,7 @@
 //   paint()        draw what waits for the next frame, at once
 //   measure()      after a change of size
 //   print(yes)     on paper: light colours, all on one sheet
-//   groups(), ramp()  the meaning: [{key, label, colour: "rgb(…)", count}], and {low, high}, the drops drawn weakest and strongest
+//   groups(), ramp()  the meaning: [{key, label, letter of a kind, colour: "rgb(…)", count}], and {low, high}, the drops drawn weakest and strongest
 //   tileAt(sx, sy) the patch whose picture lies there, or -1
 "use strict";
 Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
@@ -29,7 +29,8 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     probe.style.color = `var(${name})`;
     return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
   };
-  const paper = () => (printing ? [255, 255, 255] : token("--raised"));
+  const dark = () => scene.colouring === "kind"; // the colours of kinds are made for retinas: white and yellow would not show on paper
+  const paper = () => (dark() ? token("--mat") : printing ? [255, 255, 255] : token("--raised"));
   const hex = (text) => [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
   const css = (colour) => `rgb(${colour.map(Math.round).join(" ")})`;
   const mix = (one, other, share) => one.map((value, k) => value + (other[k] - value) * share);
@@ -42,6 +43,10 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       const entry = new Map(points.clusters.map((one, k) => [one.number, k]));
       for (let i = 0; i < total; i += 1) of[i] = entry.get(points.cluster[i]) ?? groups.length;
       groups.push({ key: "", label: "in no cluster", colour: token("--muted"), count: 0 });
+    } else if (scene.colouring === "kind") {
+      groups = points.kinds.map((one) => ({ ...one, key: `kind:${one.key}`, label: one.plural, colour: hex(one.colour) }));
+      const entry = new Map(points.kinds.map((one, k) => [one, k]));
+      for (let i = 0; i < total; i += 1) of[i] = entry.get(points.kind(i));
     } else if (scene.colouring === "grade") {
       groups = [...images.grades, null].map((grade) => ({ key: `grade:${grade ? grade.number : "none"}`, label: points.named(grade), colour: grade ? hex(grade.colour) : token("--muted"), count: 0 }));
       const entry = new Map(images.grades.map((grade, k) => [grade.number, k]));
@@ -139,19 +144,19 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.stroke();
     }
   };
-  const paintNumbers = (context, ink, ground) => { // of the clusters
+  const paintNames = (context, ink, ground, named) => { // numbers of clusters, letters of kinds: [{x, y, colour, text, key}]
     context.font = `600 13px ${getComputedStyle(stage).fontFamily}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     const placed = [];
-    for (const one of points.clusters) {
+    for (const one of named) {
       const [sx, sy] = view.toScreen(one.x, one.y);
       if (sx < 0 || sy < 0 || sx > view.wide || sy > view.high + 20) continue;
       const clear = (dy) => placed.every(([px, py]) => Math.abs(px - sx) >= 30 || Math.abs(py - sy - dy) >= 24);
       const lift = -radius() - 13; // above the dots, not on them
       const at = sy + ([lift, lift - 25, lift + 50, lift - 50].find(clear) ?? lift);
       placed.push([sx, at]);
-      const faint = scene.selection?.key.startsWith("cluster:") && scene.selection.key !== `cluster:${one.number}`;
+      const faint = scene.selection?.key.startsWith(one.key.split(":")[0]) && scene.selection.key !== one.key;
       context.globalAlpha = faint ? 0.5 : 1;
       context.beginPath();
       context.roundRect(sx - 14, at - 11, 28, 22, 11);
@@ -161,8 +166,26 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.lineWidth = 2.5;
       context.stroke();
       context.fillStyle = ink;
-      context.fillText(String(one.number), sx, at + 0.5);
+      context.fillText(one.text, sx, at + 0.5);
       context.globalAlpha = 1;
+    }
+  };
+  const CLOSE = 400; // dots in sight at most that bear the letter of their kind
+  const paintLetters = (context) => { // on pictures always, on dots once they lie apart
+    const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(view.wide, view.high);
+    const seen = tiles.map(({ i, sx, sy, side }) => [i, sx - side / 2 + 9, sy - side / 2 + 10]);
+    if (!scene.pictures && radius() >= 5) points.each(left, top, right, bottom, (i) => { if (!scene.within || scene.within[i]) seen.push([i, ...view.toScreen(x[i], y[i])]); });
+    if (!scene.pictures && seen.length > CLOSE) return;
+    context.font = `700 ${scene.pictures ? 11 : Math.min(11, 1.7 * radius())}px ${getComputedStyle(stage).fontFamily}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (const [i, sx, sy] of seen) {
+      if (scene.pictures) {
+        context.fillStyle = points.kind(i).colour;
+        context.fillRect(sx - 7, sy - 8, 14, 15);
+      }
+      context.fillStyle = "#111";
+      context.fillText(points.kind(i).letter, sx, sy + 0.5);
     }
   };
   const paintCurrent = (context, ink, ground) => {
@@ -192,11 +215,15 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     const context = printing ? pen : sheet.getContext("2d"); // one sheet on paper: a second, emptied, is printed as white over the dots
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (!printing) context.clearRect(0, 0, view.wide, view.high);
-    const ink = css(token("--ink")), ground = css(paper()), accent = css(token("--accent"));
+    const ink = css(token(dark() ? "--mat-ink" : "--ink")), ground = css(paper()), accent = css(token("--accent"));
     const { rope, selection } = scene;
     const line = rope ?? selection?.polygon?.flatMap((value, k, all) => (k % 2 ? [] : view.toScreen(value, all[k + 1])));
     if (line) outline(context, line, !rope, [[ground, 4], [accent, 2]]);
-    if (scene.colouring === "cluster") paintNumbers(context, ink, ground);
+    if (scene.colouring === "cluster") paintNames(context, ink, ground, points.clusters.map((one) => ({ ...one, text: String(one.number), key: `cluster:${one.number}` })));
+    if (scene.colouring === "kind") {
+      paintLetters(context);
+      if (!scene.pictures) paintNames(context, ink, ground, points.kinds.map((one) => ({ ...one, text: one.letter, key: `kind:${one.key}` })));
+    }
     if (scene.current >= 0 && !printing) paintCurrent(context, ink, ground);
     if (scene.crossed) paintCross(context, accent);
   };

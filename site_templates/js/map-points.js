@@ -9,7 +9,8 @@
 // AtlasPoints(data, images) returns the columns that pages need, and
 //   id(i), picture(i), page(i), clusterPage(n), grade(plate), named(grade)
 //   each(left, top, right, bottom, call), nearest(x, y, far, within), inside(polygon), bounds(members)
-//   from(key)                 "cluster:3", "grade:2", "plate:12", "box:l,t,r,b", "lasso:x,y,…" -> {key, members, title, file, polygon},
+//   kind(i)                   the entry of `kinds` that a lesion belongs to, undefined where patches are not lesions
+//   from(key)                 "cluster:3", "grade:2", "kind:haemorrhage", "plate:12", "box:l,t,r,b", "lasso:x,y,…" -> {key, members, title, file, polygon},
 //                             or null where the key means nothing
 //   sought(words)             the key that a search means, or null
 //   graded(plates)            {counts: grade -> photographs, graded: how many have a grade}
@@ -47,7 +48,9 @@ window.AtlasView = (extent) => {
 window.AtlasPoints = (data, images) => {
   const total = data.x.length;
   const [x, y, drop] = ["x", "y", "drop"].map((name) => Int32Array.from(data[name]));
-  const { plate, cluster, clusters } = data;
+  const { plate, cluster, clusters, kinds = [] } = data;
+  const lesion = new Map(kinds.map((one) => [one.letter, one]));
+  const kind = (i) => lesion.get(data.kind?.[i]); // of lesion, undefined where patches are windows
   const byDrop = Uint32Array.from(drop.keys()).sort((a, b) => drop[b] - drop[a] || a - b); // largest first
 
   // ---- names ----------------------------------------------------------------------------------------------------------------
@@ -113,38 +116,44 @@ window.AtlasPoints = (data, images) => {
 
   // ---- which are meant --------------------------------------------------------------------------------------------------------
   const from = (key) => {
-    const [kind, value] = key.split(/:(.*)/s);
+    const [sort, value] = key.split(/:(.*)/s);
     const where = (test) => {
       const found = [];
       for (let i = 0; i < total; i += 1) if (test(i)) found.push(i);
       return found;
     };
     const points = (value ?? "").split(",").map(Number);
-    if (kind === "cluster") {
+    if (sort === "kind") {
+      const one = kinds.find((known) => known.key === value);
+      return one ? { key, members: where((i) => kind(i) === one), title: `Found by the net: ${one.plural}`, file: one.key } : null;
+    }
+    if (sort === "cluster") {
       const n = Number(value);
       return clusters.some((one) => one.number === n) ? { key, members: where((i) => cluster[i] === n), title: `Cluster ${n}`, file: `cluster-${padded(n)}` } : null;
     }
-    if (kind === "grade") {
+    if (sort === "grade") {
       const grade = value === "none" ? null : images.grades.find((one) => one.number === Number(value));
       return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? `Patches of photographs graded ${named(grade)}` : "Patches of photographs without a grade", file: `grade-${value}` };
     }
-    if (kind === "plate") {
+    if (sort === "plate") {
       const n = Number(value) - 1;
       return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: `Patches of plate ${value}`, file: `plate-${value}` };
     }
-    if (kind === "box" && points.length === 4 && points.every(Number.isFinite)) {
+    if (sort === "box" && points.length === 4 && points.every(Number.isFinite)) {
       const [left, top, right, bottom] = points;
       const members = [];
       each(left, top, right, bottom, (i) => members.push(i));
       return { key, members, title: "What the view showed", polygon: [left, top, right, top, right, bottom, left, bottom], file: "view" };
     }
-    if (kind === "lasso" && points.length >= 6 && points.length % 2 === 0 && points.every(Number.isFinite)) {
+    if (sort === "lasso" && points.length >= 6 && points.length % 2 === 0 && points.every(Number.isFinite)) {
       return { key, members: inside(points), title: "Inside the lasso", polygon: points, file: "lasso" };
     }
     return null;
   };
   const sought = (words) => { // "cluster 3", a plate's number, the beginning of an id, a part of a name
     const text = words.trim().toLowerCase();
+    const meant = kinds.find((one) => [one.key, one.name, one.plural].includes(text));
+    if (meant) return `kind:${meant.key}`;
     const group = text.match(/^c(?:luster)?\s*#?(\d+)$/);
     if (group) return clusters.some((one) => one.number === Number(group[1])) ? `cluster:${Number(group[1])}` : null;
     const number = text.match(/^(?:p(?:late)?\s*#?)?(\d+)$/);
@@ -201,7 +210,7 @@ window.AtlasPoints = (data, images) => {
   };
 
   return {
-    total, x, y, drop, plate, cluster, clusters, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, tiles, ROOM,
+    total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, tiles, ROOM,
     picture: (i) => `patches/${id(i)}.jpg`,
     page: (i) => `images/${images.id[plate[i]]}.html#${id(i)}`,
     clusterPage: (n) => `clusters/${padded(n)}.html`,

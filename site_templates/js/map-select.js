@@ -9,7 +9,8 @@ Atlas.plural = (n, one, many) => `${Atlas.count(n)} ${n === 1 ? one : many}`;
 Atlas.patchWords = (points) => ({
   facts: (i) => {
     const drop = points.drop[i] / 1000;
-    return `Plate ${points.plate[i] + 1}; leaving this place out ${drop >= 0 ? "lowers" : "raises"} the score by ${Atlas.number(Math.abs(drop))} grades`;
+    const kind = points.kind(i);
+    return `Plate ${points.plate[i] + 1}${kind ? `, ${kind.name}` : ""}; leaving this place out ${drop >= 0 ? "lowers" : "raises"} the score by ${Atlas.number(Math.abs(drop))} grades`;
   },
 });
 
@@ -93,9 +94,9 @@ Atlas.mapGallery = ({ points, words }) => {
     const rows = selection.ordered.map((i) => {
       const plate = points.plate[i];
       return [points.id(i), images.id[plate], plate + 1, ...(named ? [images.name[plate]] : []), images.severity[plate], images.grade[plate], images.eye[plate],
-        points.cluster[i], points.drop[i] / 1000, points.x[i], points.y[i]];
+        ...(points.kinds.length ? [points.kind(i).key] : []), points.cluster[i], points.drop[i] / 1000, points.x[i], points.y[i]];
     });
-    Atlas.csv(`patches-${selection.file}.csv`, [["patch_id", "image_id", "plate", ...(named ? ["name"] : []), "score", "grade", "eye", "cluster", "drop", "x", "y"], ...rows]);
+    Atlas.csv(`patches-${selection.file}.csv`, [["patch_id", "image_id", "plate", ...(named ? ["name"] : []), "score", "grade", "eye", ...(points.kinds.length ? ["kind"] : []), "cluster", "drop", "x", "y"], ...rows]);
   });
 
   return { show };

@@ -56,6 +56,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     const lines = [
       ["Plate", `${count(plate + 1)}${images.name?.[plate] ? `, ${images.name[plate]}` : ""}`],
       ["Score", `${number(images.severity[plate])}, ${images.grade[plate] === null ? "not graded" : `human grade ${points.named(points.grade(plate))}`}`],
+      points.kind(i) && ["Found", `${points.kind(i).name}, by the net`],
       ["Left out", `the score ${drop >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop))} grades`],
       cluster && ["Cluster", el("a", { href: Atlas.root + points.clusterPage(cluster) }, String(cluster))],
     ];
@@ -110,13 +111,13 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
       get("map-key-title").textContent = "How far the score falls without the patch";
       return;
     }
-    const clusters = scene.colouring === "cluster";
+    const [title, sort] = { cluster: ["Clusters", "Cluster"], grade: ["Human grades", "Grade"], kind: ["Lesions found by the net", ""] }[scene.colouring];
     place.replaceChildren(...drawing.groups().filter((one) => one.count).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
       title: `Select ${plural(one.count, "patch", "patches")}`,
-      "aria-label": `${clusters ? "Cluster" : "Grade"} ${one.label}, ${plural(one.count, "patch", "patches")}`,
-    }, el("i", { style: { background: one.colour }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
-    get("map-key-title").replaceChildren(clusters ? "Clusters" : "Human grades", el("span", { class: "of-screen" }, ": press one to select its patches"));
+      "aria-label": `${sort} ${one.label}, ${plural(one.count, "patch", "patches")}`.trim(),
+    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
+    get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, ": press one to select its patches"));
   };
   const restyle = () => {
     drawing.colour();

@@ -247,6 +247,18 @@
     canvas.dataset.drawn = "yes";
   };
 
+  const lesions = async (pictures, actions, { id, answer }) => { // found by the net: nothing of them is loaded before the answer
+    await load(`cells/${id}.js`);
+    const cells = window.ATLAS_CELLS[id], outlines = window.AtlasOverlay.found(cells);
+    if (!outlines || !actions.isConnected) return;
+    pictures.append(outlines);
+    const told = el("p", { class: "hint" }, window.AtlasOverlay.key(cells), el("br"), quiz.dataset.found);
+    const button = toggle("Lesions found by the net", "F", [outlines, told]);
+    actions.append(" ", button);
+    actions.after(told);
+    if (answer.lesions) button.click(); // a person's outlines are looked at first
+  };
+
   const reveal = () => {
     const found = judged(session.at);
     const { id, answer, own, target } = found;
@@ -268,6 +280,7 @@
     }
     at("caption").replaceChildren(
       answer.map ? "Cyan raised the score, violet lowered it. " : "", answer.lesions ? "White: lesions that were outlined. " : "", own.mark ? "Dashed: your mark." : "");
+    const actions = buttons.length ? el("p", { class: "actions" }, buttons) : null;
     const badge = answer.trust === null ? null : deck.trusts[answer.trust];
     at("told").replaceChildren(...[
       el("p", { class: "said" }, agreement(found)),
@@ -276,9 +289,10 @@
       el("p", {}, region(found)),
       answer.lesions ? el("p", {}, `Outlined here: ${words(Object.keys(answer.lesions)) || "lesions, their kinds not told"}.`) : null,
       badge ? el("p", { class: "hint" }, `Trust in this map: ${answer.trust}. ${badge}`) : null,
-      buttons.length ? el("p", { class: "actions" }, buttons) : null,
+      actions,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, `Report of plate ${count(answer.plate)}`), " · ", el("a", { href: page(`compare.html#a=${id}`) }, "Compare it")),
     ].filter(Boolean));
+    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map tells of a file that is missing
     at("next").firstChild.textContent = session.at + 1 < session.asked.length ? "Next " : "Your result ";
     if (quiz.dataset.part === "ask") at("verdict").focus({ preventScroll: true });
   };

@@ -16,6 +16,8 @@ Atlas.images().then((images) => {
 
   // ---- what is chosen: controls and address --------------------------------------------------------------------------------
   const boxes = [...form.querySelectorAll("[name=grades]")];
+  const lesions = [...form.querySelectorAll("[name=lesions]")];
+  const marks = form.elements.marks;
   const eye = form.elements.eye;
   const gap = form.elements.gap;
   const steps = form.elements.steps;
@@ -27,13 +29,17 @@ Atlas.images().then((images) => {
   const read = (pairs) => {
     const grades = pairs.grades?.split(",");
     for (const box of boxes) box.checked = !grades || grades.includes(box.value);
+    for (const box of lesions) box.checked = (pairs.lesions ?? "").split(",").includes(box.value);
+    if (marks) marks.checked = pairs.marks === "1";
     choose(eye, pairs.eye ?? "");
     choose(gap, pairs.gap ?? "");
     form.elements.mode.value = pairs.mode === "steps" ? "steps" : "all";
     choose(steps, pairs.steps ?? "40");
     seed = /^\d{1,9}$/.test(pairs.seed ?? "") ? Number(pairs.seed) : 1;
   };
+  const kinds = () => lesions.filter((box) => box.checked).map((box) => box.value);
   const write = () => state.set({
+    lesions: kinds().join(","), marks: marks?.checked ? 1 : null,
     grades: boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.value).join(",") || "-",
     eye: eye?.value, gap: gap?.value,
     mode: mode() === "steps" ? "steps" : null, steps: mode() === "steps" ? steps.value : null, seed: mode() === "steps" ? seed : null,
@@ -41,6 +47,7 @@ Atlas.images().then((images) => {
   const wishes = () => ({
     grades: boxes.every((box) => box.checked) ? null : new Set(boxes.filter((box) => box.checked).map((box) => box.value)),
     eyes: eye?.value ? new Set([eye.value]) : null,
+    lesions: new Set(kinds()),
     ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value] ?? {}),
   });
 
@@ -130,6 +137,8 @@ Atlas.images().then((images) => {
     steps.disabled = !stepping;
     byId("reshuffle").disabled = !stepping;
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(found.counts.grades.get(tally.dataset.count) ?? 0);
+    for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(found.counts.lesions.get(tally.dataset.lesion) ?? 0);
+    grid.letter(Boolean(marks?.checked));
     shown.value = stepping
       ? `${count(rows.length)} shown: one from each of ${steps.value} equal steps${rows.length < steps.value ? ", where there is one" : ""}`
       : rows.length === total ? `${count(total)} shown` : `${count(rows.length)} of ${count(total)} shown`;
