@@ -80,6 +80,10 @@ class Configuration(BaseModel):
             "Folder of lesion masks, white on black: NAME.png, or NAME/KIND.png, of photograph NAME, in sub-folders as it is."
         ),
     )
+    boxes: Annotated[Path | None, PRIVATE] = Field(
+        None,
+        description="Table of boxes that a person drew round lesions: image, lesion, x, y, width, height, in pixels of the file.",
+    )
     curation: Annotated[Path | None, PRIVATE] = Field(
         None,
         description="File of titles, notes, pins, exclusions and lessons (default: curation.toml beside the photographs).",
@@ -191,6 +195,8 @@ class Configuration(BaseModel):
             faults.append("patches = 'lesions' needs a lesion net: name one, or leave lesion_net out")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
+        if self.images is None and self.boxes is not None:
+            faults.append("boxes needs images: the folder of the photographs that the boxes belong to")
         if self.images is None and self.masks is not None:
             faults.append("masks needs images: the folder of the photographs that the masks belong to")
         if faults:

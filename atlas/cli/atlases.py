@@ -10,6 +10,7 @@ import typer
 from atlas.cli import screen
 from atlas.cli.options import (
     Balance,
+    BoxTable,
     ClusterCount,
     ConfigFile,
     CurationFile,
@@ -55,6 +56,7 @@ def build(
     images: Images = None,
     grades: Grades = None,
     masks: Masks = None,
+    boxes: BoxTable = None,
     curation: CurationFile = None,
     out: Out = None,
     title: Title = None,

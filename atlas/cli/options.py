@@ -27,6 +27,8 @@ Grades = Annotated[Path | None, option("grades")]
 
 Masks = Annotated[Path | None, option("masks")]
 
+BoxTable = Annotated[Path | None, option("boxes")]
+
 CurationFile = Annotated[Path | None, option("curation")]
 
 Out = Annotated[Path | None, option("out")]

@@ -11,6 +11,7 @@ import typer
 from atlas.cli import screen
 from atlas.cli.options import (
     Balance,
+    BoxTable,
     ConfigFile,
     EyeColumn,
     Fit,
@@ -21,6 +22,7 @@ from atlas.cli.options import (
     LesionNet,
     Limit,
     MapWindow,
+    Masks,
     PatientColumn,
     Preparation,
     Record,
@@ -35,7 +37,6 @@ from atlas.cli.options import (
     Verbose,
     Workers,
     argument,
-    option,
 )
 from atlas.config import load_configuration
 from atlas.resources import DEFAULT_SCORER
@@ -202,7 +203,8 @@ def evaluate(
 
 def trust(
     images: Annotated[Path, argument("images")],
-    masks: Annotated[Path, option("masks")],
+    masks: Masks = None,
+    boxes: BoxTable = None,
     grades: Grades = None,
     scorer: Scorer = None,
     map_window: MapWindow = None,
@@ -215,6 +217,8 @@ def trust(
     verbose: Verbose = False,
 ) -> None:
     """Measure how far a scorer's saliency maps can be trusted, on photographs whose lesions were outlined."""
+    if masks is None and boxes is None:
+        raise typer.BadParameter("give --masks, a folder of lesion masks, or --boxes, a table of boxes round lesions")
     outside = ("masks", "record", "config", "verbose")
     configuration = load_configuration(
         config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from atlas.cohort.lesions import KINDS, LANDMARKS, kind_of
 from atlas.cohort.tables import plain_key, read_cells, split_name
 from atlas.errors import DatasetError
-from atlas.records import Dataset, LesionBox
+from atlas.records import BoolArray, Dataset, LesionBox, Mark
 
 _COLUMNS = ("image", "lesion", "x", "y", "width", "height")
 
@@ -93,3 +95,24 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def as_marks(boxes: Sequence[LesionBox], shape: tuple[int, int]) -> tuple[Mark, ...]:
+    """Return boxes in whole pixels of a photograph of `shape` (H, W): each covers what it touches, and what lies off is cut."""
+    height, width = shape
+    marks = []
+    for box in boxes:
+        top, left = max(0, math.floor(box.top)), max(0, math.floor(box.left))
+        bottom, right = min(height, math.ceil(box.bottom)), min(width, math.ceil(box.right))
+        if top < bottom and left < right:
+            marks.append(Mark(box.kind, (top, left, bottom, right), source="box"))
+    return tuple(marks)
+
+
+def inside_boxes(boxes: Sequence[LesionBox], shape: tuple[int, int]) -> BoolArray:
+    """Return which pixels of a photograph of `shape` (H, W) lie in boxes, bool (H, W)."""
+    inside = np.zeros(shape, np.bool_)
+    for mark in as_marks(boxes, shape):
+        top, left, bottom, right = mark.box
+        inside[top:bottom, left:right] = True
+    return inside

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.cohort.boxes import Boxes, as_marks
 from atlas.config import Configuration
 from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile
@@ -23,7 +24,7 @@ from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
-from atlas.pipeline.cohort import Cohort, gather, masks_of, read_curation_of, require_apart
+from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
@@ -34,6 +35,7 @@ from atlas.pipeline.study import (
     Cut,
     Explained,
     Outlines,
+    Seen,
     agreement,
     cluster_count,
     cut_all,
@@ -45,7 +47,7 @@ from atlas.pipeline.study import (
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, Clusters, DatasetReport, Embedding
+from atlas.records import Atlas, Clusters, DatasetReport, Embedding, Mark
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
@@ -83,7 +85,7 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         with workshop.timed("dataset"):
             cohort = gather(workshop)
             curated = read_curation_of(cohort, workshop)
-        masks = masks_of(cohort, workshop)
+        masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)
         previous = read_identities(configuration.out / _IDENTITIES)
 
         net = lesion_net_of(workshop, cohort.dataset)
@@ -92,7 +94,7 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         cut = cut_all(workshop, explained)
         outlines = outline_all(workshop, explained.seen, masks)
         patterns = find_patterns(workshop, explained, cut, curated, previous)
-        atlas, report = compose(workshop, cohort, explained, cut, outlines, patterns, curated)
+        atlas, report = compose(workshop, cohort, explained, cut, outlines, boxes, patterns, curated)
 
         names = None
         if configuration.keep_names:
@@ -155,13 +157,14 @@ def compose(
     explained: Explained,
     cut: Cut,
     outlines: Outlines,
+    boxes: Boxes,
     patterns: Patterns,
     curated: CurationFile,
 ) -> tuple[Atlas, DatasetReport]:
     """Put everything together, compare it with human grades, and lay the instructor's words over it."""
     settings, seen, scores = workshop.configuration, explained.seen, explained.scores
     source = seen.source
-    report = with_faults(explained, *cut.faults, *outlines.faults)
+    report = with_faults(explained, *cut.faults, *outlines.faults, *boxes.faults)
     with workshop.timed("likeness"):
         workshop.progress("likeness", 0, 0)
         alike = most_alike(seen.dataset.image_ids, np.stack([one.pooled for one in explained.looks]))
@@ -172,8 +175,15 @@ def compose(
         scorer_evaluation=evaluate_own_test(source.scorer) if isinstance(source, TrainedSource) else None,
         alike=alike,
         lesions=outlines.lesions,
+        marked=_marked(seen, outlines, boxes),
     )
     left_out = set(curated.exclude.images).intersection(cohort.dataset.image_ids)
     made = resolve(curated, made, left_out=left_out)
     told = (*made.provenance.notes, *patterns.changes, *notes(made.curation))
     return replace(made, provenance=replace(made.provenance, notes=told)), report
+
+
+def _marked(seen: Seen, outlines: Outlines, boxes: Boxes) -> dict[str, tuple[Mark, ...]]:
+    """What people marked, by image_id: outlines, then boxes."""
+    marked = {i: (*outlines.marks.get(i, ()), *as_marks(boxes.boxed.get(i, ()), view.shape)) for i, view in seen.views.items()}
+    return {i: own for i, own in marked.items() if own}

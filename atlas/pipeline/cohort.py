@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.dataset import read_dataset, read_files
 from atlas.cohort.masks import find_masks
 from atlas.config import Configuration
@@ -127,6 +128,12 @@ def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...
     if not masks.is_dir():
         raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
     return find_masks(masks, cohort.dataset, cohort.images)
+
+
+def boxes_of(cohort: Cohort, workshop: Workshop) -> Boxes:
+    """Read the boxes that the settings name; none where they name none. Raises what `read_boxes` raises."""
+    table = workshop.configuration.boxes
+    return Boxes({}, {}) if table is None else read_boxes(table, cohort.dataset)
 
 
 def require_apart(configuration: Configuration) -> None:

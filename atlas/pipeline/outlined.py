@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from atlas.cohort.boxes import inside_boxes
+from atlas.cohort.lesions import KINDS, kind_of
 from atlas.cohort.masks import read_lesions
 from atlas.explain.methods import METHODS, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
@@ -20,7 +23,7 @@ from atlas.photographs.preparations import prepare
 from atlas.pictures.outlines import kind_in_words, outlines_png
 from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, code_of, open_photograph
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import LESION_GRID, BoolArray, FloatArray, Frame, GradedImage, Lesions, Target
+from atlas.records import LESION_GRID, UNTOLD, BoolArray, FloatArray, Frame, GradedImage, LesionBox, Lesions, Mark, Target
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middles_in
@@ -39,8 +42,10 @@ class Outlining:
     files: tuple[Path, ...]
 
 
-def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path] | None:
-    """Draw round the outlined lesions; return them, and the folder of `outlines.png`. None where none shows on the plate.
+def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[Mark, ...]] | None:
+    """Draw round the outlined lesions; return them, the folder of `outlines.png`, and the box that bounds each.
+
+    None where none shows on the plate.
 
     Raises DatasetError where a mask cannot be read or is not of the photograph's size.
     """
@@ -50,31 +55,46 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path] | None:
     def draw(folder: Path) -> None:
         plate: BoolArray = np.zeros((min(PHOTOGRAPH_SIDE, frame.side),) * 2, np.bool_)
         touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
+        bounds: list[list[int]] = []
         for file, kind in kinds.items():
             lesions = read_lesions([file], item.shape)
+            bounds += [[_KINDS.index(kind_of(kind) or UNTOLD), *box] for box in bounding(lesions)]
             touched[kind] |= lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
             plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
         (folder / "outlines.png").write_bytes(outlines_png(plate))
         cells = {f"kind {kind}": np.flatnonzero(mask).astype(np.int64) for kind, mask in touched.items()}
-        save_arrays(folder / "cells.safetensors", cells)
+        save_arrays(folder / "cells.safetensors", {**cells, "boxes": np.array(bounds, np.int64).reshape(-1, 5)})
 
     contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in item.files]
     place = [frame.top, frame.left, frame.side, *item.shape]
     code = code_of(
         "atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined", own=__file__
     )
-    folder = store.keep("outlines", [item.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, contents, code], draw)
+    parts = [item.image_id, place, PHOTOGRAPH_SIDE, LESION_GRID, list(_KINDS), contents, code]
+    folder = store.keep("outlines", parts, draw)
     kept = load_arrays(folder / "cells.safetensors")
+    boxes = kept.pop("boxes").tolist()
     found = {name.removeprefix("kind "): cells for name, cells in sorted(kept.items()) if cells.size}
-    return (found, folder) if found else None
+    marks = tuple(Mark(_KINDS[kind], (top, left, bottom, right), source="outline") for kind, top, left, bottom, right in boxes)
+    return (found, folder, marks) if found else None
+
+
+_KINDS = (*KINDS, UNTOLD)
+
+
+def bounding(lesions: BoolArray) -> list[tuple[int, int, int, int]]:
+    """Return the box that bounds each lesion of a mask, bool (H, W): top, left, bottom, right, half-open."""
+    _, _, places, _ = cv2.connectedComponentsWithStats(lesions.astype(np.uint8))
+    return [(int(top), int(left), int(top + height), int(left + width)) for left, top, width, height, _ in places[1:].tolist()]
 
 
 @dataclass(frozen=True)
 class Outlined:
-    """A photograph whose maps are to be measured against the lesions in these masks."""
+    """A photograph whose maps are to be measured against the lesions in these masks and boxes."""
 
     image: GradedImage
     files: tuple[Path, ...]
+    boxes: tuple[LesionBox, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +118,10 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     decoded, retina = open_photograph(item.image.path)
     prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=retina)
     coverage = cell_coverage(prepared.retina, scorer.grid)
-    outlined, source = read_lesions(item.files, decoded.shape), decoded.at_source(prepared.frame)
+    source = decoded.at_source(prepared.frame)
+    outlined = inside_boxes(item.boxes, decoded.shape)
+    if item.files:
+        outlined |= read_lesions(item.files, decoded.shape)
     lesions = lesion_coverage(outlined, source, scorer.grid)
     inside = inside_cells(coverage)
     if not lesions[inside].any():

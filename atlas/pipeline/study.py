@@ -45,6 +45,7 @@ from atlas.records import (
     GradedImage,
     IntArray,
     Lesions,
+    Mark,
     Patches,
     SaliencyMaps,
     Scores,
@@ -352,10 +353,11 @@ def _found_lesions(workshop: Workshop, explained: Explained) -> Patches:
 
 @dataclass(frozen=True)
 class Outlines:
-    """Outlined lesions by image_id, the folder of each drawing, and lines on masks that could not be used."""
+    """Outlined lesions by image_id, the folder of each drawing, their boxes, and lines on masks that could not be used."""
 
     lesions: Mapping[str, Lesions]
     drawings: Mapping[str, Path]
+    marks: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
 
@@ -365,10 +367,10 @@ def outline_all(workshop: Workshop, seen: Seen, masks: Mapping[str, tuple[Path, 
     items = [Outlining(i, image.path.stem, seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
     if not items:
         return Outlines({}, {})
-    lesions, drawings, faults = {}, {}, []
+    lesions, drawings, marks, faults = {}, {}, {}, []
     for item, drawn in zip(items, workshop.each(draw_outlines, items, workshop.store, stage="outlines"), strict=True):
         if isinstance(drawn, Fault):
             faults.append(f"{named(images[item.image_id], drawn)} (shown without outlines)")
         elif drawn is not None:
-            lesions[item.image_id], drawings[item.image_id] = drawn
-    return Outlines(lesions, drawings, tuple(faults))
+            lesions[item.image_id], drawings[item.image_id], marks[item.image_id] = drawn
+    return Outlines(lesions, drawings, marks, tuple(faults))

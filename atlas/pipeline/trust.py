@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from atlas.cohort.boxes import read_boxes
 from atlas.cohort.masks import find_masks
 from atlas.config import Configuration
 from atlas.errors import DatasetError
@@ -25,9 +26,11 @@ _SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemb
 
 
 def measure_trust(
-    configuration: Configuration, masks: Path, *, record: str | None = None, progress: Progress = silent
+    configuration: Configuration, masks: Path | None, *, record: str | None = None, progress: Progress = silent
 ) -> tuple[dict[str, Any], DatasetReport]:
-    """Measure how far the scorer's maps can be trusted, on those photographs whose lesions are outlined in the folder `masks`.
+    """Measure how far a scorer's maps can be trusted, on photographs whose lesions are outlined in the folder `masks`, or boxed.
+
+    Boxes come from the table that the settings name. A box is a coarse lesion, and counts as one through and through.
 
     Returns the entry of `summary.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
     place of an older one. Raises DatasetError where no photograph has lesions, and what `build_atlas` raises.
@@ -36,27 +39,35 @@ def measure_trust(
     with single_threaded():
         cohort = gather(workshop)
         dataset = cohort.dataset
-        files = find_masks(masks, dataset, cohort.images)
+        files = {} if masks is None else find_masks(masks, dataset, cohort.images)
+        boxes = None if configuration.boxes is None else read_boxes(configuration.boxes, dataset)
+        boxed = {} if boxes is None else boxes.boxed
         scorer = trained_source(configuration.scorer, dataset.scale).scorer.on(dataset.scale)
         seeds = [configuration.seed + turn for turn in range(_SCRAMBLES)]
         scrambles = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
         shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)
-        items = [Outlined(image, files[image.image_id]) for image in dataset.images if image.image_id in files]
+        items = [
+            Outlined(image, files.get(image.image_id, ()), boxed.get(image.image_id, ()))
+            for image in dataset.images
+            if image.image_id in files or image.image_id in boxed
+        ]
         rows = list(workshop.each(measure_maps, items, shared, stage="trust"))
     faults = [named(item.image, row) for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
     found = [(item.image, row) for item, row in zip(items, rows, strict=True) if row is not None and not isinstance(row, Fault)]
     if not found:
         unusable = f", or cannot be used: {faults[0]}" if faults else ""
         raise DatasetError(
-            f"{masks}: all masks are black on the retina{unusable}", "give masks that are not black where a lesion is."
+            f"{masks or configuration.boxes}: no lesion is marked on any retina{unusable}",
+            "give masks that are not black where a lesion is, or boxes that lie on the retina.",
         )
     entry = summarise(
         [row for _, row in found],
         [image.patient or image.image_id for image, _ in found],
-        name=record or masks.resolve().name,
+        name=record or (masks or cohort.images).resolve().name,
         without_lesion=len(dataset.images) - len(found) - len(faults),
         seed=configuration.seed,
     )
     if record is not None:
         record_in_bundle(configuration.scorer, "trust", entry, on_card)
-    return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *faults))
+    told = (*faults, *(boxes.faults if boxes is not None else ()))
+    return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *told))

@@ -61,7 +61,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
         images,
         dataclasses.asdict(cohort.report),
         masks,
-        *(_sha256(file) for file in (curation, *manifests, weights)),
+        *(_sha256(file) for file in (curation, *manifests, weights, settings.boxes or Path())),
         [library_version(name) for name in _LIBRARIES],
         _tree(Path(__file__).parent.parent),
         _tree(templates_folder()),

@@ -75,3 +75,4 @@ class Atlas:
     lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
     curation: Curation = field(default_factory=Curation)
     found: Mapping[str, FoundLesions] = field(default_factory=dict)  # by image_id, where a lesion net looked
+    marked: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)  # by image_id, what people outlined or boxed

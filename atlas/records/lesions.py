@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+UNTOLD = "lesion"
+"""Kind of a lesion of which nobody has told the kind."""
+
 
 @dataclass(frozen=True)
 class LesionBox:
@@ -23,7 +26,7 @@ class Mark:
 
     Parameters
     ----------
-    kind : a key of `cohort.lesions.KINDS`.
+    kind : a key of `cohort.lesions.KINDS`, or UNTOLD where an outline tells none.
     box : top, left, bottom, right in upright source pixels, half-open.
     strength : how sure its source is, 0 to 1.
     source : a lesion net, a person's outline, or a person's box.

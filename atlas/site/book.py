@@ -19,7 +19,7 @@ from atlas.patterns.embedding import LAYOUTS
 from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
-from atlas.site.found import FoundView, found_view, kind_counts
+from atlas.site.found import FoundView, found_view, kind_counts, marked_view
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
 from atlas.trust.badges import Badge
@@ -329,6 +329,7 @@ class Book:
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
             "found": self.found.get(plate.id),
+            "marked": marked_view(self.atlas.marked.get(plate.id, ()), self.atlas.frames.get(plate.id)),
             "mapped": plate.id in self.map_rows,
             "alike": self.alike(plate),
             "neighbours": self.plates[first : first + _NEIGHBOURS + 1],

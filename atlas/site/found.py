@@ -10,7 +10,7 @@ import numpy as np
 
 from atlas.cohort.lesions import KINDS, LesionKind
 from atlas.photographs.frames import touched
-from atlas.records import FoundLesions, Frame
+from atlas.records import FoundLesions, Frame, Mark
 from atlas.site.views import place
 
 _LATE = ("new_vessels", "preretinal_blood")
@@ -126,6 +126,26 @@ def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
     counts = [Counter(mark.kind for mark in found[i].marks) if i in found else None for i in image_ids]
     met = {key for own in counts if own for key in own}
     return {kind: tuple(None if own is None else own[key] for own in counts) for key, kind in KINDS.items() if key in met}
+
+
+@dataclass(frozen=True)
+class PersonsMark:
+    """A lesion that a person marked. box : top, left, height, width in percent of the plate.   how : outlined or boxed."""
+
+    kind: LesionKind | None
+    box: tuple[float, float, float, float]
+    how: str
+
+    @property
+    def alt(self) -> str:
+        return f"{self.kind.name if self.kind else 'lesion'}, {self.how} by a person"
+
+
+def marked_view(marks: Sequence[Mark], frame: Frame | None) -> tuple[PersonsMark, ...]:
+    """Prepare what people marked on one photograph for its page; nothing where its frame is unknown."""
+    places = [(mark, place(mark.box, frame)) for mark in marks]
+    how = {"outline": "outlined", "box": "boxed"}
+    return tuple(PersonsMark(KINDS.get(mark.kind), box, how.get(mark.source, "")) for mark, box in places if box is not None)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """Results as data beside the pages: `tables/images.csv`, `lesions.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
 
 `lesions.csv` has a row for each lesion that a net found or a person marked, with its kind, its box, its strength from 0 to 1 and
-its source (`net`, `outline` or `box`); `drop` is how far the score falls when the cells that it touches are hidden. `count_KIND`
+its source (`net`, `outline` or `box`); `drop` is how far the score falls when the cells that it touches are hidden; people's
+marks have neither strength nor drop. `count_KIND`
 in `images.csv` tells how many lesions of a kind the net found.
 
 `trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
@@ -40,7 +41,7 @@ def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None 
     """Write the atlas's tables into `folder`; `names` (image_id to file name) adds a `name` column, else no name appears."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "images.csv", *_images(atlas, names))
-    if atlas.found:
+    if atlas.found or atlas.marked:
         _write(folder / "lesions.csv", *_lesions(atlas))
     if atlas.patches is not None:
         _write(folder / "patches.csv", *_patches(atlas))
@@ -115,10 +116,9 @@ def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     for image_id in atlas.strip.image_ids:
         found = atlas.found.get(image_id)
-        if found is None:
-            continue
-        for mark, fall in zip(found.marks, found.falls.tolist(), strict=True):
+        for mark, fall in () if found is None else zip(found.marks, found.falls.tolist(), strict=True):
             rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall)])
+        rows += [[image_id, mark.kind, *mark.box, "", mark.source, ""] for mark in atlas.marked.get(image_id, ())]
     return header, rows
 
 

@@ -9,6 +9,16 @@ for (const report of document.querySelectorAll(".report")) {
   const outlines = report.querySelector(".outlines");
   outlines?.addEventListener("change", () => plate.querySelector(".boxes").classList.toggle("off", !outlines.checked));
 
+  const marks = report.querySelector("[data-marked]");
+  marks?.addEventListener("click", () => {
+    const on = marks.getAttribute("aria-pressed") !== "true";
+    marks.setAttribute("aria-pressed", String(on));
+    plate.querySelector("svg.marked").toggleAttribute("hidden", !on);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (marks && event.key.toLowerCase() === "p" && !event.defaultPrevented && !Atlas.typing(event)) marks.click();
+  });
+
   const found = plate.querySelector("svg.found");
   const all = report.querySelector("[data-found=all]");
   if (found && all) {
