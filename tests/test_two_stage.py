@@ -20,7 +20,7 @@ from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.two_stage import train_in_two_stages
 from atlas.records import Preprocessed
 from atlas.scorers.bundle import load_scorer
-from atlas.scorers.two_stage import CELLS, TwoStageScorer, lesion_weights, plain_maps, weighted_picture
+from atlas.scorers.two_stage import CELLS, TwoStageScorer, lesion_weights, likely, plain_maps, weighted_picture
 
 KINDS = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
 
@@ -50,16 +50,21 @@ def test_cells_hold_means_and_highest_strengths_by_region() -> None:
     strengths = np.zeros((6, 128, 128), np.float32)
     strengths[2, 64, 65] = 0.8  # the middle of the retina, cell (16, 16)
     strengths[1, 4, 64] = 0.4  # its upper edge, cell (1, 16)
-    features = np.arange(3 * 128 * 128, dtype=np.float32).reshape(3, 128, 128)
-    maps = plain_maps(strengths, features)
-    assert maps.shape == (3 + 3 * 2 * 6, CELLS, CELLS)
-    np.testing.assert_allclose(maps[0, 0, 0], features[0, :4, :4].mean())
-    found = maps[3:].reshape(3, 2, 6, CELLS, CELLS)  # region, mean or highest, kind
+    maps = plain_maps(strengths)
+    assert maps.shape == (3 * 2 * 6, CELLS, CELLS)
+    found = maps.reshape(3, 2, 6, CELLS, CELLS)  # region, mean or highest, kind
     assert found[0, 1, 2, 16, 16] == np.float32(0.8)
     assert found[0, 0, 2, 16, 16] == pytest.approx(0.8 / 16)
     assert found[2, 1, 1, 1, 16] == np.float32(0.4)
     found[0, :, 2, 16, 16] = found[2, :, 1, 1, 16] = 0
     assert not found.any()
+
+
+def test_what_is_far_from_likely_counts_for_nothing(scorer: TwoStageScorer) -> None:
+    strengths = np.zeros((6, 2, 2), np.float32)
+    half = np.float32(0.5 * scorer.net.thresholds["hard_exudate"])
+    strengths[2] = [[half + 0.01, half - 0.01], [1, 0]]
+    np.testing.assert_array_equal(likely(scorer.net, strengths)[2], np.array([[half + 0.01, 0], [1, 0]], np.float32))
 
 
 def test_weights_are_those_of_the_study() -> None:

@@ -153,8 +153,8 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
             "from the second network alone: what the lesion net made of it has weighed the picture before."
         )
     return (
-        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads the net's features and the lesions that "
-        "it found, by kind and region. A cell that is hidden takes with it what the net saw and the lesions that it found there."
+        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads what it found, by kind and region, and "
+        "nothing else. A cell that is hidden takes with it the lesions that were found there."
     )
 
 

@@ -16,7 +16,7 @@ from atlas.records import Dataset, FloatArray, TestScores
 from atlas.scorers.card import write_card
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.trunks import Trunk
-from atlas.scorers.two_stage import TwoStageScorer
+from atlas.scorers.two_stage import RINGS, TwoStageScorer
 from atlas.training.heads import fit_head
 from atlas.training.scorers import Material, calibrate, on_validation
 from atlas.training.splits import Balance, patient_of
@@ -24,7 +24,7 @@ from atlas.training.splits import Balance, patient_of
 
 def untrained(name: str, net: FundusLesionNet, dataset: Dataset, trunk: Trunk | None = None) -> TwoStageScorer:
     """Return a two-stage scorer whose head knows nothing: it makes the maps that the head is to learn from."""
-    channels = trunk.channels if trunk is not None else net.width + 3 * 2 * len(net.kinds)
+    channels = trunk.channels if trunk is not None else 2 * (len(RINGS) + 1) * len(net.kinds)
     empty = Head(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32), 0.0)
     return TwoStageScorer(name, net, empty, dataset.scale, trunk)
 
