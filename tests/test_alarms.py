@@ -175,6 +175,11 @@ def test_alarms_stand_on_their_clusters_pages_and_in_the_table(tmp_path: Path) -
     write_tables(atlas, tmp_path / "site" / "tables")
     pages = {name: (tmp_path / "site" / name).read_text() for name in ("clusters.html", "clusters/01.html", "clusters/02.html")}
     assert pages["clusters.html"].count("Mostly one camera") == 1
+    seen, folded = pages["clusters.html"].split('<details class="folded">')
+    assert "1 cluster that may tell of the camera" in folded
+    assert "clusters/02.html" in folded.split("</details>")[0]
+    assert "clusters/02.html" not in seen
+    assert "clusters/01.html" in seen
     assert sentence(alarm) in pages["clusters/02.html"]
     assert "one camera" not in pages["clusters/01.html"]
     with (tmp_path / "site" / "tables" / "clusters.csv").open(newline="") as file:
