@@ -34,7 +34,8 @@ FILES ?= tests
 test-lowest: $(LOWEST)/installed
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --ignore tests/test_house.py $(FILES)
 
-# The recipe of the shipped scorers, and their figures. DATA holds the folders eyepacs-colour, eyepacs-equalized and hei-med,
+# The recipe of the shipped scorers, and their figures. DATA holds the folders eyepacs-colour, eyepacs-equalized, messidor2, idrid
+# and hei-med,
 # SQUEEZENET generic weights of SqueezeNet 1.1. Two networks learn from the grades, each alone; the default scorer is both of them.
 DATA ?= ../shared/data
 SQUEEZENET ?= ../shared/weights/squeezenet1_1-imagenet.pth
@@ -70,6 +71,10 @@ scorers: .venv/installed
 	  $(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $$scorer --doubt; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $$scorer --record 'EyePACS equalised photographs, test split'; \
+	  $(BIN)/atlas evaluate $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --scorer $$scorer \
+	    --record 'Messidor-2, test part'; \
+	  $(BIN)/atlas evaluate $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --split test --scorer $$scorer \
+	    --record 'IDRiD, test part'; \
 	  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \
 	    --record 'HEI-MED, outlined exudates'; \
 	  $(BIN)/atlas trust output/outlined/images --masks output/outlined/masks --scorer $$scorer --record 'Drawn eyes, all lesions'; \
