@@ -129,7 +129,7 @@ def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -
         assert int(cluster["patches"]) == len(members)
         shares = [int(count) for name, count in cluster.items() if name.startswith("patches_")]
         assert sum(shares) == len(members)
-    assert min(float(patch["drop"]) for patch in patches) >= built.atlas.patches.threshold - 1e-4
+    assert min(float(patch["drop"]) for patch in patches) > 0, "what weighs something in the middle of the scale does so here"
 
 
 def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
@@ -145,8 +145,8 @@ def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
         assert float(head.severity(whole, scale)) == pytest.approx(severity[image_id], abs=1e-4)
         places = np.frombuffer(base64.b64decode(live["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
         sums = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(live["step"])
-        drops = severity[image_id] - head.severity(whole - sums, scale)
-        np.testing.assert_allclose(drops, maps["occlusion"].values[row].ravel()[live["cells"]], atol=1e-3)
+        weights = scale.span / 4 * (head.logit(whole) - head.logit(whole - sums))
+        np.testing.assert_allclose(weights, maps["occlusion"].values[row].ravel()[live["cells"]], atol=1e-3)
         assert np.flatnonzero(maps["occlusion"].inside[row]).tolist() == live["cells"]
 
 

@@ -144,3 +144,12 @@ def test_the_share_off_the_retina_is_that_of_a_patchs_cells() -> None:
     for share, image_id, (row, column, _) in zip(shares, patches.image_ids, patches.cells.tolist(), strict=True):
         cells = [coverage[image_id][row + i, column + j] for i in (0, 1) for j in (0, 1)]
         assert share == pytest.approx(1 - sum(cells) / 4, abs=1e-6)
+
+
+def test_windows_are_chosen_by_one_scale_and_tell_another() -> None:
+    weights = np.array([[[3.0, 0.5], [0.1, 2.0]]], np.float32)
+    falls = np.array([[[0.01, 0.4], [0.3, 0.02]]], np.float32)
+    inside = np.ones((1, 2, 2), np.bool_)
+    made = salient_windows(["a"], weights, inside, {"a": Frame(0, 0, 20)}, (2, 2), cell_box, window=1, threshold=1.0, falls=falls)
+    assert made.cells.tolist() == [[0, 0, 1], [1, 1, 1]]
+    np.testing.assert_array_equal(made.drop, np.array([0.01, 0.02], np.float32))

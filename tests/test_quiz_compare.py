@@ -719,7 +719,8 @@ def test_masks_are_cropped_as_their_photograph_is(tmp_path: Path) -> None:
 
     found = draw_outlines(item(), store)
     assert found is not None
-    lesions, folder = found
+    lesions, folder, marks = found
+    assert [(mark.kind, mark.box, mark.source) for mark in marks] == [("hard_exudate", (30, 50, 34, 56), "outline")]
     assert set(lesions) == {"hard exudate"}, "a black mask shows nothing"
     rows, columns = np.divmod(lesions["hard exudate"], LESION_GRID)
     cell = frame.side / LESION_GRID
