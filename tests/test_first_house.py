@@ -72,10 +72,11 @@ def test_a_bundle_that_names_no_kind_is_loaded(tmp_path: Path) -> None:
     shipped = models_folder() / "eyepacs-squeezenet"
     old = json.loads((FIRST / "scorer.json").read_text())
     assert "kind" not in old
-    if json.loads((shipped / "scorer.json").read_text())["files"] != old["files"]:
+    now = json.loads((shipped / "scorer.json").read_text())["files"]
+    if any(now[file] != digest for file, digest in old["files"].items() if file.endswith(".safetensors")):
         pytest.skip("the shipped scorer was trained again since")
-    shutil.copytree(shipped, tmp_path / "bundle")
-    shutil.copy(FIRST / "scorer.json", tmp_path / "bundle")
+    shutil.copytree(shipped, tmp_path / "bundle")  # its card and what was measured of it have moved on
+    (tmp_path / "bundle" / "scorer.json").write_text(json.dumps(old | {"files": now}))
     loaded = load_scorer(tmp_path / "bundle")
     assert loaded.kind == "transferred"
     assert loaded.sha256 == load_scorer("eyepacs-squeezenet").sha256
