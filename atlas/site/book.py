@@ -329,7 +329,9 @@ class Book:
             "plate": plate,
             "patches": self.patches_of.get(plate.id, ()),
             "found": self.found.get(plate.id),
-            "marked": marked_view(self.atlas.marked.get(plate.id, ()), self.atlas.frames.get(plate.id)),
+            "marked": marked_view(
+                self.atlas.marked.get(plate.id, ()), self.atlas.frames.get(plate.id), drawn=self.atlas.provenance.synthetic
+            ),
             "mapped": plate.id in self.map_rows,
             "alike": self.alike(plate),
             "neighbours": self.plates[first : first + _NEIGHBOURS + 1],

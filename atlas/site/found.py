@@ -130,7 +130,10 @@ def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
 
 @dataclass(frozen=True)
 class PersonsMark:
-    """A lesion that a person marked. box : top, left, height, width in percent of the plate.   how : outlined or boxed."""
+    """A lesion that a person marked.
+
+    box : top, left, height, width in percent of the plate.   how : outlined, boxed, or drawn with the eye.
+    """
 
     kind: LesionKind | None
     box: tuple[float, float, float, float]
@@ -138,13 +141,17 @@ class PersonsMark:
 
     @property
     def alt(self) -> str:
-        return f"{self.kind.name if self.kind else 'lesion'}, {self.how} by a person"
+        name = self.kind.name if self.kind else "lesion"
+        return f"{name}, drawn" if self.how == "drawn" else f"{name}, {self.how} by a person"
 
 
-def marked_view(marks: Sequence[Mark], frame: Frame | None) -> tuple[PersonsMark, ...]:
-    """Prepare what people marked on one photograph for its page; nothing where its frame is unknown."""
+def marked_view(marks: Sequence[Mark], frame: Frame | None, *, drawn: bool = False) -> tuple[PersonsMark, ...]:
+    """Prepare what people marked on one photograph for its page; nothing where its frame is unknown.
+
+    drawn : the eye is, and its lesions with it.
+    """
     places = [(mark, place(mark.box, frame)) for mark in marks]
-    how = {"outline": "outlined", "box": "boxed"}
+    how = {"outline": "drawn" if drawn else "outlined", "box": "boxed"}
     return tuple(PersonsMark(KINDS.get(mark.kind), box, how.get(mark.source, "")) for mark, box in places if box is not None)
 
 
