@@ -3,9 +3,9 @@
 A lesion net looks at the photograph first. In the plain form, `lesions`, a head reads what it found, by kind and region; in the
 published form, `weighted`, its findings weigh the picture, and a second network grades that.
 
-The plain form reads nothing else. With the net's own features beside the lesions it graded photographs of three test parts no
-better (AUC of referable disease 0.740, 0.915 and 0.904 with them, 0.719, 0.921 and 0.936 without; EyePACS in colour, Messidor-2,
-IDRiD), and its maps no longer pointed at lesions.
+The plain form reads nothing else. On the validation parts of EyePACS in colour, Messidor-2 and IDRiD together, AUC of referable
+disease was 0.907 by lesions alone, 0.892 with the net's own features beside them, and 0.860 by those alone; by set, lesions alone
+lost 0.001 on EyePACS and won 0.014 and 0.003 on the others. These figures are of a head that was stopped by the same photographs.
 
 What hiding a place means. In the plain form a cell takes with it the lesions that were found there, and nothing else. In the
 published form a cell of the second network's maps is hidden, which had been weighed by lesions before: the first stage is not run
