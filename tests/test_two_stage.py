@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atlas.cohort.dataset import read_files
 from atlas.config import load_configuration
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ScorerError, TrainingError
@@ -41,7 +42,10 @@ def scorer(cohort: Path) -> TwoStageScorer:
 
 
 def photograph(cohort: Path, number: int) -> Preprocessed:
-    path = sorted((cohort / "eyes" / "images").iterdir())[number]
+    return prepared(sorted((cohort / "eyes" / "images").iterdir())[number])
+
+
+def prepared(path: Path) -> Preprocessed:
     decoded, found = open_photograph(path)
     return prepare(path.stem, decoded.pixels, size=1024, preparation="none", found=found)
 
@@ -121,6 +125,16 @@ def test_its_bundle_names_the_lesion_net_and_refuses_another(scorer: TwoStageSco
     (other / "scorer.json").write_text(json.dumps(facts | {"lesion_net_sha256": "0" * 64}), "utf-8")
     with pytest.raises(ScorerError, match="another lesion net"):
         load_scorer(other)
+
+
+def test_its_bundle_scores_as_the_scorer_that_was_measured(scorer: TwoStageScorer, cohort: Path) -> None:
+    judged = scorer.background.judged
+    assert judged is not None
+    eyes = read_files(sorted((cohort / "eyes" / "images").iterdir()), scale=scorer.scale)
+    unmet = [image.path for image in eyes.images if image.image_id not in scorer.background.learned]
+    assert unmet
+    found = [scorer.predict([prepared(path)])[0].severity["dr"] for path in unmet]
+    np.testing.assert_allclose(sorted(found), sorted(judged.severity.tolist()), atol=1e-3)
 
 
 def test_it_is_evaluated_and_built_into_an_atlas(scorer: TwoStageScorer, cohort: Path) -> None:

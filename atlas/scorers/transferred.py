@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from atlas.scorers.protocol import Background, scale_facts
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import Trunk, load_trunk
+
+_Layers = TypeVar("_Layers", bound=Head | Classifier)
 
 LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
@@ -141,13 +143,19 @@ def half_precision(scorer: TransferredScorer) -> TransferredScorer:
     """Return the scorer as its bundle will give it back, with its larger weights rounded to float16."""
     trunk, head, classifier = scorer.trunk, scorer.head, scorer.classifier
     weights = {name: torch.from_numpy(_rounded(tensor.numpy())) for name, tensor in trunk.state_dict().items()}
-    layers = {name: _rounded(array) for name, array in layer_arrays(head).items()}
     return replace(
         scorer,
         trunk=load_trunk(trunk.name, weights, size=trunk.size, device=trunk.device),
-        head=readout_of(layers),
-        classifier=classifier and Classifier(**{name: _rounded(array) for name, array in layer_arrays(classifier).items()}),
+        head=half_readout(head),
+        classifier=classifier and half_readout(classifier),
     )
+
+
+def half_readout(layers: _Layers) -> _Layers:
+    """Return a readout as a bundle will give it back, with its larger weights rounded to float16."""
+    made = readout_of({name: _rounded(array) for name, array in layer_arrays(layers).items()})
+    assert isinstance(made, type(layers))
+    return made
 
 
 def readout_of(layers: Mapping[str, FloatArray]) -> Head | Classifier:

@@ -103,7 +103,7 @@ class TwoStageScorer(Background):
 
     @property
     def weights_sha256(self) -> str:
-        own = self.net.sha256 if self.trunk is None else f"{self.net.sha256} {self.trunk.sha256}"
+        own = self.net.sha256 if self.trunk is None else f"{self.net.sha256} {self.trunk.sha256} {self.trunk.size}"
         return hashlib.sha256(own.encode()).hexdigest()
 
     @cached_property
@@ -165,6 +165,11 @@ def likely(net: FundusLesionNet, strengths: FloatArray) -> FloatArray:
     """
     least = np.array([_LIKELY * net.thresholds[coarsely(kind)] for kind in net.kinds], np.float32)
     return np.where(strengths >= least[:, None, None], strengths, np.float32(0))
+
+
+def plain_channels(kinds: Sequence[str]) -> int:
+    """Return the number of `plain_maps` of so many kinds."""
+    return 2 * (len(RINGS) + 1) * len(kinds)
 
 
 def plain_maps(strengths: FloatArray) -> FloatArray:

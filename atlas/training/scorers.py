@@ -22,7 +22,18 @@ from atlas.errors import TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
-from atlas.records import SPLITS, Augmentation, ByteArray, Dataset, FloatArray, GradedImage, IntArray, Scale, TestScores
+from atlas.records import (
+    SPLITS,
+    Augmentation,
+    ByteArray,
+    Dataset,
+    FloatArray,
+    GradeCuts,
+    GradedImage,
+    IntArray,
+    Scale,
+    TestScores,
+)
 from atlas.scorers.card import write_card
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
@@ -234,6 +245,33 @@ class Material:
         }
         return cls(images, scale, unit_labels(images, scale), grades, weights, training, validation, test, facts)
 
+    @property
+    def met(self) -> list[str]:
+        """The image_ids that a scorer learns from or is chosen by, ascending."""
+        return sorted(self.images[row].image_id for row in np.concatenate([self.training, self.validation]))
+
+    def judged(self, severity: FloatArray, probabilities: FloatArray | None = None) -> TestScores:
+        """Keep the scores of the test split.
+
+        severity : (n,) of all photographs.   probabilities : (test, K) of the test split, where there is a classifier.
+        """
+        owners = [patient_of(self.images[row]) for row in self.test]
+        numbers = np.unique(owners, return_inverse=True)[1].astype(np.int64)
+        return TestScores(severity[self.test], self.grades[self.test], numbers, probabilities)
+
+
+def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
+    """Fit how severities (n,) are read, and tell of which scores the threshold for referral is.
+
+    Severities of photographs that were learned from by heart lie further apart than those of new ones: a threshold chosen among
+    them would miss too many. The stage ranges stay as the study has them.
+    """
+    grades, scale = material.grades, material.scale
+    ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (material.training, material.validation))
+    if held_out.threshold is None:
+        return ranges, "of training scores"
+    return replace(ranges, threshold=held_out.threshold), "of validation scores"
+
 
 def _measured(
     scorer: TransferredScorer,
@@ -266,17 +304,13 @@ def _measured(
         seed=seed,
         progress=progress,
     )
-    # Severities of photographs that were learned from by heart lie further apart than those of new ones: a threshold chosen among
-    # them would miss too many. The stage ranges stay as the study has them.
-    ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (training, validation))
-    found = held_out.threshold is not None
-    reading = replace(ranges, threshold=held_out.threshold) if found else ranges
+    reading, of = reading_of(severity, material)
     scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.grid), reading=reading))
     if test.size:
-        scorer = replace(scorer, judged=_judged(scorer, severity[test], means[test], [material.images[row] for row in test]))
+        scorer = replace(scorer, judged=material.judged(severity, _shares(scorer, means[test])))
     figures = {
         "hidden": hidden,
-        "threshold": f"of {'validation' if found else 'training'} scores",
+        "threshold": of,
         **on_validation(severity[validation], grades[validation], scale),
     }
     return scorer, figures
@@ -287,8 +321,7 @@ def _with_card(
 ) -> TransferredScorer:
     """Complete the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
     facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
-    known = {material.images[row].image_id for row in np.concatenate([material.training, material.validation])}
-    learned = tuple(sorted(known.union(*(other.learned for other in others))))
+    learned = tuple(sorted(set(material.met).union(*(other.learned for other in others))))
     scorer = replace(scorer, training=facts, learned=learned)
     return replace(scorer, card=write_card(scorer))
 
@@ -371,16 +404,12 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
     return z, means
 
 
-def _judged(scorer: TransferredScorer, severity: FloatArray, means: FloatArray, images: Sequence[GradedImage]) -> TestScores:
+def _shares(scorer: TransferredScorer, means: FloatArray) -> FloatArray:
+    """Return the probabilities of the grades by a scorer's classifier, of the means (n, C) of its maps over all cells."""
     classifier = scorer.classifier
     assert classifier is not None
     weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.grid[0] * scorer.grid[1])
-    return TestScores(
-        severity,
-        np.array([image.grade for image in images], np.int64),
-        np.unique([patient_of(image) for image in images], return_inverse=True)[1].astype(np.int64),
-        classifier.probabilities(means @ weight.T + classifier.hidden_bias),
-    )
+    return classifier.probabilities(means @ weight.T + classifier.hidden_bias)
 
 
 @contextmanager

@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from atlas.agreement.evaluation import fit_reading
 from atlas.errors import TrainingError
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, FloatArray, TestScores
+from atlas.records import Dataset, FloatArray
 from atlas.scorers.card import write_card
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
+from atlas.scorers.transferred import half_readout
 from atlas.scorers.trunks import Trunk
-from atlas.scorers.two_stage import RINGS, TwoStageScorer
+from atlas.scorers.two_stage import TwoStageScorer, plain_channels
 from atlas.training.heads import fit_head
-from atlas.training.scorers import Material, calibrate, on_validation
-from atlas.training.splits import Balance, patient_of
+from atlas.training.scorers import Material, calibrate, on_validation, reading_of
+from atlas.training.splits import Balance
 
 
 def untrained(name: str, net: FundusLesionNet, dataset: Dataset, trunk: Trunk | None = None) -> TwoStageScorer:
     """Return a two-stage scorer whose head knows nothing: it makes the maps that the head is to learn from."""
-    channels = trunk.channels if trunk is not None else 2 * (len(RINGS) + 1) * len(net.kinds)
+    channels = trunk.channels if trunk is not None else plain_channels(net.kinds)
     empty = Head(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32), 0.0)
     return TwoStageScorer(name, net, empty, dataset.scale, trunk)
 
@@ -72,22 +72,23 @@ def train_two_stage(
         progress=progress,
     )
     held, grades, scale = material.validation, material.grades, dataset.scale
-    first = head.hidden_weight[:, :, 0, 0].astype(np.float64)
+    sums = seen.astype(np.float64) * (scorer.grid[0] * scorer.grid[1])
 
     def logits(own: Head) -> FloatArray:
-        return own.logit(seen @ first.T + own.hidden_bias)
+        return own.logit(sums @ own.hidden_weight[:, :, 0, 0].T + own.hidden_bias)
 
-    whole = calibrate(head, logits(head)[held], grades[held], scale)
-    severity = severity_of_logit(logits(whole), scale)
-    ranges, chosen = (fit_reading(severity[part], grades[part], scale) for part in (material.training, held))
-    reading = ranges if chosen.threshold is None else replace(ranges, threshold=chosen.threshold)
+    # At half precision, as the bundle will have it: what is measured is what will be loaded.
+    head = half_readout(for_all_cells(head, scorer.grid))
+    head = half_readout(calibrate(head, logits(head)[held], grades[held], scale))
+    severity = severity_of_logit(logits(head), scale)
+    reading, of = reading_of(severity, material)
     recipe: dict[str, Any] = {
         "form": scorer.form,
         "lesion_net": scorer.net.name,
         **({} if scorer.trunk is None else {"trunk": scorer.trunk.name, "trunk_size": scorer.trunk.size}),
         "hidden": hidden,
         "best_epoch": 1 + int(np.argmin([row["validation_loss"] for row in history])),
-        "threshold": f"of {'training' if chosen.threshold is None else 'validation'} scores",
+        "threshold": of,
         **on_validation(severity[held], grades[held], scale),
         "size": scorer.size,
         "preparation": scorer.preparation,
@@ -96,19 +97,12 @@ def train_two_stage(
         "sources": source,
         "further": list(further),
     }
-    test = material.test
-    judged = TestScores(
-        severity[test],
-        grades[test],
-        np.unique([patient_of(material.images[row]) for row in test], return_inverse=True)[1].astype(np.int64),
-    )
-    learned = sorted(material.images[row].image_id for row in np.concatenate([material.training, held]))
     made = replace(
         scorer,
-        head=for_all_cells(whole, scorer.grid),
+        head=head,
         training=recipe,
         reading=reading,
-        judged=judged if test.size else None,
-        learned=tuple(learned),
+        judged=material.judged(severity) if material.test.size else None,
+        learned=tuple(material.met),
     )
     return replace(made, card=write_card(made))
