@@ -10,7 +10,7 @@ doubted many scores that were right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,8 +63,8 @@ def learn_doubt(looks: Looks, scale: Scale) -> DoubtRule:
     spread = np.cov(colours.T) + np.eye(colours.shape[1])  # a grey level more each way: nobody sees less
     rule = DoubtRule(usual, 0.0, 0.0, colours.mean(axis=0).astype(np.float32), np.linalg.inv(spread).astype(np.float32), 0.0)
     measured = zip(_measured(rule, looks, scale), USUAL.values(), strict=True)
-    limits = [round(float(np.quantile(values, share)), 4) for values, share in measured]
-    return DoubtRule(rule.usual, limits[0], limits[1], rule.colours, rule.precision, limits[2])
+    members, moves, unlike = (round(float(np.quantile(values, share)), 4) for values, share in measured)
+    return replace(rule, members=members, moves=moves, unlike=unlike)
 
 
 def doubted(rule: DoubtRule, looks: Looks, scale: Scale) -> tuple[tuple[str, ...], ...]:

@@ -45,10 +45,10 @@ def evaluate_scorer(
             scorer = seen.scorers.scorers[seen.scorers.index[image_id]]
             found.append(scorer.restore(workshop.store.arrays("predictions", prediction_key(image_id, seen.source))))
         severities, probabilities = ([getattr(one, what)[name] for one in found] for what in ("severity", "probabilities"))
-        logits, members = [one.logit(name) for one in found], [one.members(name) for one in found]
+        looks = looks_of(seen, [one.logit(name) for one in found], [one.members(name) for one in found])
         if doubt:
-            seen = _with_doubt(seen, learn_doubt(looks_of(seen, logits, members), seen.dataset.scale))
-        evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities, logits, members))
+            seen = _with_doubt(seen, learn_doubt(looks, seen.dataset.scale))
+        evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities, looks))
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
     if doubt and isinstance(seen.source, TrainedSource):

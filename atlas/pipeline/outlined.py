@@ -31,6 +31,9 @@ from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middle
 _OUTLINES = ("atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined")
 
 
+_KINDS = (*KINDS, UNTOLD)  # of outlines, in the order in which the store numbers them
+
+
 @dataclass(frozen=True)
 class Outlining:
     """A photograph with masks: its frame and shape in source pixels, the files, and its name, which no kind may repeat."""
@@ -77,9 +80,6 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
     found = {name.removeprefix("kind "): cells for name, cells in sorted(kept.items()) if cells.size}
     marks = tuple(Mark(_KINDS[kind], (top, left, bottom, right), source="outline") for kind, top, left, bottom, right in boxes)
     return (found, folder, marks) if found else None
-
-
-_KINDS = (*KINDS, UNTOLD)
 
 
 def bounding(lesions: BoolArray) -> list[tuple[int, int, int, int]]:

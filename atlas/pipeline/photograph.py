@@ -174,8 +174,19 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
     shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-    seen = facts["coverage"], camera, folder, photograph, plate, found, facts["colours"], mirrored
-    return View(image.image_id, frame, shape, *seen)
+    return View(
+        image.image_id,
+        frame,
+        shape,
+        facts["coverage"],
+        camera,
+        folder,
+        photograph,
+        plate,
+        found,
+        colours=facts["colours"],
+        mirrored=mirrored,
+    )
 
 
 def _colours(shown: Preprocessed) -> FloatArray:

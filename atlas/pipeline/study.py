@@ -182,13 +182,8 @@ def explain(workshop: Workshop, seen: Seen) -> Explained:
     }
     deletion, insertion, random = np.stack([one.curves for one in looks], axis=1)
     badges = tuple(judge(*pair, dataset.scale).word for pair in zip(deletion, random, strict=True))
-    scores = gather_scores(
-        seen,
-        [one.severity for one in looks],
-        [one.probabilities for one in looks],
-        [one.logit for one in looks],
-        [one.members for one in looks],
-    )
+    seen_by = looks_of(seen, [one.logit for one in looks], [one.members for one in looks])
+    scores = gather_scores(seen, [one.severity for one in looks], [one.probabilities for one in looks], seen_by)
     return Explained(seen, looks, scores, maps, Trust(ids, deletion, insertion, random, badges))
 
 
@@ -196,12 +191,11 @@ def gather_scores(
     seen: Seen,
     severities: Sequence[float],
     probabilities: Sequence[FloatArray],
-    logits: Sequence[float],
-    members: Sequence[FloatArray],
+    looks: Looks,
 ) -> Scores:
     """Gather the scores of photographs, in the order of the dataset, with whose patients the scorer learned from, and doubts."""
     rule = None if isinstance(seen.source, FittedSource) else seen.source.scorer.background.doubt
-    doubts = None if rule is None else doubted(rule, looks_of(seen, logits, members), seen.dataset.scale)
+    doubts = None if rule is None else doubted(rule, looks, seen.dataset.scale)
     shares = np.stack(probabilities)
     learned: Iterable[str] = () if isinstance(seen.source, FittedSource) else seen.source.scorer.background.learned
     return Scores(

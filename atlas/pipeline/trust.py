@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from atlas.cohort.boxes import read_boxes
 from atlas.cohort.masks import find_masks
 from atlas.config import Configuration
 from atlas.errors import DatasetError
-from atlas.pipeline.cohort import gather
+from atlas.pipeline.cohort import boxes_of, gather
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.outlined import Measuring, Outlined, measure_maps
 from atlas.pipeline.sources import trained_source
@@ -40,16 +39,15 @@ def measure_trust(
         cohort = gather(workshop)
         dataset = cohort.dataset
         files = {} if masks is None else find_masks(masks, dataset, cohort.images)
-        boxes = None if configuration.boxes is None else read_boxes(configuration.boxes, dataset)
-        boxed = {} if boxes is None else boxes.boxed
+        boxes = boxes_of(cohort, workshop)
         scorer = trained_source(configuration.scorer, dataset.scale).scorer.on(dataset.scale)
         seeds = [configuration.seed + turn for turn in range(_SCRAMBLES)]
         scrambles = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
         shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)
         items = [
-            Outlined(image, files.get(image.image_id, ()), boxed.get(image.image_id, ()))
+            Outlined(image, files.get(image.image_id, ()), boxes.boxed.get(image.image_id, ()))
             for image in dataset.images
-            if image.image_id in files or image.image_id in boxed
+            if image.image_id in files or image.image_id in boxes.boxed
         ]
         rows = list(workshop.each(measure_maps, items, shared, stage="trust"))
     faults = [named(item.image, row) for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
@@ -69,5 +67,4 @@ def measure_trust(
     )
     if record is not None:
         record_in_bundle(configuration.scorer, "trust", entry, on_card)
-    told = (*faults, *(boxes.faults if boxes is not None else ()))
-    return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *told))
+    return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *faults, *boxes.faults))
