@@ -117,6 +117,18 @@ def test_every_photograph_has_its_page_and_its_row(built: BuildResult) -> None:
     assert not built.report.unreadable
 
 
+def travelled(built: BuildResult, image_id: str) -> tuple[Head, np.ndarray, np.ndarray]:
+    """The head that travels to a page, the sums of the whole photograph, (H,), and those of each cell, (h, w, H)."""
+    text = (built.out / "cells" / f"{image_id}.js").read_text("utf-8")
+    live = json.loads(text.split("]=", 1)[1].rstrip(";\n"))["live"]
+    head = Head(np.zeros((1, 1, *live["shape"]), np.float32), np.zeros(1), np.array(live["weight"]), live["bias"])
+    places = np.frombuffer(base64.b64decode(live["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
+    values = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(live["step"])
+    sums = np.zeros((live["shape"][0] * live["shape"][1], values.shape[1]))
+    sums[live["cells"]] = values
+    return head, np.array(live["whole"]), sums.reshape(*live["shape"], -1)
+
+
 def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -> None:
     images = {row["image_id"]: row for row in rows(built.out / "tables" / "images.csv")}
     patches = rows(built.out / "tables" / "patches.csv")
@@ -129,7 +141,13 @@ def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -
         assert int(cluster["patches"]) == len(members)
         shares = [int(count) for name, count in cluster.items() if name.startswith("patches_")]
         assert sum(shares) == len(members)
-    assert min(float(patch["drop"]) for patch in patches) > 0, "what weighs something in the middle of the scale does so here"
+    assert min(float(patch["drop"]) for patch in patches) > 0
+    chosen, scale = built.atlas.patches, built.atlas.dataset.scale
+    for image_id, (row, column, window) in zip(chosen.image_ids, chosen.cells.tolist(), strict=True):
+        head, whole, sums = travelled(built, image_id)
+        hidden = sums[row : row + window, column : column + window].sum(axis=(0, 1))
+        weight = scale.span / 4 * (float(head.logit(whole)) - float(head.logit(whole - hidden)))
+        assert weight >= chosen.threshold - 1e-4
 
 
 def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
@@ -138,16 +156,12 @@ def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
     maps = {maps.method: maps for maps in (built.atlas.maps, *built.atlas.other_maps)}
     assert list(maps) == ["occlusion", "gradcam"]
     for row, image_id in enumerate(built.atlas.maps.image_ids):
-        text = (built.out / "cells" / f"{image_id}.js").read_text("utf-8")
-        live = json.loads(text.split("]=", 1)[1].rstrip(";\n"))["live"]
-        head = Head(np.zeros((1, 1, *live["shape"]), np.float32), np.zeros(1), np.array(live["weight"]), live["bias"])
-        whole = np.array(live["whole"])
+        head, whole, sums = travelled(built, image_id)
         assert float(head.severity(whole, scale)) == pytest.approx(severity[image_id], abs=1e-4)
-        places = np.frombuffer(base64.b64decode(live["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
-        sums = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(live["step"])
         weights = scale.span / 4 * (head.logit(whole) - head.logit(whole - sums))
-        np.testing.assert_allclose(weights, maps["occlusion"].values[row].ravel()[live["cells"]], atol=1e-3)
-        assert np.flatnonzero(maps["occlusion"].inside[row]).tolist() == live["cells"]
+        inside = maps["occlusion"].inside[row]
+        np.testing.assert_allclose(weights[inside], maps["occlusion"].values[row][inside], atol=1e-3)
+        assert np.flatnonzero(sums.any(axis=-1)).tolist() == np.flatnonzero(inside).tolist()
 
 
 def test_each_photograph_has_six_others_that_look_most_alike(built: BuildResult) -> None:

@@ -29,7 +29,7 @@ FOUR = Scale(1, ("clear", "<b>hazy</b>", "cloudy & dim", "opaque</script>"), Non
 
 @cache
 def measured(scale: Scale = FIVE, *, whole: bool = True, count: int = 300) -> Evaluation:
-    """Scores that follow the grades with some noise; with a classifier, a reading and labels where `whole`."""
+    """Scores that follow the grades with some noise; with a classifier, a reading, labels and doubts where `whole`."""
     rng = np.random.default_rng(3)
     grades = rng.integers(scale.lowest, scale.highest + 1, count)
     severity = np.clip(grades + rng.normal(0, 0.7, count), scale.lowest, scale.highest)
@@ -44,6 +44,7 @@ def measured(scale: Scale = FIVE, *, whole: bool = True, count: int = 300) -> Ev
         probabilities=probabilities,
         reading=fit_reading(severity, grades, scale),
         labels=label_distribution(grades, rng.uniform(0, 1, count), scale),
+        unsure=(rng.random(count) < 0.2).tolist(),
     )
 
 
@@ -134,8 +135,7 @@ def test_each_figure_of_an_evaluation_has_its_meaning_and_its_cell() -> None:
     evaluation = measured()
     methods, rows = measures(evaluation)
     assert methods == ("score", "score by stage ranges", "classifier")
-    doubts = {"unsure", "wrong_sure", "wrong_unsure"}  # where a scorer has a rule for them
-    assert {row.name for row in rows} | doubts == set(FIGURE_MEANINGS)
+    assert {row.name for row in rows} == set(FIGURE_MEANINGS)
     cells = {cell for row in rows for cell in row.cells if cell is not None}
     assert {value for value, _ in cells} == set(evaluation.figures.values())
     assert measures(measured(whole=False))[0] == ("score", "score by stage ranges")
