@@ -6,18 +6,22 @@ for (const report of document.querySelectorAll(".report")) {
   const viewer = AtlasViewer.attach(plate);
   const cells = window.ATLAS_CELLS?.[report.id];
 
+  const onKey = (letter, button) => document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() === letter && !event.defaultPrevented && !Atlas.typing(event)) button.click();
+  });
+
   const outlines = report.querySelector(".outlines");
   outlines?.addEventListener("change", () => plate.querySelector(".boxes").classList.toggle("off", !outlines.checked));
 
   const marks = report.querySelector("[data-marked]");
-  marks?.addEventListener("click", () => {
-    const on = marks.getAttribute("aria-pressed") !== "true";
-    marks.setAttribute("aria-pressed", String(on));
-    plate.querySelector("svg.marked").toggleAttribute("hidden", !on);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (marks && event.key.toLowerCase() === "p" && !event.defaultPrevented && !Atlas.typing(event)) marks.click();
-  });
+  if (marks) {
+    marks.addEventListener("click", () => {
+      const on = marks.getAttribute("aria-pressed") !== "true";
+      marks.setAttribute("aria-pressed", String(on));
+      plate.querySelector("svg.marked").toggleAttribute("hidden", !on);
+    });
+    onKey("p", marks);
+  }
 
   const found = plate.querySelector("svg.found");
   const all = report.querySelector("[data-found=all]");
@@ -33,10 +37,7 @@ for (const report of document.querySelectorAll(".report")) {
         shown(true);
       });
     }
-    document.addEventListener("keydown", (event) => {
-      if (event.key !== "f" || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input[type=text], textarea")) return;
-      all.click();
-    });
+    onKey("f", all);
   }
 
   for (const entry of report.querySelectorAll(".patches li")) {
