@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from atlas.lesionnets.card import told_disc
 from atlas.records import DatasetReport, Evaluation
 
 _LISTED = 10  # names shown of each kind of trouble, unless all are asked for
@@ -73,6 +74,8 @@ def print_found(out: Console, entry: Mapping[str, Any]) -> None:
         figures = (told(row[key]) for key in ("auc", "hit", "by_chance", "touched", "false_marks"))
         table.add_row(kind.replace("_", " "), f"{row['with_lesion']:,}", f"{row['lesions']:,}", *figures)
     out.print(table)
+    if disc := entry.get("disc"):
+        out.print(told_disc(disc))
     if entry["squares"]["auc"] is not None:
         found = entry["squares"]
         out.print(

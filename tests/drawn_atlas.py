@@ -25,6 +25,7 @@ from atlas.records import (
     FoundLesions,
     Frame,
     GradedImage,
+    Landmarks,
     Lesson,
     Mark,
     Patches,
@@ -161,6 +162,7 @@ def with_lesions(atlas: Atlas) -> Atlas:
             patches.drop[own],
             0.5 * float(atlas.scores.severity[atlas.scores.image_ids.index(i)]),
             ("microaneurysm",),
+            Landmarks((10 + SIDE / 2, 20 + SIDE * 0.85), (10 + SIDE / 2, 20 + SIDE / 2)),
         )
         for i, own in rows.items()
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas, with_lesions
 
-from atlas.records import FoundLesions, Frame, Lesson, Mark, Stop
+from atlas.records import FoundLesions, Frame, Landmarks, Lesson, Mark, Stop
 from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts
 from atlas.site.map import map_columns
@@ -20,9 +20,12 @@ from atlas.site.scripts import image_columns
 from atlas.site.views import mostly
 
 
+def found_of(marks: tuple[Mark, ...], landmarks: Landmarks | None = None, without: float = 1.0) -> FoundLesions:
+    return FoundLesions(marks, np.zeros(len(marks), np.float32), without, ("microaneurysm",), landmarks)
+
+
 def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0) -> Any:
-    found = FoundLesions(marks, np.zeros(len(marks), np.float32), without, ("microaneurysm",))
-    return found_view(found, Frame(0, 0, 100), whole, (10, 10))
+    return found_view(found_of(marks, without=without), Frame(0, 0, 100), whole, (10, 10))
 
 
 def test_what_is_told_fits_the_figures() -> None:

@@ -75,6 +75,29 @@ def train_lesions(
     screen.out.print(f"Measure it with atlas evaluate-lesions --net {out}", soft_wrap=True)
 
 
+def train_disc(
+    images: Annotated[Path, argument("images")],
+    grades: Annotated[Path, option("grades")],
+    boxes: Annotated[Path, typer.Option("--boxes", help=BOXES)],
+    net: Annotated[Path, typer.Option("--net", help="Folder of the lesion net that is to learn.")],
+    seed: Seed = None,
+    store: StoreFolder = None,
+    verbose: Verbose = False,
+) -> None:
+    """Teach a lesion net where the optic disc lies, from boxes of the kind optic_disc; its network stays as it is."""
+    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store)
+    from atlas.pipeline.landmarks import train_disc as train
+    from atlas.terminal import print_report
+
+    with screen.bars() as progress:
+        taught, found = train(configuration, net, boxes, command=screen.command_line(), progress=progress)
+    print_report(screen.out, found, verbose)
+    screen.out.print(
+        f"Learned from {taught.training['discs']:,} photographs. Measure it with atlas evaluate-lesions --net {net}",
+        soft_wrap=True,
+    )
+
+
 def evaluate_lesions(
     images: Annotated[Path, argument("images")],
     grades: Grades = None,

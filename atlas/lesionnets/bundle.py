@@ -18,6 +18,7 @@ from atlas.bundles import faults, find_bundle, stored, write_bundle
 from atlas.cohort.lesions import KINDS
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
+from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
 from atlas.lesionnets.networks import LesionModule
 
 _MANIFEST = "lesionnet.json"
@@ -25,6 +26,8 @@ _MANIFEST = "lesionnet.json"
 _WEIGHTS = "network.safetensors"
 
 _CARD = "card.md"
+
+_DISC = "disc.safetensors"  # only where the net knows discs
 
 _AGAIN = "fetch or train the lesion net again"
 
@@ -56,7 +59,7 @@ class _Manifest(pydantic.BaseModel):
 
 
 def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
-    """Write a lesion net as a folder of lesionnet.json, card.md and its weights, rounded to float16 but for biases.
+    """Write a lesion net as a folder of lesionnet.json, card.md and its weights, rounded to float16 but for biases and the disc.
 
     The net that `load_lesion_net` returns, not the one given here, is the one to measure. The same net gives the same bytes. An
     existing bundle is replaced only once the new one is complete.
@@ -70,6 +73,8 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
         for name, tensor in net.module.state_dict().items()
     }
     contents = {_WEIGHTS: safetensors.numpy.save(arrays), _CARD: net.card.encode()}
+    if net.disc is not None:
+        contents[_DISC] = safetensors.numpy.save({"weight": net.disc.weight, "bias": np.array([net.disc.bias])})
     manifest = {
         "format": 1,
         "architecture": "squeezenet-pyramid",
@@ -95,7 +100,8 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     path = folder / _MANIFEST
     try:
         manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        contents = {file: (folder / file).read_bytes() for file in (_WEIGHTS, _CARD)}
+        files = (_WEIGHTS, _CARD, *((_DISC,) if _DISC in manifest.files else ()))
+        contents = {file: (folder / file).read_bytes() for file in files}
     except pydantic.ValidationError as error:
         raise ScorerError(f"{path}: not a lesion net's description: {faults(error)}", _AGAIN) from error
     except (OSError, ValueError) as error:
@@ -110,8 +116,10 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     except (ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise ScorerError(f"{folder / _WEIGHTS}: weights do not fit the network ({error})", _AGAIN) from error
     module.eval().requires_grad_(False)
+    disc = _disc(folder / _DISC, contents[_DISC], module) if _DISC in contents else None
     # What a finding depends on, and no word of the card.
-    own = hashlib.sha256(json.dumps([manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items())]).encode())
+    facts = [manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items()), manifest.files.get(_DISC)]
+    own = hashlib.sha256(json.dumps(facts).encode())
     return FundusLesionNet(
         manifest.name,
         tuple(manifest.kinds),
@@ -121,7 +129,20 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
         contents[_CARD].decode(),
         manifest.training,
         tuple(manifest.measured),
+        disc,
     )
+
+
+def _disc(path: Path, content: bytes, module: LesionModule) -> DiscReadout:
+    try:
+        arrays = safetensors.numpy.load(content)
+        weight, bias = arrays["weight"].astype(np.float32), float(arrays["bias"][0])
+    except (KeyError, IndexError, ValueError, safetensors.SafetensorError) as error:
+        raise ScorerError(f"{path}: holds no readout of the optic disc ({error})", _AGAIN) from error
+    expected = (len(WIDTHS), module.kinds.in_channels)
+    if weight.shape != expected:
+        raise ScorerError(f"{path}: its weight has the shape {weight.shape}, expected {expected}", _AGAIN)
+    return DiscReadout(weight, bias)
 
 
 def record_in_lesion_net(

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from atlas.cohort.lesions import coarsely
+from atlas.lesionnets.landmarks import DiscReadout, find_fovea, landmarks_at
 from atlas.lesionnets.networks import GRID, SIDE, STRIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
 from atlas.photographs.frames import Box, cell_box, cell_coverage, crop
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Mark
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Landmarks, Mark
 
 LEAST_SIDE = 600
 """Pixels across the retina below which a microaneurysm is too small to be seen: it has 60 to 100 micrometres, the retina that a
@@ -52,6 +53,7 @@ class FundusLesionNet:
     module : the network, in evaluation mode.
     thresholds : by kind, or by coarse kind where kinds make up one, the probability from which a cell is marked, 0 to 1.
     sha256 : of its weights and thresholds.
+    disc : tells where the optic disc lies; None where it never learned that.
     card : the model card, Markdown.
     training, measured : facts of the recipe and of what was measured, plain JSON values.
     """
@@ -64,6 +66,7 @@ class FundusLesionNet:
     card: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     measured: tuple[Mapping[str, Any], ...] = ()
+    disc: DiscReadout | None = None
 
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
@@ -71,7 +74,7 @@ class FundusLesionNet:
         factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are
             in pixels of the source.
         """
-        plate, maps, features = self._seen(photograph, frame, retina)
+        plate, shown, maps, features = self._seen(photograph, frame, retina)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
         found = [
             (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot, maps, features))
@@ -82,22 +85,33 @@ class FundusLesionNet:
         width = 2 * features.shape[0] + len(self.kinds)
         descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
         strongest = {name: _strongest(name, together(self.kinds, maps, name), plate, source) for name in marked(self.kinds)}
-        return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, strongest, small)
+        landmarks = self._landmarks(plate, shown, maps, features, source)
+        return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, strongest, small, landmarks)
 
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
         """Return how likely each place of the frame holds each kind, float32 (kinds, GRID, GRID), 0 to 1; 0 off the retina."""
-        return self._seen(photograph, frame, retina)[1]
+        return self._seen(photograph, frame, retina)[2]
+
+    def _landmarks(
+        self, plate: ByteArray, shown: BoolArray, maps: FloatArray, features: FloatArray, source: Frame
+    ) -> Landmarks | None:
+        disc = None if self.disc is None else self.disc.find(features, shown)
+        if disc is None:
+            return None
+        return landmarks_at(disc, find_fovea(plate, shown, disc, together(self.kinds, maps, "red_lesion")), source)
 
     @property
     def width(self) -> int:
         """Number of the features that the kinds are read from."""
         return int(self.module.kinds.in_channels)
 
-    def _seen(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> tuple[ByteArray, FloatArray, FloatArray]:
-        """Return the plate that the network saw, the maps, and the features that they are read from, (c, GRID, GRID)."""
+    def _seen(
+        self, photograph: ByteArray, frame: Frame, retina: BoolArray
+    ) -> tuple[ByteArray, BoolArray, FloatArray, FloatArray]:
+        """Return the plate that the network saw and its retina, the maps, and the features that they are read from."""
         plate = crop(photograph, frame, SIDE)
         shown = crop(retina.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
-        return plate, *self.looked(plate, shown)
+        return plate, shown, *self.looked(plate, shown)
 
     def looked(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Look at the square of a retina, uint8 (SIDE, SIDE, 3); shown : bool (SIDE, SIDE), true on the retina.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Mark
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Landmarks, Mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,7 @@ class Finding:
     strongest : of each kind or coarse kind, how likely its likeliest place holds it, and where: probability, row and column in
         source pixels.
     too_small : kinds that do not show at the photograph's size, so that their absence says nothing.
+    landmarks : the optic disc and the fovea, or None where no disc was found or the net does not know discs.
     """
 
     kinds: tuple[str, ...]
@@ -30,6 +31,7 @@ class Finding:
     descriptors: FloatArray
     strongest: Mapping[str, tuple[float, float, float]]
     too_small: frozenset[str] = frozenset()
+    landmarks: Landmarks | None = None
 
 
 class LesionNet(Protocol):

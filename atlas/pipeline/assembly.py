@@ -51,7 +51,7 @@ def assemble(
         frames={image_id: view.frame for image_id, view in seen.views.items()},
         trust=explained.trust,
         found={
-            one.image_id: FoundLesions(own.marks, one.falls, one.without, own.too_small)
+            one.image_id: FoundLesions(own.marks, one.falls, one.without, own.too_small, own.landmarks)
             for one in explained.looks
             if (own := seen.views[one.image_id].found) is not None
         },

@@ -20,13 +20,14 @@ from atlas.config import Configuration
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import DatasetError, TrainingError
 from atlas.lesionnets.bundle import load_lesion_net, record_in_lesion_net, save_lesion_net
-from atlas.lesionnets.card import lesion_card, with_measured
+from atlas.lesionnets.card import lesion_card, with_disc, with_measured
 from atlas.lesionnets.fundus import FundusLesionNet, marked, together
 from atlas.lesionnets.grid import cells_in
 from atlas.lesionnets.networks import GRID, LesionModule
 from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.keys import code_key
+from atlas.pipeline.landmarks import disc_box, disc_off, with_disc_learned
 from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import named
@@ -35,7 +36,7 @@ from atlas.progress import Progress, silent
 from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox, Scale
 from atlas.training.lesions import Pupil, train_lesion_net
 from atlas.training.splits import parts_of
-from atlas.trust.found import Found, compare, squares, summarise_found
+from atlas.trust.found import Found, compare, squares, summarise_discs, summarise_found
 
 KINDS_LEARNED = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
 """What a lesion net is taught, in the order of its maps."""
@@ -69,20 +70,25 @@ class LesionSet:
 
 @dataclass(frozen=True)
 class Examined:
-    """A photograph on which a lesion net is measured: boxes or masks of its lesions, by kind or coarse kind."""
+    """A photograph on which a lesion net is measured: boxes or masks of its lesions, by kind, and a box round its disc."""
 
     image: GradedImage
     boxes: tuple[LesionBox, ...] = ()
     masks: tuple[tuple[str, Path], ...] = ()
+    disc: LesionBox | None = None
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What a net found by kind, its highest probabilities by square, and which squares show a lesion."""
+    """What a net found by kind, its highest probabilities by square, and which squares show a lesion.
+
+    disc : how far the disc that it found lies off a person's, and whether inside, see `disc_off`; None without a box.
+    """
 
     found: Mapping[str, Found]
     squares: FloatArray
     shows: BoolArray
+    disc: tuple[float, bool] | None = None
 
 
 def examine(item: Examined, net: FundusLesionNet) -> Examination:
@@ -114,7 +120,8 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
         if kind not in _LATE:
             any_kind = np.maximum(any_kind, values)
     scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)
-    return Examination(found, scores, shows)
+    disc = None if item.disc is None else disc_off(finding.landmarks, item.disc)
+    return Examination(found, scores, shows, disc)
 
 
 def _cells_of(lesions: BoolArray, frame: Frame) -> list[BoolArray]:
@@ -164,6 +171,7 @@ def evaluate_lesions(
                 image,
                 () if boxed is None else boxed.boxed.get(image.image_id, ()),
                 tuple((_mask_kind(file, image, mask_kind), file) for file in files.get(image.image_id, ())),
+                None if boxed is None or loaded.disc is None else disc_box(boxed.landmarks.get(image.image_id, ())),
             )
             for image in dataset.images
         ]
@@ -186,6 +194,9 @@ def evaluate_lesions(
         "with_lesion": int(shows.sum()),
         "auc": round(once(area_under_roc(scores, shows), len(shows)), 4) if both else None,
     }
+    discs = [one.disc for _, one in good if one.disc is not None]
+    if disc := summarise_discs([off for off, _ in discs], [inside for _, inside in discs]):
+        entry["disc"] = disc
     entry["net"] = loaded.sha256[:16]
     if record is not None:
         record_in_lesion_net(net, entry, with_measured)
@@ -259,7 +270,13 @@ def train_lesions(
         "command": command,
         "seed": seed,
     }
-    save_lesion_net(out, replace(net, training=training, card=lesion_card(out.name, KINDS_LEARNED, net.thresholds, training)))
+    net = replace(net, training=training, card=lesion_card(out.name, KINDS_LEARNED, net.thresholds, training))
+    learners = [image for dataset, _, _ in gathered for image in _part(dataset, "training", seed)]
+    landmarks = {image_id: own for _, boxes, _ in gathered if boxes for image_id, own in boxes.landmarks.items()}
+    if any(disc_box(own) for own in landmarks.values()):
+        net = with_disc_learned(workshop, net, learners, landmarks)
+        net = replace(net, card=with_disc(net.card, net.training["discs"], command))
+    save_lesion_net(out, net)
     (work / "checkpoint.pt").unlink(missing_ok=True)
     return load_lesion_net(out), join_reports([report for *_, report in gathered])
 

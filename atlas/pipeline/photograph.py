@@ -32,7 +32,7 @@ from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Mark, Preprocessed, Target
+from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Landmarks, Mark, Preprocessed, Target
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
@@ -60,7 +60,7 @@ seen whole, at a scale nearer to that of the photographs the trunk learned from 
 
 _PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
 _PREPARED = ("atlas.photographs.decode", "atlas.photographs.preparations")
-_FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus")
+_FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
 _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.curves")
 
 
@@ -105,12 +105,13 @@ class View:
 class Found:
     """Lesions that a net found in one photograph, strongest first, with their descriptors, float32 (lesions, d).
 
-    too_small : kinds that do not show at the photograph's size.
+    too_small : kinds that do not show at the photograph's size.   landmarks : the disc and the fovea, see `Finding`.
     """
 
     marks: tuple[Mark, ...]
     descriptors: FloatArray
     too_small: tuple[str, ...] = ()
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tupl
             "strengths": np.array([mark.strength for mark in found.lesions], np.float64),
             "descriptors": found.descriptors,
             "too_small": np.array([kinds.index(kind) for kind in sorted(found.too_small)], np.int64),
+            "landmarks": _places(found.landmarks),
         }
 
     parts = [image_id, LEAST_SIDE, net.sha256, list(KINDS), code_of(*_FOUND)]
@@ -234,7 +236,15 @@ def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tupl
     kinds = tuple(KINDS)
     places = zip(kept["kinds"].tolist(), kept["boxes"].tolist(), kept["strengths"].tolist(), strict=True)
     marks = tuple(Mark(kinds[kind], (box[0], box[1], box[2], box[3]), strength) for kind, box, strength in places)
-    return Found(marks, kept["descriptors"], tuple(kinds[kind] for kind in kept["too_small"].tolist()))
+    too_small = tuple(kinds[kind] for kind in kept["too_small"].tolist())
+    disc_and_fovea = [(row, column) for row, column in kept["landmarks"].tolist()]
+    return Found(marks, kept["descriptors"], too_small, Landmarks(*disc_and_fovea) if disc_and_fovea else None)
+
+
+def _places(landmarks: Landmarks | None) -> NDArray[np.float64]:
+    """The disc and the fovea, those that are known, (0 to 2, 2)."""
+    known = () if landmarks is None else [place for place in (landmarks.disc, landmarks.fovea) if place is not None]
+    return np.array(known, np.float64).reshape(-1, 2)
 
 
 def open_photograph(path: Path) -> tuple[Decoded, tuple[Frame, BoolArray]]:

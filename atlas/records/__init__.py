@@ -33,6 +33,7 @@ from atlas.records.curation import Lesson as Lesson
 from atlas.records.curation import Stop as Stop
 from atlas.records.curation import Words as Words
 from atlas.records.lesions import UNTOLD as UNTOLD
+from atlas.records.lesions import Landmarks as Landmarks
 from atlas.records.lesions import LesionBox as LesionBox
 from atlas.records.lesions import Mark as Mark
 from atlas.records.patterns import Alarm as Alarm

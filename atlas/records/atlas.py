@@ -10,7 +10,7 @@ from atlas.records.agreement import Evaluation, Strip
 from atlas.records.arrays import FloatArray
 from atlas.records.cohort import Dataset, Lesions
 from atlas.records.curation import Curation
-from atlas.records.lesions import Mark
+from atlas.records.lesions import Landmarks, Mark
 from atlas.records.patterns import Alike, Clusters, Embedding, Patches
 from atlas.records.photographs import Frame
 from atlas.records.scores import SaliencyMaps, Scores, Trust
@@ -46,12 +46,14 @@ class FoundLesions:
 
     marks : the strongest first.   falls : float32 (marks,), how far the score falls when the cells that each touches are hidden.
     without : the score when those of all are hidden, grade units.   too_small : kinds that do not show at the photograph's size.
+    landmarks : the optic disc and the fovea; None where no disc was found.
     """
 
     marks: tuple[Mark, ...]
     falls: FloatArray
     without: float
     too_small: tuple[str, ...] = ()
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True)

@@ -36,3 +36,11 @@ class Mark:
     box: tuple[int, int, int, int]
     strength: float = 1.0
     source: Literal["net", "outline", "box"] = "net"
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Middles of the optic disc and of the fovea, row and column in upright source pixels; fovea None where nobody knows it."""
+
+    disc: tuple[float, float]
+    fovea: tuple[float, float] | None = None

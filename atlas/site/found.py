@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.regions import REGIONS, Region, disc_diameter, near_fovea, region_of
 from atlas.photographs.frames import touched
-from atlas.records import FoundLesions, Frame, Mark
+from atlas.records import FoundLesions, Frame, Landmarks, Mark
 from atlas.site.views import place
 
 _LATE = ("new_vessels", "preretinal_blood")
@@ -38,11 +39,35 @@ class MarkView:
 
 
 @dataclass(frozen=True)
+class LandmarksView:
+    """The disc and the fovea on a plate: row and column, and a disc diameter, in percent of the plate."""
+
+    disc: tuple[float, float]
+    fovea: tuple[float, float]
+    diameter: float
+    macula: float = REGIONS["macula"].until
+
+
+def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView | None:
+    """Prepare the disc and the fovea for a plate; None where either is unknown. frame : in source pixels."""
+    diameter = None if landmarks is None else disc_diameter(landmarks)
+    if landmarks is None or landmarks.fovea is None or not diameter:
+        return None
+    disc, fovea = (
+        (round(100 * (row - frame.top) / frame.side, 2), round(100 * (column - frame.left) / frame.side, 2))
+        for row, column in (landmarks.disc, landmarks.fovea)
+    )
+    return LandmarksView(disc, fovea, round(100 * diameter / frame.side, 2))
+
+
+@dataclass(frozen=True)
 class FoundView:
     """The lesions of one plate.
 
     marks : the strongest first.   counts : of each kind that was found, in the order of the table of kinds.
     whole, without : the score, and what it is with the cells of all found lesions hidden.   too_small : kinds, in words.
+    by_region : of each region with lesions, from the fovea outwards, how many of each kind.   landmarks : the disc and the fovea.
+    near : of each kind, how many reach within one disc diameter of the fovea.
     """
 
     marks: tuple[MarkView, ...]
@@ -50,6 +75,9 @@ class FoundView:
     whole: float
     without: float
     too_small: str = ""
+    by_region: tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...] = ()
+    near: Mapping[str, int] = field(default_factory=dict)
+    landmarks: LandmarksView | None = None
 
     @property
     def told(self) -> str:
@@ -57,6 +85,18 @@ class FoundView:
         if not self.marks:
             return "The lesion net found no lesion here. That does not mean that there is none."
         return f"The lesion net found {listed([_counted(kind, count) for kind, count in self.counts])}."
+
+    @property
+    def where(self) -> str:
+        """In which regions they lie, in a sentence or two; "" where no fovea was found or no lesion."""
+        if not self.by_region:
+            return ""
+        parts = [f"{region.name} {listed([_counted(*pair) for pair in counts])}" for region, counts in self.by_region]
+        told = f"{'; '.join(parts)}.".capitalize() if len(parts) > 1 else f"All lie {self.by_region[0][0].name}."
+        if count := self.near.get("hard_exudate", 0):
+            several = "Hard exudates lie" if count > 1 else "A hard exudate lies"
+            told += f" {several} within one disc diameter of the fovea, a sign of macular oedema to screening programmes."
+        return told
 
     @property
     def rule(self) -> str:
@@ -112,10 +152,21 @@ def found_view(found: FoundLesions, frame: Frame | None, whole: float, grid: tup
             cells = np.flatnonzero(touched(frame, grid, mark.box)).tolist()
             marks.append(MarkView(KINDS[mark.kind], box, mark.strength, fall, tuple(cells)))
     counts = Counter(mark.kind.key for mark in marks)
+    regions: dict[str, Counter[str]] = {}
+    for mark in found.marks:
+        if key := region_of(mark.box, found.landmarks):
+            regions.setdefault(key, Counter())[mark.kind] += 1
+    by_region = tuple((region, _in_order(regions[key])) for key, region in REGIONS.items() if key in regions)
+    near = Counter(mark.kind for mark in found.marks if near_fovea(mark.box, found.landmarks))
     small = listed([KINDS[kind].plural for kind in found.too_small]) if found.too_small else ""
     return FoundView(
-        tuple(marks), tuple((KINDS[kind], counts[kind]) for kind in KINDS if counts[kind]), whole, found.without, small
+        tuple(marks), _in_order(counts), whole, found.without, small, by_region, near, landmarks_view(found.landmarks, frame)
     )
+
+
+def _in_order(counts: Mapping[str, int]) -> tuple[tuple[LesionKind, int], ...]:
+    """Counts by kind, in the order of the table of kinds."""
+    return tuple((kind, counts[key]) for key, kind in KINDS.items() if counts.get(key))
 
 
 def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[LesionKind, tuple[int | None, ...]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.regions import REGIONS, Region, near_fovea, region_of
 from atlas.site.book import Book
 from atlas.site.clusters import Places, places, varied
 from atlas.site.views import ClusterView, GradeView, Pages, PatchView
@@ -20,7 +22,8 @@ class KindView:
     patches : of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
     plates, looked : photographs in which it was found, and in which the net looked.   count : lesions of it in all of them.
     by_grade : of each grade, how many photographs there are and in how many it was found.
-    clusters : in which most patches are of it.
+    by_region : of each region, how many of them lie there, from the fovea outwards.   near : within a disc diameter of the fovea.
+    placed : how many lie where the fovea was found.   clusters : in which most patches are of it.
     """
 
     kind: LesionKind
@@ -30,7 +33,13 @@ class KindView:
     count: int
     by_grade: tuple[tuple[GradeView, int, int], ...]
     places: Places | None
+    by_region: tuple[tuple[Region, int], ...]
+    near: int
     clusters: tuple[ClusterView, ...]
+
+    @property
+    def placed(self) -> int:
+        return sum(count for _, count in self.by_region)
 
     @property
     def page(self) -> str:
@@ -56,6 +65,8 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
         if not having or not patches:
             continue
         patches.sort(key=lambda patch: -having.get(patch.plate.id, 0.0))  # stable: one photograph's strongest stay first
+        boxes = [(mark.box, own.landmarks) for own in shown.values() for mark in own.marks if mark.kind == key]
+        regions = Counter(region_of(*one) for one in boxes)
         by_grade = tuple(
             (
                 grade,
@@ -73,6 +84,8 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
                 sum(map(len, strengths.values())),
                 by_grade,
                 places(patches, eyes),
+                tuple((region, regions[name]) for name, region in REGIONS.items()),
+                sum(near_fovea(*one) is True for one in boxes),
                 tuple(one for one in book.clusters if 2 * sum(p.kind is kind for p in one.patches) > len(one.patches)),
             )
         )

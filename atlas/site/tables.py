@@ -2,8 +2,9 @@
 
 `lesions.csv` has a row for each lesion that a net found or a person marked, with its kind, its box, its strength from 0 to 1 and
 its source (`net`, `outline` or `box`); `drop` is how far the score falls when the cells that it touches are hidden; people's
-marks have neither strength nor drop. `count_KIND`
-in `images.csv` tells how many lesions of a kind the net found.
+marks have neither strength nor drop. `region` is where the middle of the box lies, see `cohort.regions`, and `near_fovea` tells
+whether any of it lies within one disc diameter of the fovea (1 or 0); both are empty where no fovea was found. `count_KIND` in
+`images.csv` tells how many lesions of a kind the net found.
 
 `trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
 falls without the fifth of the retina that the map marks strongest than without a random fifth.
@@ -32,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from atlas.cohort.lesions import KINDS
-from atlas.records import Atlas, Evaluation, Interval, Trust
+from atlas.cohort.regions import near_fovea, region_of
+from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Trust
 from atlas.site.figures import base_name
 from atlas.trust.curves import fifth
 
@@ -112,14 +114,24 @@ def _counts(atlas: Atlas, image_id: str, kinds: Sequence[str]) -> list[Any]:
 
 
 def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "kind", "top", "left", "bottom", "right", "strength", "source", "drop"]
+    header = ["image_id", "kind", "top", "left", "bottom", "right", "strength", "source", "drop", "region", "near_fovea"]
     rows: list[list[Any]] = []
     for image_id in atlas.strip.image_ids:
         found = atlas.found.get(image_id)
         for mark, fall in () if found is None else zip(found.marks, found.falls.tolist(), strict=True):
-            rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall)])
-        rows += [[image_id, mark.kind, *mark.box, "", mark.source, ""] for mark in atlas.marked.get(image_id, ())]
+            place = _place(mark, found)
+            rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall), *place])
+        rows += [
+            [image_id, mark.kind, *mark.box, "", mark.source, "", *_place(mark, found)] for mark in atlas.marked.get(image_id, ())
+        ]
     return header, rows
+
+
+def _place(mark: Mark, found: FoundLesions | None) -> list[Any]:
+    """The region in which a mark lies, and whether it is near the fovea."""
+    landmarks = None if found is None else found.landmarks
+    near = near_fovea(mark.box, landmarks)
+    return [region_of(mark.box, landmarks), "" if near is None else int(near)]
 
 
 def _gains(trust: Trust) -> list[str]:

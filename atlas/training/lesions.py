@@ -144,13 +144,13 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
             array = np.rot90(array, turns, (-2, -1))
             return np.ascontiguousarray(array[..., ::-1] if mirrored else array)
 
-        plate = turned(_relit(plate, random).transpose(2, 0, 1)).transpose(1, 2, 0)
+        plate = turned(relit(plate, random).transpose(2, 0, 1)).transpose(1, 2, 0)
         retina, healthy, lesion = turned(retina), turned(healthy), turned(lesion)
         owners = {kind: turned(own) for kind, own in owners.items()}
     return Shown(plate, retina, healthy, lesion, owners, pupil.some)
 
 
-def _relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
+def relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
     """Show a plate as another camera might: other colours and light, softer, or squeezed by JPEG."""
     values = np.arange(256) / 255
     gain, power = random.uniform(0.8, 1.2, 3), np.exp(random.uniform(-0.35, 0.35) + random.uniform(-0.12, 0.12, 3))

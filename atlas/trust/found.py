@@ -66,6 +66,17 @@ def compare(
     )
 
 
+def summarise_discs(off: Sequence[float], inside: Sequence[bool]) -> dict[str, Any] | None:
+    """Gather how well the optic disc was found in photographs with a box round it; None where there are none.
+
+    off : distance from the box's middle in its mean side, infinite where no disc was found.   inside : it lies in the box.
+    """
+    if not off:
+        return None
+    middle = np.median(off)
+    return {"count": len(off), "inside": sum(inside), "off": round(float(middle), 3) if np.isfinite(middle) else None}
+
+
 def squares(values: FloatArray, lesions: Sequence[BoolArray], retina: BoolArray) -> tuple[FloatArray, BoolArray]:
     """Return the score of each overlapped square on the retina, (n,), and whether it shows a lesion, bool (n,).
 

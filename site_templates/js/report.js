@@ -23,6 +23,13 @@ for (const report of document.querySelectorAll(".report")) {
     onKey("p", marks);
   }
 
+  const landmarks = report.querySelector("[data-landmarks]");
+  landmarks?.addEventListener("click", () => {
+    const on = landmarks.getAttribute("aria-pressed") !== "true";
+    landmarks.setAttribute("aria-pressed", String(on));
+    plate.querySelector("svg.landmarks").toggleAttribute("hidden", !on);
+  });
+
   const found = plate.querySelector("svg.found");
   const all = report.querySelector("[data-found=all]");
   if (found && all) {
