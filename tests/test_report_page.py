@@ -95,11 +95,12 @@ def test_travelled_sums_score_as_the_head_does(large: Made) -> None:
     random = np.random.default_rng(3)
     for image_id in atlas.dataset.image_ids[:4]:
         found = json.loads(encode_cells(live_of(sums[image_id]), inside))
-        three = np.frombuffer(base64.b64decode(found["sums"]), np.uint8).reshape(len(found["cells"]), -1, 3).astype(np.int32)
+        (part,) = found["parts"]
+        three = np.frombuffer(base64.b64decode(part["sums"]), np.uint8).reshape(len(found["cells"]), -1, 3).astype(np.int32)
         steps = three[..., 0] | three[..., 1] << 8 | (three[..., 2] << 24) >> 8
         for share in (0.02, 0.5, 0.98, 1.0):
             left = inside & (random.random(inside.shape) < share)
-            z = np.array(found["whole"]) - (steps * found["step"])[left.ravel()[found["cells"]]].sum(axis=0)
+            z = np.array(found["whole"]) - (steps * part["step"])[left.ravel()[found["cells"]]].sum(axis=0)
             assert abs(float(head.severity(z, atlas.dataset.scale)) - score_of(large, image_id, left)) < 1e-4
 
 
@@ -108,7 +109,7 @@ def test_cells_off_the_retina_do_not_travel(site: Made) -> None:
     found = json.loads(encode_cells(live_of(sums[atlas.dataset.image_ids[0]]), inside))
     assert found["cells"] == np.flatnonzero(inside).tolist()
     nowhere = json.loads(encode_cells(live_of(sums[atlas.dataset.image_ids[0]]), np.zeros_like(inside)))
-    assert (nowhere["cells"], nowhere["sums"]) == ([], "")
+    assert (nowhere["cells"], nowhere["parts"][0]["sums"]) == ([], "")
 
 
 def test_a_report_page_without_its_pictures_stays_small(large: Made) -> None:

@@ -85,6 +85,19 @@ def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
     return covered
 
 
+def spread(values: FloatArray, grid: tuple[int, int], onto: tuple[int, int]) -> FloatArray:
+    """Spread what cells hold evenly over their area, onto another grid over the same square; sums over all cells stay.
+
+    values : float32 (h*w, n), row-major, on `grid` = (h, w).   Returns (h'*w', n) on `onto` = (h', w').
+    """
+    if grid == onto:
+        return values
+    rows, columns = (_overlaps(length, cells) for length, cells in zip(grid, onto, strict=True))
+    own = values.astype(np.float64).reshape(*grid, -1)
+    found = np.einsum("ac,bd,cdn->abn", rows, columns, own, optimize=True)
+    return np.asarray(found.reshape(onto[0] * onto[1], -1), np.float32)
+
+
 def _overlaps(length: int, cells: int) -> NDArray[np.float64]:
     """Return (cells, length), how much of each unit pixel lies in each of the equal cells that divide the length."""
     edges = np.arange(cells + 1)[:, None] * length / cells

@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.records import BoolArray, LiveSums
 
@@ -24,24 +25,31 @@ def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
     inside : bool (h, w), the cells on the retina.
 
     The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
-    for each hidden unit), `weight` and `bias` of the second layer, `step`, and `sums`: base64 of little-endian 24-bit
-    whole numbers (len(cells), H), in steps.
+    for each hidden unit), `weight` and `bias` of the second layer, and `parts`, each of some consecutive hidden units: `shape` of
+    its grid, `step`, and `sums`: base64 of little-endian 24-bit whole numbers (cells, units), in steps. A part on the grid itself
+    holds the cells on the retina; a part on another grid holds all of its cells.
     """
-    values = live.sums
     cells = np.flatnonzero(inside)
-    step = np.abs(values[cells]).max(axis=0, initial=0.0) / _LARGEST
-    step[step == 0] = 1.0
-    steps = np.rint(values[cells] / step).astype("<i4")
     found = {
         "shape": list(live.grid),
         "cells": cells.tolist(),
         "whole": _short(live.whole),
         "weight": _short(live.weight),
         "bias": float(f"{live.bias:.9g}"),
+        "parts": [_part(grid, values[cells] if grid == live.grid else values) for grid, values in live.parts],
+    }
+    return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _part(grid: tuple[int, int], values: NDArray[np.floating]) -> dict[str, Any]:
+    step = np.abs(values).max(axis=0, initial=0.0).astype(np.float64) / _LARGEST
+    step[step == 0] = 1.0
+    steps = np.rint(values / step).astype("<i4")
+    return {
+        "shape": list(grid),
         "step": _short(step),
         "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
     }
-    return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _short(values: Any) -> list[float]:

@@ -14,12 +14,13 @@ from atlas.records.arrays import BoolArray, FloatArray, IntArray
 class LiveSums:
     """What a page needs to score a photograph again with cells hidden: severity = sigmoid(bias + weight . relu(z)) on the scale.
 
-    grid : rows and columns of cells.   sums : float64 (h*w, H), what each cell adds to z, row-major.   whole : float64 (H,), z
-    with nothing hidden.   weight : float32 (H,).   bias : float.
+    grid : rows and columns of cells.   parts : of consecutive hidden units, the rows and columns of the cells they are known by,
+    and what each of these adds to z, (h*w, units), row-major; what a cell of another grid holds is spread over its area.
+    whole : float64 (H,), z with nothing hidden.   weight : float32 (H,).   bias : float.
     """
 
     grid: tuple[int, int]
-    sums: NDArray[np.float64]
+    parts: tuple[tuple[tuple[int, int], NDArray[np.floating]], ...]
     whole: NDArray[np.float64]
     weight: FloatArray
     bias: float

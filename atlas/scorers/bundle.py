@@ -28,6 +28,7 @@ from atlas.scorers.manifest import (
     Manifest,
     NetworkManifest,
     ReadingFacts,
+    SideBySideManifest,
     TransferredManifest,
     TrustEntry,
     TwoStageManifest,
@@ -35,6 +36,7 @@ from atlas.scorers.manifest import (
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
+from atlas.scorers.side_by_side import SideBySideScorer
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
@@ -161,10 +163,31 @@ def _two_stage_contents(scorer: TwoStageScorer, half: bool) -> tuple[dict[str, A
     return facts, contents
 
 
+def _load_side_by_side(
+    folder: Path, manifest: SideBySideManifest, known: dict[str, Any], device: str | torch.device
+) -> SideBySideScorer:
+    members = []
+    for member in manifest.members:
+        beside = folder.resolve().parent / member.name
+        own = load_scorer(beside if beside.is_dir() else member.name, device=device)
+        if not isinstance(own, TransferredScorer | TwoStageScorer) or own.sha256 != member.sha256:
+            raise ScorerError(
+                f"{folder / _MANIFEST}: was made of another scorer than the {member.name} that is here", "put them together again"
+            )
+        members.append(own)
+    return SideBySideScorer(manifest.name, tuple(members), manifest.scale.scale(), manifest.stretch, manifest.shift, **known)
+
+
+def _side_by_side_contents(scorer: SideBySideScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    members = [{"name": member.name, "sha256": member.sha256} for member in scorer.members]
+    return {"members": members, "stretch": scorer.stretch, "shift": scorer.shift}, {}
+
+
 SCORERS: dict[str, Kind] = {
     TransferredScorer.kind: Kind(TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
     NetworkScorer.kind: Kind(NetworkManifest, (_NETWORK,), _load_network, _network_contents),
     TwoStageScorer.kind: Kind(TwoStageManifest, (_HEAD,), _load_two_stage, _two_stage_contents),
+    SideBySideScorer.kind: Kind(SideBySideManifest, (), _load_side_by_side, _side_by_side_contents),
 }
 """Every kind of scorer that a bundle can hold; a new kind is one entry."""
 

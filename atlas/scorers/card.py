@@ -144,6 +144,12 @@ def _dealt(scorer: Scorer) -> list[str]:
 
 def _how_built(recipe: Mapping[str, Any]) -> str:
     form = recipe.get("form")
+    if "members" in recipe and "trunk" not in recipe:
+        return (
+            f"several scorers read the photograph side by side ({recipe['members']}), each as it learned to, and the logit is "
+            "the mean of their networks'. A cell that is hidden takes from each what it saw there; of a member with coarser "
+            "cells, the share of the cell's area."
+        )
     if form is None:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
     if form == "weighted":

@@ -131,6 +131,27 @@ class TwoStageManifest(Manifest):
         return f"two stages: {self.lesion_net}" + ("" if self.trunk is None else f", {self.trunk}")
 
 
+class MemberFacts(pydantic.BaseModel):
+    """A member of scorers side by side: the name of its bundle, and its hash."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    name: str = pydantic.Field(min_length=1)
+    sha256: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
+
+
+class SideBySideManifest(Manifest):
+    """scorer.json of scorers side by side, whose bundles are shipped or lie beside it."""
+
+    members: list[MemberFacts] = pydantic.Field(min_length=2)
+    stretch: float
+    shift: float
+
+    @property
+    def network(self) -> str:
+        return " and ".join(member.name for member in self.members)
+
+
 class Entry(pydantic.BaseModel):
     """A measurement that a bundle keeps. What is not named here is taken as it is."""
 

@@ -139,7 +139,7 @@ class LinearPrediction:
 
     def live(self, target: str) -> LiveSums | None:
         last = self.readout.one_output
-        return None if last is None else LiveSums(self.grid, self._sums, self.whole, *last)
+        return None if last is None else LiveSums(self.grid, ((self.grid, self._sums),), self.whole, *last)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         return {"sums": self.sums, "gradcam": self.cam, "shares": self.shares, "pooled": self.pooled}

@@ -363,13 +363,23 @@ def _head_on(
 
 
 def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) -> Head:
-    """Stretch and shift a head's logit so that the severity, rounded to the nearest grade, agrees with human grades.
+    """Stretch and shift a head's logit, see `calibration`: the head with output layer a w, a b + c. logits, grades : (n,)."""
+    stretch, shift = calibration(logits, grades, scale)
+    return replace(
+        head,
+        output_weight=(head.output_weight * np.float32(stretch)).astype(np.float32),
+        output_bias=head.output_bias * stretch + shift,
+    )
+
+
+def calibration(logits: FloatArray, grades: IntArray, scale: Scale) -> tuple[float, float]:
+    """Find a stretch a and a shift c of logits l, so that the severity of a l + c, rounded, agrees with human grades.
 
     Balanced weights make a scorer call mild eyes too severe. Both numbers come from a grid: of all that reach the best quadratic
     kappa but for 0.02, those that change the severities least, on photographs that the head did not learn from. The order of
     scores, and with it every ROC curve, stays as it was.
 
-    logits : (n,).   grades : (n,). Returns the head with output layer a w, a b + c. Where no kappa is defined the head stays.
+    logits : (n,).   grades : (n,). Returns a and c; 1 and 0 where no kappa is defined.
     """
     plain = severity_of_logit(logits, scale)
     tried = []
@@ -381,13 +391,9 @@ def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) ->
     best = max((kappa for kappa, *_ in tried if math.isfinite(kappa)), default=math.inf)
     good = [(change, stretch, shift) for kappa, change, stretch, shift in tried if kappa >= best - _TOLERANCE]
     if not good:
-        return head
+        return 1.0, 0.0
     _, stretch, shift = min(good)
-    return replace(
-        head,
-        output_weight=(head.output_weight * np.float32(stretch)).astype(np.float32),
-        output_bias=head.output_bias * stretch + shift,
-    )
+    return stretch, shift
 
 
 def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:

@@ -6,14 +6,48 @@
 // these cells out, score() is the score without what is left out.
 "use strict";
 (() => {
+  // The 24-bit whole numbers of a part, times the step of each hidden unit.
+  const numbers = ({ sums, step }) => {
+    const bytes = atob(sums);
+    const found = new Float64Array(bytes.length / 3);
+    for (let k = 0; k < found.length; k++) {
+      const low = bytes.charCodeAt(3 * k) | (bytes.charCodeAt(3 * k + 1) << 8);
+      found[k] = (low | ((bytes.charCodeAt(3 * k + 2) << 24) >> 8)) * step[k % step.length];
+    }
+    return found;
+  };
+
+  // For each of `cells` that divide a length, which of `coarse` ones that divide it too it lies in, and with what share of those.
+  const overlaps = (coarse, cells) => Array.from({ length: cells }, (_, at) => {
+    const found = [];
+    for (let one = 0; one < coarse; one++) {
+      const share = Math.min((at + 1) * coarse / cells, one + 1) - Math.max(at * coarse / cells, one);
+      if (share > 1e-9) found.push([one, share]);
+    }
+    return found;
+  });
+
   const model = ({ live, scale }) => {
     const [rows, columns] = live.shape;
     const units = live.whole.length;
-    const bytes = atob(live.sums);
     const sums = new Float64Array(live.cells.length * units);
-    for (let k = 0; k < sums.length; k++) {
-      const low = bytes.charCodeAt(3 * k) | (bytes.charCodeAt(3 * k + 1) << 8);
-      sums[k] = (low | ((bytes.charCodeAt(3 * k + 2) << 24) >> 8)) * live.step[k % units];
+    let first = 0;
+    for (const part of live.parts) {
+      const own = numbers(part);
+      const width = part.step.length;
+      const add = (place, from, share) => {
+        for (let k = 0; k < width; k++) sums[place * units + first + k] += share * own[from * width + k];
+      };
+      if (part.shape[0] === rows && part.shape[1] === columns) live.cells.forEach((cell, place) => add(place, place, 1));
+      else {
+        const down = overlaps(part.shape[0], rows), across = overlaps(part.shape[1], columns);
+        live.cells.forEach((cell, place) => {
+          for (const [row, height] of down[Math.floor(cell / columns)]) {
+            for (const [column, breadth] of across[cell % columns]) add(place, row * part.shape[1] + column, height * breadth);
+          }
+        });
+      }
+      first += width;
     }
     const score = (z) => {
       let logit = live.bias;

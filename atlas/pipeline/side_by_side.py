@@ -1,0 +1,88 @@
+"""Putting scorers of different kinds side by side, and writing the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from atlas.config import Configuration
+from atlas.errors import TrainingError
+from atlas.photographs.preparations import prepare
+from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.photograph import LEAST_SIDE, code_of, open_photograph
+from atlas.pipeline.store import Store
+from atlas.pipeline.study import named
+from atlas.pipeline.train import gather_all
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import DatasetReport, GradedImage
+from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.scorers.protocol import Scorer
+from atlas.scorers.side_by_side import Member, SideBySideScorer
+from atlas.training.side_by_side import calibrate_side_by_side, side_by_side
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What all of `logit_of` share."""
+
+    scorer: Scorer
+    store: Store
+
+
+def logit_of(image: GradedImage, shared: Scoring) -> float:
+    """Return a scorer's logit of a photograph, and keep it."""
+    scorer = shared.scorer
+
+    def look() -> dict[str, np.ndarray]:
+        decoded, found = open_photograph(image.path)
+        seen = prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
+        return {"logit": np.array([scorer.predict([seen])[0].logit(scorer.targets[0].name)])}
+
+    code = code_of("atlas.scorers.side_by_side", "atlas.photographs.decode", "atlas.photographs.preparations", own=__file__)
+    return float(shared.store.keep_arrays("logits", [image.image_id, LEAST_SIDE, scorer.sha256, code], look)["logit"][0])
+
+
+def put_side_by_side(
+    configuration: Configuration,
+    out: Path,
+    members: Sequence[Member],
+    *,
+    also: Sequence[tuple[Path, Path | None]] = (),
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    progress: Progress = silent,
+) -> tuple[SideBySideScorer, DatasetReport]:
+    """Put scorers side by side, calibrate them on graded photographs, and write the bundle to `out`.
+
+    The bundle names its members, which must be shipped or lie beside it. Photographs that cannot be read are left out.
+
+    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    """
+    workshop = Workshop.of(configuration, progress)
+    with single_threaded():
+        dataset, report = gather_all(workshop, also)
+        scorer = side_by_side(out.name, members, dataset)
+        graded = [image for image in dataset.images if image.grade is not None]
+        found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
+    faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
+    if len(faults) == len(graded):
+        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
+    made = calibrate_side_by_side(
+        scorer,
+        dataset,
+        [None if isinstance(one, Fault) else one for one in found],
+        balance=configuration.balance,
+        seed=configuration.seed,
+        source=source,
+        further=further,
+        command=command,
+    )
+    save_bundle(out, made)
+    saved = load_scorer(out)
+    assert isinstance(saved, SideBySideScorer)
+    return saved, replace(report, unreadable=(*report.unreadable, *faults))

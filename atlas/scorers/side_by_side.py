@@ -1,0 +1,216 @@
+"""Scorers of different kinds side by side: the logit is the mean of their networks', and one map explains the whole score.
+
+Each member reads the photograph in its own way and on its own grid of cells. What a coarse cell adds to a member's first layer is
+spread evenly over the area of the cell, so that all members speak of the finest grid. Hiding a cell takes from each member what
+it saw there: of one with coarse cells, the share of the cell's area.
+
+`scorers.joined` puts frozen trunks side by side in one network of one input; this needs no common input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.errors import ScorerError
+from atlas.photographs.frames import spread
+from atlas.photographs.preparations import normalised_pixels
+from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
+from atlas.scorers.prediction import LinearPrediction
+from atlas.scorers.protocol import Background, Scorer, scale_facts
+from atlas.scorers.readouts import Head
+from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.two_stage import TwoStageScorer
+
+Member = TransferredScorer | TwoStageScorer
+"""What can stand beside others: its prediction is linear in cells up to a `Head`."""
+
+
+def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
+    """Return scorers as members. Raises ScorerError where one is of a kind that cannot stand beside others."""
+    found = []
+    for one in scorers:
+        if not isinstance(one, TransferredScorer | TwoStageScorer):
+            raise ScorerError(f"scorer {one.name} is of a kind that cannot stand beside others: {one.kind}", "leave it out")
+        found.append(one)
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySidePrediction(LinearPrediction):
+    """What members found in one photograph, put together on the finest of their grids.
+
+    parts : of each member, its prediction and its share of the logit; `sums` and `readout` are made of them.
+    """
+
+    parts: tuple[tuple[LinearPrediction, float], ...] = ()
+
+    def members(self, target: str) -> FloatArray:
+        """Return the logits of all networks, each alone, see `Prediction.members`."""
+        alone = [own if len(own := one.members(target)) else np.array([one.logit(target)]) for one, _ in self.parts]
+        return np.concatenate(alone).astype(np.float32)
+
+    def live(self, target: str) -> LiveSums | None:
+        last = self.readout.one_output
+        assert last is not None
+        return LiveSums(self.grid, tuple((one.grid, one.sums) for one, _ in self.parts), self.whole, *last)
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return what the store keeps: what each member found, on its own grid."""
+        return {f"{place}.{name}": own for place, (one, _) in enumerate(self.parts) for name, own in one.arrays().items()}
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySideScorer(Background):
+    """Scorers side by side.
+
+    Parameters
+    ----------
+    name : of the scorer.
+    members : transferred scorers with a regressor, or two-stage scorers; the first describes patches.
+    scale : of the severities.
+    stretch, shift : of the members' mean logit, so that severities agree with human grades.
+    """
+
+    kind: ClassVar[str] = "side-by-side"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    members: tuple[Member, ...]
+    scale: Scale
+    stretch: float = 1.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for member in self.members:
+            if member.scale != self.scale:
+                raise ScorerError(f"scorer {member.name} is of another scale than {self.name}", "give members of one scale")
+            if not isinstance(member.head, Head):
+                raise ScorerError(f"scorer {member.name} ends in a softmax, not in a sigmoid", "give a member with a regressor")
+
+    @property
+    def background(self) -> Background:
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (Target.of(self.scale),)
+
+    @property
+    def preparation(self) -> str:
+        return self.members[0].preparation
+
+    @property
+    def size(self) -> int:
+        return max(member.size for member in self.members)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return max(member.grid for member in self.members)
+
+    @property
+    def channels(self) -> int:
+        return self.members[0].channels
+
+    @property
+    def network(self) -> str:
+        return "; ".join(member.network for member in self.members)
+
+    @property
+    def weights_sha256(self) -> str:
+        return hashlib.sha256(" ".join(member.weights_sha256 for member in self.members).encode()).hexdigest()
+
+    @cached_property
+    def sha256(self) -> str:
+        facts = [[member.sha256 for member in self.members], scale_facts(self.scale), self.stretch, self.shift]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @cached_property
+    def shares(self) -> tuple[float, ...]:
+        """Each member's share of the logit: as many as it holds networks."""
+        networks = np.array([_networks(member) for member in self.members], np.float64)
+        return tuple((networks / networks.sum()).tolist())
+
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[LinearPrediction]:
+        return [self._together([member.predict([shown_to(member, one)])[0] for member in self.members]) for one in photographs]
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        first = self.members[0]
+        small = [cv2.resize(crop, (first.size, first.size), interpolation=cv2.INTER_AREA) for crop in crops]
+        return first.describe(np.stack(small))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
+        return self._together(
+            [
+                member.restore(
+                    {name.split(".", 1)[1]: own for name, own in arrays.items() if name.split(".", 1)[0] == str(place)}
+                )
+                for place, member in enumerate(self.members)
+            ]
+        )
+
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> SideBySideScorer:
+        return replace(self, members=tuple(one.scrambled(seed, head_alone=head_alone) for one in self.members))
+
+    def on(self, scale: Scale) -> SideBySideScorer:
+        return replace(self, scale=scale, members=tuple(member.on(scale) for member in self.members))
+
+    def _together(self, found: Sequence[LinearPrediction]) -> LinearPrediction:
+        parts = tuple((one, self.stretch * share) for one, share in zip(found, self.shares, strict=True))
+        pooled = found[0].pooled
+        sums = np.concatenate([spread(one.sums, one.grid, self.grid) for one in found], axis=1)
+        cam = sum(share * spread(one.cam.reshape(-1, 1), one.grid, self.grid) for one, share in parts)
+        return SideBySidePrediction(
+            self.targets[0],
+            self.head,
+            np.ascontiguousarray(sums, np.float32),
+            np.asarray(cam, np.float32).reshape(self.grid),
+            np.zeros(0, np.float32),
+            pooled,
+            parts,
+        )
+
+    @cached_property
+    def head(self) -> Head:
+        """The members' last layers as one: the logit of their first layers' sums, one after the other.
+
+        Its first layer is empty: the members have made their sums already.
+        """
+        heads = [member.head for member in self.members]
+        assert all(isinstance(own, Head) for own in heads)
+        units = sum(len(own.hidden_bias) for own in heads)
+        weighed = [self.stretch * share * own.output_weight for own, share in zip(heads, self.shares, strict=True)]
+        biases = [self.stretch * share * float(own.output_bias) for own, share in zip(heads, self.shares, strict=True)]
+        return Head(
+            np.zeros((units, 0, 1, 1), np.float32),
+            np.concatenate([own.hidden_bias for own in heads]),
+            np.concatenate(weighed).astype(np.float32),
+            sum(biases) + self.shift,
+        )
+
+
+def shown_to(member: Member, photograph: Preprocessed) -> Preprocessed:
+    """Bring a prepared photograph to a member's size and preparation."""
+    side = member.size
+    if photograph.pixels.shape[0] == side and isinstance(member, TwoStageScorer):
+        return photograph  # which looks at the photograph's own colours
+    plate, retina = photograph.photograph, photograph.retina
+    if plate.shape[0] != side:
+        plate = np.asarray(cv2.resize(plate, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        retina = cv2.resize(retina.astype(np.uint8) * np.uint8(255), (side, side), interpolation=cv2.INTER_AREA) >= 128
+    pixels = normalised_pixels(plate, retina, member.preparation)
+    return replace(photograph, pixels=pixels, photograph=plate, retina=retina)
+
+
+def _networks(member: Member) -> int:
+    head = member.head
+    assert isinstance(head, Head)
+    return max(1, len(head.members(np.zeros(len(head.hidden_bias)))))

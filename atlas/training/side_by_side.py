@@ -1,0 +1,78 @@
+"""Putting scorers of different kinds side by side: nothing learns but two numbers, and how the scores are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from atlas.errors import TrainingError
+from atlas.records import Dataset
+from atlas.scorers.card import write_card
+from atlas.scorers.readouts import severity_of_logit
+from atlas.scorers.side_by_side import Member, SideBySideScorer
+from atlas.training.scorers import Material, calibration, on_validation, reading_of
+from atlas.training.splits import Balance
+
+
+def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> SideBySideScorer:
+    """Put scorers side by side, not yet calibrated.
+
+    Raises TrainingError where they are fewer than two or of another scale than the dataset, ScorerError as the scorer does.
+    """
+    if len(members) < 2:
+        raise TrainingError("one scorer alone stands beside nothing", "give --member at least twice")
+    if any(member.scale != dataset.scale for member in members):
+        raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
+    return SideBySideScorer(name, tuple(members), dataset.scale)
+
+
+def calibrate_side_by_side(
+    scorer: SideBySideScorer,
+    dataset: Dataset,
+    logits: Sequence[float | None],
+    *,
+    balance: Balance = "weight",
+    seed: int = 0,
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+) -> SideBySideScorer:
+    """Calibrate scorers side by side, fit how their scores are read, and write the card.
+
+    scorer : not yet calibrated.   logits : its logit of each graded photograph, in the order of the dataset, or None where it
+        could not be read.   balance, seed, source, further, command : see `train_scorer`.
+
+    Raises TrainingError : one grade only, or too few patients.
+    """
+    graded = [image for image in dataset.images if image.grade is not None]
+    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
+    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
+    own = np.array([logit for _, logit in known], np.float32)
+    held, grades, scale = material.validation, material.grades, dataset.scale
+    stretch, shift = calibration(own[held], grades[held], scale)
+    severity = severity_of_logit((stretch * own + shift).astype(np.float32), scale)
+    reading, of = reading_of(severity, material)
+    recipe: dict[str, Any] = {
+        "members": ", ".join(member.name for member in scorer.members),
+        "threshold": of,
+        **on_validation(severity[held], grades[held], scale),
+        "size": scorer.size,
+        "preparation": scorer.preparation,
+        **material.facts,
+        "command": command,
+        "sources": source,
+        "further": list(further),
+    }
+    made = replace(
+        scorer,
+        stretch=stretch,
+        shift=shift,
+        training=recipe,
+        reading=reading,
+        judged=material.judged(severity) if material.test.size else None,
+        learned=tuple(sorted(set(material.met).union(*(member.learned for member in scorer.members)))),
+    )
+    return replace(made, card=write_card(made))
