@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from atlas.cohort.dataset import read_files
 from atlas.config import load_configuration
@@ -22,6 +23,7 @@ from atlas.pipeline.two_stage import train_in_two_stages
 from atlas.records import Preprocessed
 from atlas.scorers.bundle import load_scorer
 from atlas.scorers.two_stage import CELLS, TwoStageScorer, lesion_weights, likely, plain_maps, weighted_picture
+from atlas.training.monotone import fit_monotone_head
 
 KINDS = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
 
@@ -157,3 +159,49 @@ def test_the_weighted_form_needs_weights_for_its_network(cohort: Path) -> None:
     eyes = {"images": cohort / "eyes" / "images", "grades": cohort / "eyes" / "grades.csv", "store": cohort / "store"}
     with pytest.raises(TrainingError, match="needs a second network"):
         train_in_two_stages(load_configuration(training=True, **eyes), cohort / "weighted", form="weighted")
+
+
+def test_a_head_that_counts_rises_with_every_lesion() -> None:
+    random = np.random.default_rng(4)
+    means = (random.random((120, 5)) * (random.random((120, 5)) < 0.6)).astype(np.float32)
+    labels = np.clip(means[:, 0] + means[:, 1] * 0.5, 0, 1)
+    weights = np.ones(120, np.float32)
+    head, history = fit_monotone_head(
+        means, labels, weights, channels=[[0, 1], [2], [4]], training=np.arange(90), validation=np.arange(90, 120)
+    )
+    assert history[-1]["training_loss"] < history[0]["training_loss"]
+
+    def logits(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(head.logit(rows.astype(np.float64) @ head.hidden_weight[:, :, 0, 0].T + head.hidden_bias))
+
+    assert spearmanr(logits(means[90:]), labels[90:]).statistic > 0.8
+    for channel in range(5):
+        more = means.copy()
+        more[:, channel] += random.random(120)
+        change = logits(more) - logits(means)
+        assert change.min() >= -1e-6
+        assert (change.max() > 1e-3) == (channel != 3)  # which it does not read
+    with pytest.raises(TrainingError, match="found lesions in fewer than"):
+        fit_monotone_head(
+            np.zeros_like(means), labels, weights, channels=[[0]], training=np.arange(90), validation=np.arange(90, 120)
+        )
+
+
+def test_hiding_a_cell_never_raises_a_score_that_counts(cohort: Path) -> None:
+    eyes = {"images": cohort / "eyes" / "images", "grades": cohort / "eyes" / "grades.csv", "store": cohort / "store"}
+    made, _ = train_in_two_stages(load_configuration(training=True, **eyes), cohort / "counts", form="counts")
+    assert "More of a kind never lower the score" in made.card
+    masks = np.eye(CELLS * CELLS, dtype=np.bool_).reshape(-1, CELLS, CELLS)
+    met = 0
+    for number in range(24):
+        (found,) = made.predict([photograph(cohort, number)])
+        assert len(found.members("dr")) == 0
+        whole, left = found.logit("dr"), found.logits_without("dr", masks)
+        assert left.max() <= whole + 1e-4
+        nothing = found.logits_without("dr", np.ones((1, CELLS, CELLS), np.bool_))[0]
+        assert nothing <= left.min() + 1e-4
+        if made.maps(photograph(cohort, number)).any():
+            met += 1
+            assert nothing < whole - 0.01
+            assert left.min() < whole - 1e-4
+    assert met >= 2

@@ -74,7 +74,8 @@ def train(
         str | None,
         typer.Option(
             "--two-stage",
-            help="Lesions first, then the grade: `lesions` (a head on what was found) or `weighted` (a net on the picture).",
+            help="Lesions first, then the grade: `lesions` (a head on what was found), `counts` (one that more lesions never "
+            "lower) or `weighted` (a net on the picture).",
         ),
     ] = None,
     lesion_net: LesionNet = None,

@@ -90,6 +90,7 @@ def train_in_two_stages(
         scorer,
         dataset,
         [None if isinstance(one, Fault) else one for one in seen],
+        rising=form == "counts",
         balance=configuration.balance,
         hidden=hidden,
         seed=configuration.seed,

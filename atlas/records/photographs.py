@@ -44,8 +44,8 @@ class Facts:
     columns: Mapping[str, float] = field(default_factory=dict)
 
 
-TwoStageForm = Literal["lesions", "weighted"]
-"""Forms of a two-stage scorer, see `scorers.two_stage`."""
+TwoStageForm = Literal["lesions", "counts", "weighted"]
+"""How a two-stage scorer is trained, see `scorers.two_stage`."""
 
 Augmentation = Literal["none", "flips-rotations", "moved"]
 """How photographs are shown while a network learns, see `networks.train_trunk`."""

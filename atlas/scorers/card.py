@@ -152,6 +152,12 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
         )
     if form is None:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
+    if form == "counts":
+        return (
+            "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads how many places hold each kind of "
+            "lesion, and nothing else. More of a kind never lower the score; the first ones count most. A cell that is hidden "
+            "takes with it the lesions that were found there."
+        )
     if form == "weighted":
         return (
             "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; that weighs the "

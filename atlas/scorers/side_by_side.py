@@ -212,5 +212,7 @@ def shown_to(member: Member, photograph: Preprocessed) -> Preprocessed:
 
 def _networks(member: Member) -> int:
     head = member.head
+    if isinstance(member, TwoStageScorer):
+        return 1
     assert isinstance(head, Head)
     return max(1, len(head.members(np.zeros(len(head.hidden_bias)))))

@@ -16,8 +16,9 @@ from atlas.scorers.card import write_card
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import half_readout
 from atlas.scorers.trunks import Trunk
-from atlas.scorers.two_stage import TwoStageScorer, plain_channels
+from atlas.scorers.two_stage import TwoStageScorer, counts, plain_channels
 from atlas.training.heads import fit_head
+from atlas.training.monotone import fit_monotone_head
 from atlas.training.scorers import Material, calibrate, on_validation, reading_of
 from atlas.training.splits import Balance
 
@@ -34,6 +35,7 @@ def train_two_stage(
     dataset: Dataset,
     means: Iterable[FloatArray | None],
     *,
+    rising: bool = False,
     balance: Balance = "weight",
     hidden: int = 64,
     seed: int = 0,
@@ -49,7 +51,8 @@ def train_two_stage(
     scorer : see `untrained`.
     means : of each graded photograph, in the order of the dataset, the mean of the scorer's maps over all cells, float32 (C,);
         None where it could not be read.
-    balance, hidden, seed, source, further, command : see `train_scorer`.
+    rising : the head of the plain form counts lesions, and more of them never lower the score, see `training.monotone`.
+    balance, hidden, seed, source, further, command : see `train_scorer`; a rising head has as many hidden units as it needs.
 
     Raises
     ------
@@ -61,17 +64,29 @@ def train_two_stage(
         raise TrainingError("there is no graded photograph to learn from", "give photographs with their grades")
     material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
     seen = np.stack([own for _, own in known]).astype(np.float32)
-    head, history = fit_head(
-        seen[:, :, None, None],
-        material.labels,
-        material.weights,
-        training=material.training,
-        validation=material.validation,
-        hidden=hidden,
-        seed=seed,
-        progress=progress,
-    )
-    held, grades, scale = material.validation, material.grades, dataset.scale
+    learning, held = material.training, material.validation
+    if rising:
+        head, history = fit_monotone_head(
+            seen,
+            material.labels,
+            material.weights,
+            channels=counts(scorer.net.kinds),
+            training=learning,
+            validation=held,
+            progress=progress,
+        )
+    else:
+        head, history = fit_head(
+            seen[:, :, None, None],
+            material.labels,
+            material.weights,
+            training=learning,
+            validation=held,
+            hidden=hidden,
+            seed=seed,
+            progress=progress,
+        )
+    grades, scale = material.grades, dataset.scale
     sums = seen.astype(np.float64) * (scorer.grid[0] * scorer.grid[1])
 
     def logits(own: Head) -> FloatArray:
@@ -83,10 +98,10 @@ def train_two_stage(
     severity = severity_of_logit(logits(head), scale)
     reading, of = reading_of(severity, material)
     recipe: dict[str, Any] = {
-        "form": scorer.form,
+        "form": "counts" if rising else scorer.form,
         "lesion_net": scorer.net.name,
         **({} if scorer.trunk is None else {"trunk": scorer.trunk.name, "trunk_size": scorer.trunk.size}),
-        "hidden": hidden,
+        "hidden": len(head.hidden_bias),
         "best_epoch": 1 + int(np.argmin([row["validation_loss"] for row in history])),
         "threshold": of,
         **on_validation(severity[held], grades[held], scale),
