@@ -48,7 +48,7 @@ def test_a_report_tells_regions_in_words() -> None:
     view = found_view(found_of((exudate, bleed, bleed), EYE), Frame(0, 0, 1000), 2.0, (10, 10))
     assert view is not None
     assert view.where == (
-        "In the macula hard exudates in one place; in the periphery two haemorrhages. A hard exudate lies within one disc "
+        "In the macula: hard exudates in one place; in the periphery: two haemorrhages. A hard exudate lies within one disc "
         "diameter of the fovea, a sign of macular oedema to screening programmes."
     )
     alone = found_view(found_of((bleed,), EYE), Frame(0, 0, 1000), 2.0, (10, 10))

@@ -91,7 +91,7 @@ class FoundView:
         """In which regions they lie, in a sentence or two; "" where no fovea was found or no lesion."""
         if not self.by_region:
             return ""
-        parts = [f"{region.name} {listed([_counted(*pair) for pair in counts])}" for region, counts in self.by_region]
+        parts = [f"{region.name}: {listed([_counted(*pair) for pair in counts])}" for region, counts in self.by_region]
         told = f"{'; '.join(parts)}.".capitalize() if len(parts) > 1 else f"All lie {self.by_region[0][0].name}."
         if count := self.near.get("hard_exudate", 0):
             several = "Hard exudates lie" if count > 1 else "A hard exudate lies"
