@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas, with_lesions
 
+from atlas.cohort.lesions import KINDS
 from atlas.records import FoundLesions, Frame, Landmarks, Lesson, Mark, Stop
 from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts
@@ -217,3 +218,16 @@ def test_the_quiz_shows_what_was_found_only_with_the_answer(browser: Any, tmp_pa
         page.keyboard.press("f")
         assert not page.locator("svg.found").is_visible()
     page.close()
+
+
+def test_a_clusters_handout_outlines_each_lesion_in_the_colour_and_with_the_letter_of_its_kind(tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=8))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    sheets = sorted((tmp_path / "out").rglob("handouts/*.html"))
+    shown = [text for sheet in sheets if 'class="of-kind"' in (text := sheet.read_text("utf-8"))]
+    assert shown
+    for text in shown:
+        for own in text.split('<g class="of-kind"')[1:]:
+            letter = own.split("</text>")[0].rsplit(">", 1)[1]
+            kind = next(kind for kind in KINDS.values() if kind.letter == letter)
+            assert f"--kind:{kind.colour}" in own.split(">")[0]
