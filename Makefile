@@ -123,8 +123,6 @@ beside: .venv/installed
 	  --record 'IDRiD, test part'
 	$(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $(BESIDE) \
 	  --record 'HEI-MED, outlined exudates'
-	$(BIN)/atlas trust $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --boxes $(DATA)/idrid/boxes.csv --split test \
-	  --scorer $(BESIDE) --record 'IDRiD, boxed lesions, test part'
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

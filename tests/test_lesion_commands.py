@@ -173,3 +173,12 @@ def test_no_net_finds_no_lesions_and_patches_of_lesions_need_one(eyes: Path, tmp
     assert not (tmp_path / "a" / "tables" / "lesions.csv").exists()
     assert not (tmp_path / "a" / "lesions.html").exists()
     assert "Lesions found" not in next((tmp_path / "a" / "images").iterdir()).read_text()
+
+
+def test_a_recorded_command_does_not_tell_where_the_store_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    from atlas.cli.screen import command_line
+
+    monkeypatch.setattr(
+        "sys.argv", ["/somewhere/atlas", "train", "eyes", "--store", "/home/me/store", "--name", "a b", "--store=/x"]
+    )
+    assert command_line() == "atlas train eyes --name 'a b'"

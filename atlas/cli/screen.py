@@ -20,8 +20,12 @@ err = Console(stderr=True, highlight=False)
 
 
 def command_line() -> str:
-    """Return what the user typed, for records."""
-    return shlex.join(["atlas", *sys.argv[1:]])
+    """Return what the user typed, for records, without where this machine keeps its store."""
+    words = list(sys.argv[1:])
+    while "--store" in words:
+        place = words.index("--store")
+        del words[place : place + 2]
+    return shlex.join(["atlas", *(word for word in words if not word.startswith("--store="))])
 
 
 def narrate() -> None:
