@@ -122,8 +122,9 @@ def travelled(built: BuildResult, image_id: str) -> tuple[Head, np.ndarray, np.n
     text = (built.out / "cells" / f"{image_id}.js").read_text("utf-8")
     live = json.loads(text.split("]=", 1)[1].rstrip(";\n"))["live"]
     head = Head(np.zeros((1, 1, *live["shape"]), np.float32), np.zeros(1), np.array(live["weight"]), live["bias"])
-    places = np.frombuffer(base64.b64decode(live["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
-    values = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(live["step"])
+    (part,) = live["parts"]
+    places = np.frombuffer(base64.b64decode(part["sums"]), np.uint8).reshape(len(live["cells"]), -1, 3).astype(np.int32)
+    values = (places[..., 0] | places[..., 1] << 8 | (places[..., 2] << 24) >> 8) * np.array(part["step"])
     sums = np.zeros((live["shape"][0] * live["shape"][1], values.shape[1]))
     sums[live["cells"]] = values
     return head, np.array(live["whole"]), sums.reshape(*live["shape"], -1)

@@ -122,7 +122,7 @@ class SideBySideScorer(Background):
 
     @property
     def network(self) -> str:
-        return "; ".join(member.network for member in self.members)
+        return " and ".join(member.name for member in self.members)
 
     @property
     def weights_sha256(self) -> str:
