@@ -128,7 +128,9 @@ class TwoStageManifest(Manifest):
 
     @property
     def network(self) -> str:
-        return f"two stages: {self.lesion_net}" + ("" if self.trunk is None else f", {self.trunk}")
+        if self.trunk is None:
+            return f"two stages, lesions: {self.lesion_net}"
+        return f"two stages, weighted: {self.lesion_net}, {self.trunk}"
 
 
 class MemberFacts(pydantic.BaseModel):
