@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,9 @@ LIBRARIES = (
     "umap-learn",
 )
 """Libraries whose arithmetic a result depends on."""
+
+
+_PARSING = threading.Lock()  # Python 3.11's parser fails now and then where two threads parse at once
 
 
 @cache
@@ -65,7 +69,9 @@ def _imported(file: Path) -> tuple[str, ...]:
     """Name all that a source imports from this package, wherever in the source it does."""
     package = __name__.partition(".")[0]
     names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    with _PARSING:
+        tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
