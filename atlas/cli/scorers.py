@@ -127,11 +127,8 @@ def train(
     if two_stage is not None and (from_scratch or fine_tune or teacher or member):
         raise typer.BadParameter("--two-stage fits a head alone: leave out --from-scratch, --fine-tune, --teacher and --member")
     screen.narrate()
-    from atlas.pipeline.side_by_side import put_side_by_side
     from atlas.pipeline.train import train as train_scorer
     from atlas.pipeline.two_stage import train_in_two_stages
-    from atlas.scorers.bundle import load_scorer
-    from atlas.scorers.side_by_side import members_of
     from atlas.terminal import print_report
 
     also = list(zip_longest(also_images or (), also_grades or ()))
@@ -141,12 +138,6 @@ def train(
         if two_stage is not None:
             made, report = train_in_two_stages(configuration, out, form=two_stage, **common)  # type: ignore[arg-type]
             card = made.card
-        elif (beside := [load_scorer(one) for one in member or ()]) and any(one.kind != "transferred" for one in beside):
-            if from_scratch or fine_tune or teacher:
-                raise typer.BadParameter("--member puts scorers side by side as they are: leave out everything that learns")
-            common.pop("hidden")
-            together, report = put_side_by_side(configuration, out, members_of(beside), **common)
-            card = together.card
         else:
             trained, report = train_scorer(
                 configuration,

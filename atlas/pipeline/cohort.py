@@ -18,7 +18,7 @@ from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Dataset, DatasetReport
+from atlas.records import Dataset, DatasetReport, GradedImage
 from atlas.resources import demo_curation
 
 DEMO_COUNT = 240
@@ -156,3 +156,33 @@ def require_apart(configuration: Configuration) -> None:
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path.expanduser()))
+
+
+def gather_all(workshop: Workshop, also: Sequence[tuple[Path, Path | None]]) -> tuple[Dataset, DatasetReport]:
+    """Gather the photographs of the settings and of further folders with their tables, as one dataset."""
+    cohorts = [gather(workshop)]
+    for images, grades in also:
+        others_of = workshop.configuration.model_copy(update={"images": images, "grades": grades})
+        cohorts.append(gather(replace(workshop, configuration=others_of)))
+    return _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
+
+
+def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
+    """Join datasets and reports. What several say of one photograph is joined; one that they grade differently has no grade."""
+    images: dict[str, GradedImage] = {}
+    conflicts: list[tuple[str, str]] = []
+    for dataset, _ in gathered:
+        for image in dataset.images:
+            known = images.setdefault(image.image_id, image)
+            if image.grade is None or known.grade == image.grade or image.image_id in (one for one, _ in conflicts):
+                continue
+            if known.grade is None:
+                images[image.image_id] = replace(known, grade=image.grade)
+            else:
+                line = f"{known.path.name}: grade {known.grade}, and {image.grade} as {image.path}; kept without a grade"
+                conflicts.append((image.image_id, line))
+                images[image.image_id] = replace(known, grade=None)
+    report = join_reports([one for _, one in gathered])
+    told = (*report.conflicting_duplicates, *(line for _, line in conflicts))
+    joined = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
+    return joined, replace(report, conflicting_duplicates=told)

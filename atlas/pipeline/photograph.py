@@ -257,6 +257,12 @@ def open_photograph(path: Path) -> tuple[Decoded, tuple[Frame, BoolArray]]:
     return decoded, (frame, mask)
 
 
+def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
+    """Decode a photograph and prepare it as a scorer wants it. Raises UnreadableImageError where it is no photograph."""
+    decoded, found = open_photograph(image.path)
+    return prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
+
+
 def prediction_key(image_id: str, source: Source) -> list[Any]:
     """Return all that what the network made of a photograph depends on, as plain JSON values."""
     return [image_id, LEAST_SIDE, *source.key, code_of(*_PREPARED)]

@@ -10,12 +10,11 @@ import numpy as np
 
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.photographs.preparations import prepare
+from atlas.pipeline.cohort import gather_all
 from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.photograph import LEAST_SIDE, code_of, open_photograph
+from atlas.pipeline.photograph import LEAST_SIDE, code_of, prepared_for
 from atlas.pipeline.store import Store
 from atlas.pipeline.study import named
-from atlas.pipeline.train import gather_all
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, GradedImage
@@ -38,9 +37,7 @@ def logit_of(image: GradedImage, shared: Scoring) -> float:
     scorer = shared.scorer
 
     def look() -> dict[str, np.ndarray]:
-        decoded, found = open_photograph(image.path)
-        seen = prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
-        return {"logit": np.array([scorer.predict([seen])[0].logit(scorer.targets[0].name)])}
+        return {"logit": np.array([scorer.predict([prepared_for(scorer, image)])[0].logit(scorer.targets[0].name)])}
 
     code = code_of("atlas.scorers.side_by_side", "atlas.photographs.decode", "atlas.photographs.preparations", own=__file__)
     return float(shared.store.keep_arrays("logits", [image.image_id, LEAST_SIDE, scorer.sha256, code], look)["logit"][0])

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.pipeline.cohort import gather, join_reports
+from atlas.pipeline.cohort import gather_all
 from atlas.pipeline.keys import code_key
+from atlas.pipeline.side_by_side import put_side_by_side
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Augmentation, Dataset, DatasetReport, GradedImage
-from atlas.scorers.bundle import load_transferred, save_bundle
+from atlas.records import Augmentation, DatasetReport
+from atlas.scorers.bundle import load_scorer, load_transferred, save_bundle
+from atlas.scorers.side_by_side import SideBySideScorer, members_of
 from atlas.scorers.transferred import TransferredScorer
 from atlas.training.scorers import join_scorers, train_scorer
 
@@ -37,11 +38,11 @@ def train(
     further: Sequence[str] = (),
     command: str = "",
     progress: Progress = silent,
-) -> tuple[TransferredScorer, DatasetReport]:
+) -> tuple[TransferredScorer | SideBySideScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
     teachers : scorers' names or folders.   members : the same, of scorers to put side by side instead of training a trunk, see
-        `join_scorers`.
+        `join_scorers`, or `put_side_by_side` where they are of different kinds.
     also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
     A training that was cut off goes on where it stopped; what it needs for that is removed once the bundle is written.
@@ -53,6 +54,10 @@ def train(
             "scorers that are put side by side bring their own trunks and size, and do not learn again",
             "leave out everything that speaks of a trunk or a teacher",
         )
+    beside = [load_scorer(member) for member in members]
+    if any(not isinstance(one, TransferredScorer) for one in beside):
+        told: dict[str, Any] = {"source": source, "further": further, "command": command, "progress": progress}
+        return put_side_by_side(configuration, out, members_of(beside), also=also, **told)
     workshop = Workshop.of(configuration, progress)
     dataset, report = gather_all(workshop, also)
     settings: dict[str, Any] = {
@@ -69,7 +74,7 @@ def train(
         "seed": configuration.seed,
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
-    others = [load_transferred(other) for other in (*teachers, *members)]
+    others = [load_transferred(other) for other in teachers] or [one for one in beside if isinstance(one, TransferredScorer)]
     # A checkpoint, too, goes on only with pixels that were prepared as those that it learned from.
     code = code_key("atlas.photographs.decode", "atlas.photographs.preparations")
     parts = [settings, labels, code, [one.sha256 for one in others] or None]
@@ -92,33 +97,3 @@ def train(
     saved = load_transferred(out)
     shutil.rmtree(work, ignore_errors=True)  # gigabytes, of no use once the scorer is safe
     return saved, report
-
-
-def gather_all(workshop: Workshop, also: Sequence[tuple[Path, Path | None]]) -> tuple[Dataset, DatasetReport]:
-    """Gather the photographs of the settings and of further folders with their tables, as one dataset."""
-    cohorts = [gather(workshop)]
-    for images, grades in also:
-        others_of = workshop.configuration.model_copy(update={"images": images, "grades": grades})
-        cohorts.append(gather(replace(workshop, configuration=others_of)))
-    return _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
-
-
-def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
-    """Join datasets and reports. What several say of one photograph is joined; one that they grade differently has no grade."""
-    images: dict[str, GradedImage] = {}
-    conflicts: list[tuple[str, str]] = []
-    for dataset, _ in gathered:
-        for image in dataset.images:
-            known = images.setdefault(image.image_id, image)
-            if image.grade is None or known.grade == image.grade or image.image_id in (one for one, _ in conflicts):
-                continue
-            if known.grade is None:
-                images[image.image_id] = replace(known, grade=image.grade)
-            else:
-                line = f"{known.path.name}: grade {known.grade}, and {image.grade} as {image.path}; kept without a grade"
-                conflicts.append((image.image_id, line))
-                images[image.image_id] = replace(known, grade=None)
-    report = join_reports([one for _, one in gathered])
-    told = (*report.conflicting_duplicates, *(line for _, line in conflicts))
-    joined = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
-    return joined, replace(report, conflicting_duplicates=told)

@@ -12,12 +12,11 @@ import numpy as np
 from atlas.config import Configuration
 from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import load_lesion_net
-from atlas.photographs.preparations import prepare
+from atlas.pipeline.cohort import gather_all
 from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.photograph import LEAST_SIDE, code_of, open_photograph
+from atlas.pipeline.photograph import LEAST_SIDE, code_of, prepared_for
 from atlas.pipeline.store import Store
 from atlas.pipeline.study import named
-from atlas.pipeline.train import gather_all
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, FloatArray, GradedImage, TwoStageForm
@@ -42,9 +41,7 @@ def mean_maps(image: GradedImage, shared: Looking) -> FloatArray:
     scorer = shared.scorer
 
     def look() -> dict[str, FloatArray]:
-        decoded, found = open_photograph(image.path)
-        seen = prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
-        return {"means": scorer.maps(seen).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)}
+        return {"means": scorer.maps(prepared_for(scorer, image)).mean(axis=(1, 2), dtype=np.float64).astype(np.float32)}
 
     code = code_of("atlas.scorers.two_stage", "atlas.photographs.decode", "atlas.photographs.preparations", own=__file__)
     key = [image.image_id, LEAST_SIDE, scorer.weights_sha256, scorer.form, code]

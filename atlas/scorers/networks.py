@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
-from atlas.scorers.protocol import Background, scale_facts
+from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
 from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, unit_length
@@ -52,7 +52,7 @@ NETWORKS: dict[str, NetworkSpec] = {}
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkScorer(Background):
+class NetworkScorer(OneTarget, Background):
     """A trunk and a head of `NETWORKS`, trained together.
 
     Parameters
@@ -79,14 +79,6 @@ class NetworkScorer(Background):
     def __post_init__(self) -> None:
         for module in (self.trunk, self.head):
             module.requires_grad_(False).eval()
-
-    @property
-    def background(self) -> Background:
-        return self
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return (Target.of(self.scale),)
 
     @cached_property
     def _shape(self) -> tuple[int, int, int]:

@@ -38,6 +38,20 @@ class Background:
     doubt: DoubtRule | None = None
 
 
+class OneTarget:
+    """What scorers of one target have in common that keep their `Background` themselves."""
+
+    scale: Scale
+
+    @property
+    def background(self) -> Self:
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return (Target.of(self.scale),)
+
+
 def scale_facts(scale: Scale) -> dict[str, Any]:
     """Return a scale as plain JSON values: what bundles and hashes hold of it."""
     return {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}

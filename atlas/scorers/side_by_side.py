@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from atlas.errors import ScorerError
 from atlas.photographs.frames import spread
 from atlas.photographs.preparations import normalised_pixels
-from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
+from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale
 from atlas.scorers.prediction import LinearPrediction
-from atlas.scorers.protocol import Background, Scorer, scale_facts
+from atlas.scorers.protocol import Background, OneTarget, Scorer, scale_facts
 from atlas.scorers.readouts import Head
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.two_stage import TwoStageScorer
@@ -48,28 +48,28 @@ def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
 class SideBySidePrediction(LinearPrediction):
     """What members found in one photograph, put together on the finest of their grids.
 
-    parts : of each member, its prediction and its share of the logit; `sums` and `readout` are made of them.
+    parts : each member's own prediction; `sums` and `readout` are made of them.
     """
 
-    parts: tuple[tuple[LinearPrediction, float], ...] = ()
+    parts: tuple[LinearPrediction, ...] = ()
 
     def members(self, target: str) -> FloatArray:
         """Return the logits of all networks, each alone, see `Prediction.members`."""
-        alone = [own if len(own := one.members(target)) else np.array([one.logit(target)]) for one, _ in self.parts]
+        alone = [own if len(own := one.members(target)) else np.array([one.logit(target)]) for one in self.parts]
         return np.concatenate(alone).astype(np.float32)
 
     def live(self, target: str) -> LiveSums | None:
         last = self.readout.one_output
         assert last is not None
-        return LiveSums(self.grid, tuple((one.grid, one.sums) for one, _ in self.parts), self.whole, *last)
+        return LiveSums(self.grid, tuple((one.grid, one.sums) for one in self.parts), self.whole, *last)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Return what the store keeps: what each member found, on its own grid."""
-        return {f"{place}.{name}": own for place, (one, _) in enumerate(self.parts) for name, own in one.arrays().items()}
+        return {f"{place}.{name}": own for place, one in enumerate(self.parts) for name, own in one.arrays().items()}
 
 
 @dataclass(frozen=True, eq=False)
-class SideBySideScorer(Background):
+class SideBySideScorer(OneTarget, Background):
     """Scorers side by side.
 
     Parameters
@@ -95,14 +95,6 @@ class SideBySideScorer(Background):
                 raise ScorerError(f"scorer {member.name} is of another scale than {self.name}", "give members of one scale")
             if not isinstance(member.head, Head):
                 raise ScorerError(f"scorer {member.name} ends in a softmax, not in a sigmoid", "give a member with a regressor")
-
-    @property
-    def background(self) -> Background:
-        return self
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return (Target.of(self.scale),)
 
     @property
     def preparation(self) -> str:
@@ -164,18 +156,17 @@ class SideBySideScorer(Background):
         return replace(self, scale=scale, members=tuple(member.on(scale) for member in self.members))
 
     def _together(self, found: Sequence[LinearPrediction]) -> LinearPrediction:
-        parts = tuple((one, self.stretch * share) for one, share in zip(found, self.shares, strict=True))
-        pooled = found[0].pooled
         sums = np.concatenate([spread(one.sums, one.grid, self.grid) for one in found], axis=1)
-        cam = sum(share * spread(one.cam.reshape(-1, 1), one.grid, self.grid) for one, share in parts)
+        cams = [spread(one.cam.reshape(-1, 1), one.grid, self.grid) for one in found]
+        cam = self.stretch * sum(share * own for own, share in zip(cams, self.shares, strict=True))
         return SideBySidePrediction(
             self.targets[0],
             self.head,
             np.ascontiguousarray(sums, np.float32),
             np.asarray(cam, np.float32).reshape(self.grid),
             np.zeros(0, np.float32),
-            pooled,
-            parts,
+            found[0].pooled,
+            tuple(found),
         )
 
     @cached_property

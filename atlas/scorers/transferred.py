@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from atlas.bundles import stored
 from atlas.errors import ScorerError
 from atlas.photographs.frames import cell_coverage
-from atlas.records import ByteArray, Facts, FloatArray, Preprocessed, Scale, Target
+from atlas.records import ByteArray, Facts, FloatArray, Preprocessed, Scale
 from atlas.scorers.prediction import LinearPrediction, read_maps
-from atlas.scorers.protocol import Background, scale_facts
+from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import Trunk, load_trunk
@@ -58,7 +58,7 @@ class OnTrunk:
 
 
 @dataclass(frozen=True, eq=False)
-class TransferredScorer(OnTrunk, Background):
+class TransferredScorer(OnTrunk, OneTarget, Background):
     """A frozen trunk and a readout that learned on its maps.
 
     Parameters
@@ -91,19 +91,11 @@ class TransferredScorer(OnTrunk, Background):
             )
 
     @property
-    def background(self) -> Background:
-        return self
-
-    @property
     def regressor(self) -> Head:
         """The head, where it ends in a sigmoid. Raises ScorerError where it ends in a softmax."""
         if not isinstance(self.head, Head):
             raise ScorerError(f"scorer {self.name} ends in a softmax, not in a sigmoid", "name a scorer with a regressor")
         return self.head
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return (Target.of(self.scale),)
 
     @cached_property
     def sha256(self) -> str:

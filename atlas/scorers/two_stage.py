@@ -36,9 +36,9 @@ from atlas.lesionnets.networks import GRID as FINE
 from atlas.lesionnets.networks import SIDE, LesionModule
 from atlas.photographs.frames import cell_coverage
 from atlas.photographs.preparations import SURROUND, normalised_pixels
-from atlas.records import BoolArray, ByteArray, Facts, FloatArray, Preprocessed, Scale, Target, TwoStageForm
+from atlas.records import BoolArray, ByteArray, Facts, FloatArray, Preprocessed, Scale, TwoStageForm
 from atlas.scorers.prediction import LinearPrediction, read_maps
-from atlas.scorers.protocol import Background, scale_facts
+from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import Head
 from atlas.scorers.scrambled import scrambled_module, scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import Trunk, unit_length
@@ -58,7 +58,7 @@ _CLASSES = (("microaneurysm",), ("haemorrhage",), ("hard_exudate", "cotton_wool_
 
 
 @dataclass(frozen=True, eq=False)
-class TwoStageScorer(Background):
+class TwoStageScorer(OneTarget, Background):
     """A lesion net, and what reads its findings.
 
     Parameters
@@ -82,16 +82,8 @@ class TwoStageScorer(Background):
     trunk: Trunk | None = None
 
     @property
-    def background(self) -> Background:
-        return self
-
-    @property
     def form(self) -> TwoStageForm:
         return "lesions" if self.trunk is None else "weighted"
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return (Target.of(self.scale),)
 
     @property
     def grid(self) -> tuple[int, int]:

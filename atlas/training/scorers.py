@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,9 +36,12 @@ from atlas.records import (
 )
 from atlas.scorers.card import write_card
 from atlas.scorers.joined import side_by_side
+from atlas.scorers.protocol import Background
 from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
+from atlas.scorers.side_by_side import SideBySideScorer
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
+from atlas.scorers.two_stage import TwoStageScorer
 from atlas.training.heads import History, fit_classifier, fit_head
 from atlas.training.networks import train_trunk, turned
 from atlas.training.splits import (
@@ -53,6 +56,8 @@ from atlas.training.splits import (
 _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a faster pace would wash out what given weights know
 
 _TOLERANCE = 0.02  # of kappa, well within its chance: a calibration need not chase it
+
+_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, SideBySideScorer)
 
 
 def train_scorer(
@@ -316,9 +321,17 @@ def _measured(
     return scorer, figures
 
 
-def _with_card(
-    scorer: TransferredScorer, material: Material, recipe: Mapping[str, Any], others: Sequence[TransferredScorer]
-) -> TransferredScorer:
+def read_by_severities(
+    scorer: _Made, severity: FloatArray, material: Material, recipe: Mapping[str, Any], others: Sequence[Background] = ()
+) -> _Made:
+    """Fit how a scorer's severities (n,) of the material are read, judge it by them, and complete it as `_with_card` does."""
+    reading, of = reading_of(severity, material)
+    judged = material.judged(severity) if material.test.size else None
+    figures = on_validation(severity[material.validation], material.grades[material.validation], material.scale)
+    return _with_card(replace(scorer, reading=reading, judged=judged), material, {**recipe, "threshold": of, **figures}, others)
+
+
+def _with_card(scorer: _Made, material: Material, recipe: Mapping[str, Any], others: Sequence[Background]) -> _Made:
     """Complete the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
     facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
     learned = tuple(sorted(set(material.met).union(*(other.learned for other in others))))

@@ -10,10 +10,9 @@ import numpy as np
 
 from atlas.errors import TrainingError
 from atlas.records import Dataset
-from atlas.scorers.card import write_card
 from atlas.scorers.readouts import severity_of_logit
 from atlas.scorers.side_by_side import Member, SideBySideScorer
-from atlas.training.scorers import Material, calibration, on_validation, reading_of
+from atlas.training.scorers import Material, calibration, read_by_severities
 from atlas.training.splits import Balance
 
 
@@ -54,25 +53,10 @@ def calibrate_side_by_side(
     held, grades, scale = material.validation, material.grades, dataset.scale
     stretch, shift = calibration(own[held], grades[held], scale)
     severity = severity_of_logit((stretch * own + shift).astype(np.float32), scale)
-    reading, of = reading_of(severity, material)
     recipe: dict[str, Any] = {
         "members": ", ".join(member.name for member in scorer.members),
-        "threshold": of,
-        **on_validation(severity[held], grades[held], scale),
-        "size": scorer.size,
-        "preparation": scorer.preparation,
-        **material.facts,
         "command": command,
         "sources": source,
         "further": list(further),
     }
-    made = replace(
-        scorer,
-        stretch=stretch,
-        shift=shift,
-        training=recipe,
-        reading=reading,
-        judged=material.judged(severity) if material.test.size else None,
-        learned=tuple(sorted(set(material.met).union(*(member.learned for member in scorer.members)))),
-    )
-    return replace(made, card=write_card(made))
+    return read_by_severities(replace(scorer, stretch=stretch, shift=shift), severity, material, recipe, scorer.members)

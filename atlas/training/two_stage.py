@@ -12,14 +12,13 @@ from atlas.errors import TrainingError
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, FloatArray
-from atlas.scorers.card import write_card
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import half_readout
 from atlas.scorers.trunks import Trunk
 from atlas.scorers.two_stage import TwoStageScorer, counts, plain_channels
 from atlas.training.heads import fit_head
 from atlas.training.monotone import fit_monotone_head
-from atlas.training.scorers import Material, calibrate, on_validation, reading_of
+from atlas.training.scorers import Material, calibrate, read_by_severities
 from atlas.training.splits import Balance
 
 
@@ -96,28 +95,14 @@ def train_two_stage(
     head = half_readout(for_all_cells(head, scorer.grid))
     head = half_readout(calibrate(head, logits(head)[held], grades[held], scale))
     severity = severity_of_logit(logits(head), scale)
-    reading, of = reading_of(severity, material)
     recipe: dict[str, Any] = {
         "form": "counts" if rising else scorer.form,
         "lesion_net": scorer.net.name,
         **({} if scorer.trunk is None else {"trunk": scorer.trunk.name, "trunk_size": scorer.trunk.size}),
         "hidden": len(head.hidden_bias),
         "best_epoch": 1 + int(np.argmin([row["validation_loss"] for row in history])),
-        "threshold": of,
-        **on_validation(severity[held], grades[held], scale),
-        "size": scorer.size,
-        "preparation": scorer.preparation,
-        **material.facts,
         "command": command,
         "sources": source,
         "further": list(further),
     }
-    made = replace(
-        scorer,
-        head=head,
-        training=recipe,
-        reading=reading,
-        judged=material.judged(severity) if material.test.size else None,
-        learned=tuple(material.met),
-    )
-    return replace(made, card=write_card(made))
+    return read_by_severities(replace(scorer, head=head), severity, material, recipe)
