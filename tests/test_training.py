@@ -24,7 +24,8 @@ from atlas.drawn.cohort import draw_cohort, write_cohort
 from atlas.errors import ScorerError, TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
-from atlas.pipeline.train import _joined, train
+from atlas.pipeline.cohort import _joined
+from atlas.pipeline.train import train
 from atlas.progress import silent
 from atlas.records import Dataset, DatasetReport, FloatArray, GradedImage, Scale
 from atlas.scorers.bundle import load_scorer, save_bundle
