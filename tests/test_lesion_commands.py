@@ -8,15 +8,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from boxed import boxed_eyes, run
 
-from atlas.cli import app
 from atlas.cohort.lesions import KINDS
 from atlas.config import load_configuration
-from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.build import build_atlas
@@ -25,33 +22,9 @@ from atlas.records import Patches
 from atlas.resources import DEFAULT_LESION_NET, models_folder
 
 
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty drawn eyes, with a table of boxes round the parts of their masks, and splits."""
-    folder = tmp_path_factory.mktemp("eyes")
-    write_cohort(20, folder, seed=31, size=640)
-    with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "lesion", "x", "y", "width", "height"))
-        for mask in sorted((folder / "masks").glob("*/*.png")):
-            drawn = cv2.imdecode(np.frombuffer(mask.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-            for left, top, width, height, _ in cv2.connectedComponentsWithStats(drawn)[2][1:].tolist():
-                writer.writerow((mask.parent.name, mask.stem.replace("-", "_"), left, top, width, height))
-    with (folder / "grades.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    with (folder / "grades.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(
-            [[*row, "split" if not k else ("validation" if k > 16 else "train")] for k, row in enumerate(rows)]
-        )
-    return folder
+    return boxed_eyes(tmp_path_factory.mktemp("eyes"), 20, held=4, seed=31, size=640)
 
 
 @pytest.fixture(scope="module")

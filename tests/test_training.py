@@ -24,7 +24,7 @@ from atlas.drawn.cohort import draw_cohort, write_cohort
 from atlas.errors import ScorerError, TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
-from atlas.pipeline.cohort import _joined
+from atlas.pipeline.cohort import joined
 from atlas.pipeline.train import train
 from atlas.progress import silent
 from atlas.records import Dataset, DatasetReport, FloatArray, GradedImage, Scale
@@ -646,7 +646,7 @@ def test_photographs_that_two_datasets_grade_differently_are_joined_without_a_gr
         images = tuple(GradedImage(i, Path(folder, f"{i}.jpg"), grade, patient="p") for i, grade in grades.items())
         return Dataset(images), DatasetReport(folder, conflicting_duplicates=(f"of {folder}",))
 
-    dataset, report = _joined([gathered("one", a=2, b=1, c=None), gathered("two", b=3, c=0, d=4), gathered("three", a=2, b=1)])
+    dataset, report = joined([gathered("one", a=2, b=1, c=None), gathered("two", b=3, c=0, d=4), gathered("three", a=2, b=1)])
     assert {image.image_id: image.grade for image in dataset.images} == {"a": 2, "b": None, "c": 0, "d": 4}
     assert [image.path.parent.name for image in dataset.images] == ["one", "one", "one", "two"]
     *own, conflict = report.conflicting_duplicates

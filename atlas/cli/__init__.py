@@ -14,7 +14,7 @@ import typer
 
 from atlas.cli import screen
 from atlas.cli.atlases import build, report
-from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_lesions
+from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
 from atlas.cli.scorers import evaluate, models, train, trust
 from atlas.errors import AtlasError
 
@@ -25,7 +25,19 @@ app = typer.Typer(
     help="Turn a folder of severity-graded medical photographs into a static teaching atlas. It teaches; it does not diagnose.",
 )
 
-for _command in (build, train, evaluate, report, trust, train_lesions, train_disc, evaluate_lesions, synthesize, models):
+for _command in (
+    build,
+    train,
+    evaluate,
+    report,
+    trust,
+    train_lesions,
+    train_disc,
+    train_evidence,
+    evaluate_lesions,
+    synthesize,
+    models,
+):
     app.command()(_command)
 
 

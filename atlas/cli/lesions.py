@@ -98,6 +98,62 @@ def train_disc(
     )
 
 
+def train_evidence(
+    images: Annotated[Path, argument("images")],
+    grades: Annotated[Path, option("grades")],
+    start: Annotated[
+        str, typer.Option("--start", help="A lesion net to start from, or an evidence scorer to go on from: its name or folder.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
+    boxes: Annotated[Path | None, typer.Option("--boxes", help=BOXES)] = None,
+    also_images: Annotated[
+        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
+    ] = None,
+    also_grades: Annotated[
+        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
+    ] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs; 0 keeps the network of --start and reads it anew.")] = 5,
+    photographs: Annotated[
+        int, typer.Option("--photographs", min=1, help="Photographs shown in an epoch, drawn by grade and set.")
+    ] = 1400,
+    device: Annotated[str, typer.Option("--device", help="Where the network learns: cpu or cuda.")] = "cpu",
+    source: Annotated[
+        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
+    ] = "Not stated.",
+    seed: Seed = None,
+    store: StoreFolder = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train a scorer whose map is its evidence, from grades and boxes; write its bundle and card."""
+    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store, training=True)
+    if len(also_grades or ()) != len(also_images or ()):
+        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    if device not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"--device {device}: expected cpu or cuda")
+    screen.narrate()
+    from atlas.pipeline.evidence import train_evidence_scorer
+    from atlas.pipeline.lesions import LesionSet
+    from atlas.terminal import print_report
+
+    others = [LesionSet(folder, table) for folder, table in zip(also_images or (), also_grades or (), strict=True)]
+    with screen.bars() as progress:
+        made, found = train_evidence_scorer(
+            configuration,
+            out,
+            [LesionSet(images, grades, boxes), *others],
+            start=start,
+            epochs=epochs,
+            photographs=photographs,
+            device=device,
+            source=source,
+            command=screen.command_line(),
+            progress=progress,
+        )
+    print_report(screen.out, found, verbose)
+    screen.out.print(made.card, markup=False, soft_wrap=True)
+    screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
+
+
 def evaluate_lesions(
     images: Annotated[Path, argument("images")],
     grades: Grades = None,

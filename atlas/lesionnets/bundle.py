@@ -21,7 +21,7 @@ from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
 from atlas.lesionnets.networks import LesionModule
 
-_MANIFEST = "lesionnet.json"
+MANIFEST = "lesionnet.json"
 
 _WEIGHTS = "network.safetensors"
 
@@ -86,7 +86,7 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bundle(folder, {**contents, _MANIFEST: text.encode()}, _MANIFEST, "lesion net")
+    write_bundle(folder, {**contents, MANIFEST: text.encode()}, MANIFEST, "lesion net")
 
 
 def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
@@ -96,8 +96,8 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     ------
     ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "lesion net")
-    path = folder / _MANIFEST
+    folder = find_bundle(name_or_path, MANIFEST, "lesion net")
+    path = folder / MANIFEST
     try:
         manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
         files = (_WEIGHTS, _CARD, *((_DISC,) if _DISC in manifest.files else ()))
@@ -108,7 +108,7 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
         raise ScorerError(f"{path}: cannot be read ({error})", _AGAIN) from error
     for file, content in contents.items():
         if hashlib.sha256(content).hexdigest() != manifest.files.get(file):
-            raise ScorerError(f"{folder / file}: damaged or changed, its sha256 is not the one in {_MANIFEST}", _AGAIN)
+            raise ScorerError(f"{folder / file}: damaged or changed, its sha256 is not the one in {MANIFEST}", _AGAIN)
     module = LesionModule(len(manifest.kinds))
     try:
         arrays = safetensors.numpy.load(contents[_WEIGHTS])
@@ -152,7 +152,7 @@ def record_in_lesion_net(
 
     on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_lesion_net` and `save_lesion_net` do.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "lesion net")
+    folder = find_bundle(name_or_path, MANIFEST, "lesion net")
     net = load_lesion_net(folder)
     kept = (*(one for one in net.measured if one["name"] != entry["name"]), entry)
     save_lesion_net(folder, replace(net, measured=kept, card=on_card(net.card, kept)))

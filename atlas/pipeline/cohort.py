@@ -164,10 +164,10 @@ def gather_all(workshop: Workshop, also: Sequence[tuple[Path, Path | None]]) -> 
     for images, grades in also:
         others_of = workshop.configuration.model_copy(update={"images": images, "grades": grades})
         cohorts.append(gather(replace(workshop, configuration=others_of)))
-    return _joined([(cohort.dataset, cohort.report) for cohort in cohorts])
+    return joined([(cohort.dataset, cohort.report) for cohort in cohorts])
 
 
-def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
+def joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:
     """Join datasets and reports. What several say of one photograph is joined; one that they grade differently has no grade."""
     images: dict[str, GradedImage] = {}
     conflicts: list[tuple[str, str]] = []
@@ -184,5 +184,5 @@ def _joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset,
                 images[image.image_id] = replace(known, grade=None)
     report = join_reports([one for _, one in gathered])
     told = (*report.conflicting_duplicates, *(line for _, line in conflicts))
-    joined = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
-    return joined, replace(report, conflicting_duplicates=told)
+    whole = Dataset(tuple(images[i] for i in sorted(images)), gathered[0][0].scale)
+    return whole, replace(report, conflicting_duplicates=told)

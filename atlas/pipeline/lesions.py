@@ -236,11 +236,11 @@ def train_lesions(
     if not any(one.boxes for one in sets):
         raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for one set at least")
     workshop = Workshop.of(configuration, progress)
-    gathered = [_gathered(workshop, one) for one in sets]
+    gathered = [gathered_set(workshop, one) for one in sets]
     seed = configuration.seed
     pupils = []
     for dataset, boxes, _ in gathered:
-        pupils += _pupils(_part(dataset, "training", seed), dataset.scale, boxes)
+        pupils += _pupils(part_of(dataset, "training", seed), dataset.scale, boxes)
     eyes = _drawn_eyes(workshop, drawn) if drawn else []
     weights, began = _start(start)
     parts = ["lesions", out.name, began, epochs, drawn, seed, code_key("atlas.training.lesions")]
@@ -257,7 +257,7 @@ def train_lesions(
     )
     undecided = dict.fromkeys(marked(KINDS_LEARNED), 0.5)
     net = FundusLesionNet(out.name, KINDS_LEARNED, module.eval(), undecided, "")
-    held = [_part(dataset, "validation", seed) for dataset, _, _ in gathered]
+    held = [part_of(dataset, "validation", seed) for dataset, _, _ in gathered]
     net = replace(net, thresholds=choose_thresholds(workshop, net, held))
     training = {
         "start": began,
@@ -271,7 +271,7 @@ def train_lesions(
         "seed": seed,
     }
     net = replace(net, training=training, card=lesion_card(out.name, KINDS_LEARNED, net.thresholds, training))
-    learners = [image for dataset, _, _ in gathered for image in _part(dataset, "training", seed)]
+    learners = [image for dataset, _, _ in gathered for image in part_of(dataset, "training", seed)]
     landmarks = {image_id: own for _, boxes, _ in gathered if boxes for image_id, own in boxes.landmarks.items()}
     if any(disc_box(own) for own in landmarks.values()):
         net = with_disc_learned(workshop, net, learners, landmarks)
@@ -281,7 +281,8 @@ def train_lesions(
     return load_lesion_net(out), join_reports([report for *_, report in gathered])
 
 
-def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Boxes | None, DatasetReport]:
+def gathered_set(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Boxes | None, DatasetReport]:
+    """Gather one set of photographs, and read its boxes if it has some."""
     settings = workshop.configuration.model_copy(update={"images": one.images, "grades": one.grades})
     cohort = gather(replace(workshop, configuration=settings))
     boxes = None if one.boxes is None else read_boxes(one.boxes, cohort.dataset)
@@ -291,7 +292,8 @@ def _gathered(workshop: Workshop, one: LesionSet) -> tuple[Dataset, Boxes | None
     return cohort.dataset, boxes, report
 
 
-def _part(dataset: Dataset, part: str, seed: int) -> list[GradedImage]:
+def part_of(dataset: Dataset, part: str, seed: int) -> list[GradedImage]:
+    """Return the photographs of a dataset's "training", "validation" or "test" part."""
     own = set(parts_of(dataset.images, seed=seed)[part])
     return [image for image in dataset.images if image.image_id in own]
 

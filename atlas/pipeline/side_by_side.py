@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from atlas.config import Configuration
-from atlas.errors import TrainingError
 from atlas.pipeline.cohort import gather_all
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.photograph import LEAST_SIDE, code_of, prepared_for
@@ -67,8 +66,6 @@ def put_side_by_side(
         graded = [image for image in dataset.images if image.grade is not None]
         found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
     faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
-    if len(faults) == len(graded):
-        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
     made = calibrate_side_by_side(
         scorer,
         dataset,

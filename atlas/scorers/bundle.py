@@ -20,11 +20,13 @@ from atlas.errors import ConfigurationError, ScorerError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.records import DoubtRule, FloatArray, GradeCuts, TestScores
 from atlas.resources import models_folder
+from atlas.scorers.evidence import EvidenceModule, EvidenceScorer
 from atlas.scorers.manifest import (
     FORMAT,
     DoubtFacts,
     Entry,
     EvaluationEntry,
+    EvidenceManifest,
     Manifest,
     NetworkManifest,
     ReadingFacts,
@@ -36,7 +38,7 @@ from atlas.scorers.manifest import (
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
-from atlas.scorers.side_by_side import SideBySideScorer
+from atlas.scorers.side_by_side import Member, SideBySideScorer
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
@@ -163,6 +165,29 @@ def _two_stage_contents(scorer: TwoStageScorer, half: bool) -> tuple[dict[str, A
     return facts, contents
 
 
+def _load_evidence(folder: Path, manifest: EvidenceManifest, known: dict[str, Any], device: str | torch.device) -> EvidenceScorer:
+    module = EvidenceModule(manifest.kinds)
+    try:
+        arrays = safetensors.torch.load_file(folder / _NETWORK)
+        module.load_state_dict({name: tensor.float() for name, tensor in arrays.items()})
+    except (safetensors.SafetensorError, OSError, RuntimeError) as error:
+        raise ScorerError(
+            f"{folder / _NETWORK}: holds no weights of such a scorer ({error})", "train the scorer again"
+        ) from error
+    head = readout_of(_read_layers(folder / _HEAD))
+    if not isinstance(head, Head):
+        raise ScorerError(f"{folder / _HEAD}: holds no regressor", "fetch or train the scorer again")
+    return EvidenceScorer(manifest.name, module.requires_grad_(False).eval(), head, manifest.scale.scale(), **known)
+
+
+def _evidence_contents(scorer: EvidenceScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    arrays = {name: np.ascontiguousarray(stored(tensor.numpy(), half)) for name, tensor in scorer.state().items()}
+    return {"kinds": scorer.kinds}, {
+        _NETWORK: safetensors.numpy.save(arrays),
+        _HEAD: safetensors.numpy.save(_packed(scorer.head, half)),
+    }
+
+
 def _load_side_by_side(
     folder: Path, manifest: SideBySideManifest, known: dict[str, Any], device: str | torch.device
 ) -> SideBySideScorer:
@@ -170,7 +195,7 @@ def _load_side_by_side(
     for member in manifest.members:
         beside = folder.resolve().parent / member.name
         own = load_scorer(beside if beside.is_dir() else member.name, device=device)
-        if not isinstance(own, TransferredScorer | TwoStageScorer) or own.sha256 != member.sha256:
+        if not isinstance(own, Member) or own.sha256 != member.sha256:
             raise ScorerError(
                 f"{folder / _MANIFEST}: was made of another scorer than the {member.name} that is here", "put them together again"
             )
@@ -187,6 +212,7 @@ SCORERS: dict[str, Kind] = {
     TransferredScorer.kind: Kind(TransferredManifest, (_TRUNK, _HEAD), _load_transferred, _transferred_contents),
     NetworkScorer.kind: Kind(NetworkManifest, (_NETWORK,), _load_network, _network_contents),
     TwoStageScorer.kind: Kind(TwoStageManifest, (_HEAD,), _load_two_stage, _two_stage_contents),
+    EvidenceScorer.kind: Kind(EvidenceManifest, (_NETWORK, _HEAD), _load_evidence, _evidence_contents),
     SideBySideScorer.kind: Kind(SideBySideManifest, (), _load_side_by_side, _side_by_side_contents),
 }
 """Every kind of scorer that a bundle can hold; a new kind is one entry."""

@@ -150,6 +150,11 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
             "the mean of their networks'. A cell that is hidden takes from each what it saw there; of a member with coarser "
             "cells, the share of the cell's area."
         )
+    if form == "evidence":
+        return (
+            "a network finds evidence of disease place by place, never less than none, and the logit is their sum. A place that "
+            "is hidden takes exactly its evidence with it, and nothing that lies outside a place's view can have counted there."
+        )
     if form is None:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
     if form == "counts":
@@ -174,6 +179,12 @@ def _how_learned(recipe: Mapping[str, Any]) -> str:
     if "members" in recipe:
         return (
             "Its logit is the mean of its members', stretched and shifted once to agree with the grades of the validation split."
+        )
+    if recipe.get("form") == "evidence":
+        return (
+            "Grades teach how much evidence a photograph holds: the squared error of the severity, and the cross entropy of "
+            "referable disease. Boxes, and what the lesion net finds in ill eyes without boxes, teach where it lies. The logit "
+            "is stretched and shifted once to agree with the grades of the validation split."
         )
     kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "of the smallest validation loss"
     return f"Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights {kept}."

@@ -133,6 +133,16 @@ class TwoStageManifest(Manifest):
         return f"two stages, weighted: {self.lesion_net}, {self.trunk}"
 
 
+class EvidenceManifest(Manifest):
+    """scorer.json of a scorer whose map is its evidence. `kinds`: of lesion, that its network was taught with."""
+
+    kinds: int = pydantic.Field(gt=0)
+
+    @property
+    def network(self) -> str:
+        return "evidence, place by place, on SqueezeNet 1.1"
+
+
 class MemberFacts(pydantic.BaseModel):
     """A member of scorers side by side: the name of its bundle, and its hash."""
 

@@ -24,13 +24,14 @@ from atlas.errors import ScorerError
 from atlas.photographs.frames import spread
 from atlas.photographs.preparations import normalised_pixels
 from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale
+from atlas.scorers.evidence import EvidenceScorer
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.protocol import Background, OneTarget, Scorer, scale_facts
 from atlas.scorers.readouts import Head
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.two_stage import TwoStageScorer
 
-Member = TransferredScorer | TwoStageScorer
+Member = TransferredScorer | TwoStageScorer | EvidenceScorer
 """What can stand beside others: its prediction is linear in cells up to a `Head`."""
 
 
@@ -38,7 +39,7 @@ def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
     """Return scorers as members. Raises ScorerError where one is of a kind that cannot stand beside others."""
     found = []
     for one in scorers:
-        if not isinstance(one, TransferredScorer | TwoStageScorer):
+        if not isinstance(one, Member):
             raise ScorerError(f"scorer {one.name} is of a kind that cannot stand beside others: {one.kind}", "leave it out")
         found.append(one)
     return tuple(found)
@@ -75,7 +76,7 @@ class SideBySideScorer(OneTarget, Background):
     Parameters
     ----------
     name : of the scorer.
-    members : transferred scorers with a regressor, or two-stage scorers; the first describes patches.
+    members : scorers with a regressor; the first describes patches.
     scale : of the severities.
     stretch, shift : of the members' mean logit, so that severities agree with human grades.
     """
@@ -191,7 +192,7 @@ class SideBySideScorer(OneTarget, Background):
 def shown_to(member: Member, photograph: Preprocessed) -> Preprocessed:
     """Bring a prepared photograph to a member's size and preparation."""
     side = member.size
-    if photograph.pixels.shape[0] == side and isinstance(member, TwoStageScorer):
+    if photograph.pixels.shape[0] == side and not isinstance(member, TransferredScorer):
         return photograph  # which looks at the photograph's own colours
     plate, retina = photograph.photograph, photograph.retina
     if plate.shape[0] != side:
@@ -203,7 +204,7 @@ def shown_to(member: Member, photograph: Preprocessed) -> Preprocessed:
 
 def _networks(member: Member) -> int:
     head = member.head
-    if isinstance(member, TwoStageScorer):
+    if not isinstance(member, TransferredScorer):
         return 1
     assert isinstance(head, Head)
     return max(1, len(head.members(np.zeros(len(head.hidden_bias)))))

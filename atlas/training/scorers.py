@@ -35,6 +35,7 @@ from atlas.records import (
     TestScores,
 )
 from atlas.scorers.card import write_card
+from atlas.scorers.evidence import EvidenceScorer
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.protocol import Background
 from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
@@ -57,7 +58,7 @@ _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a faster pace would 
 
 _TOLERANCE = 0.02  # of kappa, well within its chance: a calibration need not chase it
 
-_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, SideBySideScorer)
+_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, SideBySideScorer)
 
 
 def train_scorer(
@@ -263,6 +264,19 @@ class Material:
         owners = [patient_of(self.images[row]) for row in self.test]
         numbers = np.unique(owners, return_inverse=True)[1].astype(np.int64)
         return TestScores(severity[self.test], self.grades[self.test], numbers, probabilities)
+
+
+def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
+    """Return the logits that are known, (n,), and the graded photographs that they are of.
+
+    logits : of each graded photograph, in the order of the dataset, or None where it could not be read.
+    """
+    graded = [image for image in dataset.images if image.grade is not None]
+    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
+    if not known:
+        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
+    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
+    return np.array([logit for _, logit in known], np.float32), material
 
 
 def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:

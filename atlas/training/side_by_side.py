@@ -12,7 +12,7 @@ from atlas.errors import TrainingError
 from atlas.records import Dataset
 from atlas.scorers.readouts import severity_of_logit
 from atlas.scorers.side_by_side import Member, SideBySideScorer
-from atlas.training.scorers import Material, calibration, read_by_severities
+from atlas.training.scorers import calibration, known_logits, read_by_severities
 from atlas.training.splits import Balance
 
 
@@ -46,10 +46,7 @@ def calibrate_side_by_side(
 
     Raises TrainingError : one grade only, or too few patients.
     """
-    graded = [image for image in dataset.images if image.grade is not None]
-    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
-    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
-    own = np.array([logit for _, logit in known], np.float32)
+    own, material = known_logits(dataset, logits, balance, seed)
     held, grades, scale = material.validation, material.grades, dataset.scale
     stretch, shift = calibration(own[held], grades[held], scale)
     severity = severity_of_logit((stretch * own + shift).astype(np.float32), scale)

@@ -1,0 +1,160 @@
+"""Training an evidence scorer, and writing its bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atlas.bundles import place_of
+from atlas.config import Configuration
+from atlas.errors import TrainingError
+from atlas.lesionnets.bundle import MANIFEST as LESION_MANIFEST
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.pipeline.cohort import joined
+from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.keys import code_key
+from atlas.pipeline.lesions import KINDS_LEARNED, LesionSet, gathered_set, part_of
+from atlas.pipeline.side_by_side import Scoring, logit_of
+from atlas.pipeline.store import digest
+from atlas.pipeline.study import named
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import DatasetReport, GradedImage, LesionBox, Scale
+from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, plain_sum
+from atlas.training.evidence import Lesson, calibrate_evidence, train_evidence
+from atlas.training.lesions import Pupil
+from atlas.training.scorers import Material
+
+_RARE = -0.6  # power of the number of a grade's photographs by which each of them is drawn
+
+_LARGE = 0.5  # power of the number of a set's photographs by which the set is drawn
+
+
+def train_evidence_scorer(
+    configuration: Configuration,
+    out: Path,
+    sets: Sequence[LesionSet],
+    *,
+    start: str,
+    epochs: int = 5,
+    photographs: int = 1400,
+    device: str = "cpu",
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    progress: Progress = silent,
+) -> tuple[EvidenceScorer, DatasetReport]:
+    """Train an evidence scorer on several sets of graded photographs, some of them boxed, and write its bundle to `out`.
+
+    It learns from the training parts, and is calibrated and read on the validation parts. Photographs that cannot be read are
+    left out. What a training that was cut off needs to go on is removed once the bundle is written.
+
+    start : name or folder of a lesion net, or of an evidence scorer to go on from.   epochs : 0 keeps an earlier scorer's
+        network and calibrates it anew.   device : "cpu" or "cuda".
+
+    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    """
+    if device != "cpu" and not torch.cuda.is_available():
+        raise TrainingError(f"there is no device {device!r} here", "give --device cpu")
+    workshop = Workshop.of(configuration, progress)
+    seed = configuration.seed
+    weights, earlier, began = _start(start)
+    bias = None if earlier is None else float(earlier.training["bias"])
+    with single_threaded():
+        gathered = [gathered_set(workshop, one) for one in sets]
+        dataset, report = joined([(own, found) for own, _, found in gathered])
+    Material.of(dataset, configuration.balance, seed)  # raises now, not after hours, where there are too few to learn from
+    lessons: list[Lesson] = []
+    for site, (own, boxes, _) in enumerate(gathered):
+        boxed = {} if boxes is None else boxes.boxed
+        lessons += _lessons(part_of(own, "training", seed), own.scale, boxed, site)
+    if epochs:
+        parts = ["evidence", out.name, began, epochs, photographs, seed, code_key("atlas.training.evidence")]
+        work = workshop.store.root / "training" / digest(parts)[:16]
+        module, bias = train_evidence(
+            lessons,
+            KINDS_LEARNED,
+            start=weights if bias is None else {**weights, "bias": torch.tensor(bias)},
+            span=dataset.scale.span,
+            epochs=epochs,
+            photographs=photographs,
+            seed=seed,
+            device=device,
+            checkpoint=work / "checkpoint.pt",
+            progress=progress,
+        )
+        (work / "checkpoint.pt").unlink(missing_ok=True)
+    elif bias is None:
+        raise TrainingError("a lesion net alone scores nothing", "give --epochs 1 or more, or start from an evidence scorer")
+    else:
+        module = EvidenceModule(len(KINDS_LEARNED)).eval()
+        module.load_state_dict(dict(weights))
+    scorer = EvidenceScorer(out.name, module, plain_sum(), dataset.scale)
+    graded = [image for image in dataset.images if image.grade is not None]
+    with single_threaded():
+        found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
+    faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
+    recipe: dict[str, Any] = {
+        "form": "evidence",
+        "start": began,
+        "epochs": epochs,
+        "shown": photographs,
+        "bias": round(bias, 6),
+        "boxes": sum(len(lesson.pupil.boxes) for lesson in lessons),
+        "command": command,
+        "sources": source,
+        "further": list(further),
+    }
+    made = calibrate_evidence(
+        scorer,
+        dataset,
+        [None if isinstance(one, Fault) else one for one in found],
+        recipe,
+        earlier=() if earlier is None else (earlier,),
+        balance=configuration.balance,
+        seed=seed,
+    )
+    save_bundle(out, made)
+    saved = load_scorer(out)
+    assert isinstance(saved, EvidenceScorer)
+    return saved, replace(report, unreadable=(*report.unreadable, *faults))
+
+
+def _start(name: str) -> tuple[Mapping[str, torch.Tensor], EvidenceScorer | None, str]:
+    """Return the weights to start from, the earlier evidence scorer if they are one's, and what is told of both."""
+    if (place_of(name, LESION_MANIFEST) / LESION_MANIFEST).is_file():
+        net = load_lesion_net(name)
+        if net.kinds != KINDS_LEARNED:
+            raise TrainingError(f"lesion net {net.name} knows other kinds of lesion", "start from a lesion net of today")
+        return net.module.state_dict(), None, f"the lesion net {net.name}, {net.sha256[:16]}"
+    scorer = load_scorer(name)
+    if not isinstance(scorer, EvidenceScorer) or scorer.kinds != len(KINDS_LEARNED):
+        raise TrainingError(f"{name} is neither a lesion net nor an evidence scorer of today", "name one to start from")
+    recipe = scorer.training
+    began = f"the evidence scorer {scorer.name}, {scorer.weights_sha256[:16]}, which began from {recipe['start']}"
+    return scorer.state(), scorer, began if not recipe.get("how") else f"{began}: {recipe['how']}"
+
+
+def _lessons(images: Sequence[GradedImage], scale: Scale, boxed: Mapping[str, Sequence[LesionBox]], site: int) -> list[Lesson]:
+    """Tell what each photograph of a set teaches, and how often it is drawn: rare grades and small sets more often."""
+    graded = [(image, image.grade) for image in images if image.grade is not None]
+    counts = Counter(grade for _, grade in graded)
+    whole = sum(count ** (1 + _RARE) for count in counts.values())
+    share = len(graded) ** _LARGE / whole if graded else 0.0
+    first = scale.referable if scale.referable is not None else scale.lowest + 1
+    return [
+        Lesson(
+            Pupil(image.path, tuple(boxed.get(image.image_id, ()))),
+            (grade - scale.lowest) / scale.span,
+            grade >= first,
+            site,
+            share * counts[grade] ** _RARE,
+        )
+        for image, grade in graded
+    ]

@@ -1,0 +1,191 @@
+"""A score that is its own map (METHOD section 10): evidence is found place by place, and their sum is the logit.
+
+The network is a lesion net's, fine and with cells that see little beyond themselves. In place of kinds of lesion it reads one
+number in each place, never negative: how much that place speaks for disease. The logit rises with the sum over the retina, and
+with nothing else: `b + a log(1 + sum / c)`, for the tenth haemorrhage tells less than the first. So hiding a place takes exactly
+its evidence, no hidden place ever raises a score, occlusion ranks places as their evidence does, and nothing outside a place's
+view can have counted there.
+
+Source: sparse BagNet (Djoumessi et al., MIDL 2023), with a pyramid in place of its trunk, and with lesions that a
+person boxed or a lesion net found to tell where evidence belongs.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from atlas.lesionnets.networks import GRID as FINE
+from atlas.lesionnets.networks import SIDE, LesionModule, views
+from atlas.photographs.frames import cell_coverage
+from atlas.records import BoolArray, ByteArray, Facts, FloatArray, Preprocessed, Scale
+from atlas.scorers.prediction import LinearPrediction, read_maps
+from atlas.scorers.protocol import Background, OneTarget, scale_facts
+from atlas.scorers.readouts import Head
+from atlas.scorers.scrambled import scrambled_module, scrambled_readout
+from atlas.scorers.trunks import unit_length
+from atlas.scorers.weights import sha256_of
+
+CELLS = 32
+"""Rows and columns of cells that can be hidden; what a cell holds is the sum of the finer places in it."""
+
+KNOTS = 8
+"""Units of the head: the curve is met where the sum is 0, 1, 3, 7 ... 127 times its knee; beyond, the last piece goes on."""
+
+WIDTH = 64
+"""Units that a place's evidence is read by."""
+
+_ON_RETINA = 0.5  # share of a place that must be retina
+
+_UNIT = 50 / 12900  # brings evidence to about a logit: a retina has so many places
+
+
+class EvidenceModule(nn.Module):
+    """A lesion net's network, and what reads evidence from its features, place by place.
+
+    kinds : number of kinds of lesion that the network finds beside; it is taught with them, and scores without.
+    """
+
+    def __init__(self, kinds: int) -> None:
+        super().__init__()
+        self.base = LesionModule(kinds)
+        self.reader = nn.Sequential(nn.Conv2d(self.base.kinds.in_channels, WIDTH, 1), nn.ReLU(), nn.Conv2d(WIDTH, 1, 1))
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Map views (n, 6, S, S) to evidence (n, 1, S / 8, S / 8), 0 or above, and features (n, width, S / 8, S / 8)."""
+        features = self.base.features(seen)
+        return _UNIT * functional.relu(self.reader(features)), features
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceScorer(OneTarget, Background):
+    """A scorer whose map is its evidence.
+
+    Parameters
+    ----------
+    name : of the scorer.
+    module : finds the evidence, in evaluation mode.
+    head : from the sum of all evidence to the logit, see `rising_head`.
+    scale : of the severities.
+    """
+
+    kind: ClassVar[str] = "evidence"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    preparation: ClassVar[str] = "none"
+    size: ClassVar[int] = SIDE
+    grid: ClassVar[tuple[int, int]] = (CELLS, CELLS)
+    network: ClassVar[str] = "evidence, place by place, on SqueezeNet 1.1"
+
+    name: str
+    module: EvidenceModule
+    head: Head
+    scale: Scale
+
+    @property
+    def channels(self) -> int:
+        """Length of a patch's descriptor: the features that evidence is read from."""
+        return int(self.module.base.kinds.in_channels)
+
+    @property
+    def kinds(self) -> int:
+        """Number of kinds of lesion that its network was taught with."""
+        return int(self.module.base.kinds.out_channels)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the network's weights by name, on the CPU."""
+        return {name: tensor.cpu() for name, tensor in self.module.state_dict().items()}
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        return sha256_of(self.state())
+
+    @cached_property
+    def sha256(self) -> str:
+        head = [self.head.hidden_bias.tolist(), self.head.output_weight.tolist(), self.head.output_bias]
+        facts = [self.weights_sha256, head, scale_facts(self.scale)]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[LinearPrediction]:
+        return [
+            read_maps(self.maps(one), self.head, self.targets[0], coverage=cell_coverage(one.retina, self.grid))
+            for one in photographs
+        ]
+
+    def maps(self, photograph: Preprocessed) -> FloatArray:
+        """Return the evidence of each cell, float32 (1, CELLS, CELLS), in logits before the head's stretch."""
+        inside = cell_coverage(photograph.retina, (FINE, FINE)) >= _ON_RETINA
+        fine = np.where(inside, self._seen(photograph.photograph, photograph.retina)[0][0], np.float32(0))
+        k = FINE // CELLS
+        cells: FloatArray = fine.reshape(1, CELLS, k, CELLS, k).sum(axis=(2, 4), dtype=np.float64).astype(np.float32)
+        return cells
+
+    def describe(self, crops: ByteArray) -> FloatArray:
+        whole: BoolArray = np.ones((SIDE, SIDE), np.bool_)
+        return unit_length(np.stack([self._seen(one, whole)[1].mean(axis=(1, 2), dtype=np.float64) for one in crops]))
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
+        sums, cam, shares, pooled = (arrays[name] for name in ("sums", "gradcam", "shares", "pooled"))
+        return LinearPrediction(self.targets[0], self.head, sums, cam, shares, pooled)
+
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> EvidenceScorer:
+        """Return a scorer of shuffled weights. Its head is a sum, so what is shuffled alone is what reads the evidence."""
+        module = copy.deepcopy(self.module)
+        if head_alone:
+            reader = scrambled_module(module.reader, seed)
+            assert isinstance(reader, nn.Sequential)
+            module.reader = reader
+        else:
+            shuffled = scrambled_module(module, seed)
+            assert isinstance(shuffled, EvidenceModule)
+            module = shuffled
+        head = scrambled_readout(self.head, seed)
+        assert isinstance(head, Head)
+        return replace(self, module=module, head=head)
+
+    def on(self, scale: Scale) -> EvidenceScorer:
+        return replace(self, scale=scale)
+
+    def _seen(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Look at the square of a retina: the evidence of each place, (1, FINE, FINE), and its features, (width, FINE, FINE)."""
+        with torch.inference_mode():
+            seen = views(
+                torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(shown)[None, None].float()
+            )
+            evidence, features = self._runner(seen.contiguous(memory_format=torch.channels_last))
+        return evidence[0].contiguous().numpy(), features[0].contiguous().numpy()
+
+    @cached_property
+    def _runner(self) -> EvidenceModule:
+        return copy.deepcopy(self.module).eval().to(memory_format=torch.channels_last)
+
+
+def plain_sum() -> Head:
+    """Return the head whose logit is the sum of all evidence: one unit, which a sum that is never negative passes as it is."""
+    return Head(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32), 0.0)
+
+
+def rising_head(stretch: float, bias: float, knee: float) -> Head:
+    """Return the head `bias + stretch * log(1 + sum / knee)`, as straight pieces that meet the curve in KNOTS places.
+
+    stretch, knee : above 0.
+    """
+    powers = 2.0 ** np.arange(KNOTS)
+    slopes = stretch * np.log(2) / (knee * powers)
+    bends = np.diff(slopes, prepend=0.0)
+    return Head(
+        np.ones((KNOTS, 1, 1, 1), np.float32),
+        np.asarray(-knee * (powers - 1), np.float32),
+        bends.astype(np.float32),
+        float(bias),
+    )

@@ -1,0 +1,346 @@
+"""Training a scorer that is its own map: grades teach how much evidence an eye holds, lesions where it lies.
+
+The loss has four parts. Severities are learned by squared error, and referable disease by cross entropy beside it. Where a person
+boxed lesions, or a lesion net finds some in an ill eye, evidence is drawn there: the strongest of it, and all of it, shall lie on
+lesions, on the pale ones where there are any, for blood is often blurred. An L1 term keeps evidence sparse. And the network still
+learns to tell the kinds of lesion that the net which it began from tells.
+
+Sets of photographs are graded by different people and taken by different cameras: each set gets a shift of its own while the
+network learns, so that evidence need not explain who graded. The shifts are thrown away.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import expit
+from torch import Tensor, nn
+from torch.nn import functional
+
+from atlas.cohort.lesions import coarsely
+from atlas.errors import TrainingError
+from atlas.lesionnets.networks import GRID, LesionModule
+from atlas.photographs.preparations import normalised_pixels
+from atlas.progress import Progress, silent
+from atlas.records import BoolArray, Dataset, FloatArray
+from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, rising_head
+from atlas.scorers.protocol import Background
+from atlas.scorers.readouts import Head, severity_of_logit
+from atlas.training.lesions import Pupil, Shown, as_input, show
+from atlas.training.scorers import calibrate, known_logits, read_by_severities
+from atlas.training.splits import Balance
+from atlas.training.steps import digest_of, move_average, resume, save_checkpoint, snapshot
+
+_log = logging.getLogger(__name__)
+
+_REFERABLE = 0.5  # weight of the cross entropy of referable disease
+
+_PLACED, _ALL_PLACED = 0.2, 0.3  # weight of evidence off lesions: of the strongest, and of all of it as a share of that
+
+_SPARSE = 0.005  # weight of the sum of all evidence, in logits
+
+_KINDS, _PER_PHOTOGRAPH = 0.3, 1 / 400  # weight of the kinds of lesion, and of one place's loss
+
+_SHARPNESS = 10.0  # of the softmax that picks the strongest place
+
+_SEEN, _SURE, _CLEAR = 0.2, 0.3, 0.5  # probabilities: below the first no lesion, an eye with none above the second tells nothing
+
+_FLAT = 0.25  # share of photographs shown with each channel's histogram made even, as some publishers do
+
+_RATE, _READER_RATE, _WARM_UP = 4e-4, 3e-3, 0.03
+
+_PALE = ("hard_exudate", "cotton_wool_spot")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A graded photograph to learn from.
+
+    Parameters
+    ----------
+    pupil : the photograph, and its boxes.
+    place : of its grade on the scale, 0 to 1.
+    referable : the grade is referable.
+    site : number of its set of photographs.
+    share : how often it is drawn, relative to others.
+    """
+
+    pupil: Pupil
+    place: float
+    referable: bool
+    site: int
+    share: float
+
+
+class _Learner(nn.Module):
+    """What learns: the evidence, its bias and a shift for each set, and how referable disease is read."""
+
+    def __init__(self, kinds: int, sites: int) -> None:
+        super().__init__()
+        self.evidence = EvidenceModule(kinds)
+        last = self.evidence.reader[2]
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, 0.02)  # above 0, or nothing would ever be learned through the ReLU
+        self.bias = nn.Parameter(torch.tensor(-1.8))
+        self.shifts = nn.Parameter(torch.zeros(sites))
+        self.referable = nn.Parameter(torch.tensor([1.5, 0.5]))
+
+    def logits(self, evidence: Tensor, sites: Tensor) -> Tensor:
+        shifts = self.shifts - self.shifts.mean()
+        return self.bias + shifts[sites] + evidence.sum((1, 2, 3))
+
+
+def train_evidence(
+    lessons: Sequence[Lesson],
+    kinds: Sequence[str],
+    *,
+    start: Mapping[str, Tensor],
+    span: int = 4,
+    epochs: int = 5,
+    photographs: int = 1400,
+    batch: int = 4,
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+) -> tuple[EvidenceModule, float]:
+    """Train the network of an evidence scorer; what is returned is a running average of its weights, and its bias.
+
+    Parameters
+    ----------
+    lessons : photographs to learn from.   kinds : of lesion, in the order of the maps of the net that it starts from.
+    start : weights of a lesion net, or of an earlier evidence network.
+    span : grades from the lowest to the highest.
+    photographs : number shown in an epoch, drawn by their shares.
+    device : "cpu" or "cuda".
+    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+
+    Raises
+    ------
+    TrainingError : nothing to learn from, one grade only, weights that do not fit, or another training's checkpoint.
+    """
+    if not lessons or len({one.place for one in lessons}) < 2:
+        raise TrainingError("there are no photographs of two grades to learn from", "give photographs with their grades")
+    sites = 1 + max(one.site for one in lessons)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        learner = _Learner(len(kinds), sites)
+    bias = _begin(learner, start)
+    teacher = copy.deepcopy(learner.evidence.base).eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    if bias is not None:
+        learner.bias.data.fill_(bias)
+    learner = learner.to(device).to(memory_format=torch.channels_last)
+    steps = math.ceil(photographs / batch) * epochs
+    trunk = list(learner.evidence.base.parameters())
+    others = [one for name, one in learner.named_parameters() if not name.startswith("evidence.base")]
+    rates = (_RATE, _READER_RATE) if bias is None else (_RATE / 4, _READER_RATE / 4)
+    optimizer = torch.optim.AdamW([{"params": trunk}, {"params": others}], weight_decay=0.02)
+    average = snapshot(learner)
+    recipe = [list(kinds), epochs, photographs, batch, seed, digest_of(start), [str(one) for one in lessons]]
+    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    done = 0
+
+    def restored(whole: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+        learner.load_state_dict(whole["learner"])
+        optimizer.load_state_dict(whole["optimizer"])
+        return whole["average"], whole["done"]
+
+    if checkpoint is not None and checkpoint.exists():
+        average, done = resume(checkpoint, fingerprint, restored)
+    per_epoch = steps // epochs
+    for epoch in range(done, epochs):
+        learner.train()
+        total = 0.0
+        for step, (own, shown, flat) in enumerate(_lessons(lessons, kinds, batch, per_epoch, seed, epoch)):
+            at = epoch * per_epoch + step
+            pace = min(1.0, (at + 1) / (_WARM_UP * steps)) * 0.5 * (1 + math.cos(math.pi * at / steps))
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * pace
+            loss = _loss(learner, teacher, own, shown, flat, kinds, span, device)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
+            optimizer.step()
+            move_average(average, learner, at)
+            total += float(loss.detach())
+            progress("train", at + 1, steps)
+        _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
+        if checkpoint is not None:
+            learned = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, "average": average, **learned})
+    learner.load_state_dict(average)
+    learner = learner.cpu()
+    return learner.evidence.eval(), float(learner.bias.detach())
+
+
+def _begin(learner: _Learner, start: Mapping[str, Tensor]) -> float | None:
+    """Give a learner the weights to start from; returns the bias of an earlier evidence network, or None for a lesion net."""
+    try:
+        if any(name.startswith("base.") for name in start):
+            learner.evidence.load_state_dict({name: own.float() for name, own in start.items() if name != "bias"})
+            return float(start["bias"])
+        learner.evidence.base.load_state_dict(dict(start))
+    except RuntimeError as error:
+        raise TrainingError(f"the weights to start from do not fit ({error})", "start from a lesion net of today") from error
+    return None
+
+
+def _loss(
+    learner: _Learner,
+    teacher: LesionModule,
+    own: Sequence[Lesson],
+    shown: Sequence[Shown],
+    flat: Sequence[Shown],
+    kinds: Sequence[str],
+    span: int,
+    device: str,
+) -> Tensor:
+    """Return the loss of a batch, a scalar. shown : photographs as the teacher sees them.   flat : as the learner does."""
+    retina = torch.stack([_cells(one.retina) for one in shown])[:, None].to(device)
+    with torch.autocast(device, torch.bfloat16):
+        with torch.no_grad():
+            told = torch.sigmoid(teacher(as_input(shown).to(device)).float()) * retina
+        evidence, features = learner.evidence(as_input(flat).to(device))
+        found = learner.evidence.base.kinds(features).float()
+    evidence = evidence.float() * retina
+    place = torch.tensor([one.place for one in own], device=device)
+    referable = torch.tensor([float(one.referable) for one in own], device=device)
+    logits = learner.logits(evidence, torch.tensor([one.site for one in own], device=device))
+    loss = (span**2 * (torch.sigmoid(logits) - place) ** 2).mean()
+    read = learner.referable[0] * logits + learner.referable[1]
+    loss = loss + _REFERABLE * functional.binary_cross_entropy_with_logits(read, referable)
+    loss = loss + _PLACED * _off_lesions(evidence[:, 0], told, own, shown, kinds)
+    loss = loss + _SPARSE * evidence.sum((1, 2, 3)).mean()
+    kept = functional.binary_cross_entropy_with_logits(found, told, reduction="none") * (1 + 4 * told) * retina
+    whole: Tensor = loss + _KINDS * _PER_PHOTOGRAPH * kept.sum((1, 2, 3)).mean()
+    return whole
+
+
+def _off_lesions(evidence: Tensor, told: Tensor, own: Sequence[Lesson], shown: Sequence[Shown], kinds: Sequence[str]) -> Tensor:
+    """Return how much of the evidence (n, GRID, GRID) of ill eyes lies off lesions, a scalar.
+
+    told : what the teacher finds, (n, kinds, GRID, GRID).
+    """
+    losses = []
+    pale = [row for row, kind in enumerate(kinds) if kind in _PALE]
+    for one, lesson, picture, seen in zip(evidence, own, shown, told, strict=True):
+        if not lesson.referable:
+            continue
+        anywhere = 1 - torch.prod(1 - seen, 0)
+        boxed = {kind: torch.from_numpy(owner > 0).to(one) for kind, owner in picture.owners.items()}
+        if boxed and any(bool(own_.any()) for own_ in boxed.values()):
+            every = torch.stack(list(boxed.values())).amax(0)
+            bright = [own_ for kind, own_ in boxed.items() if coarsely(kind) in _PALE and bool(own_.any())]
+            target = torch.stack(bright).amax(0) if bright else every
+            where = torch.maximum(every, anywhere * (anywhere > _SEEN))
+        else:
+            clear = seen[pale].amax(0) if pale else anywhere
+            target = clear if float(clear.max()) > _CLEAR else anywhere
+            target = target * (target > _SEEN)
+            where = target
+        if float(target.max()) <= _SURE:
+            continue
+        positive = one + 1e-6
+        share = (positive * where).sum() / positive.sum()
+        strongest = torch.softmax(_SHARPNESS * (one / one.max().clamp_min(1e-4).detach()).flatten(), 0)
+        top = (strongest * target.flatten()).sum()
+        losses.append(-torch.log(top + 1e-3) - _ALL_PLACED * torch.log(share + 1e-3))
+    return torch.stack(losses).mean() if losses else evidence.new_zeros(())
+
+
+def _cells(retina: BoolArray) -> Tensor:
+    share: FloatArray = cv2.resize(retina.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return torch.from_numpy((share >= 0.5).astype(np.float32))
+
+
+def _lessons(
+    lessons: Sequence[Lesson], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
+) -> Iterator[tuple[list[Lesson], list[Shown], list[Shown]]]:
+    """Show an epoch's photographs in batches; the next one is made while the last one is learned from."""
+    random = np.random.default_rng([seed, epoch])
+    shares = np.array([one.share for one in lessons], np.float64)
+    order = random.choice(len(lessons), per_epoch * batch, p=shares / shares.sum())
+
+    def one(place: int) -> tuple[Lesson, Shown, Shown]:
+        own_random = np.random.default_rng([seed, epoch, place])
+        lesson = lessons[order[place]]
+        shown = show(lesson.pupil, kinds, own_random)
+        if own_random.random() < _FLAT:
+            return lesson, shown, replace(shown, plate=normalised_pixels(shown.plate, shown.retina, "equalise"))
+        return lesson, shown, shown
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(one, place) for place in range(min(2 * batch, per_epoch * batch))]
+        for step in range(per_epoch):
+            found = [future.result() for future in ahead[:batch]]
+            begin = (step + 2) * batch
+            ahead = ahead[batch:] + [pool.submit(one, k) for k in range(begin, min(begin + batch, per_epoch * batch))]
+            yield [a for a, _, _ in found], [b for _, b, _ in found], [c for _, _, c in found]
+
+
+def calibrate_evidence(
+    scorer: EvidenceScorer,
+    dataset: Dataset,
+    logits: Sequence[float | None],
+    recipe: Mapping[str, Any],
+    *,
+    earlier: Sequence[Background] = (),
+    balance: Balance = "weight",
+    seed: int = 0,
+) -> EvidenceScorer:
+    """Calibrate an evidence scorer, fit how its scores are read, and write the card.
+
+    scorer : with the head `plain_sum`.
+    logits : its logit of each graded photograph, the sum of all evidence, in the order of the dataset, or None where it could not
+        be read.
+    recipe : plain JSON values for the card.
+    earlier : the scorer that its network came from; what that has met, it has met.
+    balance, seed : see `train_scorer`.
+
+    Raises TrainingError : one grade only, or too few patients.
+    """
+    sums, material = known_logits(dataset, logits, balance, seed)
+    held, scale = material.validation, dataset.scale
+    head = fit_rising_head(sums[held], material.labels[held], material.weights[held])
+    head = calibrate(head, _read(head, sums[held]), material.grades[held], scale)
+    severity = severity_of_logit(_read(head, sums), scale)
+    return read_by_severities(replace(scorer, head=head), severity, material, recipe, earlier)
+
+
+def fit_rising_head(sums: FloatArray, places: FloatArray, weights: FloatArray) -> Head:
+    """Fit the head that reads sums of evidence: least squares of the severity's place on the scale.
+
+    sums, places, weights : (n,); places 0 to 1.
+    """
+    best: tuple[float, Head] | None = None
+    middle = float(np.median(sums[sums > 0])) if (sums > 0).any() else 1.0
+    for knee in middle * 2.0 ** np.arange(-4, 5):
+        told = np.log1p(sums.astype(np.float64) / knee)
+
+        def off(two: FloatArray, told: FloatArray = told) -> float:
+            return float((weights * (expit(np.exp(two[0]) * told + two[1]) - places) ** 2).sum())
+
+        found = minimize(off, np.array([0.0, -2.0]), method="Nelder-Mead", options={"maxiter": 400, "xatol": 1e-4, "fatol": 1e-6})
+        if best is None or found.fun < best[0]:
+            best = float(found.fun), rising_head(float(np.exp(found.x[0])), float(found.x[1]), float(knee))
+    assert best is not None
+    return best[1]
+
+
+def _read(head: Head, sums: FloatArray) -> FloatArray:
+    return head.logit(sums.astype(np.float64)[:, None] + head.hidden_bias)
