@@ -12,9 +12,10 @@ import pytest
 from drawn_atlas import drawn_atlas, with_lesions
 
 from atlas.cohort.lesions import KINDS
+from atlas.cohort.regions import near_fovea, region_of
 from atlas.records import FoundLesions, Frame, Landmarks, Lesson, Mark, Stop
 from atlas.site.book import Book
-from atlas.site.found import found_view, kind_counts
+from atlas.site.found import found_view, kind_counts, places
 from atlas.site.map import map_columns
 from atlas.site.render import render_site
 from atlas.site.scripts import image_columns
@@ -131,6 +132,59 @@ def test_photographs_are_found_and_lettered_by_kind(browser: Any, tmp_path: Path
         page.locator("[name=lesions][value=none]").check()
         assert page.locator(".cell").count() == none > 0
         page.wait_for_function("() => location.hash.includes('lesions=none') && location.hash.includes('marks=1')")
+    page.close()
+
+
+@pytest.mark.browser
+def test_photographs_are_found_by_where_lesions_lie(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    unknown, *_ = atlas.strip.image_ids
+    atlas = replace(atlas, found={**atlas.found, unknown: replace(atlas.found[unknown], landmarks=None)})
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+
+    def there(image_id: str, key: str) -> set[str]:
+        own = atlas.found[image_id]
+        if key == "fovea":
+            return {mark.kind for mark in own.marks if near_fovea(mark.box, own.landmarks)}
+        return {mark.kind for mark in own.marks if region_of(mark.box, own.landmarks) == key}
+
+    page = browser.new_page(offline=True)
+    for name in ("find", "strip"):
+        for key in places():
+            held = [there(image_id, key) for image_id in atlas.strip.image_ids]
+            page.goto((tmp_path / "out" / f"{name}.html").as_uri() + f"#place={key}")
+            page.reload()
+            page.wait_for_selector(".sheet-view[data-ready]", state="attached")
+            assert page.locator("[name=place]").input_value() == key
+            assert page.locator(".cell:visible").count() == sum(bool(own) for own in held)
+            if "haemorrhage" in set().union(*held):
+                tally = int(page.locator("[data-lesion=haemorrhage]").inner_text())
+                assert tally == sum("haemorrhage" in own for own in held)
+                page.locator("[name=lesions][value=haemorrhage]").check()
+                assert page.locator(".cell:visible").count() == tally
+                page.locator("[name=lesions][value=haemorrhage]").uncheck()
+            page.locator("[name=lesions][value=none]").check()  # none there; of the first photograph nobody knows
+            assert page.locator(".cell:visible").count() == sum(not own for own in held[1:])
+    assert any(there(image_id, "macula") for image_id in atlas.strip.image_ids)
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_shape_of_the_strip_is_told_by_kind(browser: Any, tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=12))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = browser.new_page(offline=True)
+    page.goto((tmp_path / "out" / "strip.html").as_uri())
+    page.wait_for_selector(".sheet-view[data-ready]")
+    assert page.locator("#density polygon").count() > 0
+    page.locator("[name=shade]").select_option("lesions")
+    assert page.locator("#density polygon").count() == 0
+    lines = {line.get_attribute("data-kind") for line in page.locator("#density polyline").all()}
+    assert lines == {"hard_exudate", "haemorrhage"}
+    assert sorted(page.locator("#peaks .letter").all_inner_texts()) == ["E", "H"]
+    page.wait_for_function("() => location.hash.includes('shade=lesions')")
+    page.locator("[name=shade]").select_option("")
+    assert page.locator("#peaks .letter").count() == 0
     page.close()
 
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_atlas import GRID, SIDE, drawn_atlas
+from drawn_atlas import with_lesions as lesions_found
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
@@ -624,6 +625,28 @@ def test_the_answer_key_prints_on_pages_of_its_own(visit: Any) -> None:
         until(page, "window.printed")
         assert page.evaluate("window.printed") == hidden
     assert page.locator("#plates").is_visible()
+
+
+@pytest.mark.browser
+def test_the_answer_key_shows_the_lesions_found(visit: Any, tmp_path: Path) -> None:
+    atlas = lesions_found(drawn_atlas(tmp_path / "pictures", count=12))
+    render_site(atlas, tmp_path / "pictures", tmp_path / "out")
+    page = visit("quiz-print.html#seed=9&n=5", folder=tmp_path / "out")
+    assert page.locator(".found").count() == 0, "nothing is told on the plates"
+    ids = page.locator("#sheets img").evaluate_all(
+        "(images) => images.map((i) => i.getAttribute('src').split('/').at(-1).slice(0, -4))"
+    )
+    page.locator("#show-key").click()
+    marked = [image_id for image_id in ids if atlas.found[image_id].marks]
+    assert marked
+    until(page, "(n) => document.querySelectorAll('#answers .found').length === n", len(marked))
+    for row, image_id in zip(page.locator("#answers tr").all(), ids, strict=True):
+        marks = atlas.found[image_id].marks
+        assert row.locator(".found .line").count() == len(marks)
+        assert ("the lesion net found" in row.inner_text()) is bool(marks)
+        letters = {"E" if mark.kind == "hard_exudate" else "H" for mark in marks}
+        assert set(row.locator(".told .letter").all_inner_texts()) == letters
+    assert "the colour and with the letter" in page.locator("#key-says").inner_text()
 
 
 @pytest.mark.browser

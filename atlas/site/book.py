@@ -19,7 +19,7 @@ from atlas.patterns.embedding import LAYOUTS
 from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
-from atlas.site.found import FoundView, found_view, kind_counts, marked_view
+from atlas.site.found import FoundView, found_view, kind_counts, kind_places, marked_view
 from atlas.site.trust import TrustView, badge_counts, trust_views
 from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
 from atlas.trust.badges import Badge
@@ -132,6 +132,11 @@ class Book:
     def found_counts(self) -> Mapping[LesionKind, tuple[int | None, ...]]:
         """How many lesions of each kind a net found, by plate; see `kind_counts`."""
         return kind_counts(self.atlas.found, [plate.id for plate in self.plates])
+
+    @cached_property
+    def found_places(self) -> Mapping[str, tuple[int | None, ...]]:
+        """Where lesions of each kind lie, by plate; see `kind_places`."""
+        return kind_places(self.atlas.found, [plate.id for plate in self.plates])
 
     @property
     def of_lesions(self) -> bool:

@@ -48,10 +48,15 @@ class LandmarksView:
     macula: float = REGIONS["macula"].until
 
 
+def landmarks_diameter(landmarks: Landmarks | None) -> float | None:
+    """Return a disc diameter in source pixels; None where disc or fovea is unknown."""
+    return None if landmarks is None else disc_diameter(landmarks) or None
+
+
 def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView | None:
     """Prepare the disc and the fovea for a plate; None where either is unknown. frame : in source pixels."""
-    diameter = None if landmarks is None else disc_diameter(landmarks)
-    if landmarks is None or landmarks.fovea is None or not diameter:
+    diameter = landmarks_diameter(landmarks)
+    if landmarks is None or landmarks.fovea is None or diameter is None:
         return None
     disc, fovea = (
         (round(100 * (row - frame.top) / frame.side, 2), round(100 * (column - frame.left) / frame.side, 2))
@@ -177,6 +182,36 @@ def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
     counts = [Counter(mark.kind for mark in found[i].marks) if i in found else None for i in image_ids]
     met = {key for own in counts if own for key in own}
     return {kind: tuple(None if own is None else own[key] for own in counts) for key, kind in KINDS.items() if key in met}
+
+
+NEAR_FOVEA = "fovea"
+"""Key of the place within one disc diameter of the fovea, beside those of REGIONS: it lies in the macula."""
+
+
+def places() -> dict[str, str]:
+    """Return where a lesion can lie, key to words: near the fovea, then the regions from the fovea outwards."""
+    return {NEAR_FOVEA: "within one disc diameter of the fovea", **{key: region.name for key, region in REGIONS.items()}}
+
+
+def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[str, tuple[int | None, ...]]:
+    """Return by kind in which of `places` lesions of it lie in each photograph, one bit for each place, the first the lowest.
+
+    None where the net did not look or nobody knows the fovea.
+    """
+    bits = {key: 1 << number for number, key in enumerate(places())}
+    rows: list[Counter[str] | None] = []
+    for image_id in image_ids:
+        own = found.get(image_id)
+        if own is None or landmarks_diameter(own.landmarks) is None:
+            rows.append(None)
+            continue
+        where: Counter[str] = Counter()
+        for mark in own.marks:
+            near = bits[NEAR_FOVEA] if near_fovea(mark.box, own.landmarks) else 0
+            where[mark.kind] |= bits[region_of(mark.box, own.landmarks)] | near
+        rows.append(where)
+    met = {key for own in rows if own for key in own}
+    return {key: tuple(None if own is None else own[key] for own in rows) for key in KINDS if key in met}
 
 
 @dataclass(frozen=True)

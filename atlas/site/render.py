@@ -21,6 +21,7 @@ from atlas.records import Atlas
 from atlas.resources import templates_folder
 from atlas.site.book import Book
 from atlas.site.cells import cells_script
+from atlas.site.found import places
 from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
 from atlas.site.map import map_columns
@@ -117,6 +118,7 @@ def _environment(book: Book) -> Environment:
         "provenance": book.atlas.provenance,
         "scale": book.atlas.dataset.scale,
         "kinds": frozenset(PAGES),
+        "places": places,
         "glossary": known(book.atlas.dataset.scale),
         "retinopathy": book.atlas.dataset.target.name == "dr",
         "raised": "{} {} {}".format(*RAISED),

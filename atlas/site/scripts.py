@@ -32,7 +32,8 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
     plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
     names may be shown. Beside them: `scale`, `grades`, `trusts` (the badges' words, the most telling first), and `lesions`: the
-    kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look.
+    kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look,
+    and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
     """
     scale = book.atlas.dataset.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
@@ -50,6 +51,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
                 "letter": kind.letter,
                 "colour": kind.colour,
                 "counts": counts,
+                "places": book.found_places.get(kind.key),
             }
             for kind, counts in book.found_counts.items()
         ],

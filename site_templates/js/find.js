@@ -10,7 +10,7 @@ Atlas.images().then((images) => {
   const sieve = Atlas.sieve(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
-  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "order"];
+  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "place", "order"];
   const ticks = ["flagged", "unsure", "noted", "marks"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
 
@@ -43,7 +43,7 @@ Atlas.images().then((images) => {
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), from: value("from"), to: value("to"),
-    lesions: new Set(kinds()), flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
+    lesions: new Set(kinds()), place: fields.place?.value ? fields.place.selectedIndex - 1 : null, flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
   });
 
   let settled = false;

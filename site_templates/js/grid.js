@@ -238,6 +238,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 //   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
 //   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
 //   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
+//   place: number of the place where they must lie, from 0; without kinds, any lesion must. "none" then means: none there
 Atlas.sieve = (images) => {
   const total = images.id.length;
   // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
@@ -252,8 +253,12 @@ Atlas.sieve = (images) => {
   const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7, 8];
   const NONE = 1; // a photograph's kinds as bits: none found, then one for each kind; 0 where the net did not look
   const bits = new Map([["none", NONE], ...images.lesions.map((kind, k) => [kind.key, 2 << k])]);
-  const held = Uint32Array.from(images.id, (_, row) => images.lesions.reduce((sum, kind) => sum | (kind.counts[row] ? bits.get(kind.key) : 0), 0)
-    || (images.looked?.[row] ? NONE : 0));
+  const heldAt = (place) => { // of any place, or of those that lie in one
+    const here = (kind, row) => (place === null ? kind.counts[row] : (kind.places?.[row] ?? 0) & (1 << place));
+    const known = (row) => (place === null ? images.looked?.[row] : images.lesions.some((kind) => (kind.places?.[row] ?? null) !== null));
+    return Uint32Array.from(images.id, (_, row) => images.lesions.reduce((sum, kind) => sum | (here(kind, row) ? bits.get(kind.key) : 0), 0) || (known(row) ? NONE : 0));
+  };
+  const made = new Map(); // by place
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
   // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
@@ -300,6 +305,10 @@ Atlas.sieve = (images) => {
     const cluster = given(wishes.cluster, null);
     const text = matching(wishes.text ?? "");
     const wanted = [...wishes.lesions ?? []].reduce((sum, key) => sum | (bits.get(key) ?? 0), 0);
+    const place = given(wishes.place, null);
+    if (!made.has(place)) made.set(place, heldAt(place));
+    const held = made.get(place);
+    const some = place !== null && !wanted; // any lesion must lie there
     const rows = [];
     const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), flagged: 0, unsure: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
@@ -311,7 +320,7 @@ Atlas.sieve = (images) => {
       if (wishes.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
       if (wishes.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
       if (wishes.noted && !noted[row]) { fails += 1; only = NOTED; }
-      if ((held[row] & wanted) !== wanted) { fails += 1; only = LESIONS; }
+      if ((held[row] & wanted) !== wanted || (some && held[row] <= NONE)) { fails += 1; only = LESIONS; }
       if (text && !text[row]) { fails += 1; only = TEXT; }
       if (fails > 1) continue;
       if (cluster !== null && !images.clusters[row].includes(cluster)) { fails += 1; only = CLUSTER; }

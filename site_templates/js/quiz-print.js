@@ -29,13 +29,18 @@
     return answers();
   };
 
-  const heat = async (canvas, id) => {
+  const heat = async (canvas, id, told) => {
     await load(`cells/${id}.js`);
     const cells = window.ATLAS_CELLS[id];
+    const outlines = window.AtlasOverlay.found(cells);
+    if (outlines) {
+      canvas.parentElement.append(outlines);
+      told.append("the lesion net found: ", window.AtlasOverlay.key(cells));
+    }
     await window.AtlasOverlay.draw(canvas, cells, { method: Object.keys(cells.maps)[0] });
   };
   const answers = () => {
-    at("key-says").textContent = `${told()} On each plate: the scorer’s map, cyan where it raised the score, and in white the lesions that were outlined, where they are known. The map shows what drove the scorer, not what an expert saw.`;
+    at("key-says").textContent = `${told()} On each plate: the scorer’s map, cyan where it raised the score, and in white the lesions that were outlined, where they are known${at("key").dataset.found ? ", and what the lesion net found, in the colour and with the letter of its kind" : ""}. The map shows what drove the scorer, not what an expert saw.${at("key").dataset.found ? ` Lesions found: ${at("key").dataset.found}` : ""}`;
     const drawn = [];
     at("answers").replaceChildren(...asked.map((k, place) => {
       const id = deck.id[k];
@@ -43,7 +48,8 @@
       const target = rules.target(answer);
       const kinds = Object.keys(answer.lesions ?? {}).filter(Boolean);
       const map = answer.map && el("canvas", { "aria-hidden": "true", width: 160, height: 160 });
-      if (map) drawn.push(heat(map, id).catch(() => { /* the plate stands without its map */ }));
+      const told = el("p", { class: "told" });
+      if (map) drawn.push(heat(map, id, told).catch(() => { /* the plate stands without its map */ }));
       const look = answer.lesions ? `outlined: ${kinds.join(", ") || "lesions of kinds not told"}`
         : target ? "where the map is strongest" : answer.grade === deck.scale.lowest ? "nothing to find" : "not known";
       return el("tr", {}, el("th", { scope: "row" }, String(place + 1)),
@@ -51,7 +57,7 @@
           el("img", { src: picture(id).src, alt: `Photograph ${place + 1}, plate ${count(answer.plate)} of the atlas`, width: 1024, height: 1024 }), map,
           answer.lesions && el("img", { src: page(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
         el("td", {}, `${answer.grade} ${stageOf.get(answer.grade).name}`), el("td", {}, number(answer.score)),
-        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, `plate ${count(answer.plate)} of the atlas`)));
+        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, `plate ${count(answer.plate)} of the atlas`), told));
     }));
     return Promise.all(drawn);
   };

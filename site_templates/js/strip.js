@@ -18,7 +18,9 @@ Atlas.images().then((images) => {
   const boxes = [...form.querySelectorAll("[name=grades]")];
   const lesions = [...form.querySelectorAll("[name=lesions]")];
   const marks = form.elements.marks;
+  const where_ = form.elements.place;
   const eye = form.elements.eye;
+  const shade = form.elements.shade;
   const gap = form.elements.gap;
   const steps = form.elements.steps;
   let seed = 1;
@@ -33,13 +35,15 @@ Atlas.images().then((images) => {
     if (marks) marks.checked = pairs.marks === "1";
     choose(eye, pairs.eye ?? "");
     choose(gap, pairs.gap ?? "");
+    choose(where_, pairs.place ?? "");
+    choose(shade, pairs.shade ?? "");
     form.elements.mode.value = pairs.mode === "steps" ? "steps" : "all";
     choose(steps, pairs.steps ?? "40");
     seed = /^\d{1,9}$/.test(pairs.seed ?? "") ? Number(pairs.seed) : 1;
   };
   const kinds = () => lesions.filter((box) => box.checked).map((box) => box.value);
   const write = () => state.set({
-    lesions: kinds().join(","), marks: marks?.checked ? 1 : null,
+    lesions: kinds().join(","), place: where_?.value, marks: marks?.checked ? 1 : null, shade: shade?.value,
     grades: boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.value).join(",") || "-",
     eye: eye?.value, gap: gap?.value,
     mode: mode() === "steps" ? "steps" : null, steps: mode() === "steps" ? steps.value : null, seed: mode() === "steps" ? seed : null,
@@ -47,7 +51,7 @@ Atlas.images().then((images) => {
   const wishes = () => ({
     grades: boxes.every((box) => box.checked) ? null : new Set(boxes.filter((box) => box.checked).map((box) => box.value)),
     eyes: eye?.value ? new Set([eye.value]) : null,
-    lesions: new Set(kinds()),
+    lesions: new Set(kinds()), place: where_?.value ? where_.selectedIndex - 1 : null,
     ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value] ?? {}),
   });
 
@@ -65,6 +69,7 @@ Atlas.images().then((images) => {
 
   // ---- the density of the grades under the scrubber --------------------------------------------------------------------------
   const density = byId("density");
+  const peaks = byId("peaks");
   const BINS = 200;
   const smooth = (bins) => {
     const width = 3;
@@ -76,7 +81,25 @@ Atlas.images().then((images) => {
     bins.forEach((mass, at) => { if (mass) kernel.forEach((weight, k) => { out[inside(at + k - 3 * width)] += (mass * weight) / sum; }); });
     return out;
   };
+  const lines = (rows) => { // how many photographs show each kind of lesion: a photograph can show several
+    const found = images.lesions.map((kind) => {
+      const bins = new Float64Array(BINS);
+      for (const row of rows) if (kind.counts[row]) bins[Math.min(BINS - 1, Math.floor(part(row) * BINS))] += 1;
+      return { kind, heights: [...smooth(bins)] };
+    }).filter(({ heights }) => heights.some((v) => v > 0));
+    const tallest = Math.max(...found.flatMap(({ heights }) => heights), 1e-9);
+    const y = (v) => (100 - (92 * v) / tallest).toFixed(2);
+    density.replaceChildren(...found.map(({ kind, heights }) => el("svg:polyline", {
+      points: heights.map((v, k) => `${(1000 * (k + 0.5)) / BINS},${y(v)}`).join(" "), style: { stroke: kind.colour }, "data-kind": kind.key, class: "line",
+    })));
+    peaks.replaceChildren(...found.map(({ kind, heights }) => {
+      const top = heights.indexOf(Math.max(...heights));
+      return el("b", { class: "letter", style: { left: `${(100 * (top + 0.5)) / BINS}%`, top: `${y(heights[top])}%`, "--kind": kind.colour }, title: kind.plural }, kind.letter);
+    }));
+  };
   const draw = (rows) => {
+    peaks.replaceChildren();
+    if (shade?.value === "lesions") { lines(rows); return; }
     const kinds = [...images.grades.map((grade) => grade.number), null];
     const bins = new Map(kinds.map((kind) => [kind, new Float64Array(BINS)]));
     for (const row of rows) bins.get(images.grade[row])[Math.min(BINS - 1, Math.floor(part(row) * BINS))] += 1;
