@@ -23,7 +23,7 @@ from atlas.pipeline.lesions import KINDS_LEARNED
 from atlas.pipeline.photograph import open_photograph
 from atlas.records import DIABETIC_RETINOPATHY, LesionBox, Preprocessed
 from atlas.scorers.bundle import load_scorer, load_transferred, save_bundle
-from atlas.scorers.evidence import CELLS, KNOTS, EvidenceModule, EvidenceScorer, plain_sum, rising_head
+from atlas.scorers.evidence import CELLS, KNOTS, EvidenceModule, EvidenceScorer, in_cells, plain_sum, rising_head
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.side_by_side import SideBySideScorer, members_of
 from atlas.training.evidence import Lesson, fit_rising_head, train_evidence
@@ -70,7 +70,7 @@ def test_the_head_meets_a_logarithm_and_bends_one_way() -> None:
 
 
 def test_its_map_is_its_evidence(scorer: EvidenceScorer, seen: Preprocessed, found: LinearPrediction) -> None:
-    evidence = scorer.maps(seen)[0]
+    evidence = in_cells(scorer.evidence(seen))
     assert evidence.min() >= 0
     assert evidence.max() > 0
     one_by_one = np.eye(CELLS * CELLS, dtype=np.bool_).reshape(-1, CELLS, CELLS)
@@ -91,7 +91,7 @@ def test_its_map_is_its_evidence(scorer: EvidenceScorer, seen: Preprocessed, fou
 
 def test_what_lies_off_the_retina_holds_no_evidence(scorer: EvidenceScorer, seen: Preprocessed) -> None:
     narrow = replace(seen, retina=seen.retina & (np.arange(1024) < 512))
-    assert scorer.maps(narrow)[0][:, CELLS // 2 + 1 :].max() == 0
+    assert in_cells(scorer.evidence(narrow))[:, CELLS // 2 + 1 :].max() == 0
 
 
 def test_its_bundle_gives_the_same_scorer_back(
@@ -113,10 +113,10 @@ def test_its_bundle_gives_the_same_scorer_back(
 
 
 def test_shuffled_weights_give_another_map(scorer: EvidenceScorer, seen: Preprocessed) -> None:
-    evidence = scorer.maps(seen)
+    evidence = in_cells(scorer.evidence(seen))
     for head_alone in (True, False):
         other = scorer.scrambled(3, head_alone=head_alone)
-        assert not np.allclose(other.maps(seen), evidence)
+        assert not np.allclose(in_cells(other.evidence(seen)), evidence)
         assert other.sha256 != scorer.sha256
         kept = torch.equal(other.state()["base.mix.weight"], scorer.state()["base.mix.weight"])
         assert kept is head_alone
@@ -176,7 +176,7 @@ def test_training_draws_evidence_to_lesions_and_goes_on_from_a_checkpoint(eyes: 
                 continue
             decoded, found = open_photograph(lesson.pupil.path)
             seen = prepare("one", decoded.pixels, size=1024, preparation="none", found=found)
-            evidence = scorer.maps(seen)[0]
+            evidence = in_cells(scorer.evidence(seen))
             frame = decoded.at_source(found[0])
             inside = np.zeros((CELLS, CELLS), np.bool_)
             for box in lesson.pupil.boxes:

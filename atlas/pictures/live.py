@@ -27,7 +27,8 @@ def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
     The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
     for each hidden unit), `weight` and `bias` of the second layer, and `parts`, each of some consecutive hidden units: `shape` of
     its grid, `step`, and `sums`: base64 of little-endian 24-bit whole numbers (cells, units), in steps. A part on the grid itself
-    holds the cells on the retina; a part on another grid holds all of its cells.
+    holds the cells on the retina; a part on another grid holds all of its cells. Units that add up the same are told once, and
+    `units` says which column of `sums` is each unit's.
     """
     cells = np.flatnonzero(inside)
     found = {
@@ -42,11 +43,15 @@ def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
 
 
 def _part(grid: tuple[int, int], values: NDArray[np.floating]) -> dict[str, Any]:
+    told, units = np.unique(values, axis=1, return_inverse=True)
+    alike = told.shape[1] < values.shape[1]
+    values = told if alike else values
     step = np.abs(values).max(axis=0, initial=0.0).astype(np.float64) / _LARGEST
     step[step == 0] = 1.0
     steps = np.rint(values / step).astype("<i4")
     return {
         "shape": list(grid),
+        **({"units": units.ravel().tolist()} if alike else {}),
         "step": _short(step),
         "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
     }

@@ -26,7 +26,7 @@ from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import LESION_GRID, UNTOLD, BoolArray, FloatArray, Frame, GradedImage, LesionBox, Lesions, Mark, Target
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
-from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middles_in
+from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middles_in, points_in
 
 _OUTLINES = ("atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined")
 
@@ -140,6 +140,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
         prediction=prediction,
         target=target,
         middles=middles_in(outlined, source, scorer.grid, window),
+        points=points_in(outlined, source, prediction.points(shared.target.name)) if window == 1 else None,
         window=window,
         seed=shared.seed,
     )

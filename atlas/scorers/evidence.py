@@ -16,7 +16,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from atlas.scorers.scrambled import scrambled_module, scrambled_readout
 from atlas.scorers.trunks import unit_length
 from atlas.scorers.weights import sha256_of
 
-CELLS = 32
+CELLS = 64
 """Rows and columns of cells that can be hidden; what a cell holds is the sum of the finer places in it."""
 
 KNOTS = 8
@@ -66,6 +66,42 @@ class EvidenceModule(nn.Module):
         """Map views (n, 6, S, S) to evidence (n, 1, S / 8, S / 8), 0 or above, and features (n, width, S / 8, S / 8)."""
         features = self.base.features(seen)
         return _UNIT * functional.relu(self.reader(features)), features
+
+
+@dataclass(frozen=True, eq=False)
+class EvidencePrediction(LinearPrediction):
+    """The evidence of one photograph.
+
+    strongest : uint8 (h, w), which of the finer places in each cell holds most, counted row by row.
+    """
+
+    strongest: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((CELLS, CELLS), np.uint8))
+
+    def points(self, target: str) -> FloatArray:
+        """Return the middle of the finer place that holds most of each cell, see `Prediction.points`."""
+        k = FINE // CELLS
+        rows, columns = np.divmod(self.strongest, k)
+        return np.asarray((np.stack([rows, columns], axis=-1) + 0.5) / k, np.float32)
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return what the store keeps: all units of the head read the same sums, which are kept once."""
+        kept = {name: own for name, own in super().arrays().items() if name != "sums"}
+        return {**kept, "evidence": self.sums[:, :1], "strongest": self.strongest}
+
+
+def in_cells(fine: FloatArray) -> FloatArray:
+    """Add finer places, (FINE, FINE), up by cell: float32 (CELLS, CELLS)."""
+    return np.asarray(_by_cell(fine).sum(axis=-1, dtype=np.float64), np.float32)
+
+
+def strongest_in_cells(fine: FloatArray) -> NDArray[np.uint8]:
+    """Return which of the finer places, (FINE, FINE), is the strongest in each cell: uint8 (CELLS, CELLS), counted row by row."""
+    return np.asarray(_by_cell(fine).argmax(axis=-1), np.uint8)
+
+
+def _by_cell(fine: FloatArray) -> FloatArray:
+    k = FINE // CELLS
+    return fine.reshape(CELLS, k, CELLS, k).transpose(0, 2, 1, 3).reshape(CELLS, CELLS, k * k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,30 +149,34 @@ class EvidenceScorer(OneTarget, Background):
     @cached_property
     def sha256(self) -> str:
         head = [self.head.hidden_bias.tolist(), self.head.output_weight.tolist(), self.head.output_bias]
-        facts = [self.weights_sha256, head, scale_facts(self.scale)]
+        facts = [self.weights_sha256, self.grid, head, scale_facts(self.scale)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[LinearPrediction]:
-        return [
-            read_maps(self.maps(one), self.head, self.targets[0], coverage=cell_coverage(one.retina, self.grid))
-            for one in photographs
-        ]
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[EvidencePrediction]:
+        found = []
+        for one in photographs:
+            fine = self.evidence(one)
+            read = read_maps(in_cells(fine)[None], self.head, self.targets[0], coverage=cell_coverage(one.retina, self.grid))
+            found.append(self._told(read.sums, read.cam, read.shares, read.pooled, strongest_in_cells(fine)))
+        return found
 
-    def maps(self, photograph: Preprocessed) -> FloatArray:
-        """Return the evidence of each cell, float32 (1, CELLS, CELLS), in logits before the head's stretch."""
+    def evidence(self, photograph: Preprocessed) -> FloatArray:
+        """Return the evidence of each place, float32 (FINE, FINE), 0 off the retina."""
         inside = cell_coverage(photograph.retina, (FINE, FINE)) >= _ON_RETINA
-        fine = np.where(inside, self._seen(photograph.photograph, photograph.retina)[0][0], np.float32(0))
-        k = FINE // CELLS
-        cells: FloatArray = fine.reshape(1, CELLS, k, CELLS, k).sum(axis=(2, 4), dtype=np.float64).astype(np.float32)
-        return cells
+        return np.where(inside, self._seen(photograph.photograph, photograph.retina)[0][0], np.float32(0))
 
     def describe(self, crops: ByteArray) -> FloatArray:
         whole: BoolArray = np.ones((SIDE, SIDE), np.bool_)
         return unit_length(np.stack([self._seen(one, whole)[1].mean(axis=(1, 2), dtype=np.float64) for one in crops]))
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
-        sums, cam, shares, pooled = (arrays[name] for name in ("sums", "gradcam", "shares", "pooled"))
-        return LinearPrediction(self.targets[0], self.head, sums, cam, shares, pooled)
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> EvidencePrediction:
+        one, cam, shares, pooled, strongest = (arrays[name] for name in ("evidence", "gradcam", "shares", "pooled", "strongest"))
+        return self._told(np.repeat(one, len(self.head.hidden_bias), axis=1), cam, shares, pooled, strongest)
+
+    def _told(
+        self, sums: FloatArray, cam: FloatArray, shares: FloatArray, pooled: FloatArray, strongest: NDArray[np.uint8]
+    ) -> EvidencePrediction:
+        return EvidencePrediction(self.targets[0], self.head, sums, cam, shares, pooled, strongest)
 
     def scrambled(self, seed: int, *, head_alone: bool = False) -> EvidenceScorer:
         """Return a scorer of shuffled weights. Its head is a sum, so what is shuffled alone is what reads the evidence."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
+from atlas.scorers.prediction import middles
 from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
@@ -195,6 +196,9 @@ class MapsPrediction:
         maps = torch.from_numpy(self.maps.copy())[None].requires_grad_()
         found = LayerGradCam(explained, explained.maps).attribute(maps, relu_attributions=False)
         return np.asarray(found.detach().numpy()[0, 0], np.float32)
+
+    def points(self, target: str) -> FloatArray:
+        return middles(self.grid)
 
     def live(self, target: str) -> LiveSums | None:
         return None

@@ -14,9 +14,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from atlas.records import BoolArray, FloatArray, LiveSums, Target
 from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_map, over_retina
+
+_MANY_CELLS = 2000
+"""Cells beyond which masks are taken for sparse ones: of so many, each hides few."""
 
 
 class Prediction(Protocol):
@@ -64,6 +68,12 @@ class Prediction(Protocol):
         """Return the Grad-CAM map of what the scorer explains, float32 (h, w), signed, in logits.
 
         A sigmoid's logit is explained, or the logits of a softmax, see `readouts.explained_weights`: neither saturates.
+        """
+
+    def points(self, target: str) -> FloatArray:
+        """Return the point of each cell where what it adds lies most, float32 (h, w, 2): row and column, shares of the cell.
+
+        The middle, 0.5, unless the scorer sees finer than the cells that can be hidden.
         """
 
     def live(self, target: str) -> LiveSums | None:
@@ -125,8 +135,10 @@ class LinearPrediction:
         """First-layer sums z with the cells of each mask hidden, (k, H)."""
         if masks.shape[1:] != self.grid:
             raise ValueError(f"masks are {masks.shape}, expected (k, h, w) with (h, w) = {self.grid}")
-        hidden = masks.reshape(len(masks), -1).astype(np.float64)
-        return np.asarray(self.whole - hidden @ self._sums)
+        hidden = masks.reshape(len(masks), -1)
+        if hidden.shape[1] > _MANY_CELLS:
+            return np.asarray(self.whole - csr_array(hidden, dtype=np.float64) @ self._sums)
+        return np.asarray(self.whole - hidden.astype(np.float64) @ self._sums)
 
     def logit(self, target: str) -> float:
         return float(self.readout.sigmoid_logit(self.whole, self.target.scale))
@@ -137,12 +149,20 @@ class LinearPrediction:
     def gradcam(self, target: str) -> FloatArray:
         return self.cam
 
+    def points(self, target: str) -> FloatArray:
+        return middles(self.grid)
+
     def live(self, target: str) -> LiveSums | None:
         last = self.readout.one_output
         return None if last is None else LiveSums(self.grid, ((self.grid, self._sums),), self.whole, *last)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         return {"sums": self.sums, "gradcam": self.cam, "shares": self.shares, "pooled": self.pooled}
+
+
+def middles(grid: tuple[int, int]) -> FloatArray:
+    """Return the middles of cells, see `Prediction.points`."""
+    return np.full((*grid, 2), 0.5, np.float32)
 
 
 def read_maps(

@@ -59,6 +59,10 @@ class SideBySidePrediction(LinearPrediction):
         alone = [own if len(own := one.members(target)) else np.array([one.logit(target)]) for one in self.parts]
         return np.concatenate(alone).astype(np.float32)
 
+    def points(self, target: str) -> FloatArray:
+        """Return where in each cell the member of the finest grid sees most: the others hardly differ within so small a one."""
+        return next(one.points(target) for one in self.parts if one.grid == self.grid)
+
     def live(self, target: str) -> LiveSums | None:
         last = self.readout.one_output
         assert last is not None

@@ -63,6 +63,19 @@ def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, cov
     return float((drops * within).sum() / drops.sum())
 
 
+def points_in(lesions: BoolArray, frame: Frame, points: FloatArray) -> BoolArray:
+    """Tell of which places a point lies inside a lesion, bool (h, w).
+
+    lesions : bool (H, W) in source pixels.   frame : in source pixels.   points : (h, w, 2), see `Prediction.points`.
+    """
+    shape = points.shape[:2]
+    rows = frame.top + (np.arange(shape[0])[:, None] + points[..., 0]) * frame.side / shape[0]
+    columns = frame.left + (np.arange(shape[1]) + points[..., 1]) * frame.side / shape[1]
+    on = (rows >= 0) & (rows < lesions.shape[0]) & (columns >= 0) & (columns < lesions.shape[1])
+    at = tuple(np.floor(own).astype(int).clip(0, length - 1) for own, length in zip((rows, columns), lesions.shape, strict=True))
+    return np.asarray(lesions[at] & on)
+
+
 def middles_in(lesions: BoolArray, frame: Frame, shape: tuple[int, int], window: int) -> BoolArray:
     """Tell of which windows the middle lies inside a lesion, bool (h-window+1, w-window+1).
 
@@ -114,6 +127,7 @@ def measure(
     prediction: Prediction,
     target: Target,
     middles: BoolArray,
+    points: BoolArray | None = None,
     window: int = 1,
     seed: int = 0,
 ) -> dict[str, Row]:
@@ -123,11 +137,12 @@ def measure(
     lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina.
     prediction, target : of this photograph, and what is graded.
     middles : bool (h-window+1, w-window+1), the middle of the window lies inside a lesion.
+    points : of the same shape, the point of the window does, where the scorer sees finer than its cells; the middle if not given.
 
     Returns
     -------
     For each method, and for "centre" and "random", the figures `hit`, `random` (the hit of a random window), `middle` (1 if the
-    middle of the strongest window lies inside a lesion), `gain` (of `middle` on that of the centre), `share` (of positive
+    point of the strongest window lies inside a lesion), `gain` (of `middle` on that of the centre), `share` (of positive
     drops inside lesions), `area` (of the retina that is lesion), and `deletion` and `insertion`: mean heights of the curves above
     the lowest grade, grade units, to be read beside `height`, that of the whole score.
     """
@@ -143,7 +158,7 @@ def measure(
         rows[name] = {
             **common,
             "hit": hit(values, whole, touched),
-            "middle": (own_middle := hit(values, whole, middles)),
+            "middle": (own_middle := hit(values, whole, middles if points is None or name not in maps else points)),
             "gain": own_middle - central if name in maps else np.nan,
             "share": share_inside(values, whole, lesions, coverage) if name in maps else np.nan,
             "deletion": area(own.deletion) - target.scale.lowest,

@@ -35,19 +35,20 @@
     for (const part of live.parts) {
       const own = numbers(part);
       const width = part.step.length;
+      const column = part.units ?? part.step.map((_, k) => k); // of each unit, in `own`
       const add = (place, from, share) => {
-        for (let k = 0; k < width; k++) sums[place * units + first + k] += share * own[from * width + k];
+        for (let k = 0; k < column.length; k++) sums[place * units + first + k] += share * own[from * width + column[k]];
       };
       if (part.shape[0] === rows && part.shape[1] === columns) live.cells.forEach((cell, place) => add(place, place, 1));
       else {
         const down = overlaps(part.shape[0], rows), across = overlaps(part.shape[1], columns);
         live.cells.forEach((cell, place) => {
           for (const [row, height] of down[Math.floor(cell / columns)]) {
-            for (const [column, breadth] of across[cell % columns]) add(place, row * part.shape[1] + column, height * breadth);
+            for (const [along, breadth] of across[cell % columns]) add(place, row * part.shape[1] + along, height * breadth);
           }
         });
       }
-      first += width;
+      first += column.length;
     }
     const score = (z) => {
       let logit = live.bias;
