@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from asked import severities
 from PIL import Image
 from pydantic import Field
 
@@ -370,9 +369,9 @@ def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path
     from atlas import prepare, read_photograph
 
     for image in result.atlas.dataset.images:
-        pixels = prepare(image.image_id, read_photograph(image.path), size=scorer.size, preparation=scorer.preparation).pixels
-        alone = severities(scorer, pixels[None])[0]
-        assert result.atlas.scores.by_id()[image.image_id] == pytest.approx(float(alone), abs=1e-5)
+        seen = prepare(image.image_id, read_photograph(image.path), size=scorer.size, preparation=scorer.preparation)
+        (alone,) = scorer.predict([seen])
+        assert result.atlas.scores.by_id()[image.image_id] == pytest.approx(alone.severity["dr"], abs=1e-5)
 
 
 def test_a_disease_of_four_grades(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -59,7 +59,16 @@ def test_evaluation_gives_the_recorded_figures_again(photographs: Path, tmp_path
 
 
 def test_the_default_scorer_is_its_members_side_by_side() -> None:
-    pair, small = load_scorer(DEFAULT_SCORER), load_scorer("eyepacs-squeezenet")
+    both = load_scorer(DEFAULT_SCORER)
+    assert [member.name for member in both.members] == ["eyepacs-pair", "evidence-squeezenet"]
+    assert both.shares == pytest.approx((2 / 3, 1 / 3))
+    for member in both.members:
+        assert member.sha256 == load_scorer(member.name).sha256
+        assert set(member.learned) <= set(both.learned)
+
+
+def test_the_pair_is_its_members_side_by_side() -> None:
+    pair, small = load_scorer("eyepacs-pair"), load_scorer("eyepacs-squeezenet")
     assert pair.training["members"].split(", ")[0] == small.name
     weights = pair.trunk.state_dict()
     for name, tensor in small.trunk.state_dict().items():
@@ -74,6 +83,8 @@ def test_occlusion_hits_exudates_twice_as_often_as_chance(photographs: Path, tmp
     recorded = _entry(load_scorer(DEFAULT_SCORER).trust, EXUDATES)
     by_map = {row["map"]: row for row in entry["maps"]}
     assert by_map["occlusion"]["hit"][0] >= 2 * by_map["random"]["hit"][0]
+    assert by_map["occlusion"]["middle"][0] >= 0.45
+    assert by_map["occlusion"]["gain"][1] > 0  # more often than the centre of the retina, beyond chance
     for row in recorded["maps"]:
         for figure, value in row.items():
             if figure in ("hit", "deletion", "insertion") and value is not None:

@@ -22,7 +22,7 @@ from atlas.photographs.frames import cell_coverage
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
 from atlas.records import ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale
-from atlas.scorers.bundle import load_scorer, load_transferred
+from atlas.scorers.bundle import load_scorer, load_with_trunk
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
@@ -215,7 +215,7 @@ def fitted_source(
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
         named = load_trunk(trunk, weights, size=size)
         return FittedSource(named, preparation or "standardise", f"{named.name}, fitted on this cohort")
-    loaded = load_transferred(scorer)
+    loaded = load_with_trunk(scorer)
     own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
     return FittedSource(own, preparation or loaded.preparation, f"{own.name} of {loaded.name}, fitted on this cohort")
 

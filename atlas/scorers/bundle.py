@@ -354,7 +354,21 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
 
 def load_transferred(name_or_path: str | Path) -> TransferredScorer:
     """Load a bundle of a transferred scorer, see `load_scorer`. Raises ScorerError for another kind, too."""
+    return _with_trunk(load_scorer(name_or_path))
+
+
+def load_with_trunk(name_or_path: str | Path) -> TransferredScorer:
+    """Load the scorer whose trunk is to be built on: a bundle's own, or that of scorers side by side which has one.
+
+    Raises ScorerError as `load_transferred` does.
+    """
     scorer = load_scorer(name_or_path)
+    if isinstance(scorer, SideBySideScorer):
+        scorer = next((one for one in scorer.members if isinstance(one, TransferredScorer)), scorer)
+    return _with_trunk(scorer)
+
+
+def _with_trunk(scorer: Scorer) -> TransferredScorer:
     if not isinstance(scorer, TransferredScorer):
         raise ScorerError(
             f"scorer {scorer.name} is of the kind {scorer.kind!r}, which has no trunk to build on",

@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from atlas.records import BoolArray, FloatArray, LiveSums, Target
 from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_map, over_retina
 
-_MANY_CELLS = 2000
-"""Cells beyond which masks are taken for sparse ones: of so many, each hides few."""
+_MANY_CELLS, _FEW = 2000, 0.05
+"""Beyond so many cells, masks that hide less than this share of them are taken for sparse ones."""
 
 
 class Prediction(Protocol):
@@ -136,7 +136,7 @@ class LinearPrediction:
         if masks.shape[1:] != self.grid:
             raise ValueError(f"masks are {masks.shape}, expected (k, h, w) with (h, w) = {self.grid}")
         hidden = masks.reshape(len(masks), -1)
-        if hidden.shape[1] > _MANY_CELLS:
+        if hidden.shape[1] > _MANY_CELLS and hidden.mean() < _FEW:
             return np.asarray(self.whole - csr_array(hidden, dtype=np.float64) @ self._sums)
         return np.asarray(self.whole - hidden.astype(np.float64) @ self._sums)
 
