@@ -15,6 +15,7 @@ from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
+from atlas.scorers.card import how_told
 from atlas.scorers.protocol import scale_facts
 
 _PACKAGES = (
@@ -75,6 +76,7 @@ def describe_build(
         + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], settings["clusters"], synthetic),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
+        how=how_told(source.scorer) if isinstance(source, TrainedSource) else "",
         lesion_net=seen.net.name if seen.net else "",
         lesion_card=seen.net.card if seen.net else "",
     )

@@ -23,7 +23,8 @@ class Provenance:
     `settings`, `versions`, `hashes`, `counts` hold plain JSON values; `card` is the scorer's card in Markdown. `notes` are
     sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn. `trust`
     holds what `atlas trust` measured of the scorer's maps, one entry of plain JSON per set of outlined lesions. `lesion_net`
-    names the net that looked for lesions, "" where none did, and `lesion_card` is its card in Markdown.
+    names the net that looked for lesions, "" where none did, and `lesion_card` is its card in Markdown. `how` tells in a few
+    sentences how the scorer comes to its score, "" where heads were fitted on this cohort.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Provenance:
     trust: tuple[Mapping[str, Any], ...] = ()
     lesion_net: str = ""
     lesion_card: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _HEADING = "## How far the maps can be trusted"
 _COLUMNS = {
     "hit": "hits a lesion",
     "times_random": "times a random place",
-    "middle": "its middle in a lesion",
+    "middle": "its point in a lesion",
     "gain": "more than the centre's",
     "share": "drops inside lesions",
     "times_area": "times their area",
@@ -142,6 +142,13 @@ def _dealt(scorer: Scorer) -> list[str]:
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
+def how_told(scorer: Scorer) -> str:
+    """Tell in a few sentences how a scorer comes to its score, and how the members of one do."""
+    told = _how_built(scorer.background.training)
+    members = [f"{one.name}: {_how_built(one.background.training)}" for one in getattr(scorer, "members", ())]
+    return " ".join([told[:1].upper() + told[1:], *members])
+
+
 def _how_built(recipe: Mapping[str, Any]) -> str:
     form = recipe.get("form")
     if "members" in recipe and "trunk" not in recipe:
@@ -152,8 +159,9 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
         )
     if form == "evidence":
         return (
-            "a network finds evidence of disease place by place, never less than none, and the logit is their sum. A place that "
-            "is hidden takes exactly its evidence with it, and nothing that lies outside a place's view can have counted there."
+            "a network finds evidence of disease place by place, never less than none, and the logit rises with their sum "
+            "alone. A place that is hidden takes exactly its evidence with it, and nothing that lies outside a place's view can "
+            "have counted there."
         )
     if form is None:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."

@@ -190,7 +190,7 @@ NEAR_FOVEA = "fovea"
 
 def places() -> dict[str, str]:
     """Return where a lesion can lie, key to words: near the fovea, then the regions from the fovea outwards."""
-    return {NEAR_FOVEA: "within one disc diameter of the fovea", **{key: region.name for key, region in REGIONS.items()}}
+    return {NEAR_FOVEA: "near the fovea", **{key: region.name for key, region in REGIONS.items()}}
 
 
 def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[str, tuple[int | None, ...]]:

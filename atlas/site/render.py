@@ -111,7 +111,14 @@ def _environment(book: Book) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": _number, "signed": _signed, "percent": _percent, "count": _count, "phrase": _phrase}
+    environment.filters |= {
+        "number": _number,
+        "signed": _signed,
+        "fine": _fine,
+        "percent": _percent,
+        "count": _count,
+        "phrase": _phrase,
+    }
     environment.globals |= {
         "book": book,
         "atlas": book.atlas,
@@ -218,6 +225,11 @@ def _number(value: float | None, digits: int = 2) -> str:
 def _signed(value: float, digits: int = 2) -> str:
     text = _number(value, digits)
     return text if text.startswith(("−", "–")) or not text.strip("0.") else f"+{text}"
+
+
+def _fine(value: float) -> str:
+    """A difference with as many digits as show two that tell: what one of many small places weighs is small."""
+    return _signed(value, min(6, max(2, 1 - math.floor(math.log10(abs(value) or 1)))))
 
 
 def _percent(share: float) -> str:

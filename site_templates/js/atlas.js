@@ -29,6 +29,9 @@ window.Atlas = (() => {
     const text = number(value, digits);
     return /^[−–]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`;
   };
+  // As many digits as show two that tell: what one of many small places weighs is small.
+  const telling = (value) => Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.abs(value) || 1))));
+  const fine = (value) => signed(value, telling(value));
   // A whole number, its thousands parted by narrow spaces that do not break.
   const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
@@ -155,5 +158,5 @@ window.Atlas = (() => {
   // Whether the reader asked for less motion.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { root, el, number, signed, count, state, load, images, picture, download, csv, typing, still };
+  return { root, el, number, signed, fine, count, state, load, images, picture, download, csv, typing, still };
 })();

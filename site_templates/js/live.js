@@ -109,8 +109,8 @@
       marker.style.left = `${100 * share}%`;
       marker.classList.toggle("on", on);
       told.textContent = left.size
-        ? `${left.size} of ${places.length} places left out.`
-        : `All ${places.length} places of the retina are kept.`;
+        ? `${Atlas.count(left.size)} of ${Atlas.count(places.length)} places left out.`
+        : `All ${Atlas.count(places.length)} places of the retina are kept.`;
     };
     const turn = (yes) => {
       on = yes;

@@ -77,8 +77,8 @@ for (const report of document.querySelectorAll(".report")) {
       return;
     }
     const limit = await AtlasOverlay.draw(overlay, cells, { method, own: own.checked });
-    legend.querySelector(".low").textContent = Atlas.signed(-limit);
-    legend.querySelector(".high").textContent = Atlas.signed(limit);
+    legend.querySelector(".low").textContent = Atlas.fine(-limit);
+    legend.querySelector(".high").textContent = Atlas.fine(limit);
     for (const words of legend.querySelectorAll("[data-scale]")) words.hidden = words.dataset.scale !== (own.checked ? "own" : "common");
     for (const words of legend.querySelectorAll("[data-method]")) words.hidden = words.dataset.method !== method;
     plate.dataset.drawn = `${method} ${own.checked ? "own" : "common"}`;
@@ -102,8 +102,9 @@ for (const report of document.querySelectorAll(".report")) {
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
     if (drop === null || drop === undefined) readout.value = "Outside the retina.";
-    else if (method === "gradcam") readout.value = `By Grad-CAM this place weighs ${Atlas.signed(drop)} grades.`;
-    else readout.value = `This place weighs ${Atlas.signed(drop)} grades: it made the eye look ${drop < 0 ? "milder" : "more severe"}.`;
+    else if (!drop) readout.value = "This place weighs nothing.";
+    else if (method === "gradcam") readout.value = `By Grad-CAM this place weighs ${Atlas.fine(drop)} grades.`;
+    else readout.value = `This place weighs ${Atlas.fine(drop)} grades: it made the eye look ${drop < 0 ? "milder" : "more severe"}.`;
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting(); });
 

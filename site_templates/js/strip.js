@@ -92,9 +92,13 @@ Atlas.images().then((images) => {
     density.replaceChildren(...found.map(({ kind, heights }) => el("svg:polyline", {
       points: heights.map((v, k) => `${(1000 * (k + 0.5)) / BINS},${y(v)}`).join(" "), style: { stroke: kind.colour }, "data-kind": kind.key, class: "line",
     })));
+    const taken = []; // letters stand at the peaks of their lines, and beside each other where these fall together
     peaks.replaceChildren(...found.map(({ kind, heights }) => {
       const top = heights.indexOf(Math.max(...heights));
-      return el("b", { class: "letter", style: { left: `${(100 * (top + 0.5)) / BINS}%`, top: `${y(heights[top])}%`, "--kind": kind.colour }, title: kind.plural }, kind.letter);
+      let left = top;
+      while (taken.some((other) => Math.abs(other - left) < 5)) left -= 5;
+      taken.push(left);
+      return el("b", { class: "letter", style: { left: `${(100 * (left + 0.5)) / BINS}%`, top: `${y(heights[Math.max(0, left)])}%`, "--kind": kind.colour } }, kind.letter);
     }));
   };
   const draw = (rows) => {
