@@ -48,6 +48,8 @@ WIDTH = 64
 
 _ON_RETINA = 0.5  # share of a place that must be retina
 
+_LEAK = 0.01  # slope below 0, while the network learns
+
 _UNIT = 50 / 12900  # brings evidence to about a logit: a retina has so many places
 
 
@@ -65,7 +67,9 @@ class EvidenceModule(nn.Module):
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Map views (n, 6, S, S) to evidence (n, 1, S / 8, S / 8), 0 or above, and features (n, width, S / 8, S / 8)."""
         features = self.base.features(seen)
-        return _UNIT * functional.relu(self.reader(features)), features
+        found = self.reader(features)
+        # While it learns, a place that holds none still answers a little, or it would never hold any again.
+        return _UNIT * (functional.leaky_relu(found, _LEAK) if self.training else functional.relu(found)), features
 
 
 @dataclass(frozen=True, eq=False)
