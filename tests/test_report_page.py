@@ -45,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The finest grid and the widest head that a scorer has."""
+    """A fine grid and the widest head that a scorer has."""
     return make(tmp_path_factory.mktemp("large"), grid=23, hidden=64)
 
 
@@ -524,6 +524,29 @@ def test_places_are_left_out_by_keys(visit: Any, site: Made) -> None:
     page.keyboard.press("Escape")
     assert page.get_by_role("button", name="Leave out places").get_attribute("aria-pressed") == "false"
     assert page.url == address
+
+
+@pytest.mark.browser
+def test_of_a_fine_grid_a_press_leaves_out_a_square_of_places(visit: Any, tmp_path: Path) -> None:
+    made = make(tmp_path, grid=48)
+    atlas, _, _, inside, _ = made
+    image_id = atlas.strip.image_ids[5]
+    page = report(visit, made, reduced_motion="reduce")
+    page.get_by_role("button", name="Leave out places").click()
+    page.mouse.click(*centre(page, (20, 20), 48))
+    left = np.zeros_like(inside)
+    left[20:22, 20:22] = True
+    tells(page, made, image_id, left)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    left[20:22, 22:24] = True
+    tells(page, made, image_id, left)
+    for _ in range(2):  # closer, a press means one place
+        page.keyboard.press("+")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    left[21, 22] = False
+    tells(page, made, image_id, left)
 
 
 @pytest.mark.browser

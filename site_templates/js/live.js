@@ -92,14 +92,25 @@
     grid.style.display = "none";
     mat.querySelector(".layer").append(grid);
 
+    // What a press or a key leaves out: one cell, or of a fine grid a square of them, smaller as the reader comes closer.
+    const brush = () => Math.max(1, Math.round(rows / 24 / viewer.view().scale));
+    const under = (cell) => {
+      const wide = brush(), before = Math.floor((wide - 1) / 2);
+      const row = Math.floor(cell / columns) - before, column = (cell % columns) - before;
+      return Array.from({ length: wide * wide }, (_, k) => [row + Math.floor(k / wide), column + (k % wide)])
+        .flatMap(([y, x]) => (y >= 0 && y < rows && x >= 0 && x < columns && inside.has(y * columns + x) ? [y * columns + x] : []));
+    };
+
     const show = () => {
       for (const [cell, square] of squares) {
         const out = left.has(cell);
         square.classList.toggle("left", out);
         square.style.fill = out ? `url(#${hatch})` : "";
       }
-      pointer.setAttribute("x", cursor % columns);
-      pointer.setAttribute("y", Math.floor(cursor / columns));
+      const wide = brush(), before = Math.floor((wide - 1) / 2);
+      pointer.setAttribute("x", (cursor % columns) - before);
+      pointer.setAttribute("y", Math.floor(cursor / columns) - before);
+      for (const side of ["width", "height"]) pointer.setAttribute(side, wide);
       const score = left.size ? without(left) : whole;
       const share = (score - cells.scale.lowest) / cells.scale.span;
       now.classList.toggle("on", on);
@@ -131,7 +142,10 @@
       mode: () => turn(!on),
       invert: () => change(new Set(places.filter((cell) => !left.has(cell)))),
       reset: () => change(new Set()),
-      this: () => change(new Set(places.filter((cell) => cell !== cursor))),
+      this: () => {
+        const kept = new Set(under(cursor));
+        change(new Set(places.filter((cell) => !kept.has(cell))));
+      },
     };
     for (const name of ["mode", "invert", "reset"]) {
       find(name).addEventListener("click", () => {
@@ -153,8 +167,10 @@
       for (let k = 1; k <= steps; k++) {
         const cell = cellAt({ x: stroke.last.x + ((point.x - stroke.last.x) * k) / steps, y: stroke.last.y + ((point.y - stroke.last.y) * k) / steps });
         if (!inside.has(cell)) continue;
-        if (stroke.out) next.add(cell);
-        else next.delete(cell);
+        for (const one of under(cell)) {
+          if (stroke.out) next.add(one);
+          else next.delete(one);
+        }
         cursor = cell;
       }
       stroke.last = point;
@@ -186,7 +202,8 @@
     }
 
     const step = (down, across) => {
-      const row = Math.floor(cursor / columns) + down, column = (cursor % columns) + across;
+      const wide = brush();
+      const row = Math.floor(cursor / columns) + wide * down, column = (cursor % columns) + wide * across;
       const next = row * columns + column;
       if (row < 0 || row >= rows || column < 0 || column >= columns || !inside.has(next)) return;
       cursor = next;
@@ -202,7 +219,11 @@
       if (way) step(...way);
       else if (event.key === " " || event.key === "Enter") {
         const next = new Set(left);
-        if (!next.delete(cursor)) next.add(cursor);
+        const out = !next.has(cursor);
+        for (const one of under(cursor)) {
+          if (out) next.add(one);
+          else next.delete(one);
+        }
         change(next);
         say(`${left.has(cursor) ? "Left out" : "Kept"}. ${spoken()}`);
       } else if (event.key === "Escape") turn(false);
