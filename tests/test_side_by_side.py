@@ -189,6 +189,9 @@ def test_it_is_calibrated_bundled_evaluated_and_built_into_an_atlas(eyes: Path, 
     assert atlas.maps.values.shape[1:] == (CELLS, CELLS)
     page = (tmp_path / "site" / "images" / f"{atlas.dataset.image_ids[0]}.html").read_text("utf-8")
     assert 'data-live="mode"' in page
+    methods = (tmp_path / "site" / "methods.html").read_text("utf-8")
+    assert "Several scorers read the photograph side by side (eyepacs-pair, lesions-alone)" in methods
+    assert "<li>eyepacs-pair: a convolutional trunk" in methods
     facts["members"][1]["sha256"] = "0" * 64
     (tmp_path / "both" / "scorer.json").write_text(json.dumps(facts), "utf-8")
     with pytest.raises(ScorerError, match="another scorer than the lesions-alone"):

@@ -76,7 +76,7 @@ def describe_build(
         + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], settings["clusters"], synthetic),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
-        how=how_told(source.scorer) if isinstance(source, TrainedSource) else "",
+        how=how_told(source.scorer) if isinstance(source, TrainedSource) else (),
         lesion_net=seen.net.name if seen.net else "",
         lesion_card=seen.net.card if seen.net else "",
     )

@@ -24,7 +24,8 @@ class Provenance:
     sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn. `trust`
     holds what `atlas trust` measured of the scorer's maps, one entry of plain JSON per set of outlined lesions. `lesion_net`
     names the net that looked for lesions, "" where none did, and `lesion_card` is its card in Markdown. `how` tells in a few
-    sentences how the scorer comes to its score, "" where heads were fitted on this cohort.
+    sentences how the scorer comes to its score, and then how each of its members does; empty where heads were fitted on this
+    cohort.
     """
 
     title: str
@@ -39,7 +40,7 @@ class Provenance:
     trust: tuple[Mapping[str, Any], ...] = ()
     lesion_net: str = ""
     lesion_card: str = ""
-    how: str = ""
+    how: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,11 @@ def _dealt(scorer: Scorer) -> list[str]:
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
-def how_told(scorer: Scorer) -> str:
-    """Tell in a few sentences how a scorer comes to its score, and how the members of one do."""
+def how_told(scorer: Scorer) -> tuple[str, ...]:
+    """Tell in a few sentences how a scorer comes to its score, and then, of scorers side by side, how each member does."""
     told = _how_built(scorer.background.training)
     members = [f"{one.name}: {_how_built(one.background.training)}" for one in getattr(scorer, "members", ())]
-    return " ".join([told[:1].upper() + told[1:], *members])
+    return told[:1].upper() + told[1:], *members
 
 
 def _how_built(recipe: Mapping[str, Any]) -> str:
