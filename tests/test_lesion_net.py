@@ -331,6 +331,23 @@ def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_
     assert everywhere.find(drawn_eye.pixels, frame, mask).too_small == {"microaneurysm"}
 
 
+def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:
+    module = LesionModule(len(NAMED)).eval()
+    with torch.no_grad():
+        module.kinds.weight.zero_()
+        assert module.kinds.bias is not None
+        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))  # exudate everywhere
+    everywhere = net(module=module)
+    drawn_eye = draw_eye(8, 0, size=400)
+    frame, mask = find_retina(drawn_eye.pixels)
+    dim = np.minimum(drawn_eye.pixels, 40).astype(np.uint8)
+    assert len(everywhere.find(drawn_eye.pixels, frame, mask).lesions) == 1
+    found = everywhere.find(dim, frame, mask)
+    assert found.lesions == ()
+    assert found.descriptors.shape == (0, 2 * 96 + len(NAMED))
+    assert found.maps.max() > 0.8, "the net's own opinion stands"
+
+
 def test_lesions_become_patches_that_are_centred_on_them() -> None:
     frame = Frame(0, 0, 1280)
     marks = [Mark("hard_exudate", (100, 200, 140, 260), 0.9), Mark("haemorrhage", (600, 600, 610, 610), 0.8)]

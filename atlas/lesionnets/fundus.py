@@ -32,6 +32,11 @@ _PLACE = 1.0
 more often noise than a lesion. Chosen on the validation parts of the photographs that the shipped net learned from: where half of
 the boxed red lesions were touched, healthy eyes bore less than half as many marks."""
 
+_LIT = 50.0
+"""Light of the brightest channel, of 255, below which a place is too dark to be told: what looks like a lesion there is grain. Of
+the photographs for validation, 6 of 43 marks on healthy eyes lie in places so dark, all of EyePACS, and none of 402 on eyes of
+grade 2 and above."""
+
 _PALE = ("hard_exudate", "cotton_wool_spot")
 
 _FINE, _AROUND = 1.5, 20.0
@@ -75,10 +80,12 @@ class FundusLesionNet:
             in pixels of the source.
         """
         plate, shown, maps, features = self._seen(photograph, frame, retina)
+        light = _light(plate)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
         found = [
             (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot, maps, features))
             for spot in spots(self.kinds, maps, self.thresholds)
+            if light[spot.cells].mean() >= _LIT
         ]
         found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
@@ -194,6 +201,12 @@ def _described(spot: Spot, maps: FloatArray, features: FloatArray) -> FloatArray
     seen = features[:, spot.cells].mean(axis=1)
     near = features[:, rows, columns].mean(axis=(1, 2))
     return np.concatenate([_unit(seen), _unit(near), maps[:, spot.cells].max(axis=1)])
+
+
+def _light(plate: ByteArray) -> FloatArray:
+    """Return how light it is round each place, float32 (GRID, GRID): the brightest channel, smoothed over two places."""
+    brightest = cv2.resize(plate.max(axis=2).astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(brightest, (0, 0), 2.0), np.float32)
 
 
 def _strongest(name: str, values: FloatArray, plate: ByteArray, frame: Frame) -> tuple[float, float, float]:
