@@ -218,6 +218,7 @@ def test_a_command_trains_it_and_another_goes_on_from_it(eyes: Path, tmp_path: P
     made = load_scorer(tmp_path / "mine")
     assert isinstance(made, EvidenceScorer)
     assert len(made.learned) == 24
+    assert not list((tmp_path / "store").rglob("checkpoint.pt")), "what a cut-off training needs goes once the bundle is there"
     assert load_lesion_net("lesions-squeezenet").sha256[:16] in made.training["start"]
     run("train-evidence", eyes / "images", *table, "--start", tmp_path / "mine", "--out", tmp_path / "anew", "--epochs", 0)
     anew = load_scorer(tmp_path / "anew")

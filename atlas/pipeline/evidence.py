@@ -74,9 +74,9 @@ def train_evidence_scorer(
     for site, (own, boxes, _) in enumerate(gathered):
         boxed = {} if boxes is None else boxes.boxed
         lessons += _lessons(part_of(own, "training", seed), own.scale, boxed, site)
+    parts = ["evidence", out.name, began, epochs, photographs, seed, code_key("atlas.training.evidence")]
+    checkpoint = workshop.store.root / "training" / digest(parts)[:16] / "checkpoint.pt"
     if epochs:
-        parts = ["evidence", out.name, began, epochs, photographs, seed, code_key("atlas.training.evidence")]
-        work = workshop.store.root / "training" / digest(parts)[:16]
         module, bias = train_evidence(
             lessons,
             KINDS_LEARNED,
@@ -86,10 +86,9 @@ def train_evidence_scorer(
             photographs=photographs,
             seed=seed,
             device=device,
-            checkpoint=work / "checkpoint.pt",
+            checkpoint=checkpoint,
             progress=progress,
         )
-        (work / "checkpoint.pt").unlink(missing_ok=True)
     elif bias is None:
         raise TrainingError("a lesion net alone scores nothing", "give --epochs 1 or more, or start from an evidence scorer")
     else:
@@ -104,7 +103,7 @@ def train_evidence_scorer(
         "form": "evidence",
         "start": began,
         "epochs": epochs,
-        "shown": photographs,
+        **({"shown": photographs} if epochs else {}),
         "bias": round(bias, 6),
         "boxes": sum(len(lesson.pupil.boxes) for lesson in lessons),
         "command": command,
@@ -121,6 +120,7 @@ def train_evidence_scorer(
         seed=seed,
     )
     save_bundle(out, made)
+    checkpoint.unlink(missing_ok=True)
     saved = load_scorer(out)
     assert isinstance(saved, EvidenceScorer)
     return saved, replace(report, unreadable=(*report.unreadable, *faults))
