@@ -10,12 +10,15 @@ import typer
 from atlas.cli import screen
 from atlas.cli.options import (
     BOXES,
+    AlsoGrades,
+    AlsoImages,
     Grades,
     Limit,
     Masks,
     Seed,
     Split,
     StoreFolder,
+    Terms,
     Verbose,
     Workers,
     argument,
@@ -33,36 +36,28 @@ def train_lesions(
         Path, typer.Option("--start", help="Weights of SqueezeNet 1.1 (a state dict), or an earlier lesion net, to start from.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the lesion net.")],
-    also_images: Annotated[
-        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
-    ] = None,
-    also_grades: Annotated[
-        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
-    ] = None,
+    also_images: AlsoImages = None,
+    also_grades: AlsoGrades = None,
     drawn: Annotated[int, typer.Option("--drawn", min=0, help="Drawn eyes to learn from as well.")] = 240,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Times that the training goes through its photographs.")] = 11,
-    source: Annotated[
-        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
-    ] = "Not stated.",
+    source: Terms = "Not stated.",
     seed: Seed = None,
     store: StoreFolder = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a net that finds lesions, from boxes, drawn eyes and grades; write its bundle and card."""
     configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store)
-    if len(also_grades or ()) != len(also_images or ()):
-        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    also = _paired(also_images, also_grades)
     screen.narrate()
     from atlas.pipeline.lesions import LesionSet
     from atlas.pipeline.lesions import train_lesions as train_net
     from atlas.terminal import print_report
 
-    others = [LesionSet(folder, table) for folder, table in zip(also_images or (), also_grades or (), strict=True)]
     with screen.bars() as progress:
         net, found = train_net(
             configuration,
             out,
-            [LesionSet(images, grades, boxes), *others],
+            [LesionSet(images, grades, boxes), *(LesionSet(*one) for one in also)],
             start=start,
             epochs=epochs,
             drawn=drawn,
@@ -73,6 +68,13 @@ def train_lesions(
     print_report(screen.out, found, verbose)
     screen.out.print(net.card, markup=False, soft_wrap=True)
     screen.out.print(f"Measure it with atlas evaluate-lesions --net {out}", soft_wrap=True)
+
+
+def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[Path, Path]]:
+    """Pair further folders with their tables. Raises BadParameter where one lacks the other."""
+    if len(grades or ()) != len(images or ()):
+        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    return list(zip(images or (), grades or (), strict=True))
 
 
 def train_disc(
@@ -106,28 +108,21 @@ def train_evidence(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
     boxes: Annotated[Path | None, typer.Option("--boxes", help=BOXES)] = None,
-    also_images: Annotated[
-        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
-    ] = None,
-    also_grades: Annotated[
-        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
-    ] = None,
+    also_images: AlsoImages = None,
+    also_grades: AlsoGrades = None,
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs; 0 keeps the network of --start and reads it anew.")] = 5,
     photographs: Annotated[
         int, typer.Option("--photographs", min=1, help="Photographs shown in an epoch, drawn by grade and set.")
     ] = 1400,
     device: Annotated[str, typer.Option("--device", help="Where the network learns: cpu or cuda.")] = "cpu",
-    source: Annotated[
-        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
-    ] = "Not stated.",
+    source: Terms = "Not stated.",
     seed: Seed = None,
     store: StoreFolder = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a scorer whose map is its evidence, from grades and boxes; write its bundle and card."""
     configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store, training=True)
-    if len(also_grades or ()) != len(also_images or ()):
-        raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
+    also = _paired(also_images, also_grades)
     if device not in ("cpu", "cuda"):
         raise typer.BadParameter(f"--device {device}: expected cpu or cuda")
     screen.narrate()
@@ -135,12 +130,11 @@ def train_evidence(
     from atlas.pipeline.lesions import LesionSet
     from atlas.terminal import print_report
 
-    others = [LesionSet(folder, table) for folder, table in zip(also_images or (), also_grades or (), strict=True)]
     with screen.bars() as progress:
         made, found = train_evidence_scorer(
             configuration,
             out,
-            [LesionSet(images, grades, boxes), *others],
+            [LesionSet(images, grades, boxes), *(LesionSet(*one) for one in also)],
             start=start,
             epochs=epochs,
             photographs=photographs,

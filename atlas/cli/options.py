@@ -59,6 +59,13 @@ Window = Annotated[int | None, option("window")]
 
 LesionNet = Annotated[str | None, option("lesion_net")]
 
+AlsoImages = Annotated[
+    list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
+]
+AlsoGrades = Annotated[
+    list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
+]
+Terms = Annotated[str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")]
 PatchSource = Annotated[str | None, option("patches")]
 
 DropThreshold = Annotated[float | None, option("drop_threshold")]

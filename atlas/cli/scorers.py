@@ -10,6 +10,8 @@ import typer
 
 from atlas.cli import screen
 from atlas.cli.options import (
+    AlsoGrades,
+    AlsoImages,
     Balance,
     BoxTable,
     ConfigFile,
@@ -32,6 +34,7 @@ from atlas.cli.options import (
     Split,
     SplitColumn,
     StoreFolder,
+    Terms,
     Trunk,
     TrunkWeights,
     Verbose,
@@ -46,12 +49,8 @@ def train(
     images: Annotated[Path, argument("images")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
     grades: Grades = None,
-    also_images: Annotated[
-        list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
-    ] = None,
-    also_grades: Annotated[
-        list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
-    ] = None,
+    also_images: AlsoImages = None,
+    also_grades: AlsoGrades = None,
     trunk: Trunk = None,
     trunk_weights: TrunkWeights = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
@@ -91,9 +90,7 @@ def train(
     ] = "flips-rotations",
     hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units of the head's first layer.")] = 64,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch or --fine-tune.")] = 12,
-    source: Annotated[
-        str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")
-    ] = "Not stated.",
+    source: Terms = "Not stated.",
     further: Annotated[
         list[str] | None,
         typer.Option("--further", help="What would take the scorer further, for the card; may be given several times."),
