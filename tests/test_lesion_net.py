@@ -311,13 +311,18 @@ def test_a_bundle_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> Non
         save_lesion_net(tmp_path / "c", net())
 
 
-def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_small() -> None:
+def exudate_everywhere() -> FundusLesionNet:
+    """A net that takes every place for exudate."""
     module = LesionModule(len(NAMED)).eval()
     with torch.no_grad():
         module.kinds.weight.zero_()
         assert module.kinds.bias is not None
-        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))  # exudate everywhere
-    everywhere = net(module=module)
+        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))
+    return net(module=module)
+
+
+def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_small() -> None:
+    everywhere = exudate_everywhere()
     drawn_eye = draw_eye(8, 0, size=400)
     frame, mask = find_retina(drawn_eye.pixels)
     found = everywhere.find(drawn_eye.pixels, frame, mask, factor=4)
@@ -332,12 +337,7 @@ def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_
 
 
 def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:
-    module = LesionModule(len(NAMED)).eval()
-    with torch.no_grad():
-        module.kinds.weight.zero_()
-        assert module.kinds.bias is not None
-        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))  # exudate everywhere
-    everywhere = net(module=module)
+    everywhere = exudate_everywhere()
     drawn_eye = draw_eye(8, 0, size=400)
     frame, mask = find_retina(drawn_eye.pixels)
     dim = np.minimum(drawn_eye.pixels, 40).astype(np.uint8)

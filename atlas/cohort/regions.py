@@ -43,11 +43,11 @@ NEAR = 1.0
 """Disc diameters from the fovea within which exudates are taken for a sign of macular oedema."""
 
 
-def disc_diameter(landmarks: Landmarks) -> float | None:
-    """Return the length of a disc diameter in source pixels; None where the fovea is unknown."""
-    if landmarks.fovea is None:
+def disc_diameter(landmarks: Landmarks | None) -> float | None:
+    """Return the length of a disc diameter in source pixels; None where the disc or the fovea is unknown."""
+    if landmarks is None or landmarks.fovea is None:
         return None
-    return math.dist(landmarks.disc, landmarks.fovea) / DISTANCE
+    return math.dist(landmarks.disc, landmarks.fovea) / DISTANCE or None
 
 
 def region_of(box: Box, landmarks: Landmarks | None) -> str:
@@ -55,8 +55,8 @@ def region_of(box: Box, landmarks: Landmarks | None) -> str:
 
     box : top, left, bottom, right in source pixels.
     """
-    diameter = None if landmarks is None else disc_diameter(landmarks)
-    if landmarks is None or landmarks.fovea is None or not diameter:
+    diameter = disc_diameter(landmarks)
+    if landmarks is None or landmarks.fovea is None or diameter is None:
         return ""
     away = math.dist(landmarks.fovea, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)) / diameter
     return next(key for key, region in REGIONS.items() if away < region.until)
@@ -64,8 +64,8 @@ def region_of(box: Box, landmarks: Landmarks | None) -> str:
 
 def near_fovea(box: Box, landmarks: Landmarks | None) -> bool | None:
     """Tell whether any of a box lies within one disc diameter of the fovea; None where nobody knows the fovea."""
-    diameter = None if landmarks is None else disc_diameter(landmarks)
-    if landmarks is None or landmarks.fovea is None or not diameter:
+    diameter = disc_diameter(landmarks)
+    if landmarks is None or landmarks.fovea is None or diameter is None:
         return None
     row, column = landmarks.fovea
     nearest = (min(max(row, box[0]), box[2]), min(max(column, box[1]), box[3]))

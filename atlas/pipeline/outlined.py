@@ -140,7 +140,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
         prediction=prediction,
         target=target,
         middles=middles_in(outlined, source, scorer.grid, window),
-        points=points_in(outlined, source, prediction.points(shared.target.name)) if window == 1 else None,
+        points=points_in(outlined, source, prediction.points(target.name), scorer.grid) if window == 1 else None,
         window=window,
         seed=shared.seed,
     )

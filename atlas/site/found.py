@@ -48,14 +48,9 @@ class LandmarksView:
     macula: float = REGIONS["macula"].until
 
 
-def landmarks_diameter(landmarks: Landmarks | None) -> float | None:
-    """Return a disc diameter in source pixels; None where disc or fovea is unknown."""
-    return None if landmarks is None else disc_diameter(landmarks) or None
-
-
 def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView | None:
     """Prepare the disc and the fovea for a plate; None where either is unknown. frame : in source pixels."""
-    diameter = landmarks_diameter(landmarks)
+    diameter = disc_diameter(landmarks)
     if landmarks is None or landmarks.fovea is None or diameter is None:
         return None
     disc, fovea = (
@@ -202,7 +197,7 @@ def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
     rows: list[Counter[str] | None] = []
     for image_id in image_ids:
         own = found.get(image_id)
-        if own is None or landmarks_diameter(own.landmarks) is None:
+        if own is None or disc_diameter(own.landmarks) is None:
             rows.append(None)
             continue
         where: Counter[str] = Counter()

@@ -266,19 +266,6 @@ class Material:
         return TestScores(severity[self.test], self.grades[self.test], numbers, probabilities)
 
 
-def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
-    """Return the logits that are known, (n,), and the graded photographs that they are of.
-
-    logits : of each graded photograph, in the order of the dataset, or None where it could not be read.
-    """
-    graded = [image for image in dataset.images if image.grade is not None]
-    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
-    if not known:
-        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
-    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
-    return np.array([logit for _, logit in known], np.float32), material
-
-
 def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
     """Fit how severities (n,) are read, and tell of which scores the threshold for referral is.
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from atlas.errors import TrainingError
-from atlas.records import Dataset
+from atlas.records import Dataset, FloatArray
 from atlas.scorers.readouts import severity_of_logit
 from atlas.scorers.side_by_side import Member, SideBySideScorer
-from atlas.training.scorers import calibration, known_logits, read_by_severities
+from atlas.training.scorers import Material, calibration, read_by_severities
 from atlas.training.splits import Balance
 
 
@@ -26,6 +26,19 @@ def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> Side
     if any(member.scale != dataset.scale for member in members):
         raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
     return SideBySideScorer(name, tuple(members), dataset.scale)
+
+
+def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
+    """Return the logits that are known, (n,), and the graded photographs that they are of.
+
+    logits : of each graded photograph, in the order of the dataset, or None where it could not be read.
+    """
+    graded = [image for image in dataset.images if image.grade is not None]
+    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
+    if not known:
+        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
+    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
+    return np.array([logit for _, logit in known], np.float32), material
 
 
 def calibrate_side_by_side(

@@ -63,30 +63,23 @@ def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, cov
     return float((drops * within).sum() / drops.sum())
 
 
-def points_in(lesions: BoolArray, frame: Frame, points: FloatArray) -> BoolArray:
-    """Tell of which places a point lies inside a lesion, bool (h, w).
+def points_in(lesions: BoolArray, frame: Frame, points: FloatArray, shape: tuple[int, int]) -> BoolArray:
+    """Tell of which windows of cells a point lies inside a lesion, bool (h', w').
 
-    lesions : bool (H, W) in source pixels.   frame : in source pixels.   points : (h, w, 2), see `Prediction.points`.
+    lesions : bool (H, W) in source pixels.   frame : in source pixels.   points : (h', w', 2), row and column in cells from the
+    window's first one, see `Prediction.points`.   shape : h, w, cells of the frame.
     """
-    shape = points.shape[:2]
-    rows = frame.top + (np.arange(shape[0])[:, None] + points[..., 0]) * frame.side / shape[0]
-    columns = frame.left + (np.arange(shape[1]) + points[..., 1]) * frame.side / shape[1]
+    rows = frame.top + (np.arange(points.shape[0])[:, None] + points[..., 0]) * frame.side / shape[0]
+    columns = frame.left + (np.arange(points.shape[1]) + points[..., 1]) * frame.side / shape[1]
     on = (rows >= 0) & (rows < lesions.shape[0]) & (columns >= 0) & (columns < lesions.shape[1])
     at = tuple(np.floor(own).astype(int).clip(0, length - 1) for own, length in zip((rows, columns), lesions.shape, strict=True))
     return np.asarray(lesions[at] & on)
 
 
 def middles_in(lesions: BoolArray, frame: Frame, shape: tuple[int, int], window: int) -> BoolArray:
-    """Tell of which windows the middle lies inside a lesion, bool (h-window+1, w-window+1).
-
-    lesions : bool (H, W) in source pixels.   frame : in source pixels.   shape : h, w, cells of the frame.
-    """
-    places = []
-    for start, cells, length in ((frame.top, shape[0], lesions.shape[0]), (frame.left, shape[1], lesions.shape[1])):
-        middle = start + (np.arange(cells - window + 1) + window / 2) * frame.side / cells
-        places.append((np.floor(middle).astype(int).clip(0, length - 1), (middle >= 0) & (middle < length)))
-    (rows, on_rows), (columns, on_columns) = places
-    return np.asarray(lesions[np.ix_(rows, columns)] & on_rows[:, None] & on_columns)
+    """Tell of which windows the middle lies inside a lesion, bool (h-window+1, w-window+1), see `points_in`."""
+    windows = shape[0] - window + 1, shape[1] - window + 1
+    return points_in(lesions, frame, np.full((*windows, 2), window / 2, np.float32), shape)
 
 
 def area_share(inside: BoolArray, lesions: FloatArray, coverage: FloatArray) -> float:

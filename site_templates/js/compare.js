@@ -1,7 +1,7 @@
 // Two plates side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
 "use strict";
 (async () => {
-  const { el, number, count, state, load, images, picture, typing } = window.Atlas;
+  const { el, number, fine, count, state, load, images, picture, typing } = window.Atlas;
   const at = (id) => document.getElementById(id);
   const bar = at("bar"), difference = at("difference");
   let data;
@@ -52,7 +52,7 @@
       const cells = window.ATLAS_CELLS[data.id[k]];
       const limit = await window.AtlasOverlay.draw(overlay, cells, { method: wanted });
       if (!meant()) return;
-      at("limit").value = Atlas.fine(limit);
+      at("limit").value = fine(limit);
       overlay.hidden = false;
     } catch (error) {
       if (!meant()) return;

@@ -100,6 +100,12 @@
       return Array.from({ length: wide * wide }, (_, k) => [row + Math.floor(k / wide), column + (k % wide)])
         .flatMap(([y, x]) => (y >= 0 && y < rows && x >= 0 && x < columns && inside.has(y * columns + x) ? [y * columns + x] : []));
     };
+    const brushed = (next, cell, out) => {
+      for (const one of under(cell)) {
+        if (out) next.add(one);
+        else next.delete(one);
+      }
+    };
 
     const show = () => {
       for (const [cell, square] of squares) {
@@ -167,10 +173,7 @@
       for (let k = 1; k <= steps; k++) {
         const cell = cellAt({ x: stroke.last.x + ((point.x - stroke.last.x) * k) / steps, y: stroke.last.y + ((point.y - stroke.last.y) * k) / steps });
         if (!inside.has(cell)) continue;
-        for (const one of under(cell)) {
-          if (stroke.out) next.add(one);
-          else next.delete(one);
-        }
+        brushed(next, cell, stroke.out);
         cursor = cell;
       }
       stroke.last = point;
@@ -219,11 +222,7 @@
       if (way) step(...way);
       else if (event.key === " " || event.key === "Enter") {
         const next = new Set(left);
-        const out = !next.has(cursor);
-        for (const one of under(cursor)) {
-          if (out) next.add(one);
-          else next.delete(one);
-        }
+        brushed(next, cursor, !next.has(cursor));
         change(next);
         say(`${left.has(cursor) ? "Left out" : "Kept"}. ${spoken()}`);
       } else if (event.key === "Escape") turn(false);
