@@ -111,11 +111,11 @@ class Configuration(BaseModel):
         DEFAULT_LESION_NET,
         description="Shipped lesion net's name, or the folder of a bundle, that finds lesions; `none` looks for none.",
     )
-    patches: Literal["lesions", "occlusion"] | None = Field(
+    patches: Literal["lesions", "occlusion", "both"] | None = Field(
         None,
         description=(
-            "What becomes a patch: lesions that were found (default, where a net looks for them) or windows that drive the score "
-            "(occlusion)."
+            "What becomes a patch: lesions that were found (default, where a net looks for them), windows that drive the score "
+            "(occlusion), or both: lesions, and windows that touch none."
         ),
     )
     drop_threshold: float = Field(0.2, gt=0, lt=1, description="Drop on the 0..1 scale above which a patch is abnormal.")
@@ -191,8 +191,8 @@ class Configuration(BaseModel):
             faults.append("trunk needs trunk_weights: `imagenet`, or the file of a state dict")
         if self.trunk_weights is not None and self.trunk is None:
             faults.append("trunk_weights needs trunk: the network that they belong to")
-        if self.patches == "lesions" and self.lesion_net == NO_LESION_NET:
-            faults.append("patches = 'lesions' needs a lesion net: name one, or leave lesion_net out")
+        if self.patches in ("lesions", "both") and self.lesion_net == NO_LESION_NET:
+            faults.append(f"patches = {self.patches!r} needs a lesion net: name one, or leave lesion_net out")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
         if self.images is None and self.boxes is not None:
