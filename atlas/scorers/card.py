@@ -86,7 +86,7 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
-    No file name or patient enters it. What the recipe does not tell is left out. Raises ScorerError where its counts or labels
+    No file name or patient enters it. What the recipe does not say is left out. Raises ScorerError where its counts or labels
     are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
@@ -255,7 +255,7 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 
 
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
-    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell.
+    """Return what `label_distribution` said of the grades that a scorer learned from; empty where its bundle does not say.
 
     Raises ScorerError where the bundle's labels are not [grade, count, share] each.
     """
