@@ -498,7 +498,7 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     for section in ("Intended use", "Data and terms", "Recipe", "Figures on the test split", "Limits"):
         assert f"## {section}" in scorer.card
     assert "Drawn for a test." in scorer.card
-    assert "## What would take it further\n\n- More eyes.\n- Larger ones.\n\n## Limits" in scorer.card
+    assert "## What would improve it\n\n- More eyes.\n- Larger ones.\n\n## Limits" in scorer.card
     assert "does not diagnose" in scorer.card
     assert not any(image.path.stem in scorer.card or str(image.path.parent) in scorer.card for image in dataset.images)
     assert sum(scorer.training["photographs"].values()) == 48
