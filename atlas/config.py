@@ -265,7 +265,7 @@ class Configuration(BaseModel):
         if self.trunk_weights is not None and self.trunk is None:
             faults.append("trunk_weights needs trunk: the name of the network that the weights are for")
         if self.patches == "lesions" and self.lesion_net == NO_LESION_NET:
-            faults.append("patches = 'lesions' needs a net that finds lesions: name one with lesion_net, or leave lesion_net out")
+            faults.append("patches = 'lesions' needs a lesion net: name one with lesion_net, or leave lesion_net out")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder of the photographs in the table")
         if self.images is None and self.boxes is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
-from atlas.records import DatasetReport, Evaluation
+from atlas.records import SPLITS, DatasetReport, Evaluation
+
+if TYPE_CHECKING:  # loads slowly, and errors are printed without it
+    from atlas.pipeline.check import Check, Share
 
 _LISTED = 10  # lines of each kind, unless all are asked for
 
@@ -74,14 +77,80 @@ _SCORES = {
 def print_report(out: Console, found: DatasetReport, verbose: bool) -> None:
     """Print what reading the photographs left out or had to decide."""
     out.print(f"Layout of the data: {found.layout}")
+    print_left_out(out, found, verbose)
+
+
+def print_left_out(out: Console, found: DatasetReport, verbose: bool, told: DatasetReport | None = None) -> None:
+    """Print the same without what was told before."""
     for name, words in _KINDS.items():
-        if lines := getattr(found, name):
+        before = () if told is None else getattr(told, name)
+        if lines := [line for line in getattr(found, name) if line not in before]:
             out.print(f"{_counted(len(lines), *words)}:")
             print_lines(out, lines, verbose)
 
 
 def _counted(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
+
+
+def print_check(out: Console, found: Check, verbose: bool) -> None:
+    """Print what a build will read, leave out and cost."""
+    print_report(out, found.report, verbose)
+    total = found.total
+    smallest, middle, largest = (f"{columns} x {rows}" for rows, columns in found.sizes)
+    pixels = middle if smallest == largest else f"{smallest} to {largest}, median {middle}"
+    used = f"{_counted(total.photographs, 'photograph', 'photographs')} of {_counted(total.patients, 'patient', 'patients')}"
+    out.print(f"{used} will be used. Pixels: {pixels}.", soft_wrap=True)
+    if found.nameless:
+        words = ("photograph names no patient; it counts", "photographs name no patient; each counts")
+        out.print(f"{_counted(found.nameless, *words)} as a patient of its own.", soft_wrap=True)
+    eyes = [eye for eye in ("left", "right", None) if total.eyes.get(eye)]
+    splits = [split for split in (*SPLITS, None) if total.splits.get(split)] if set(total.splits) - {None} else []
+    heads = [*(f"{eye} eyes" if eye else "eye unknown" for eye in eyes), *(split or "in no split" for split in splits)]
+    table = Table("grade", box=None, header_style="bold")
+    for head in ("photographs", "patients", *heads):
+        table.add_column(head, justify="right")
+    for grade, share in found.grades.items():
+        name = "no grade" if grade is None else f"{grade} {found.scale.name(grade)}"
+        table.add_row(name, *_cells(share, eyes, splits))
+    table.add_row("all", *_cells(total, eyes, splits))
+    out.print(table)
+    if found.divided:
+        out.print(f"{_counted(len(found.divided), 'patient is', 'patients are')} in more than one split:")
+        print_lines(out, found.divided, verbose)
+    if found.masked or found.boxed:
+        out.print(f"With lesion masks: {found.masked:,}. With boxes round lesions: {found.boxed:,}.")
+    out.print(_cost_told(found), soft_wrap=True)
+
+
+def _cells(share: Share, eyes: Sequence[str | None], splits: Sequence[str | None]) -> list[str]:
+    counts = [share.photographs, share.patients, *(share.eyes.get(eye, 0) for eye in eyes)]
+    return [f"{count:,}" for count in (*counts, *(share.splits.get(split, 0) for split in splits))]
+
+
+def _cost_told(found: Check) -> str:
+    cost = found.cost
+    if cost is None:
+        return "The build is short: few photographs are new."
+    known = f" ({cost.known:,} are already in the store)" if cost.known else ""
+    more = " Learning from your grades takes more, which was not measured." if cost.least else ""
+    return (
+        f"The build takes {_duration(*cost.seconds)}{known}. The atlas takes about {_size(cost.atlas)}, and the store about "
+        f"{_size(cost.store)} more. Measured on {_counted(cost.measured, 'photograph', 'photographs')} on this machine.{more}"
+    )
+
+
+def _duration(low: float, high: float) -> str:
+    """Tell how long something takes, no finer than an estimate can be."""
+    if high < 95:
+        return f"{max(10, 10 * round(low / 10))} to {max(20, 10 * round(high / 10))} seconds"
+    if high < 5400:
+        return f"{max(1, round(low / 60))} to {max(2, round(high / 60))} minutes"
+    return f"{low / 3600:.1f} to {high / 3600:.1f} hours"
+
+
+def _size(count: int) -> str:
+    return f"{max(1, round(count / 1e6)):,} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def print_lines(out: Console, lines: Sequence[str], verbose: bool) -> None:

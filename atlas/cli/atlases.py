@@ -22,11 +22,18 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         _invite((configuration.out or Path()) / "index.html")
         return
     from atlas.pipeline.build import build_atlas
-    from atlas.terminal import print_evaluation, print_lines, print_report, printable
+    from atlas.pipeline.check import Check
+    from atlas.terminal import print_check, print_evaluation, print_left_out, print_lines, printable
+
+    checked: list[Check] = []
+
+    def announce(found: Check) -> None:
+        checked.append(found)
+        print_check(screen.out, found, verbose)
 
     with screen.bars() as progress:
-        result = build_atlas(configuration, progress=progress)
-    print_report(screen.out, result.report, verbose)
+        result = build_atlas(configuration, progress=progress, announce=announce)
+    print_left_out(screen.out, result.report, verbose, told=checked[0].report)
     counts = result.atlas.provenance.counts
     screen.out.print(f"{counts['images']:,} photographs, {counts['patches']:,} patches, {counts['clusters']} clusters.")
     if result.atlas.evaluation is not None:
@@ -42,6 +49,17 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         for stage, seconds in result.timings.items():
             screen.out.print(f"  {stage}: {seconds:.1f} s")
     _invite(result.out / "index.html")
+
+
+@with_settings(*(name for name in everything() if name not in ("out", "title", "keep_names")), required=("images",))
+def check(configuration: Configuration, verbose: Verbose = False) -> None:
+    """Tell in seconds what a build will read and leave out, how the grades are spread, and how long it will take."""
+    from atlas.pipeline.check import check as check_photographs
+    from atlas.terminal import print_check
+
+    with screen.bars() as progress:
+        found = check_photographs(configuration, progress=progress)
+    print_check(screen.out, found, verbose)
 
 
 def _invite(page: Path) -> None:
