@@ -106,8 +106,9 @@ def print_check(out: Console, found: Check, verbose: bool) -> None:
         out.print(f"{_counted(found.nameless, *words)} as a patient of its own.", soft_wrap=True)
     eyes = [eye for eye in ("left", "right", None) if total.eyes.get(eye)]
     splits = [split for split in (*SPLITS, None) if total.splits.get(split)] if set(total.splits) - {None} else []
-    heads = [*(f"{eye} eyes" if eye else "eye unknown" for eye in eyes), *(split or "in no split" for split in splits)]
-    table = Table("grade", box=None, header_style="bold")
+    heads = [*(eye or "unknown" for eye in eyes), *(split or "no split" for split in splits)]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("grade", no_wrap=True)
     for head in ("photographs", "patients", *heads):
         table.add_column(head, justify="right")
     for grade, share in found.grades.items():
