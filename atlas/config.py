@@ -191,11 +191,11 @@ class Configuration(BaseModel):
     map_window: Annotated[int, Panel.MAPS] = Field(
         1, ge=1, description="Side of the window that is hidden at a time for the heat map, in cells of the network's map."
     )
-    patches: Annotated[Literal["lesions", "occlusion"] | None, Panel.PATCHES] = Field(
+    patches: Annotated[Literal["lesions", "occlusion", "both"] | None, Panel.PATCHES] = Field(
         None,
         description=(
-            "What becomes a patch: lesions that a net found, or (occlusion) windows that change the score. Without it, lesions "
-            "where there is a net for the disease."
+            "What becomes a patch: lesions that a net found, windows that change the score (occlusion), or both: lesions, and "
+            "windows that touch none. Without it, lesions where there is a net for the disease."
         ),
     )
     lesion_net: Annotated[str, PRIVATE, Panel.PATCHES] = Field(
@@ -264,8 +264,8 @@ class Configuration(BaseModel):
             faults.append("trunk needs trunk_weights: imagenet, or the file of a PyTorch state dict")
         if self.trunk_weights is not None and self.trunk is None:
             faults.append("trunk_weights needs trunk: the name of the network that the weights are for")
-        if self.patches == "lesions" and self.lesion_net == NO_LESION_NET:
-            faults.append("patches = 'lesions' needs a lesion net: name one with lesion_net, or leave lesion_net out")
+        if self.patches in ("lesions", "both") and self.lesion_net == NO_LESION_NET:
+            faults.append(f"patches = {self.patches!r} needs a lesion net: name one with lesion_net, or leave lesion_net out")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder of the photographs in the table")
         if self.images is None and self.boxes is not None:

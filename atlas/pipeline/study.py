@@ -18,7 +18,15 @@ from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.lesionnets.fundus import FundusLesionNet
-from atlas.patterns.patches import choose_threshold, lesion_patches, off_retina, only, salient_windows, with_descriptors
+from atlas.patterns.patches import (
+    choose_threshold,
+    lesion_patches,
+    off_retina,
+    only,
+    salient_windows,
+    with_descriptors,
+    with_windows,
+)
 from atlas.photographs.frames import cell_box
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.outlined import Outlining, draw_outlines
@@ -272,12 +280,16 @@ class Cut:
 
 
 def cut_all(workshop: Workshop, explained: Explained) -> Cut:
-    """Choose the patches, windows that drive the score or lesions that were found, cut them out, and describe them."""
-    seen = explained.seen
-    by_lesion = seen.net is not None and workshop.configuration.patches != "occlusion"
-    salient = _found_lesions(workshop, explained) if by_lesion else _salient(workshop, explained)
+    """Choose the patches, windows that drive the score or lesions that were found or both, cut them out, and describe them."""
+    seen, wished = explained.seen, workshop.configuration.patches
+    net = None if wished == "occlusion" else seen.net
+    salient = _salient(workshop, explained) if net is None else _found_lesions(workshop, explained)
+    if net is not None and wished == "both":
+        marks = {i: view.found.marks for i, view in seen.views.items() if view.found is not None}
+        salient = with_windows(salient, _salient(workshop, explained), marks)
     frames = {image_id: seen.views[image_id].frame for image_id in explained.dataset.image_ids}
     source, dataset = seen.source, explained.dataset
+    described = {row: salient.descriptors[row] for row, kind in enumerate(salient.kinds) if kind}  # a net describes what it finds
     rows: dict[str, list[int]] = {}
     for row, image_id in enumerate(salient.image_ids):
         rows.setdefault(image_id, []).append(row)
@@ -288,29 +300,28 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
             seen.views[image.image_id].folder,
             [salient.patch_ids[row] for row in rows[image.image_id]],
             salient.boxes[rows[image.image_id]],
-            described=not by_lesion,
+            [place for place, row in enumerate(rows[image.image_id]) if row not in described],
         )
         for image in dataset.images
         if image.image_id in rows
     ]
-    descriptors: FloatArray = np.zeros((len(salient.patch_ids), 0 if by_lesion else source.channels), np.float32)
     dark: FloatArray = np.zeros(len(salient.patch_ids), np.float32)
     pictures: dict[str, Path] = {}
     faults, lost = [], []
-    for item, detail in zip(
-        items, workshop.each(cut_patches, items, Preparing(source, workshop.store), stage="patches"), strict=True
-    ):
+    cutting = Preparing(source, workshop.store, net=net)
+    for item, detail in zip(items, workshop.each(cut_patches, items, cutting, stage="patches"), strict=True):
         own = rows[item.image.image_id]
         if isinstance(detail, Fault):
             faults.append(f"{named(item.image, detail)} (its patches are left out)")
             lost += own
             continue
-        descriptors[own], dark[own] = detail.descriptors, detail.dark
+        described |= zip((own[place] for place in item.described), detail.descriptors, strict=True)
+        dark[own] = detail.dark
         pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in item.patch_ids}
     off = off_retina(salient, {image_id: view.coverage for image_id, view in seen.views.items()})
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
-    described = salient if by_lesion else with_descriptors(salient, descriptors)
-    return Cut(only(described, kept), dark[kept], off[kept], pictures, tuple(faults))
+    descriptors = np.stack([described[row] for row in kept.tolist()]) if kept.size else np.empty((0, 0), np.float32)
+    return Cut(with_descriptors(only(salient, kept), descriptors), dark[kept], off[kept], pictures, tuple(faults))
 
 
 def cluster_count(patches: Patches, wished: int) -> int:
