@@ -206,7 +206,10 @@ class Configuration(BaseModel):
         2, ge=1, description="Side of a window that may become a patch, in cells of the network's map."
     )
     drop_threshold: Annotated[float, Panel.PATCHES] = Field(
-        0.2, gt=0, lt=1, description="A window becomes a patch if the score falls by more than this when it is hidden."
+        0.2,
+        gt=0,
+        lt=1,
+        description="A window becomes a patch if hiding it lowers the score by more than this, on a scale from 0 to 1.",
     )
     drop_scale: Annotated[Literal["logit", "sigmoid"], Panel.PATCHES] = Field(
         "logit",

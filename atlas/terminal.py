@@ -174,7 +174,7 @@ def print_trust(out: Console, entry: Mapping[str, Any]) -> None:
     for row in maps:
         table.add_column(row["map"], justify="right")
     for name in (name for name in maps[0] if name != "map"):
-        figures = ("–" if row[name] is None else "{:.3f} ({:.3f} to {:.3f})".format(*row[name]) for row in maps)
+        figures = ("-" if row[name] is None else "{:.3f} ({:.3f} to {:.3f})".format(*row[name]) for row in maps)
         table.add_row(_MAPS[name], *figures)
     out.print(table)
 
@@ -183,7 +183,7 @@ def print_found(out: Console, entry: Mapping[str, Any]) -> None:
     """Print what a lesion net finds, see `found.summarise_found`."""
 
     def told(values: Sequence[float] | None) -> str:
-        return "–" if values is None else "{:.3f} ({:.2f}, {:.2f})".format(*values)
+        return "-" if values is None else "{:.3f} ({:.2f}, {:.2f})".format(*values)
 
     out.print(
         f"{entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients. {entry['free']:,} are "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -172,6 +173,15 @@ def test_the_command_runs_as_a_module_as_well() -> None:
     done = subprocess.run([sys.executable, "-m", "atlas", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("atlas ")
+
+
+def test_help_can_be_printed_in_any_encoding() -> None:
+    for encoding in ("ascii", "cp1252", "cp437"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        command = [sys.executable, "-m", "atlas", "build", "--help"]
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"Folder of photographs." in done.stdout
 
 
 def test_help_loads_no_library_of_networks_or_pictures() -> None:

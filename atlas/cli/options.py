@@ -1,7 +1,7 @@
 """Flags. Those of settings are made from the fields of `Configuration`; others that commands share are written here.
 
-Typer is kept, rather than a library that makes a command line from a model by itself: no such library shows help as good, and
-commands have flags that are no settings as well. A flag of one command alone is a parameter of its function.
+Typer shows them in panels. Libraries that make a whole command line from a model (pydantic-settings, cyclopts) fit less well: most
+commands take some of the settings only, and flags that are no settings. A flag of one command is a parameter of its function.
 """
 
 from __future__ import annotations
