@@ -1,6 +1,6 @@
 """Flags. Those of settings are made from the fields of `Configuration`; others that commands share are written here.
 
-Typer shows them in panels. Libraries that make a whole command line from a model (pydantic-settings, cyclopts) fit less well: most
+Typer shows them in panels. Libraries that make a whole command line from a model (pydantic-settings, cyclopts) fit worse: most
 commands take some of the settings only, and flags that are no settings. A flag of one command is a parameter of its function.
 """
 
