@@ -163,7 +163,7 @@ constraints: | $(BIN)/python
 	@mv .venv/constraints.txt constraints.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build output/*
+	rm -rf .venv .nox .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build output/*
 	find atlas tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
