@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/boxed_clusters.py --images DIR --boxes TABLE [--grades TABLE --split test]
 
 Builds the atlas three times: of windows that drive the score of eyepacs-pair (`--patches occlusion`, as the first atlases had
-it), of lesions that the net finds, and of both. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters against what the
-middle of each patch lies in, beside that of the same clusters against shuffled kinds. Boxes are coarse, and not all lesions are
-boxed: a patch in no box counts as none, though it may show a lesion, so that no clusters can reach 1.
+it), of lesions that the net finds, and of both. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters against
+what the middle of each patch lies in, beside that of the same clusters against shuffled kinds. Boxes are coarse, and not all
+lesions are boxed: a patch in no box counts as none, though it may show a lesion, so that no clusters can reach 1.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _clear(out: Path) -> None:
             "Name another folder.",
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / NOTE).write_text(NOTE_TEXT, encoding="utf-8")
+    (out / NOTE).write_text(NOTE_TEXT, encoding="utf-8", newline="\n")
     (out / TABLE).unlink(missing_ok=True)
     for folder in ("images", "masks"):
         if (out / folder).is_dir():

@@ -90,22 +90,30 @@ def see(
     plates: bool = False,
     net: FundusLesionNet | None = None,
     doubt: bool = False,
+    source: TrainedSource | FittedSource | None = None,
 ) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
     plates : draw plates finer than the photographs, too.   net : finds lesions.   doubt : see what tells how sure a trained
-        scorer is, also where it has no rule for that yet.
+        scorer is, also where it has no rule for that yet.   source : what `choose_source` gives, if it was loaded before.
     Raises DatasetError where no photograph can be read.
     """
-    source = choose_source(workshop, dataset.scale)
-    trained = source.scorer if isinstance(source, TrainedSource) else None
-    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
-    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
+    source = source or choose_source(workshop, dataset.scale)
+    shared = preparing(workshop, source, plates=plates, net=net, doubt=doubt)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
     scorers = scorers_for(workshop, dataset, source, keys)
     return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
+
+
+def preparing(
+    workshop: Workshop, source: TrainedSource | FittedSource, *, plates: bool, net: FundusLesionNet | None, doubt: bool = False
+) -> Preparing:
+    """Return what preparing each photograph needs, see `see`."""
+    trained = source.scorer if isinstance(source, TrainedSource) else None
+    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
+    return Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
 
 
 def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
