@@ -38,6 +38,7 @@ from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
 from atlas.training.scorers import _prepared, calibrate, join_scorers, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
+from atlas.training.steps import averaged, rising_and_falling
 
 FIVE = Scale()
 
@@ -362,6 +363,42 @@ def _train(checkpoint: Path | None = None, *, stop: int | None = None, epochs: i
         checkpoint=checkpoint,
         progress=progress,
     )
+
+
+def test_learning_rates_rise_and_fall_to_nothing_and_keep_their_proportions() -> None:
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1e-3, 4e-3)]
+    optimizer = torch.optim.AdamW(groups)
+    pace = rising_and_falling(optimizer, 200, warm_up=0.1)
+    for step in range(200):
+        expected = 1e-3 * min(1, (step + 1) / 20) * (1 + math.cos(math.pi * step / 200)) / 2
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected, 4 * expected], rel=1e-6)
+        optimizer.step()
+        pace.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_training_of_few_steps_has_no_time_to_warm_up() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    rising_and_falling(optimizer, 3, warm_up=0.1)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_the_average_of_weights_forgets_its_start_and_takes_statistics_along() -> None:
+    network = nn.BatchNorm2d(2)
+    average = averaged(network)
+    expected = torch.tensor(float("nan"))
+    for step in range(3000):
+        with torch.no_grad():
+            network.weight.fill_(step % 7)
+            network.running_mean.fill_(-float(step % 7))  # type: ignore[union-attr]
+            network.num_batches_tracked.fill_(step)  # type: ignore[union-attr]
+        value, share = torch.tensor(float(step % 7)), max(0.005, 10 / (step + 10))
+        expected = value if step == 0 else expected + share * (value - expected)
+        average.update_parameters(network)
+    kept = average.module.state_dict()
+    assert float(kept["weight"][0]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(kept["running_mean"][1]) == pytest.approx(-float(expected), rel=1e-4)
+    assert int(kept["num_batches_tracked"]) == 2999
 
 
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
