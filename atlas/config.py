@@ -62,7 +62,9 @@ class ScaleTable(BaseModel):
 
 def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
     if value is not None and value not in table:
-        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(table)}")
+        raise ValueError(
+            f"{name} = {value!r}: expected one of {', '.join(table)}" + (", or timm:NAME" if name == "trunk" else "")
+        )
 
 
 class Configuration(BaseModel):
@@ -97,9 +99,9 @@ class Configuration(BaseModel):
     folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
     balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
     preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
-    trunk: str | None = Field(None, description="Convolutional trunk for --fit (default: the scorer's own).")
+    trunk: str | None = Field(None, description="Network for --fit, `timm:NAME` for one of timm's (default: the scorer's own).")
     trunk_weights: Annotated[str | None, PRIVATE] = Field(
-        None, description="Weights of --trunk: `imagenet`, or a state dict's file (default: the scorer's own)."
+        None, description="Weights of --trunk: `imagenet`, a state dict's file, or a scorer's name (default: the scorer's own)."
     )
     size: int | None = Field(
         None, ge=32, le=2048, description="Side of the trunk's input in pixels, with --fit (default: the trunk's own)."

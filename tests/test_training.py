@@ -547,6 +547,39 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     assert all(0 <= value <= 4 and math.isfinite(value) for value in severity)
 
 
+LIGHT = ("mobilenet_v3_large", "efficientnet_b0", "efficientnet_lite0", "squeezenet1_1", "timm:mobilenetv3_small_050")
+
+
+def awake(trunk: str) -> dict[str, torch.Tensor]:
+    """Weights at random, and the statistics that go with them: without these, deep networks say the same of everything."""
+    module = new_module(trunk, 0).train()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = None  # the mean of all that was seen
+    with torch.no_grad():
+        module(torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    return module.state_dict()
+
+
+@pytest.mark.parametrize("trunk", LIGHT)
+@pytest.mark.parametrize("fine_tune", [False, True], ids=["frozen", "fine-tuned"])
+def test_light_networks_learn_frozen_and_whole(cohort: Path, tmp_path: Path, trunk: str, fine_tune: bool) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    start, weights = awake(trunk), tmp_path / "weights.pth"
+    torch.save(start, weights)
+    common: dict[str, Any] = {"size": 64, "epochs": 1, "augmentation": "none", "hidden": 4}
+    scorer = train_scorer(dataset, name="light", trunk=trunk, weights=weights, fine_tune=fine_tune, **common)
+    learned = scorer.trunk.state_dict()
+    assert start.keys() == learned.keys()
+    filters = [name for name, tensor in start.items() if tensor.ndim == 4]
+    as_it_was = [torch.equal(start[name].half().float(), learned[name]) for name in filters]
+    assert not any(as_it_was) if fine_tune else all(as_it_was)
+    save_bundle(tmp_path / "light", scorer)
+    loaded = load_scorer(tmp_path / "light")
+    assert loaded.sha256 == scorer.sha256
+    assert loaded.network == trunk
+
+
 def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
     weights = tmp_path / "weights.pth"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -384,6 +386,11 @@ def test_a_network_of_timm_is_a_trunk(name: str, tmp_path: Path) -> None:
     assert again.sha256 == trunk.sha256
     copied = pickle.loads(pickle.dumps(trunk))
     np.testing.assert_array_equal(copied.maps(pixels), maps)
+
+
+def test_timm_is_loaded_when_one_of_its_networks_is_built_and_not_before() -> None:
+    code = "import sys, atlas.scorers.bundle as b; b.load_scorer('eyepacs-squeezenet'); assert 'timm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_networks_that_timm_lacks_or_that_have_no_maps_are_refused() -> None:

@@ -75,7 +75,9 @@ def last_maps(name: str, pretrained: bool = False) -> nn.Module:
         network: nn.Module = timm.create_model(
             name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=(-1,)
         )
-    except (TypeError, AttributeError, AssertionError, NotImplementedError) as error:
+    except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
+        if pretrained:  # that it has maps was found out before
+            raise
         raise ConfigurationError(
             f"network {name!r} of timm gives no maps with rows and columns", "choose another network"
         ) from error
