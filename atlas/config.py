@@ -99,7 +99,10 @@ class Configuration(BaseModel):
     folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
     balance: Literal["weight", "discard", "none"] = Field("weight", description="How --fit counters unequal grade counts.")
     preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
-    trunk: str | None = Field(None, description="Network for --fit, `timm:NAME` for one of timm's (default: the scorer's own).")
+    trunk: str | None = Field(
+        None,
+        description="Network for --fit, `timm:NAME` for one of timm's, `fpn:TRUNK` with a feature pyramid (default: the scorer's own).",
+    )
     trunk_weights: Annotated[str | None, PRIVATE] = Field(
         None, description="Weights of --trunk: `imagenet`, a state dict's file, or a scorer's name (default: the scorer's own)."
     )

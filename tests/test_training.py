@@ -548,6 +548,7 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
 
 
 LIGHT = ("mobilenet_v3_large", "efficientnet_b0", "efficientnet_lite0", "squeezenet1_1", "timm:mobilenetv3_small_050")
+PYRAMIDS = ("fpn:squeezenet1_1", "fpn:timm:mobilenetv3_small_050")
 
 
 def awake(trunk: str) -> dict[str, torch.Tensor]:
@@ -561,7 +562,7 @@ def awake(trunk: str) -> dict[str, torch.Tensor]:
     return module.state_dict()
 
 
-@pytest.mark.parametrize("trunk", LIGHT)
+@pytest.mark.parametrize("trunk", LIGHT + PYRAMIDS)
 @pytest.mark.parametrize("fine_tune", [False, True], ids=["frozen", "fine-tuned"])
 def test_light_networks_learn_frozen_and_whole(cohort: Path, tmp_path: Path, trunk: str, fine_tune: bool) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)

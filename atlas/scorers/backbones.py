@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from atlas.errors import ConfigurationError
+from atlas.scorers.pyramids import LEVELS, Pyramid
 
 # What follows an expansion in a block of the published weights; a block that does not expand has the last four.
 _PARTS = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
@@ -45,7 +46,7 @@ class Known:
     std: tuple[float, float, float]
 
 
-def last_maps(name: str, pretrained: bool = False) -> nn.Module:
+def last_maps(name: str, pretrained: bool = False, levels: int = 1) -> nn.Module:
     """Build a network of timm up to its last maps; its weights are named `model.` and timm's name.
 
     Parameters
@@ -54,6 +55,8 @@ def last_maps(name: str, pretrained: bool = False) -> nn.Module:
         timm's name of the network, with or without a tag of its weights.
     pretrained : bool
         Fetch the weights from timm's hub, or its cache; otherwise they are random.
+    levels : int
+        Where more than one, the module returns the maps of so many last levels, finest first.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def last_maps(name: str, pretrained: bool = False) -> nn.Module:
         )
     try:
         network: nn.Module = timm.create_model(
-            name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=(-1,)
+            name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=tuple(range(-levels, 0))
         )
     except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
         if pretrained:  # that it has maps was found out before
@@ -81,8 +84,15 @@ def last_maps(name: str, pretrained: bool = False) -> nn.Module:
         raise ConfigurationError(
             f"network {name!r} of timm gives no maps with rows and columns", "choose another network"
         ) from error
-    network.register_forward_hook(_only)
+    if levels == 1:
+        network.register_forward_hook(_only)
     return network
+
+
+def pyramid(name: str) -> Pyramid:
+    """Build a pyramid on a network of timm; raises ConfigurationError as `last_maps` does."""
+    network: Any = last_maps(name, levels=LEVELS)
+    return Pyramid(network, network.feature_info.channels())
 
 
 @cache
