@@ -60,7 +60,9 @@ class ScaleTable(BaseModel):
 
 def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
     if value is not None and value not in table:
-        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(table)}")
+        raise ValueError(
+            f"{name} = {value!r}: expected one of {', '.join(table)}" + (", or timm:NAME" if name == "trunk" else "")
+        )
 
 
 class Panel(StrEnum):
@@ -167,10 +169,13 @@ class Configuration(BaseModel):
     )
     trunk: Annotated[str | None, Panel.FIT] = Field(
         None,
-        description="Network to learn with, such as resnet18 or squeezenet1_1. Without it, that of the scorer.",
+        description=(
+            "Network to learn with, such as resnet18 or squeezenet1_1, timm:NAME for one of timm, or fpn:TRUNK for one with a feature "
+            "pyramid. Without it, that of the scorer."
+        ),
     )
     trunk_weights: Annotated[str | None, PRIVATE, Panel.FIT] = Field(
-        None, description="Weights of --trunk: imagenet, or the file of a PyTorch state dict."
+        None, description="Weights of --trunk: imagenet, the file of a PyTorch state dict, or the name or folder of a scorer."
     )
     size: Annotated[int | None, Panel.FIT] = Field(
         None,
