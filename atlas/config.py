@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, Scale
+from atlas.records import DIABETIC_RETINOPATHY, SUBJECTS, Scale
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET
 from atlas.toml import listed, read_toml
 
@@ -48,6 +48,12 @@ class ScaleTable(BaseModel):
     lowest: int = Field(0, description="Number of the lowest grade.")
     referable: int | None = Field(None, description="Lowest grade that is referred to a specialist.")
     disease: str = Field("disease", description="Name of the disease.")
+    subject: Literal["retina", "image"] = Field(
+        "retina",
+        description=(
+            "What the photographs show: the retina, whose disc is looked for, or any other image, which is scored complete."
+        ),
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ScaleTable:
@@ -57,7 +63,7 @@ class ScaleTable(BaseModel):
         return self
 
     def scale(self) -> Scale:
-        return Scale(**self.model_dump())
+        return Scale(**{**self.model_dump(), "subject": SUBJECTS[self.subject]})
 
 
 def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
@@ -193,6 +199,8 @@ class Configuration(BaseModel):
             faults.append("trunk_weights needs trunk: the network that they belong to")
         if self.patches == "lesions" and self.lesion_net == NO_LESION_NET:
             faults.append("patches = 'lesions' needs a lesion net: name one, or leave lesion_net out")
+        if self.scale is not None and self.scale.subject != "retina":
+            faults += self._for_another_subject(training)
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder that the table speaks of")
         if self.images is None and self.boxes is not None:
@@ -202,6 +210,20 @@ class Configuration(BaseModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _for_another_subject(self, training: bool) -> list[str]:
+        """List the settings that presume the retina."""
+        faults = []
+        if self.scorer == DEFAULT_SCORER and not self.fit and not training:
+            faults.append(
+                f"scorer = {DEFAULT_SCORER!r}, the default, knows photographs of the retina only: give fit (--fit) to learn from "
+                "these images, or name a scorer that was trained on such images"
+            )
+        if self.lesion_net not in (DEFAULT_LESION_NET, NO_LESION_NET):
+            faults.append(f"lesion_net = {self.lesion_net!r}: lesion nets know photographs of the retina only; leave it out")
+        if self.patches == "lesions":
+            faults.append("patches = 'lesions': lesion nets know photographs of the retina only; leave it out")
+        return faults
 
     def published(self) -> dict[str, Any]:
         """Return the settings that an atlas tells its readers, as plain JSON values: those that are not private.

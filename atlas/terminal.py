@@ -44,7 +44,8 @@ def print_lines(out: Console, lines: Sequence[str], verbose: bool) -> None:
 def print_trust(out: Console, entry: Mapping[str, Any]) -> None:
     out.print(
         f"{entry['name']}: {entry['photographs']:,} photographs with lesions of {entry['patients']:,} patients; "
-        f"lesions take {100 * entry['area']:.2g} % of the retina. Without lesions, left out: {entry['without_lesion']:,}."
+        f"lesions take {100 * entry['area']:.2g} % of the {entry.get('outline', 'retina')}. "
+        f"Without lesions, left out: {entry['without_lesion']:,}."
     )
     maps = entry["maps"]
     table = Table("figure", box=None, header_style="bold")

@@ -52,6 +52,7 @@ from atlas.records import (
     Trust,
 )
 from atlas.resources import NO_LESION_NET
+from atlas.scorers.protocol import Scorer
 from atlas.trust.badges import judge
 
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
@@ -91,7 +92,8 @@ def see(
     """
     source = choose_source(workshop, dataset.scale)
     trained = source.scorer if isinstance(source, TrainedSource) else None
-    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
+    # Where photographs show something else than the retina, a mirror image may be none of the kind.
+    mirror = trained if dataset.scale.subject.retina and (doubt or _doubts(trained)) else None
     shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
@@ -100,13 +102,20 @@ def see(
     return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
 
 
+def _doubts(scorer: Scorer | None) -> bool:
+    """Tell whether a scorer has a rule for when it is not sure."""
+    return scorer is not None and scorer.background.doubt is not None
+
+
 def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
-    """Load the lesion net that the settings name; None where they name none, or the disease is not the one that it knows.
+    """Load the lesion net that the settings name; None where they name none, or it does not know the disease or the subject.
 
     Raises ScorerError where it cannot be loaded.
     """
     settings = workshop.configuration
-    if settings.lesion_net == NO_LESION_NET or dataset.scale.disease != DIABETIC_RETINOPATHY.disease:
+    scale = dataset.scale
+    known = scale.disease == DIABETIC_RETINOPATHY.disease and scale.subject.retina
+    if settings.lesion_net == NO_LESION_NET or not known:
         return None
     return load_lesion_net(settings.lesion_net)
 
