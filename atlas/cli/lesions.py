@@ -184,14 +184,24 @@ def evaluate_lesions(
 
 
 def synthesize(
-    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes, or knees, to draw.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write images/, masks/ and grades.csv to.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cohort.")] = 0,
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
+    subject: Annotated[
+        str, typer.Option("--subject", help="What to draw: eye, or knee (grey radiographs in four grades, with an atlas.toml).")
+    ] = "eye",
 ) -> None:
-    """Draw a graded synthetic cohort of fundus photographs with lesion masks."""
-    from atlas.drawn.cohort import write_cohort
+    """Draw a graded synthetic cohort, fundus photographs or radiographs of knees, with masks of the lesions."""
+    from atlas.drawn.cohort import write_cohort, write_knees
 
+    writers = {"eye": write_cohort, "knee": write_knees}
+    if subject not in writers:
+        raise typer.BadParameter(f"--subject {subject}: expected one of {', '.join(writers)}")
     with screen.bars() as progress:
-        table = write_cohort(count, out, seed=seed, size=size, progress=progress)
-    screen.out.print(f"{count:,} synthetic eyes. Grades: {table.resolve()}", soft_wrap=True)
+        table = writers[subject](count, out, seed=seed, size=size, progress=progress)
+    screen.out.print(f"{count:,} synthetic {subject}s. Grades: {table.resolve()}", soft_wrap=True)
+    if subject == "knee":
+        screen.out.print(
+            f"Build their atlas with: atlas build --config {table.parent / 'atlas.toml'} --out FOLDER", soft_wrap=True
+        )
