@@ -245,7 +245,7 @@ def test_maps_hit_the_drawn_findings(built: BuildResult, knees: Path) -> None:
     rows = [atlas.maps.image_ids.index(image_id) for image_id in ids]
     shape = (SIZE, round(0.8 * SIZE))
     grid = atlas.maps.values.shape[1:]
-    touched = [lesion_coverage(read_lesions(files[i], shape), atlas.frames[i], grid) > 0 for i in ids]  # type: ignore[arg-type]
+    touched = [lesion_coverage(read_lesions(files[i], shape), atlas.frames[i], grid) > 0 for i in ids]
     own, others, chance = [], [], []
     for k, (row, cells) in enumerate(zip(rows, touched, strict=True)):
         values, inside = atlas.maps.values[row], atlas.maps.inside[row]
@@ -340,14 +340,15 @@ class _Shown(HTMLParser):
 def _sentences(script: str) -> Iterator[str]:
     """Yield the texts of a script: strings of more than one word, without what template literals put in.
 
-    A single word is a key (`"eye"` of a column) as often as it is shown; what is shown of those is read in a browser below.
+    A single word is a key (`"eye"` of a column) as often as it is shown; what is shown of those is read in a browser below. What
+    speaks of the lesion net is shown with the lesions that it found, and of knees there are none, see above.
     """
     code = re.sub(r"/\*.*?\*/", " ", script, flags=re.DOTALL)
     code = re.sub(r"(?m)(^|[\s;{}(),])//.*$", r"\1", code)
     for found in re.finditer(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'|`((?:[^`\\]|\\.)*)`', code):
         text = re.sub(r"\$\{[^{}]*\}", " ", next(group for group in found.groups() if group is not None))
         if " " in text:
-            yield text
+            yield re.sub(r"lesion nets?", " ", text)
 
 
 def _values(data: Any) -> Iterator[str]:
@@ -363,6 +364,12 @@ def _values(data: Any) -> Iterator[str]:
             yield from _values(value)
 
 
+def _said(script: str) -> Iterator[str]:
+    """Yield the texts of a script: of the values that it brings, or of its code."""
+    data = re.match(r"\(window\.ATLAS_\w+\?\?=\{\}\)\[[^\]]*\]=|window\.ATLAS_\w+ ?= ?(?=[{\[])", script)
+    yield from _values(json.loads(script[data.end() :].strip().rstrip(";"))) if data else _sentences(script)
+
+
 def _told(file: Path) -> Iterator[str]:
     """Yield the texts that a file of a site shows to a reader."""
     text = file.read_text(encoding="utf-8") if file.suffix in _TEXTS else ""
@@ -371,14 +378,9 @@ def _told(file: Path) -> Iterator[str]:
         page.feed(text)
         yield from page.texts
         for script in page.scripts:
-            data = re.fullmatch(r"\(?window\.ATLAS_\w+.*?=(\{.*\}|\[.*\]);?\s*", script, re.DOTALL)
-            yield from _values(json.loads(data[1])) if data else _sentences(script)
-    elif file.suffix == ".js" and file.parent.name in ("data", "cells"):
-        yield from _values(
-            json.loads(text[text.index("]=" if file.parent.name == "cells" else "=") :].lstrip("]=").rstrip(";\n"))
-        )
+            yield from _said(script)
     elif file.suffix == ".js":
-        yield from _sentences(text)
+        yield from _said(text)
     elif file.suffix == ".css":
         yield from re.findall(r"content:\s*([^;}]*)", text)
     else:
@@ -402,7 +404,7 @@ def test_words_are_found_where_they_stand(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<p class="retina" id="disc">A <b>healthy</b> eye</p><img alt="The fundus"><style>.eye{}</style>'
         '<p data-word="The macula x">'
-        '<script>const eye = "of the fovea"; // the retina\n form.elements.eye = `an ${data.eye} ocular ${vessel}`</script>'
+        '<script>const eye = "of the fovea"; // the retina\n form.elements.eye = `an ${data.eye} ocular ${vessel} lesion net`</script>'
     )
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.js").write_text('window.ATLAS_X={"eye":[null],"words":["a lesion net"]};\n')
