@@ -347,7 +347,7 @@ def _sentences(script: str) -> Iterator[str]:
     code = re.sub(r"(?m)(^|[\s;{}(),])//.*$", r"\1", code)
     for found in re.finditer(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'|`((?:[^`\\]|\\.)*)`', code):
         text = re.sub(r"\$\{[^{}]*\}", " ", next(group for group in found.groups() if group is not None))
-        if " " in text:
+        if " " in text.strip():
             yield re.sub(r"lesion nets?", " ", text)
 
 
@@ -404,7 +404,8 @@ def test_words_are_found_where_they_stand(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<p class="retina" id="disc">A <b>healthy</b> eye</p><img alt="The fundus"><style>.eye{}</style>'
         '<p data-word="The macula x">'
-        '<script>const eye = "of the fovea"; // the retina\n form.elements.eye = `an ${data.eye} ocular ${vessel} lesion net`</script>'
+        '<script>const eye = "of the fovea"; // the retina\n form.elements.eye = `an ${data.eye} ocular ${vessel}`'
+        '+ "by the lesion net"</script>'
     )
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.js").write_text('window.ATLAS_X={"eye":[null],"words":["a lesion net"]};\n')
