@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from atlas.errors import ConfigurationError
-from atlas.records import DIABETIC_RETINOPATHY, Scale
+from atlas.records import DIABETIC_RETINOPATHY, SUBJECTS, Scale
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET
 from atlas.toml import listed, read_toml
 
@@ -46,6 +46,12 @@ class ScaleTable(BaseModel):
     lowest: int = Field(0, description="Number of the lowest grade.")
     referable: int | None = Field(None, description="Lowest grade at which a patient is referred to a specialist.")
     disease: str = Field("disease", description="Name of the disease.")
+    subject: Literal["retina", "image"] = Field(
+        "retina",
+        description=(
+            "What the photographs show: the retina, whose disc is looked for, or any other image, which is scored complete."
+        ),
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> ScaleTable:
@@ -55,7 +61,7 @@ class ScaleTable(BaseModel):
         return self
 
     def scale(self) -> Scale:
-        return Scale(**self.model_dump())
+        return Scale(**{**self.model_dump(), "subject": SUBJECTS[self.subject]})
 
 
 def _choice(name: str, table: Mapping[str, Any], value: str | None) -> None:
@@ -170,8 +176,8 @@ class Configuration(BaseModel):
     trunk: Annotated[str | None, Panel.FIT] = Field(
         None,
         description=(
-            "Network to learn with, such as resnet18 or squeezenet1_1, timm:NAME for one of timm, or fpn:TRUNK for one with a feature "
-            "pyramid. Without it, that of the scorer."
+            "Network to learn with, such as resnet18 or squeezenet1_1, timm:NAME for one of timm, or fpn:TRUNK for one with a "
+            "feature pyramid. Without it, that of the scorer."
         ),
     )
     trunk_weights: Annotated[str | None, PRIVATE, Panel.FIT] = Field(
@@ -274,6 +280,8 @@ class Configuration(BaseModel):
             faults.append("trunk_weights needs trunk: the name of the network that the weights are for")
         if self.patches in ("lesions", "both") and self.lesion_net == NO_LESION_NET:
             faults.append(f"patches = {self.patches!r} needs a lesion net: name one with lesion_net, or leave lesion_net out")
+        if self.scale is not None and self.scale.subject != "retina":
+            faults += self._for_another_subject(training)
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder of the photographs in the table")
         if self.images is None and self.boxes is not None:
@@ -283,6 +291,20 @@ class Configuration(BaseModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _for_another_subject(self, training: bool) -> list[str]:
+        """List the settings that presume the retina."""
+        faults = []
+        if self.scorer == DEFAULT_SCORER and not self.fit and not training:
+            faults.append(
+                f"scorer = {DEFAULT_SCORER!r}, the default, knows photographs of the retina only: give fit (--fit) to learn from "
+                "these images, or name a scorer that was trained on such images"
+            )
+        if self.lesion_net not in (DEFAULT_LESION_NET, NO_LESION_NET):
+            faults.append(f"lesion_net = {self.lesion_net!r}: lesion nets know photographs of the retina only; leave it out")
+        if self.patches == "lesions":
+            faults.append("patches = 'lesions': lesion nets know photographs of the retina only; leave it out")
+        return faults
 
     def published(self) -> dict[str, Any]:
         """Return the settings that an atlas shows its readers, as plain JSON values: those that are not private.

@@ -167,7 +167,8 @@ def print_trust(out: Console, entry: Mapping[str, Any]) -> None:
     """Print how far maps can be trusted, see `summary.summarise`."""
     out.print(
         f"{entry['name']}: {entry['photographs']:,} photographs with lesions, of {entry['patients']:,} patients. Lesions cover "
-        f"{100 * entry['area']:.2g}% of the retina. {entry['without_lesion']:,} photographs without lesions were left out."
+        f"{100 * entry['area']:.2g}% of the {entry.get('outline', 'retina')}. {entry['without_lesion']:,} photographs without "
+        "lesions were left out."
     )
     maps = entry["maps"]
     table = Table("", box=None, header_style="bold", title="With 95% confidence intervals", title_justify="left")

@@ -170,14 +170,23 @@ def evaluate_lesions(
 
 
 def synthesize(
-    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes, or knees, to draw.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for images/, masks/ and grades.csv.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed: the same seed draws the same eyes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed: the same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
+    subject: Annotated[
+        str, typer.Option("--subject", help="What to draw: eye, or knee (grey radiographs in four grades, with an atlas.toml).")
+    ] = "eye",
 ) -> None:
-    """Draw eyes with known grades and lesion masks, to try atlas out."""
-    from atlas.drawn.cohort import write_cohort
+    """Draw eyes, or radiographs of knees, with known grades and masks of their findings, to try atlas out."""
+    from atlas.drawn.cohort import write_cohort, write_knees
 
+    writers = {"eye": write_cohort, "knee": write_knees}
+    if subject not in writers:
+        raise typer.BadParameter(f"--subject {subject}: expected one of {', '.join(writers)}")
     with screen.bars() as progress:
-        table = write_cohort(count, out, seed=seed, size=size, progress=progress)
-    screen.out.print(f"Drew {count:,} eyes. Their grades: {table.resolve()}", soft_wrap=True)
+        table = writers[subject](count, out, seed=seed, size=size, progress=progress)
+    screen.out.print(f"Drew {count:,} {subject}s. Their grades: {table.resolve()}", soft_wrap=True)
+    if subject == "knee":
+        told = f"Build their atlas with: atlas build --config {table.parent / 'atlas.toml'} --out FOLDER"
+        screen.out.print(told, soft_wrap=True)

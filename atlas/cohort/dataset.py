@@ -110,7 +110,7 @@ def read_dataset(
         raise DatasetError(f"columns were named ({', '.join(columns.given)}) but no table", "give the table of grades, too")
     else:
         layout, claims = _claims_of_folders(files, scale, report)
-    photographs = _merge(claims, report, progress)
+    photographs = _merge(claims, report, progress, sided=scale.subject.retina)
     if split is not None:
         photographs = [photograph for photograph in photographs if photograph.split == split]
         if not photographs:
@@ -137,7 +137,7 @@ def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
         raise DatasetError("no photograph is given", "name at least one file")
     report = _Report()
     claims = [_Claim(_File.of(file, file.as_posix()), file.as_posix(), None) for file in files]
-    photographs = _merge(claims, report, silent)
+    photographs = _merge(claims, report, silent, sided=scale.subject.retina)
     if unreadable := report.lines["unreadable"]:
         raise DatasetError(f"cannot read {unreadable[0]}", "name files that can be read")
     return Dataset(tuple(photographs), scale)
@@ -313,8 +313,11 @@ def _claims_of_folders(files: Sequence[_File], scale: Scale, report: _Report) ->
     return FOLDERS, claims
 
 
-def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> list[GradedImage]:
-    """One photograph for each content, in ascending image_id; what its claims disagree on is reported."""
+def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress, *, sided: bool) -> list[GradedImage]:
+    """One photograph for each content, in ascending image_id; what its claims disagree on is reported.
+
+    sided : each is of a left or a right eye.
+    """
     by_name: defaultdict[str, list[_Claim]] = defaultdict(list)
     for claim in claims:
         by_name[claim.file.name].append(claim)
@@ -347,7 +350,7 @@ def _merge(claims: Iterable[_Claim], report: _Report, progress: Progress) -> lis
             first.path,
             grade=same[0].grade if len(grades) == 1 else None,
             patient=_agreed("patient", [claim.patient for claim in same], first, report) or patient,
-            eye=_agreed("eye", [claim.eye for claim in same], first, report) or eye,
+            eye=_agreed("eye", [claim.eye for claim in same], first, report) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, report),
         )
         photographs.append(photograph)

@@ -237,7 +237,7 @@ def _work(
     """Do a build's work on photographs, as far as it can be done without the others; return their pictures by image_id."""
     dataset = Dataset(tuple(sorted(images, key=lambda image: image.image_id)), cohort.dataset.scale)
     if isinstance(source, FittedSource):
-        shared = preparing(workshop, source, plates=True, net=net)
+        shared = preparing(workshop, source, dataset.scale, plates=True, net=net)
         done = workshop.each(prepare_photograph, dataset.images, shared, stage="photographs")
         views = {view.image_id: view for view in done if not isinstance(view, Fault)}
         if not views:

@@ -25,14 +25,25 @@ from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of, dark_share
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.preparations import SURROUND, normalised_pixels, prepare, retina_in
-from atlas.photographs.retina import find_retina
+from atlas.photographs.preparations import SURROUND, find_subject, normalised_pixels, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Landmarks, Mark, Preprocessed, Target
+from atlas.records import (
+    RETINA,
+    BoolArray,
+    FloatArray,
+    Frame,
+    GradedImage,
+    IntArray,
+    Landmarks,
+    Mark,
+    Preprocessed,
+    Subject,
+    Target,
+)
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
@@ -76,7 +87,7 @@ class View:
 
     Parameters
     ----------
-    frame : the square round the retina, in source pixels.
+    frame : the square round the subject, in source pixels.
     shape : rows and columns of the source, upright.
     coverage : float32 (h, w), share of each cell that is retina.
     camera : what its format says of its camera.
@@ -135,7 +146,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     Raises UnreadableImageError where it is no photograph.
     """
     source, store = shared.source, shared.store
-    opened = cache(partial(open_photograph, image.path))
+    opened = cache(partial(open_photograph, image.path, source.subject))
 
     @cache
     def prepared() -> Preprocessed:
@@ -160,7 +171,8 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         }
         save_arrays(folder / "facts.safetensors", facts)
 
-    parts = [image.image_id, PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE, source.size, list(source.grid)]
+    sides = [PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE]
+    parts = [image.image_id, *sides, source.size, list(source.grid), source.subject.name]
     folder = store.keep("pictures", [*parts, code_of(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
@@ -247,19 +259,19 @@ def _places(landmarks: Landmarks | None) -> NDArray[np.float64]:
     return np.array(known, np.float64).reshape(-1, 2)
 
 
-def open_photograph(path: Path) -> tuple[Decoded, tuple[Frame, BoolArray]]:
-    """Decode a photograph and find its retina, a large one at a part of its size, as far as its retina can spare pixels."""
+def open_photograph(path: Path, subject: Subject = RETINA) -> tuple[Decoded, tuple[Frame, BoolArray]]:
+    """Decode a photograph and find its subject, a large one at a part of its size, as far as its subject can spare pixels."""
     decoded = decode_photograph(path, least=LEAST_SIDE)
-    frame, mask = find_retina(decoded.pixels)
+    frame, mask = find_subject(decoded.pixels, subject)
     if decoded.factor > 1 and frame.side < LEAST_SIDE:  # a small retina in a large picture
         decoded = decode_photograph(path, least=LEAST_SIDE, part=decoded.at_source(frame).side)
-        frame, mask = find_retina(decoded.pixels)
+        frame, mask = find_subject(decoded.pixels, subject)
     return decoded, (frame, mask)
 
 
 def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
     """Decode a photograph and prepare it as a scorer wants it. Raises UnreadableImageError where it is no photograph."""
-    decoded, found = open_photograph(image.path)
+    decoded, found = open_photograph(image.path, scorer.scale.subject)
     return prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
 
 

@@ -56,6 +56,7 @@ from atlas.records import (
     Mark,
     Patches,
     SaliencyMaps,
+    Scale,
     Scores,
     Trust,
 )
@@ -99,7 +100,7 @@ def see(
     Raises DatasetError where no photograph can be read.
     """
     source = source or choose_source(workshop, dataset.scale)
-    shared = preparing(workshop, source, plates=plates, net=net, doubt=doubt)
+    shared = preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
@@ -108,21 +109,30 @@ def see(
 
 
 def preparing(
-    workshop: Workshop, source: TrainedSource | FittedSource, *, plates: bool, net: FundusLesionNet | None, doubt: bool = False
+    workshop: Workshop,
+    source: TrainedSource | FittedSource,
+    scale: Scale,
+    *,
+    plates: bool,
+    net: FundusLesionNet | None,
+    doubt: bool = False,
 ) -> Preparing:
     """Return what preparing each photograph needs, see `see`."""
     trained = source.scorer if isinstance(source, TrainedSource) else None
-    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
+    # Where photographs show something else than the retina, a mirror image may be none of the kind.
+    mirror = trained if trained is not None and scale.subject.retina and (doubt or trained.background.doubt is not None) else None
     return Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
 
 
 def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
-    """Load the lesion net that the settings name; None where they name none, or the disease is not the one that it knows.
+    """Load the lesion net that the settings name; None where they name none, or it does not know the disease or the subject.
 
     Raises ScorerError where it cannot be loaded.
     """
     settings = workshop.configuration
-    if settings.lesion_net == NO_LESION_NET or dataset.scale.disease != DIABETIC_RETINOPATHY.disease:
+    scale = dataset.scale
+    known = scale.disease == DIABETIC_RETINOPATHY.disease and scale.subject.retina
+    if settings.lesion_net == NO_LESION_NET or not known:
         return None
     return load_lesion_net(settings.lesion_net)
 

@@ -20,13 +20,17 @@ from atlas.records.atlas import Atlas as Atlas
 from atlas.records.atlas import FoundLesions as FoundLesions
 from atlas.records.atlas import Provenance as Provenance
 from atlas.records.cohort import DIABETIC_RETINOPATHY as DIABETIC_RETINOPATHY
+from atlas.records.cohort import IMAGE as IMAGE
 from atlas.records.cohort import LESION_GRID as LESION_GRID
+from atlas.records.cohort import RETINA as RETINA
 from atlas.records.cohort import SPLITS as SPLITS
+from atlas.records.cohort import SUBJECTS as SUBJECTS
 from atlas.records.cohort import Dataset as Dataset
 from atlas.records.cohort import DatasetReport as DatasetReport
 from atlas.records.cohort import GradedImage as GradedImage
 from atlas.records.cohort import Lesions as Lesions
 from atlas.records.cohort import Scale as Scale
+from atlas.records.cohort import Subject as Subject
 from atlas.records.cohort import Target as Target
 from atlas.records.curation import Curation as Curation
 from atlas.records.curation import Lesson as Lesson

@@ -39,7 +39,7 @@ def _card_lines(entry: Mapping[str, Any]) -> list[str]:
 
     return [
         f"On {entry['name']}: {entry['photographs']} photographs with outlined lesions, which cover {100 * entry['area']:.2g}% "
-        "of the retina. Brackets give 95% confidence intervals by patient.",
+        f"of the {entry.get('outline', 'retina')}. Brackets give 95% confidence intervals by patient.",
         "",
         f"| map | {' | '.join(_COLUMNS.values())} |",
         "|---" * (len(_COLUMNS) + 1) + "|",

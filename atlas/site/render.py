@@ -129,6 +129,7 @@ def _environment(book: Book) -> Environment:
         "atlas": book.atlas,
         "provenance": book.atlas.provenance,
         "scale": book.atlas.dataset.scale,
+        "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),
         "places": places,
         "glossary": known(book.atlas.dataset.scale),
