@@ -137,7 +137,7 @@
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, ` of ${data.scale.highest}`));
     find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " not graded")]));
     const badge = find(".trusted-as");
-    if (badge) badge.textContent = data.trust[k] ?? "–";
+    if (badge) badge.textContent = data.trusts[data.trust[k]] ?? "–";
     const link = find(".report-link");
     link.href = page(`images/${id}.html`);
     link.textContent = `Report of plate ${count(k + 1)}`;

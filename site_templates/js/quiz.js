@@ -288,7 +288,7 @@
       el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), "you"), el("span", {}, el("i", { class: "person" }), "human grade"), el("span", {}, "▾ score")),
       el("p", {}, region(found)),
       answer.lesions ? el("p", {}, `Outlined here: ${words(Object.keys(answer.lesions)) || "lesions, their kinds not told"}.`) : null,
-      badge ? el("p", { class: "hint" }, `Trust in this map: ${answer.trust}. ${badge}`) : null,
+      badge ? el("p", { class: "hint" }, `Trust in this map: ${badge[0]}. ${badge[1]}`) : null,
       actions,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, `Report of plate ${count(answer.plate)}`), " · ", el("a", { href: page(`compare.html#a=${id}`) }, "Compare it")),
     ].filter(Boolean));

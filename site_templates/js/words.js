@@ -11,4 +11,10 @@
     const [first, other] = messages[one] || [one, many];
     return filled(plurals.select(n) === "one" ? first : other, { n, ...values });
   };
+  // A link to the same page in another language keeps what the reader sees.
+  const keep = (event) => {
+    const link = event.target.closest?.("a[hreflang]");
+    if (link) link.href = new URL(link.getAttribute("href"), location.href).pathname + location.search + location.hash;
+  };
+  for (const kind of ["click", "auxclick"]) document.addEventListener(kind, keep, true);
 })();
