@@ -119,6 +119,13 @@ window.Atlas = (() => {
   // Rows are arrays of fields; the first row names the columns.
   const save = (filename, rows) => download(filename, csv(rows), "text/csv");
 
+  // A link to the same page in another language keeps what the reader sees.
+  const keep = (event) => {
+    const link = event.target.closest?.("a[hreflang]");
+    if (link) link.href = new URL(link.getAttribute("href"), location.href).pathname + location.search + location.hash;
+  };
+  for (const kind of ["click", "auxclick"]) document.addEventListener(kind, keep, true);
+
   // Shortcuts of a single key disturb people who use voice control: a switch at the foot of every page turns them off (WCAG 2.1.4).
   const remembered = () => {
     try { return localStorage.getItem("atlas-keys"); } catch { return null; }

@@ -145,7 +145,7 @@
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, " ", gettext("of %(highest)s", { highest: data.scale.highest })));
     find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " ", gettext("not graded"))]));
     const badge = find(".trusted-as");
-    if (badge) badge.textContent = data.trust[k] ? gettext(data.trust[k]) : "–";
+    if (badge) badge.textContent = data.trusts[data.trust[k]] ?? "–";
     const link = find(".report-link");
     link.href = page(`images/${id}.html`);
     link.textContent = gettext("Report on photograph %(number)s", { number: count(k + 1) });

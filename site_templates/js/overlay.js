@@ -73,12 +73,19 @@
   };
 
   const { el } = Atlas;
-  const found = ({ lesions }) => (lesions?.marks.length ? el("svg:svg", { class: "found", viewBox: "0 0 100 100", role: "group", "aria-label": gettext("Lesions found by the lesion net") },
-    lesions.marks.map(([k, [y, x, height, width], alt]) => el("svg:g", { "data-kind": lesions.kinds[k].key, style: { "--kind": lesions.kinds[k].colour } },
-      el("svg:title", {}, alt), ["under", "line"].map((name) => el("svg:rect", { class: name, x, y, width, height, rx: 0.4 })),
+  const told = (kind, strength, fall) => {
+    const name = gettext(kind);
+    const values = { kind: name[0].toUpperCase() + name.slice(1), strength: Atlas.number(strength), drop: Atlas.number(Math.abs(fall)) };
+    return fall >= 0
+      ? gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", values)
+      : gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", values);
+  };
+  const found = ({ lesions }) => (lesions?.marks.length ? el("svg:svg", { class: "found", viewBox: "0 0 100 100", role: "group", "aria-label": gettext("Lesions found by the network") },
+    lesions.marks.map(([k, [y, x, height, width], strength, fall]) => el("svg:g", { "data-kind": lesions.kinds[k].key, style: { "--kind": lesions.kinds[k].colour } },
+      el("svg:title", {}, told(lesions.kinds[k].name, strength, fall)), ["under", "line"].map((name) => el("svg:rect", { class: name, x, y, width, height, rx: 0.4 })),
       el("svg:text", { x: x + width, y, dx: ".15em", dy: ".3em" }, lesions.kinds[k].letter)))) : null);
   const key = ({ lesions }) => (lesions?.kinds.length ? el("span", {}, lesions.kinds.flatMap(({ letter, colour, plural, count }) => [
-    el("span", { class: "kind" }, el("b", { class: "letter", style: { "--kind": colour } }, letter), ` ${plural} `, el("small", {}, Atlas.count(count))), " "])) : null);
+    el("span", { class: "kind" }, el("b", { class: "letter", style: { "--kind": colour } }, letter), ` ${gettext(plural)} `, el("small", {}, Atlas.count(count))), " "])) : null);
 
   window.AtlasOverlay = { draw, found, key };
 })();

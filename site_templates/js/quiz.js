@@ -263,7 +263,7 @@
       el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), gettext("you")), el("span", {}, el("i", { class: "person" }), gettext("human grade")), el("span", {}, "▾ ", gettext("score"))),
       el("p", {}, words.region(found)),
       answer.lesions ? el("p", {}, outlined) : null,
-      badge ? el("p", { class: "hint" }, gettext("Trust in this map: %(word)s.", { word: gettext(answer.trust) }), " ", gettext(badge)) : null,
+      badge ? el("p", { class: "hint" }, gettext("Trust in this map: %(word)s.", { word: badge[0] }), " ", badge[1]) : null,
       actions,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on photograph %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
     ].filter(Boolean));
