@@ -266,7 +266,7 @@ def test_report_numbers_are_the_records(full: Made) -> None:
     for image in atlas.dataset.images:
         text = Page((site / "images" / f"{image.image_id}.html").read_text("utf-8")).text
         assert f"{severity[image.image_id]:.2f}" in text
-        assert f"Graded {image.grade} {atlas.dataset.scale.name(image.grade or 0)} by a person" in text
+        assert f"Human grade: {image.grade} ({atlas.dataset.scale.name(image.grade or 0)})." in text
 
 
 def test_boxes_fall_on_the_plate_where_the_patch_lies(full: Made) -> None:

@@ -19,6 +19,7 @@
 
   const sides = Object.fromEntries([...document.querySelectorAll(".side")].map((section) => {
     const find = (selector) => section.querySelector(selector);
+    find(".layer").prepend(el("img", { class: "photograph", alt: "", width: 1024, height: 1024 }));
     return [section.dataset.side, {
       find, section, photograph: find(".photograph"), overlay: find(".overlay"), form: find(".pick"), fault: find(".fault"), viewer: window.AtlasViewer.attach(find(".plate")),
     }];

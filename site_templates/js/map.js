@@ -47,10 +47,9 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     if (i < 0 || i === scene.current) return;
     scene.current = i;
     const plate = points.plate[i], drop = points.drop[i] / 1000, cluster = points.cluster[i];
-    const shown = get("card-picture");
+    const shown = get("card-picture") ?? get("card-link").appendChild(el("img", { id: "card-picture", width: 128, height: 128 }));
     shown.src = asset(points.picture(i));
     shown.alt = words.facts(i);
-    shown.hidden = false;
     for (const link of [get("card-link"), get("card-open")]) link.href = page(points.page(i));
     get("card-open").hidden = false;
     const by = { drop: number(Math.abs(drop)) };

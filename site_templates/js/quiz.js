@@ -76,6 +76,7 @@
 
   // ---- ask ----------------------------------------------------------------------------------------------------------------------
   const figure = at("plate"), mat = figure.querySelector(".mat"), layer = mat.querySelector(".layer");
+  layer.prepend(el("img", { class: "photograph", id: "photograph", alt: gettext("The photograph to be graded"), width: 1024, height: 1024 }));
   const circle = at("mark");
   const SMALLEST = 0.02, LARGEST = 0.12, USUAL = 0.05; // radius of a mark: larger ones would hit by chance
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

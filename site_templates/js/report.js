@@ -18,7 +18,7 @@ for (const report of document.querySelectorAll(".report")) {
     marks.addEventListener("click", () => {
       const on = marks.getAttribute("aria-pressed") !== "true";
       marks.setAttribute("aria-pressed", String(on));
-      plate.querySelector("svg.marked").toggleAttribute("hidden", !on);
+      plate.querySelector("svg.marked").classList.toggle("off", !on);
     });
     onKey("p", marks);
   }
@@ -27,14 +27,14 @@ for (const report of document.querySelectorAll(".report")) {
   landmarks?.addEventListener("click", () => {
     const on = landmarks.getAttribute("aria-pressed") !== "true";
     landmarks.setAttribute("aria-pressed", String(on));
-    plate.querySelector("svg.landmarks").toggleAttribute("hidden", !on);
+    plate.querySelector("svg.landmarks").classList.toggle("off", !on);
   });
 
   const found = plate.querySelector("svg.found");
   const all = report.querySelector("[data-found=all]");
   if (found && all) {
     const shown = (on) => {
-      found.toggleAttribute("hidden", !on);
+      found.classList.toggle("off", !on);
       all.setAttribute("aria-pressed", on);
     };
     all.addEventListener("click", () => shown(all.getAttribute("aria-pressed") !== "true"));

@@ -219,7 +219,7 @@ Atlas.images().then((images) => {
 
   // ---- watch it progress -----------------------------------------------------------------------------------------------------
   const theatre = byId("theatre");
-  const plates = [...theatre.querySelectorAll(".stage img")];
+  const plates = [0, 1].map(() => theatre.querySelector(".stage").appendChild(Atlas.el("img", { alt: "", width: 1024, height: 1024 })));
   const along = byId("along");
   const play = byId("play");
   const speed = byId("speed");
