@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from babel.messages.extract import extract
-from babel.numbers import format_decimal, format_percent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from javascript import evaluate, node
 
 from atlas.curation.file import TEXT, TITLE, read_curation
 from atlas.site.quiz import seal
+from atlas.site.words import Words
 
 FOLDER = Path(__file__).parent / "js"
 SCRIPTS = sorted((Path(__file__).parents[1] / "site_templates" / "js").glob("*.js"))
@@ -51,27 +51,23 @@ def test_translators_are_given_every_message(script: Path) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "de", "es"])
-def test_numbers_are_written_as_babel_writes_them(language: str) -> None:
+def test_numbers_are_written_as_on_the_pages(language: str) -> None:
     random = np.random.default_rng(11)
-    values = [float(f"{value:.4g}") for value in random.normal(0, 10.0 ** random.integers(-2, 6, 300))]
+    values = [0.0, -0.001, 0.0996, *random.normal(0, 10.0 ** random.integers(-4, 6, 300)).tolist()]
     found = evaluate(
         [],
-        "[page.AtlasFormats(given.language)].flatMap(({ number, count, percent }) => "
-        "given.values.map((value) => [number(value), count(Math.round(value)), percent(Math.abs(value % 1))]))",
+        """(() => {
+          const { number, signed, fine, count, percent, list } = page.AtlasFormats(given.language);
+          return given.values.map((value) => [
+            number(value), signed(value, 1), fine(value), count(Math.trunc(value)), percent(Math.abs(value % 1)), list([1, 2, 3]),
+          ]);
+        })()""",
         {"language": language, "values": values},
     )
-    for value, (number, count, percent) in zip(values, found, strict=True):
-        share = abs(value) % 1
-        digits = 1 if 0 < share < 0.0995 else 0
-        pattern = "#,##0.0%" if digits else "#,##0%"
-        gap = "" if language == "en" else "\N{NO-BREAK SPACE}"
-        assert number == minus(format_decimal(float(f"{value:.2f}"), "#,##0.00", locale=language))
-        assert count == minus(format_decimal(int(np.floor(value + 0.5)), "#,##0", locale=language))
-        assert percent == format_percent(round(100 * share, digits) / 100, pattern.replace("%", f"{gap}%"), locale=language)
-
-
-def minus(text: str) -> str:
-    return text.replace("-0.00", "0.00").replace("-0,00", "0,00").replace("-", "−")
+    words = Words.of(language)
+    for value, written in zip(values, found, strict=True):
+        numbers = [words.number(value), words.signed(value, 1), words.fine(value), words.count(int(value))]
+        assert written == [*numbers, words.percent(abs(value) % 1), words.list_of(["1", "2", "3"])]
 
 
 def test_a_quiz_opens_what_the_build_sealed() -> None:

@@ -2,7 +2,7 @@
 "use strict";
 window.Atlas = (() => {
   const { lang, dataset } = document.documentElement;
-  const { csv, readAddress, writeAddress, ...formats } = window.AtlasFormats(lang || undefined);
+  const { csv, readAddress, writeAddress, ...formats } = window.AtlasFormats(lang || undefined, { drawn: "synthetic" in dataset });
   // Addresses of what lies in the atlas: files at its root, which all languages share, and pages of this page's language.
   const asset = (path) => (dataset.root ?? "") + path;
   const page = (path) => (dataset.pages ?? dataset.root ?? "") + path;

@@ -1,7 +1,7 @@
 // Two photographs side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
 "use strict";
 (async () => {
-  const { el, number, fine, percent, count, grade: gradeOf, page, state, load, images, picture, typing } = window.Atlas;
+  const { el, number, fine, percent, count, grade: gradeOf, plate, page, state, load, images, picture, typing } = window.Atlas;
   const at = (id) => document.getElementById(id);
   const bar = at("bar"), difference = at("difference");
   let data;
@@ -74,7 +74,7 @@
       if (shown[side] !== k || !box.checked || find("svg.found")) return; // the reader went on meanwhile
       const cells = window.ATLAS_CELLS[data.id[k]];
       find(".layer").append(...[window.AtlasOverlay.found(cells)].filter(Boolean));
-      lettered.replaceChildren(window.AtlasOverlay.key(cells) ?? (data.looked[k] ? gettext("The lesion net found no lesions in this photograph.") : gettext("The lesion net did not examine this photograph.")));
+      lettered.replaceChildren(window.AtlasOverlay.key(cells) ?? (data.looked[k] ? gettext("The network found no lesions in this photograph.") : gettext("The network did not look for lesions in this photograph.")));
     } catch (error) {
       if (shown[side] === k) fault.textContent = error.message;
     }
@@ -116,14 +116,14 @@
     ].join(" ");
   };
   const graded = (left, right, gap) => {
-    if (left === null && right === null) return gettext("Neither has a human grade.");
-    if (right === null) return gettext("Only the photograph on the left has a human grade.");
-    if (left === null) return gettext("Only the photograph on the right has a human grade.");
-    if (left === right) return gettext("Both have the human grade %(grade)s.", { grade: named(left) });
+    if (left === null && right === null) return gettext("Neither has a grade.");
+    if (right === null) return gettext("Only the photograph on the left has a grade.");
+    if (left === null) return gettext("Only the photograph on the right has a grade.");
+    if (left === right) return gettext("Both have grade %(grade)s.", { grade: named(left) });
     const values = { left: named(left), right: named(right) };
     return Math.sign(right - left) === Math.sign(gap)
-      ? ngettext("Human grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the same order as the scores.", "Human grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the same order as the scores.", Math.abs(right - left), values)
-      : ngettext("Human grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the opposite order to the scores.", "Human grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the opposite order to the scores.", Math.abs(right - left), values);
+      ? ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the same order as the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the same order as the scores.", Math.abs(right - left), values)
+      : ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the opposite order to the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the opposite order to the scores.", Math.abs(right - left), values);
   };
 
   // ---- showing a photograph ----------------------------------------------------------------------------------------------------------
@@ -133,15 +133,12 @@
     const moved = shown[side] !== k;
     shown[side] = k;
     fault.textContent = "";
-    find(".what").textContent = gettext("photograph %(number)s of %(total)s", { number: count(k + 1), total: count(data.id.length) });
+    find(".what").textContent = gettext("plate %(number)s of %(total)s", { number: count(k + 1), total: count(data.id.length) });
     if (moved) {
       viewer.show(picture(id, data.finer[k]));
       overlay.hidden = true; // it is another photograph's map until its own is drawn
     }
-    const facts = { number: count(k + 1), score: number(data.severity[k]), grade: stage && named(grade) };
-    photograph.alt = stage
-      ? gettext("Photograph %(number)s, score %(score)s, human grade %(grade)s", facts)
-      : gettext("Photograph %(number)s, score %(score)s, no human grade", facts);
+    photograph.alt = plate(k, data.severity[k], stage);
     find("figcaption").textContent = [data.name?.[k], EYES[data.eye[k]], data.note[k]].filter(Boolean).join(". ");
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, " ", gettext("of %(highest)s", { highest: data.scale.highest })));
     find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " ", gettext("not graded"))]));
@@ -149,7 +146,7 @@
     if (badge) badge.textContent = data.trusts[data.trust[k]] ?? "–";
     const link = find(".report-link");
     link.href = page(`images/${id}.html`);
-    link.textContent = gettext("Report on photograph %(number)s", { number: count(k + 1) });
+    link.textContent = gettext("Report on plate %(number)s", { number: count(k + 1) });
     form.querySelector("[data-step='-1']").disabled = k === 0;
     form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
     section.dataset.id = id;
@@ -188,7 +185,7 @@
       event.preventDefault();
       const k = sought(form.elements.wanted.value);
       if (k === null) {
-        fault.textContent = gettext("No photograph matches “%(text)s”. Enter a number from 1 to %(total)s, or an id.", { text: form.elements.wanted.value.trim(), total: count(data.id.length) });
+        fault.textContent = gettext("No plate matches “%(text)s”. Enter a number from 1 to %(total)s, or an id.", { text: form.elements.wanted.value.trim(), total: count(data.id.length) });
       } else choose(side, k);
     });
     for (const button of form.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(side, Number(button.dataset.step)));

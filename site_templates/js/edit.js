@@ -84,7 +84,7 @@
   };
 
   const shown = (stop) => {
-    if (stop.image) return gettext("Photograph %(number)s", { number: base.images[stop.image] ?? stop.image });
+    if (stop.image) return gettext("Plate %(number)s", { number: base.images[stop.image] ?? stop.image });
     return stop.patch ? gettext("Patch %(id)s", { id: stop.patch }) : gettext("Cluster %(number)s", { number: stop.cluster });
   };
   // The form of one lesson: its words, and its stops in their order.

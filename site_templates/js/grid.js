@@ -36,19 +36,16 @@ Atlas.grid = (host, images, moved = () => {}) => {
     has(row).map((kind) => el("b", { class: "letter", style: { "--kind": kind.colour } }, kind.letter)));
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
-    const facts = { number: count(row + 1), score: number(images.severity[row]), grade: grade && Atlas.grade(grade) };
-    const said = grade
-      ? gettext("Photograph %(number)s, score %(score)s, human grade %(grade)s", facts)
-      : gettext("Photograph %(number)s, score %(score)s, no human grade", facts);
-    return marked && has(row).length ? `${said}. ${found(row)}` : said;
+    const said = Atlas.plate(row, images.severity[row], grade);
+    return marked && has(row).length ? [said, found(row)].join(" ") : said;
   };
   const verdict = (row) => {
     const gap = images.disagreement[row];
     if (gap === null) return "";
-    const apart = { gap: number(Math.abs(gap), 1) };
+    const apart = { grades: number(Math.abs(gap), 1) };
     return gap > 0
-      ? gettext("Read as a grade, the score is %(gap)s grades more severe than the human grade.", apart)
-      : gettext("Read as a grade, the score is %(gap)s grades milder than the human grade.", apart);
+      ? gettext("Judged by its rank among the graded photographs, the score is more severe than the grade. Difference in grades: %(grades)s.", apart)
+      : gettext("Judged by its rank among the graded photographs, the score is milder than the grade. Difference in grades: %(grades)s.", apart);
   };
   const put = (cell, place) => {
     cell.style.transform = `translate(${(place % columns) * (side + GAP)}px, ${rowOf(place) * step()}px)`;

@@ -126,7 +126,7 @@ window.AtlasPoints = (data, images) => {
     const points = (value ?? "").split(",").map(Number);
     if (sort === "kind") {
       const one = kinds.find((known) => known.key === value);
-      return one ? { key, members: where((i) => kind(i) === one), title: gettext("Found by the lesion net: %(kind)s", { kind: one.plural }), file: one.key } : null;
+      return one ? { key, members: where((i) => kind(i) === one), title: gettext("Found by the network: %(kind)s", { kind: one.plural }), file: one.key } : null;
     }
     if (sort === "cluster") {
       const n = Number(value);
@@ -134,11 +134,11 @@ window.AtlasPoints = (data, images) => {
     }
     if (sort === "grade") {
       const grade = value === "none" ? null : images.grades.find((one) => one.number === Number(value));
-      return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? gettext("Patches of photographs with human grade %(grade)s", { grade: named(grade) }) : gettext("Patches of photographs without a human grade"), file: `grade-${value}` };
+      return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? gettext("Patches of photographs of grade %(grade)s", { grade: named(grade) }) : gettext("Patches of photographs without a grade"), file: `grade-${value}` };
     }
     if (sort === "plate") {
       const n = Number(value) - 1;
-      return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: gettext("Patches of photograph %(number)s", { number: value }), file: `plate-${value}` };
+      return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: gettext("Patches of plate %(number)s", { number: value }), file: `plate-${value}` };
     }
     if (sort === "box" && points.length === 4 && points.every(Number.isFinite)) {
       const [left, top, right, bottom] = points;
@@ -152,7 +152,7 @@ window.AtlasPoints = (data, images) => {
     return null;
   };
   const CALLED = { // what readers may write before a number
-    cluster: ["c", "cluster", gettext("cluster")], photograph: ["", "p", "photograph", "plate", gettext("photograph")],
+    cluster: ["c", "cluster", gettext("cluster")], plate: ["", "p", "plate", "photograph", gettext("plate")],
   };
   const sought = (words) => { // "cluster 3", a photograph's number, the beginning of an id, a part of a name
     const text = words.trim().toLowerCase();
@@ -161,7 +161,7 @@ window.AtlasPoints = (data, images) => {
     const [, called, digits] = text.match(/^(\D*?)\s*#?(\d+)$/) ?? [];
     const number = Number(digits);
     if (CALLED.cluster.includes(called)) return clusters.some((one) => one.number === number) ? `cluster:${number}` : null;
-    if (CALLED.photograph.includes(called) && number >= 1 && number <= images.id.length) return `plate:${number}`;
+    if (CALLED.plate.includes(called) && number >= 1 && number <= images.id.length) return `plate:${number}`;
     if (text.length < 3) return null;
     const [image] = text.split("-");
     let found = images.id.findIndex((one) => one.startsWith(image));
@@ -182,9 +182,9 @@ window.AtlasPoints = (data, images) => {
 
   // How often a grade is among selected photographs, compared with all: counts and totals of each. The same rule as on cluster pages.
   const compared = (here, selected, cohort, all) => {
-    if (!cohort) return gettext("no photographs of this grade");
+    if (!cohort) return gettext("none in the cohort");
     const expected = selected * cohort / all, few = here < 5 && expected < 5, lift = here / expected;
-    if (!here) return few ? gettext("none (fewer than 5 expected)") : gettext("none");
+    if (!here) return few ? gettext("none here (fewer than 5 expected)") : gettext("none here");
     const even = lift > 0.8 && lift < 1.25, times = { times: Atlas.number(lift, 1) };
     if (few) return even ? gettext("about as often (fewer than 5 photographs)") : gettext("%(times)s× (fewer than 5 photographs)", times);
     return even ? gettext("about as often") : gettext("%(times)s×", times);

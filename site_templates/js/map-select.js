@@ -8,11 +8,16 @@ Atlas.patchWords = (points) => ({
   facts: (i) => {
     const drop = points.drop[i] / 1000;
     const kind = points.kind(i);
-    const values = { number: Atlas.count(points.plate[i] + 1), kind: kind?.name, drop: Atlas.number(Math.abs(drop)) };
-    return [
-      kind ? gettext("Photograph %(number)s, %(kind)s.", values) : gettext("Photograph %(number)s.", values),
-      drop >= 0 ? gettext("Hiding this place lowers the score by %(drop)s grades.", values) : gettext("Hiding this place raises the score by %(drop)s grades.", values),
-    ].join(" ");
+    const values = { plate: Atlas.count(points.plate[i] + 1), drop: Atlas.number(Math.abs(drop)) };
+    if (!kind) {
+      return drop >= 0
+        ? gettext("Patch of plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
+        : gettext("Patch of plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
+    }
+    values.kind = Atlas.sentence(kind.name);
+    return drop >= 0
+      ? gettext("%(kind)s, plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
+      : gettext("%(kind)s, plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
   },
 });
 
@@ -28,7 +33,7 @@ Atlas.mapGallery = ({ points, words }) => {
   const sharesTable = (plates) => {
     const { counts, graded } = points.graded(plates);
     const cohort = points.graded(images.id.keys());
-    if (!graded || !cohort.graded) return el("p", {}, gettext("None of these photographs has a human grade."));
+    if (!graded || !cohort.graded) return el("p", {}, gettext("None of these photographs has a grade."));
     return el("table", { class: "shares" },
       el("caption", {}, ngettext("Grade of its %(n)s graded photograph, compared with all photographs.", "Grades of its %(n)s graded photographs, compared with all photographs. Each photograph counts once.", graded, { n: count(graded) })),
       el("thead", {}, el("tr", {}, [gettext("Grade"), gettext("Selection"), gettext("All photographs"), gettext("Comparison")].map((text) => el("th", { scope: "col" }, text)), el("td", { class: "bars" }))),
@@ -48,7 +53,7 @@ Atlas.mapGallery = ({ points, words }) => {
     return el("figure", { class: "patch" },
       el("a", { href: Atlas.page(points.page(i)) }, el("img", { src: Atlas.asset(points.picture(i)), alt: words.facts(i), width: 128, height: 128, loading: "lazy" })),
       el("figcaption", {}, el("span", {}, signed(points.drop[i] / 1000)),
-        grade && el("span", { class: "of", title: gettext("Human grade: %(grade)s", { grade: points.named(grade) }) }, el("i", { class: "dot", style: { background: grade.colour } }), String(grade.number))));
+        grade && el("span", { class: "of", title: Atlas.graded(grade) }, el("i", { class: "dot", style: { background: grade.colour } }), String(grade.number))));
   };
   const more = () => { // returns the first link that was added
     const { ordered } = selection;

@@ -54,10 +54,10 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     get("card-open").hidden = false;
     const by = { drop: number(Math.abs(drop)) };
     const lines = [
-      [gettext("Photograph"), [count(plate + 1), images.name?.[plate]].filter(Boolean).join(", ")],
+      [gettext("Plate"), [count(plate + 1), images.name?.[plate]].filter(Boolean).join(", ")],
       [gettext("Score"), number(images.severity[plate])],
-      [gettext("Human grade"), points.named(points.grade(plate))],
-      points.kind(i) && [gettext("Lesion"), gettext("%(kind)s, found by the lesion net", { kind: points.kind(i).name })],
+      [Atlas.gradeName, points.named(points.grade(plate))],
+      points.kind(i) && [gettext("Lesion"), gettext("%(kind)s, found by the network", { kind: points.kind(i).name })],
       [gettext("When hidden"), drop >= 0 ? gettext("the score falls by %(drop)s grades", by) : gettext("the score rises by %(drop)s grades", by)],
       cluster && [gettext("Cluster"), el("a", { href: page(points.clusterPage(cluster)) }, String(cluster))],
     ];
@@ -90,18 +90,18 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     select(points.from(`box:${corners.join(",")}`));
   };
   const search = (text) => {
-    if (!text) return say(gettext("Enter the number of a photograph, “cluster 3”, or the beginning of an id."));
+    if (!text) return say(gettext("Enter the number of a plate, “cluster 3”, or the beginning of an id."));
     const key = points.sought(text);
     if (!key) {
-      const known = { text, photographs: count(images.id.length), clusters: data.clusters.at(-1)?.number };
+      const known = { text, plates: count(images.id.length), clusters: data.clusters.at(-1)?.number };
       return say(data.clusters.length
-        ? gettext("No photograph or cluster matches “%(text)s”. Photographs are numbered from 1 to %(photographs)s, clusters from 1 to %(clusters)s.", known)
-        : gettext("No photograph matches “%(text)s”. Photographs are numbered from 1 to %(photographs)s.", known));
+        ? gettext("No plate or cluster matches “%(text)s”. Plates are numbered from 1 to %(plates)s, clusters from 1 to %(clusters)s.", known)
+        : gettext("No plate matches “%(text)s”. Plates are numbered from 1 to %(plates)s.", known));
     }
     const made = points.from(key);
     if (!made.members.length) {
       const plate = Number(key.slice(6)) - 1;
-      return say(gettext("Photograph %(number)s has no patch on this map.", { number: count(plate + 1) }), " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
+      return say(gettext("Plate %(number)s has no patch on this map.", { number: count(plate + 1) }), " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
     }
     select(made);
     show(made.members);
@@ -119,7 +119,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
       get("map-key-title").textContent = gettext("How far the score falls when the patch is hidden");
       return;
     }
-    const title = { cluster: gettext("Clusters"), grade: gettext("Human grades"), kind: gettext("Lesions found by the lesion net") }[scene.colouring];
+    const title = { cluster: gettext("Clusters"), grade: gettext("Grades"), kind: gettext("Lesions found by the network") }[scene.colouring];
     const spoken = ({ label, count: n }) => {
       const values = { name: label, n: count(n) };
       if (scene.colouring === "cluster") return ngettext("Cluster %(name)s, %(n)s patch", "Cluster %(name)s, %(n)s patches", n, values);

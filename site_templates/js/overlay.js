@@ -74,8 +74,7 @@
 
   const { el } = Atlas;
   const told = (kind, strength, fall) => {
-    const name = gettext(kind);
-    const values = { kind: name[0].toUpperCase() + name.slice(1), strength: Atlas.number(strength), drop: Atlas.number(Math.abs(fall)) };
+    const values = { kind: Atlas.sentence(gettext(kind)), strength: Atlas.number(strength), drop: Atlas.number(Math.abs(fall)) };
     return fall >= 0
       ? gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", values)
       : gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", values);

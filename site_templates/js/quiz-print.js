@@ -36,7 +36,7 @@
     const outlines = window.AtlasOverlay.found(cells);
     if (outlines) {
       canvas.parentElement.append(outlines);
-      caption.append(gettext("Found by the lesion net:"), " ", window.AtlasOverlay.key(cells));
+      caption.append(gettext("Found by the network:"), " ", window.AtlasOverlay.key(cells));
     }
     await window.AtlasOverlay.draw(canvas, cells, { method: Object.keys(cells.maps)[0] });
   };
@@ -44,7 +44,7 @@
     const trust = key.dataset.found;
     at("key-says").textContent = [
       told(), gettext("Each photograph carries the map of the scorer: cyan places raised the score. White outlines are lesions that people outlined, where there are any."),
-      trust && gettext("The lesions found by the lesion net have the colour and the letter of their kind."),
+      trust && gettext("Lesions that the network found have the colour and the letter of their kind."),
       gettext("The map shows what drove the score, not what an expert saw."), trust && gettext("Lesions found: %(trust)s", { trust }),
     ].filter(Boolean).join(" ");
     const drawn = [];
@@ -61,10 +61,10 @@
       const serial = count(answer.plate);
       return el("tr", {}, el("th", { scope: "row" }, String(place + 1)),
         el("td", {}, el("div", { class: "small-plate" },
-          el("img", { src: picture(id).src, alt: gettext("Question %(question)s, photograph %(number)s of the atlas", { question: place + 1, number: serial }), width: 1024, height: 1024 }), map,
+          el("img", { src: picture(id).src, alt: gettext("Question %(question)s: plate %(number)s of the atlas", { question: place + 1, number: serial }), width: 1024, height: 1024 }), map,
           answer.lesions && el("img", { src: asset(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
         el("td", {}, words.grade(answer.grade)), el("td", {}, number(answer.score)),
-        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, gettext("photograph %(number)s of the atlas", { number: serial })), caption));
+        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, gettext("plate %(number)s of the atlas", { number: serial })), caption));
     }));
     return Promise.all(drawn);
   };

