@@ -108,8 +108,8 @@
     const between = Math.abs(a - b) - 1;
     return [
       Math.abs(gap) < 0.005 ? gettext("Both photographs score %(left)s.", scores)
-        : gap > 0 ? gettext("The photograph on the right scores %(gap)s grades higher: %(right)s, the one on the left %(left)s.", scores)
-          : gettext("The photograph on the right scores %(gap)s grades lower: %(right)s, the one on the left %(left)s.", scores),
+        : gap > 0 ? gettext("The photograph on the right scores %(gap)s grades higher (%(right)s) than the one on the left (%(left)s).", scores)
+          : gettext("The photograph on the right scores %(gap)s grades lower (%(right)s) than the one on the left (%(left)s).", scores),
       between ? ngettext("%(n)s photograph lies between them on the strip.", "%(n)s photographs lie between them on the strip.", between, { n: count(between) })
         : gettext("They are next to each other on the strip."),
       graded(data.grade[a], data.grade[b], gap),

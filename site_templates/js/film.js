@@ -19,8 +19,8 @@
       return fall > 0 ? gettext("The score falls from %(before)s to %(after)s.", scores) : gettext("The score rises from %(before)s to %(after)s.", scores);
     };
     const hidden = (count) => (count === marks.length
-      ? ngettext("%(n)s lesion hidden.", "All %(n)s lesions hidden.", count)
-      : ngettext("The strongest of %(total)s lesions hidden.", "The %(n)s strongest of %(total)s lesions hidden.", count, { total: marks.length }));
+      ? ngettext("%(n)s lesion is hidden.", "All %(n)s lesions are hidden.", count)
+      : ngettext("The strongest of %(total)s lesions is hidden.", "The %(n)s strongest of %(total)s lesions are hidden.", count, { total: marks.length }));
     let timer = 0;
     const rest = () => {
       clearInterval(timer);

@@ -35,7 +35,7 @@ Atlas.mapGallery = ({ points, words }) => {
     const cohort = points.graded(images.id.keys());
     if (!graded || !cohort.graded) return el("p", {}, gettext("None of these photographs has a grade."));
     return el("table", { class: "shares" },
-      el("caption", {}, ngettext("Grade of its %(n)s graded photograph, compared with all photographs.", "Grades of its %(n)s graded photographs, compared with all photographs. Each photograph counts once.", graded, { n: count(graded) })),
+      el("caption", {}, ngettext("Grade of the %(n)s graded photograph in the selection, compared with all photographs.", "Grades of the %(n)s graded photographs in the selection, compared with all photographs. Each photograph counts once.", graded, { n: count(graded) })),
       el("thead", {}, el("tr", {}, [gettext("Grade"), gettext("Selection"), gettext("All photographs"), gettext("Comparison")].map((text) => el("th", { scope: "col" }, text)), el("td", { class: "bars" }))),
       el("tbody", {}, images.grades.map((grade) => {
         const here = counts.get(grade.number), there = cohort.counts.get(grade.number);

@@ -11,15 +11,15 @@
   let asked = [];
 
   const told = () => {
-    const values = { seed: wanted.seed, grades: list(wanted.stages), n: count(asked.length) };
+    const values = { seed: wanted.seed, stages: list(wanted.stages), n: count(asked.length) };
     return wanted.all
-      ? ngettext("Quiz %(seed)s: %(n)s photograph from all grades.", "Quiz %(seed)s: %(n)s photographs from all grades.", asked.length, values)
-      : ngettext("Quiz %(seed)s: %(n)s photograph. Grades: %(grades)s.", "Quiz %(seed)s: %(n)s photographs. Grades: %(grades)s.", asked.length, values);
+      ? ngettext("Quiz %(seed)s: %(n)s photograph from all stages.", "Quiz %(seed)s: %(n)s photographs from all stages.", asked.length, values)
+      : ngettext("Quiz %(seed)s: %(n)s photograph. Stages: %(stages)s.", "Quiz %(seed)s: %(n)s photographs. Stages: %(stages)s.", asked.length, values);
   };
   const boxes = () => deck.stages.map((stage) => el("span", {}, el("i", {}), `${stage.number} ${stage.name}`));
   const draw = () => {
     asked = rules.session(wanted);
-    at("plates-says").textContent = [told(), gettext("Grade each photograph, circle the region that decided the grade, and write in a word what you see.")].join(" ");
+    at("plates-says").textContent = [told(), gettext("Grade each photograph, circle the place that decided the grade, and write in a word what you see.")].join(" ");
     at("sheets").replaceChildren(...asked.map((k, place) => el("article", {},
       el("h3", {}, String(place + 1)),
       el("img", { src: picture(deck.id[k]).src, alt: gettext("Photograph %(number)s, to be graded", { number: place + 1 }), width: 1024, height: 1024 }),

@@ -43,7 +43,7 @@ window.AtlasQuizWords = (deck, { count, percent, list, grade: gradeOf }) => {
     const { answer, own, target, chance } = judged;
     if (!target) {
       return answer.grade === deck.scale.lowest
-        ? gettext("A photograph of the lowest grade has no region to find, so it does not count here.")
+        ? gettext("In a photograph of the lowest grade there is no place to find, so it does not count here.")
         : gettext("Nothing shows where to look in this photograph, so it does not count here.");
     }
     if (!own.mark) {

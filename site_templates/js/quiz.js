@@ -50,7 +50,7 @@
   };
   setup.addEventListener("input", () => {
     const boxes = [...setup.querySelectorAll("[name=stage]")];
-    boxes[0]?.setCustomValidity(boxes.some((box) => box.checked) ? "" : gettext("Choose at least one grade."));
+    boxes[0]?.setCustomValidity(boxes.some((box) => box.checked) ? "" : gettext("Choose at least one stage."));
     setup.elements.n.max = deck.stages.reduce((sum, stage) => sum + (boxes.some((box) => box.checked && Number(box.value) === stage.number) ? stage.count : 0), 0) || 1;
     paper();
   });
@@ -94,7 +94,7 @@
     at("larger").disabled = !mark || mark.r >= LARGEST;
     at("marked").textContent = mark
       ? gettext("Marked: %(place)s. Click elsewhere to move the mark.", { place: words.place(mark) })
-      : gettext("Nothing is marked. A healthy photograph may have nothing to mark.");
+      : gettext("Nothing is marked. A normal photograph may have nothing to mark.");
   };
   const size = (factor) => { if (mark) setMark({ ...mark, r: mark.r * factor }); };
   const answered = () => session !== null && session.given.length > session.at;
@@ -299,7 +299,7 @@
   const scored = (score, hit) => {
     const value = { score: number(score) };
     if (hit === null) return gettext("Score %(score)s", value);
-    return hit ? gettext("Score %(score)s, region found", value) : gettext("Score %(score)s, region missed", value);
+    return hit ? gettext("Score %(score)s, place found", value) : gettext("Score %(score)s, place missed", value);
   };
   const finish = () => {
     const all = session.given.map((_, k) => judged(k));
@@ -311,7 +311,7 @@
         measured(el("a", { class: "term", href: page("glossary.html#kappa") }, gettext("Quadratic kappa")), number(result.kappa),
           gettext("How far your grades agree with those of the photographs beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The network on the same photographs, its scores rounded: %(kappa)s.", { kappa: number(result.scorer) })),
         measured(gettext("Same grade"), gettext("%(same)s of %(total)s", { same: result.same, total: all.length }), gettext("within one grade: %(near)s", { near: result.near })),
-        measured(gettext("Region"), percent(result.hit), words.marks(result))),
+        measured(gettext("Place that decided"), percent(result.hit), words.marks(result))),
       el("p", { class: "actions" },
         el("button", { type: "button", class: "button", id: "save", onclick: () => csv(`quiz-${session.wanted.seed.replace(/[^\w-]+/g, "-")}.csv`, rules.table(session.wanted.seed, all)) }, gettext("Save as CSV")),
         el("button", { type: "button", class: "button quiet", id: "again", onclick: () => { session.given = []; session.at = 0; keep(); question(); } }, gettext("Repeat this quiz")),

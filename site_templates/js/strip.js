@@ -141,8 +141,8 @@ Atlas.images().then((images) => {
     grid.letter(Boolean(marks?.checked));
     const many = { shown: count(rows.length), total: count(total), steps: count(Number(steps.value)) };
     if (!stepping) shown.value = rows.length === total ? gettext("%(total)s shown", many) : gettext("%(shown)s of %(total)s shown", many);
-    else if (rows.length < steps.value) shown.value = gettext("%(shown)s shown: one from each of %(steps)s equal steps that is not empty", many);
-    else shown.value = gettext("%(shown)s shown: one from each of %(steps)s equal steps", many);
+    else if (rows.length < steps.value) shown.value = gettext("%(shown)s shown, one per step. Some of the %(steps)s equal steps are empty.", many);
+    else shown.value = gettext("%(shown)s shown, one from each of %(steps)s equal steps", many);
     byId("empty").hidden = rows.length > 0;
     host.hidden = !rows.length;
     draw(found.rows);

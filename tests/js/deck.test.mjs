@@ -73,7 +73,7 @@ test("the sentences tell whether the mark hit, and how easily it would have", ()
   assert.equal(words.region(found), "Your mark touches an outlined lesion: exudate and haemorrhage. A mark of this size, placed at random on the image area, would hit 12% of the time.");
   assert.match(words.region(judged(2, 2, 2, false, 0.5, "cells")), /^Your mark does not touch the strongest places of the map\./);
   assert.match(words.region(judged(2, 2, 2)), /^You marked nothing\. The outlines show/);
-  assert.match(words.region({ ...judged(0, 0, 0), target: null }), /^A photograph of the lowest grade/);
+  assert.match(words.region({ ...judged(0, 0, 0), target: null }), /^In a photograph of the lowest grade/);
   assert.match(words.region({ ...judged(1, 0, 0), target: null }), /^Nothing shows where to look/);
 });
 
