@@ -163,7 +163,6 @@ def _environment(book: Book) -> Environment:
     }
     environment.globals |= {
         "book": book,
-        "words": words,
         "atlas": book.atlas,
         "provenance": book.provenance,
         "scale": book.scale,
