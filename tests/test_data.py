@@ -79,7 +79,7 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
         own = {int(c) + 1 for i, c in zip(atlas.patches.image_ids, atlas.clusters.labels, strict=True) if i == image_id}
         assert clusters == sorted(own)
     assert columns["trust"] == [None] * 30
-    assert columns["trusts"] == []
+    assert columns["trusts"] == {}
     assert columns["scale"] == {"lowest": 0, "highest": 4, "disease": "diabetic retinopathy"}
     lengths = {len(value) for key, value in columns.items() if key not in ("scale", "grades", "trusts", "lesions")}
     assert lengths == {30}

@@ -24,6 +24,7 @@ from atlas.site.colours import severity_colours
 from atlas.site.methods import card_html, flattened
 from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
+from atlas.site.words import Words
 
 FOUR = Scale(1, ("clear", "hazy", "cloudy", "opaque"), None, "cataract")
 HOSTILE = "<img src=x onerror=alert(1)>\"'&.jpeg"
@@ -165,6 +166,16 @@ def test_english_pages_are_the_same_beside_other_languages(make: Callable[..., M
         assert without == path.read_text("utf-8"), path.name
 
 
+def test_a_report_can_be_in_another_language(full: Made, tmp_path: Path) -> None:
+    atlas, pictures, _ = full
+    render_report(atlas, pictures, atlas.dataset.image_ids[0], tmp_path / "report.html", language="de")
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert '<html lang="de">' in text
+    assert 'window.ATLAS_WORDS={"language":"de"' in text
+    assert Words.of("de").gettext("This translation is a draft that no specialist has reviewed.") in text
+    assert not Page(text).addresses or all(address.startswith(("#", "data:")) for address in Page(text).addresses)
+
+
 def test_each_page_kind_and_each_photograph_has_its_page(full: Made) -> None:
     atlas, _, site = full
     book = Book(atlas)
@@ -240,9 +251,9 @@ def test_a_scale_of_four_grades_is_taken_from_the_dataset(make: Callable[..., Ma
 @pytest.mark.parametrize(
     ("drawing", "gone", "sentence"),
     [
-        ({"graded": False}, [], "without human grades"),
+        ({"graded": False}, [], "no human grades"),
         ({"patches": False}, ["map.html", "clusters.html", "data/map.js"], "no salient patches"),
-        ({"patches": False, "graded": False}, ["map.html", "js/plotly.min.js", "tables/evaluation.csv"], "without human grades"),
+        ({"patches": False, "graded": False}, ["map.html", "js/plotly.min.js", "tables/evaluation.csv"], "no human grades"),
         ({"clustered": False}, ["clusters.html"], "not clustered"),
     ],
 )
