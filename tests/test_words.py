@@ -111,6 +111,7 @@ def test_numbers_and_lists_follow_the_language(
     assert words.count(12345) == count
     assert words.list_of(["a", "b", "c"]) == listed
     assert words.list_of(["a"]) == "a"
+    assert words.separators == (".," if language == "en" else ",.")
 
 
 def test_numbers_have_a_true_minus_sign_and_no_negative_zero() -> None:

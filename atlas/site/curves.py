@@ -111,6 +111,7 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
         )
     ticks = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1]}
     layout = layout_of(
+        separators=words.separators,
         height=230,
         xaxis=axis_of(words.gettext("false positive rate"), **ticks),
         yaxis=axis_of(words.gettext("sensitivity"), **ticks),
@@ -168,6 +169,7 @@ def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Fi
     ]
     span = [scale.lowest - 0.1, scale.highest + 0.1]
     layout = layout_of(
+        separators=words.separators,
         height=400,
         xaxis=axis_of(words.gettext("mean score"), range=span, dtick=1),
         yaxis=axis_of(words.gettext("mean human grade"), range=span, dtick=1),

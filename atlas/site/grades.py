@@ -52,6 +52,7 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
     ]
     widest = max(max(row.before, row.after) for row in rows)
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + 30 + ROW * len(rows),
         xaxis=axis_of(words.gettext("share of training labels (%%)"), range=[0, 125 * widest]),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
@@ -177,6 +178,7 @@ def _confusion(title: str, found: Confusion, scale: Scale, words: Words) -> Pane
         for i, j in skipped
     ]
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(grades)),
         xaxis=axis_of(words.gettext("graded as"), type="category", showgrid=False),
         yaxis=axis_of(words.gettext("human grade"), type="category", autorange="reversed", showgrid=False),
@@ -223,6 +225,7 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str], wor
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
         xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", tickvals=[floor + 0.25 for floor in floors], ticktext=names, range=[-0.05, len(names)], showgrid=False),
@@ -318,6 +321,7 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
         xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
