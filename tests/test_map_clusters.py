@@ -182,12 +182,12 @@ def test_borders_are_not_made_up(atlas: Atlas) -> None:
     ("here", "expected", "words"),
     [
         (0, 0.0, "none in the cohort"),
-        (4, 1.0, "4.0 times as often, of few"),
-        (0, 3.0, "none here, few expected"),
+        (4, 1.0, "4.0× (fewer than 5 photographs)"),
+        (0, 3.0, "none here (fewer than 5 expected)"),
         (0, 12.0, "none here"),
         (10, 9.0, "about as often"),
-        (30, 10.0, "3.0 times as often"),
-        (5, 10.0, "0.5 times as often"),
+        (30, 10.0, "3.0×"),
+        (5, 10.0, "0.5×"),
     ],
 )
 def test_shares_are_compared_in_words(here: int, expected: float, words: str) -> None:
@@ -209,7 +209,7 @@ def test_left_eyes_are_mirrored_onto_right_ones() -> None:
     assert found is not None
     assert (found.mirrored, found.unknown, found.most) == (1, 0, 1.0)
     assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
-    assert "100\N{NO-BREAK SPACE}% on the side of the nose" in found.finding
+    assert "100% on the nasal side" in found.finding
 
 
 def test_places_without_known_eyes_lie_as_photographed() -> None:
@@ -217,8 +217,8 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     found = places(views, {})
     assert found is not None
     assert found.mirrored is None
-    assert "nose" not in found.finding
-    assert found.finding.startswith("33\N{NO-BREAK SPACE}%")
+    assert "nasal" not in found.finding
+    assert found.finding.startswith("Of their centres, 33%")
     some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)
@@ -376,7 +376,7 @@ def test_wheel_drag_and_buttons_move_the_map_and_the_address_keeps_it(tab: Any, 
     settled(page)
     again = opened_map(tab(), site, page.url.split("#")[1])
     assert position(again, 33) == pytest.approx(moved, abs=2)
-    again.get_by_label("Show the whole map").click()
+    again.get_by_label("Show the full map").click()
     assert position(again, 33) == pytest.approx(before[0], abs=2)
     settled(again)
     assert "#" not in again.url
@@ -409,7 +409,7 @@ def test_a_lasso_opens_a_gallery_whose_shares_and_csv_are_those_of_its_patches(t
         assert float(cells[0].rstrip("%")) == pytest.approx(here, abs=0.51)
         assert float(cells[1].rstrip("%")) == pytest.approx(100 * grade.share, abs=0.51)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export as CSV").click()
+        page.get_by_role("button", name="Save as CSV").click()
     rows = list(csv.DictReader(StringIO(download.value.path().read_text("utf-8"))))
     assert {row["patch_id"] for row in rows} == wanted
     for row in rows:
@@ -551,7 +551,7 @@ def test_colours_mean_cluster_grade_or_drop(tab: Any, site: Path, atlas: Atlas) 
         view = book.patches[ids[row]]
         for colour, wanted in (
             ("cluster", cluster_colour(view.cluster or 0)),
-            ("human grade", view.plate.grade and view.plate.grade.colour),
+            ("grade", view.plate.grade and view.plate.grade.colour),
         ):
             repainted(page, colour)
             channels = [int(str(wanted)[k : k + 2], 16) for k in (1, 3, 5)]
@@ -578,7 +578,7 @@ def test_the_key_selects_and_cluster_pages_lead_to_their_part_of_the_map(tab: An
     assert pressed.get_attribute("aria-label") == f"Cluster 2, {len(view.patches)} patches"
     pressed.click()
     assert selected(page) == set()
-    page.get_by_label("human grade").check()
+    page.get_by_label("grade", exact=True).check()
     page.get_by_role("button", name=re.compile("^Grade 3")).click()
     assert selected(page) == {p.id for p in book.patches.values() if p.plate.grade and p.plate.grade.number == 3}
     page.get_by_role("link", name="Show the selection below").click()

@@ -142,7 +142,7 @@
     event.preventDefault();
   });
   const viewer = window.AtlasViewer.attach(figure);
-  mat.querySelector(".zoom button:last-child").title = gettext("Show the complete photograph");
+  mat.querySelector(".zoom button:last-child").title = gettext("Show the full photograph");
 
   at("smaller").addEventListener("click", () => size(1 / 1.25));
   at("larger").addEventListener("click", () => size(1.25));

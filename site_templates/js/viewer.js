@@ -86,7 +86,7 @@
     const readout = bar.appendChild(document.createElement("output"));
     readout.setAttribute("aria-live", "off");
     const closer = press("+", gettext("Zoom in"), "+", () => zoom(STEP));
-    const whole = press(gettext("Fit"), gettext("Show the complete photograph"), "0", () => reset());
+    const whole = press(gettext("Fit"), gettext("Show the full photograph"), "0", () => reset());
     for (const event of ["pointerdown", "dblclick"]) bar.addEventListener(event, (e) => e.stopPropagation());
     mat.append(bar);
 
@@ -222,7 +222,7 @@
 
     if (!mat.hasAttribute("tabindex")) mat.tabIndex = 0;
     if (!mat.hasAttribute("role")) mat.setAttribute("role", "group");
-    if (!mat.hasAttribute("aria-label")) mat.setAttribute("aria-label", gettext("Photograph: plus and minus zoom, arrow keys move, 0 shows all of it"));
+    if (!mat.hasAttribute("aria-label")) mat.setAttribute("aria-label", gettext("Photograph. Keys: plus and minus zoom, arrows move, 0 shows the full photograph."));
 
     const controller = {
       view: () => ({ ...view }),
