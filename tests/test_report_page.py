@@ -417,7 +417,7 @@ def test_scores_of_the_page_are_those_of_the_head(visit: Any, grid: str, request
         masks = [inside & (random.random(inside.shape) < share) for share in (0, 0.03, 0.3, 0.7, 0.97, 1)]
         scores = page.evaluate(
             """([id, masks]) => {
-              const { without } = AtlasLive.model(window.ATLAS_CELLS[id]);
+              const { without } = AtlasModel(window.ATLAS_CELLS[id]);
               return masks.map((mask) => without(new Set(mask)));
             }""",
             [image_id, [np.flatnonzero(mask).tolist() for mask in masks]],

@@ -35,7 +35,7 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _REPORT_STYLES = ("atlas.css", "report.css")
 
-_REPORT_SCRIPTS = ("words.js", "formats.js", "atlas.js", "viewer.js", "overlay.js", "live.js", "film.js", "report.js")
+_REPORT_SCRIPTS = ("words.js", "formats.js", "atlas.js", "viewer.js", "overlay.js", "model.js", "live.js", "film.js", "report.js")
 
 
 def render_site(
