@@ -148,7 +148,7 @@ def test_a_page_hides_cells_as_the_scorer_does(found: LinearPrediction) -> None:
     hidden = [random.random(live.grid) < share for share in (0, 0.02, 0.4, 1.0)]
     got = evaluate(
         ["model"],
-        "[page.AtlasModel(given[0])].flatMap(({ whole, without }) => [whole, ...given[1].map((cells) => without(new Set(cells)))])",
+        "[page.AtlasModel(given[0])].flatMap((head) => [head.whole, ...given[1].map((hidden) => head.without(new Set(hidden)))])",
         [cells, [np.flatnonzero(left).tolist() for left in hidden]],
     )
     wanted = [float(found.without("dr", left[None])[0]) for left in (hidden[0], *hidden)]
