@@ -378,7 +378,7 @@ def test_wheel_drag_and_buttons_move_the_map_and_the_address_keeps_it(tab: Any, 
     settled(page)
     again = opened_map(tab(), site, page.url.split("#")[1])
     assert position(again, 33) == pytest.approx(moved, abs=2)
-    again.get_by_label("Show the whole map").click()
+    again.get_by_label("Show the full map").click()
     assert position(again, 33) == pytest.approx(before[0], abs=2)
     settled(again)
     assert "#" not in again.url
@@ -411,7 +411,7 @@ def test_a_lasso_opens_a_gallery_whose_shares_and_csv_are_those_of_its_patches(t
         assert float(cells[0].split()[0]) == pytest.approx(here, abs=0.51)
         assert float(cells[1].split()[0]) == pytest.approx(100 * grade.share, abs=0.51)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export as CSV").click()
+        page.get_by_role("button", name="Save as CSV").click()
     rows = list(csv.DictReader(StringIO(download.value.path().read_text("utf-8"))))
     assert {row["patch_id"] for row in rows} == wanted
     for row in rows:

@@ -463,7 +463,7 @@ def test_marks_are_drawn_moved_sized_and_taken_away(visit: Any) -> None:
     largest = mark_of(page)
     assert largest is not None
     assert largest["r"] == pytest.approx(0.12), "a mark over the whole plate would always hit"
-    page.get_by_role("button", name="Take the mark away").click()
+    page.get_by_role("button", name="Remove mark").click()
     assert mark_of(page) is None
     mat = page.locator("#plate .mat")
     mat.focus()
@@ -654,7 +654,7 @@ def test_changing_the_handout_changes_its_address(visit: Any) -> None:
     page = visit("quiz-print.html")
     seed = page.get_by_label("Seed").input_value()
     until(page, "(seed) => location.hash.startsWith(`#seed=${seed}&n=10`)", seed)
-    page.get_by_label("Plates", exact=True).and_(page.locator("input")).fill("3")
+    page.get_by_label("Photographs", exact=True).and_(page.locator("input")).fill("3")
     page.get_by_label("0 normal").uncheck()
     until(page, "location.hash.endsWith('&n=3&stages=1,2,3,4')")
     assert page.locator("#sheets img").count() == 3
@@ -799,7 +799,7 @@ def test_one_zoom_for_both_until_they_are_parted(visit: Any, site: Made) -> None
     moved = zooms(page)
     assert moved[0] == pytest.approx(moved[1])
     assert moved[0] != pytest.approx(left)
-    page.get_by_label("Coupled zoom").uncheck()
+    page.get_by_label("Zoom both together").uncheck()
     until(page, "location.hash.includes('coupled=no')")
     mat.focus()
     page.keyboard.press("0")

@@ -266,7 +266,7 @@ def test_one_plate_per_step_is_drawn_by_seed_and_drawn_again(visit: Open, site: 
         others.append(all_plates(page))
     assert any(other != first for other in others)
     assert state(page)["seed"] != "7"
-    page.get_by_label("every plate").check()
+    page.get_by_label("all photographs", exact=True).check()
     assert "seed" not in state(page)
     assert len(all_plates(page)) == 60
 
@@ -476,7 +476,7 @@ def test_wishes_combine_and_the_small_numbers_say_what_would_remain(visit: Open,
     page = visit("find.html")
     page.get_by_label("Eye").select_option("right")
     page.get_by_label("With a patch of").select_option("2")
-    page.get_by_label("Score minus grade from").fill("-1")
+    page.get_by_label("Difference from").fill("-1")
     base = [
         p for p in book.plates
         if eye[p.id] == "right" and 2 in of[p.id] and p.disagreement is not None and round(p.disagreement, 2) >= -1
