@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, Scale
-from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET, languages
 from atlas.toml import listed, read_toml
 
 PRIVATE = "private"
@@ -92,6 +92,14 @@ class Configuration(BaseModel):
         None, description="Folder to write the atlas to; an earlier one stands until the new one is whole."
     )
     title: Annotated[str, PRIVATE] = Field("", max_length=120, description="Title of the atlas.")
+    languages: tuple[str, ...] = Field(
+        ("en",),
+        min_length=1,
+        description=(
+            "Language of the pages: en, de or es. May be given several times: readers then switch between the languages, and the "
+            "first one opens. German and Spanish are drafts."
+        ),
+    )
     scorer: Annotated[str, PRIVATE] = Field(DEFAULT_SCORER, description="Shipped scorer's name, or the folder of a bundle.")
     fit: bool = Field(False, description="Fit the head on this cohort by patient-wise folds and use out-of-fold scores only.")
     folds: int = Field(5, ge=2, le=20, description="Number of patient-wise folds with --fit.")
@@ -181,6 +189,10 @@ class Configuration(BaseModel):
                 _choice(name, getattr(importlib.import_module(module), table), value)
             except ValueError as error:
                 faults.append(str(error))
+        if unknown := [one for one in self.languages if one not in languages()]:
+            faults.append(f"languages: no texts in {', '.join(unknown)}; expected {', '.join(languages())}")
+        if len(set(self.languages)) != len(self.languages):
+            faults.append("languages: each language may be given only once")
         if not self.fit and not training:
             faults += [
                 f"{name} needs fit: a scorer that is already trained brings its own"

@@ -179,7 +179,7 @@ def test_the_quiz_says_nothing_of_the_answer_before_reveal(visit: Any, site: tup
     for plate in Book(site[0]).plates:
         assert plate.id not in text
         assert not re.search(rf"\b{plate.severity:.2f}\b", text)
-    assert not re.search(r"human grade \d|plate \d|scored \d", text, re.IGNORECASE), text
+    assert not re.search(r"grade:? \d|plate \d|scored \d|score:? \d", text, re.IGNORECASE), text
 
 
 def test_the_glossary_explains_the_disease_only_where_it_is_the_disease() -> None:

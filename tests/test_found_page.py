@@ -127,7 +127,7 @@ def test_photographs_are_found_and_lettered_by_kind(browser: Any, tmp_path: Path
         }
         letters = ["H" * ("haemorrhage" in own) + "E" * ("hard_exudate" in own) for own in held]
         assert shown == {row: text for row, text in enumerate(letters) if "E" in text}
-        assert "lesions found: " in page.locator(".cell img").first.get_attribute("alt")
+        assert "Lesions found: " in page.locator(".cell img").first.get_attribute("alt")
         page.locator("[name=lesions][value=hard_exudate]").uncheck()
         page.locator("[name=lesions][value=none]").check()
         assert page.locator(".cell").count() == none > 0
@@ -199,12 +199,12 @@ def test_the_map_is_coloured_selected_and_searched_by_kind(browser: Any, tmp_pat
     entries = [entry.inner_text().split() for entry in page.locator("#map-key button").all()]
     assert {entry[0]: int(entry[-1]) for entry in entries} == counts, "each kind bears its letter"
     page.locator("#map-key button").first.click()
-    assert page.locator("#selection-count").inner_text().startswith(f"{counts['H']} patches")
+    assert page.locator("#selection-count").inner_text().startswith(f"Patches: {counts['H']}.")
     page.locator("#map-search").fill("hard exudates")
     page.keyboard.press("Enter")
-    assert page.locator("#selection-title").inner_text() == "Found by the net: hard exudates"
+    assert page.locator("#selection-title").inner_text() == "Found by the network: hard exudates"
     page.wait_for_function("() => decodeURIComponent(location.hash).includes('select=kind:hard_exudate')")
-    assert "hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
+    assert "Hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
     page.close()
 
 

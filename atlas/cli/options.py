@@ -35,6 +35,8 @@ Out = Annotated[Path | None, option("out")]
 
 Title = Annotated[str | None, option("title")]
 
+Languages = Annotated[list[str] | None, option("languages", flag="--language")]
+
 Scorer = Annotated[str | None, option("scorer")]
 
 Fit = Annotated[bool | None, option("fit")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import ScorerError
-from atlas.records import SPLITS, Evaluation
+from atlas.records import SPLITS, Evaluation, Sentence, told
 from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
@@ -95,7 +95,7 @@ def write_card(scorer: Scorer) -> str:
     parts = [
         f"# {scorer.name}",
         f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
-        f"({scale.names[-1]}): {_how_built(recipe)}",
+        f"({scale.names[-1]}). {_how_built(recipe)}",
         "## Intended use",
         "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
         "must not guide the care of anyone.",
@@ -142,44 +142,47 @@ def _dealt(scorer: Scorer) -> list[str]:
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
-def how_told(scorer: Scorer) -> tuple[str, ...]:
+def how_told(scorer: Scorer) -> tuple[Sentence, ...]:
     """Tell in a few sentences how a scorer comes to its score, and then, of scorers side by side, how each member does."""
-    told = _how_built(scorer.background.training)
-    members = [f"{one.name}: {_how_built(one.background.training)}" for one in getattr(scorer, "members", ())]
-    return told[:1].upper() + told[1:], *members
+    members = [
+        told("%(scorer)s: %(how)s", scorer=one.name, how=_how_built(one.background.training))
+        for one in getattr(scorer, "members", ())
+    ]
+    return _how_built(scorer.background.training), *members
 
 
-def _how_built(recipe: Mapping[str, Any]) -> str:
+def _how_built(recipe: Mapping[str, Any]) -> Sentence:
     form = recipe.get("form")
     if "members" in recipe and "trunk" not in recipe:
-        return (
-            f"several scorers read the photograph side by side ({recipe['members']}), each as it learned to, and the logit is "
-            "the mean of their networks'. A cell that is hidden takes from each what it saw there; of a member with coarser "
-            "cells, the share of the cell's area."
+        return told(
+            "Several scorers read the photograph side by side (%(members)s), each in the way that it was trained, and the logit "
+            "is the mean of their networks' logits. Hiding a cell takes from each scorer what it saw there; from a scorer with "
+            "larger cells, the share of its cell that is hidden.",
+            members=str(recipe["members"]),
         )
     if form == "evidence":
-        return (
-            "a network finds evidence of disease place by place, never less than none, and the logit rises with their sum "
-            "alone. A place that is hidden takes exactly its evidence with it, and nothing that lies outside a place's view can "
-            "have counted there."
+        return told(
+            "A network finds evidence of disease cell by cell, never less than none, and the logit rises with the sum of it and "
+            "with nothing else. Hiding a cell removes exactly its evidence. Nothing outside a cell's field of view can have "
+            "counted there."
         )
     if form is None:
-        return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
+        return told("A convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.")
     if form == "counts":
-        return (
-            "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads how many places hold each kind of "
-            "lesion, and nothing else. More of a kind never lower the score; the first ones count most. A cell that is hidden "
-            "takes with it the lesions that were found there."
+        return told(
+            "A lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads how many cells hold each kind of "
+            "lesion, and nothing else. More lesions of a kind never lower the score, and the first ones count most. Hiding a "
+            "cell removes the lesions that were found there."
         )
     if form == "weighted":
-        return (
-            "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; that weighs the "
-            "picture, and a second network with a two-layer regressor, ending in a sigmoid, grades it. A hidden cell is hidden "
-            "from the second network alone: what the lesion net made of it has weighed the picture before."
+        return told(
+            "A lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate, and the picture is "
+            "weighted accordingly. A second network with a two-layer regressor, ending in a sigmoid, grades it. A cell is hidden "
+            "from the second network only: the lesion net has weighted the picture before."
         )
-    return (
-        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads what it found, by kind and region, and "
-        "nothing else. A cell that is hidden takes with it the lesions that were found there."
+    return told(
+        "A lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads what it found, by kind and region, and "
+        "nothing else. Hiding a cell removes the lesions that were found there."
     )
 
 

@@ -1,4 +1,4 @@
-// Live occlusion: a photograph scored anew, exactly, as places are left out of it.
+// Live occlusion: the exact score of a photograph while places of it are hidden.
 //
 // AtlasLive.model(cells) takes an entry of window.ATLAS_CELLS and returns {rows, columns, places, whole, without}: `places` are the
 // row-major numbers of the cells on the retina, `whole` the score, and without(left) the score without the cells of a set of numbers.
@@ -92,7 +92,7 @@
     grid.style.display = "none";
     mat.querySelector(".layer").append(grid);
 
-    // What a press or a key leaves out: one cell, or of a fine grid a square of them, smaller as the reader comes closer.
+    // What a click or a key hides: one cell, or a square of them where the grid is fine, smaller as the reader zooms in.
     const brush = () => Math.max(1, Math.round(rows / 24 / viewer.view().scale));
     const under = (cell) => {
       const wide = brush(), before = Math.floor((wide - 1) / 2);
@@ -121,13 +121,13 @@
       const share = (score - cells.scale.lowest) / cells.scale.span;
       now.classList.toggle("on", on);
       scoreNow.value = Atlas.number(score);
-      // The difference of the numbers that are shown, so that a reader who subtracts finds the same.
-      difference.textContent = `${Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2)))} from ${Atlas.number(whole)}`;
+      // The difference of the numbers as shown, so that a reader who subtracts them gets the same.
+      difference.textContent = gettext("%(difference)s from %(score)s", { difference: Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2))), score: Atlas.number(whole) });
       marker.style.left = `${100 * share}%`;
       marker.classList.toggle("on", on);
       told.textContent = left.size
-        ? `${Atlas.count(left.size)} of ${Atlas.count(places.length)} places left out.`
-        : `All ${Atlas.count(places.length)} places of the retina are kept.`;
+        ? gettext("%(hidden)s of %(total)s places hidden.", { hidden: Atlas.count(left.size), total: Atlas.count(places.length) })
+        : gettext("Nothing hidden.");
     };
     const turn = (yes) => {
       on = yes;
@@ -139,7 +139,7 @@
       show();
     };
     const say = (text) => { said.textContent = text; };
-    const spoken = () => `Score ${Atlas.number(left.size ? without(left) : whole)}, ${told.textContent}`;
+    const spoken = () => [gettext("Score %(score)s.", { score: Atlas.number(left.size ? without(left) : whole) }), told.textContent].join(" ");
     const change = (next) => {
       left = next;
       show();
@@ -214,7 +214,8 @@
       const at = { x: (column + 0.5) / columns, y: (row + 0.5) / rows };
       if (Math.abs(at.x - x) > 0.45 / scale || Math.abs(at.y - y) > 0.45 / scale) viewer.setView(at, { glide: true });
       show();
-      say(`Row ${row + 1}, column ${column + 1}: ${left.has(cursor) ? "left out" : "kept"}`);
+      const spot = { row: row + 1, column: column + 1 };
+      say(left.has(cursor) ? gettext("Row %(row)s, column %(column)s: hidden", spot) : gettext("Row %(row)s, column %(column)s: not hidden", spot));
     };
     mat.addEventListener("keydown", (event) => { // before the viewer's own keys
       if (!on || event.altKey || event.ctrlKey || event.metaKey || event.target !== mat) return;
@@ -224,7 +225,7 @@
         const next = new Set(left);
         brushed(next, cursor, !next.has(cursor));
         change(next);
-        say(`${left.has(cursor) ? "Left out" : "Kept"}. ${spoken()}`);
+        say([left.has(cursor) ? gettext("Hidden.") : gettext("No longer hidden."), spoken()].join(" "));
       } else if (event.key === "Escape") turn(false);
       else return;
       event.preventDefault();
