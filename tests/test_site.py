@@ -153,7 +153,7 @@ def test_every_page_says_that_it_does_not_diagnose(make: Callable[..., Made], dr
 def test_synthetic_eyes_are_marked_on_every_page(make: Callable[..., Made], synthetic: bool) -> None:
     _, _, site = make(synthetic=synthetic)
     for name, page in pages(site).items():
-        assert ("synthetic eyes" in page.text) is synthetic, name
+        assert ("Every eye here was drawn by a program." in page.text) is synthetic, name
 
 
 @pytest.mark.parametrize(("out_of_fold", "words"), [(True, "was scored out of fold"), (False, "was not scored out of fold")])
