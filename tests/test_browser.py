@@ -90,7 +90,7 @@ def test_every_kind_of_page_opens_clean(visit: Any, site: tuple[Atlas, Path], wi
         assert broken == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
         assert page.locator("h1").count() == (2 if name == "report" else 1), name
-        assert "does not diagnose" in page.locator("footer").inner_text(), name
+        assert "not for diagnosis" in page.locator("footer").inner_text(), name
         assert page.locator(".synthetic").is_visible(), name
 
 

@@ -33,16 +33,16 @@ def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0) -> A
 def test_what_is_told_fits_the_figures() -> None:
     exudate, bleed, dot = (Mark(kind, (10, 20, 20, 40)) for kind in ("hard_exudate", "haemorrhage", "microaneurysm"))
     told = view((exudate, exudate, bleed))
-    assert told.told == "The lesion net found one haemorrhage and hard exudates in two places."
+    assert told.told == "The lesion net found 1 haemorrhage and hard exudates in 2 places."
     assert told.marks[0].box == (10, 20, 10, 20)
     assert told.marks[0].cells == (12, 13)  # of 10 x 10, numbered row by row
     assert told.too_small == "microaneurysms"
-    assert "would call the eye moderate" in told.rule
+    assert "would grade this eye as moderate" in told.rule
     assert "mild" in view((dot, dot)).rule
     assert "proliferative" in view((dot, Mark("new_vessels", (0, 0, 9, 9)))).rule
     assert "severe" in view((bleed,) * 81).rule
     assert "from 2.00 to 1.00." in told.hidden
-    assert "Most of the score is left" in told.hidden
+    assert "Most of the score remains" in told.hidden
     assert "Most of the score" not in view((dot,), 2.0, 0.4).hidden
     assert "hardly changes" in view((dot,), 2.0, 1.98).hidden
     assert "raises the score from 2.00 to 2.50" in view((dot,), 2.0, 2.5).hidden
@@ -50,7 +50,7 @@ def test_what_is_told_fits_the_figures() -> None:
     assert "found no lesion" in nothing.told
     assert nothing.rule == nothing.hidden == ""
     kinds = [mark.kind for mark in told.marks]
-    assert mostly(kinds) == "mostly hard exudates, 67 %"
+    assert mostly(kinds) == "mostly hard exudates (67%)"
     assert mostly(kinds[:1] + kinds[2:]) == "lesions of several kinds"
     assert mostly([]) == ""
 

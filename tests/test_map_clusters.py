@@ -182,12 +182,12 @@ def test_borders_are_not_made_up(atlas: Atlas) -> None:
     ("here", "expected", "words"),
     [
         (0, 0.0, "none in the cohort"),
-        (4, 1.0, "4.0 times as often, of few"),
-        (0, 3.0, "none here, few expected"),
+        (4, 1.0, "4.0× (fewer than 5 photographs)"),
+        (0, 3.0, "none here (fewer than 5 expected)"),
         (0, 12.0, "none here"),
         (10, 9.0, "about as often"),
-        (30, 10.0, "3.0 times as often"),
-        (5, 10.0, "0.5 times as often"),
+        (30, 10.0, "3.0×"),
+        (5, 10.0, "0.5×"),
     ],
 )
 def test_shares_are_compared_in_words(here: int, expected: float, words: str) -> None:
@@ -209,7 +209,7 @@ def test_left_eyes_are_mirrored_onto_right_ones() -> None:
     assert found is not None
     assert (found.mirrored, found.unknown, found.most) == (1, 0, 1.0)
     assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
-    assert "100\N{NO-BREAK SPACE}% on the side of the nose" in found.finding
+    assert "100% on the nasal side" in found.finding
 
 
 def test_places_without_known_eyes_lie_as_photographed() -> None:
@@ -217,8 +217,8 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     found = places(views, {})
     assert found is not None
     assert found.mirrored is None
-    assert "nose" not in found.finding
-    assert found.finding.startswith("33\N{NO-BREAK SPACE}%")
+    assert "nasal" not in found.finding
+    assert found.finding.startswith("Of their centres, 33%")
     some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)

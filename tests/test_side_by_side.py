@@ -178,7 +178,7 @@ def test_it_is_calibrated_bundled_evaluated_and_built_into_an_atlas(eyes: Path, 
     assert not report.unreadable
     assert made.sha256 == load_scorer(tmp_path / "both").sha256
     assert made.background.reading is not None
-    assert "several scorers read the photograph side by side (eyepacs-pair, lesions-alone)" in made.card
+    assert "Several scorers read the photograph side by side (eyepacs-pair, lesions-alone)" in made.card
     facts = json.loads((tmp_path / "both" / "scorer.json").read_text("utf-8"))
     assert [member["name"] for member in facts["members"]] == ["eyepacs-pair", "lesions-alone"]
     settings["scorer"] = str(tmp_path / "both")

@@ -60,14 +60,14 @@ ALARMS: Mapping[str, AlarmKind] = {
     "rim": AlarmKind(
         noop("mostly rim"),
         noop(
-            "%(share)s of its patches reach over the edge of the retina (in all clusters: %(usual)s). It shows the edge of the "
+            "%(share)s of its patches reach over the edge of the retina (of all patches: %(usual)s). It shows the edge of the "
             "photograph, so it tells of the camera and not of the disease."
         ),
     ),
     "dark border": AlarmKind(
         noop("mostly dark"),
         noop(
-            "%(share)s of its patches are mostly dark (in all clusters: %(usual)s). It shows shadow or the dark border, so it "
+            "%(share)s of its patches are mostly dark (of all patches: %(usual)s). It shows shadow or the dark border, so it "
             "tells of the lighting and not of the disease."
         ),
     ),

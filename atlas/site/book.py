@@ -16,7 +16,7 @@ from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS
 from atlas.patterns.clusters import Borders, borders
 from atlas.patterns.embedding import LAYOUTS
-from atlas.records import Alarm, Atlas, Curation, Provenance, SaliencyMaps, Scale
+from atlas.records import DIABETIC_RETINOPATHY, Alarm, Atlas, Curation, Provenance, SaliencyMaps, Scale
 from atlas.records import Words as Curated
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
@@ -51,9 +51,10 @@ class Book:
 
     @cached_property
     def scale(self) -> Scale:
-        """The scale, its names in the words of the pages."""
-        scale = self.atlas.dataset.scale
-        return replace(scale, names=tuple(map(self.words.named, scale.names)), disease=self.words.named(scale.disease))
+        """The scale, its names in the words of the pages; names of the user's own stay as they are."""
+        scale, known = self.atlas.dataset.scale, (*DIABETIC_RETINOPATHY.names, DIABETIC_RETINOPATHY.disease)
+        names = tuple(self.words.named(name) if name in known else name for name in scale.names)
+        return replace(scale, names=names, disease=self.words.named(scale.disease) if scale.disease in known else scale.disease)
 
     @cached_property
     def kinds(self) -> Mapping[str, LesionKind]:

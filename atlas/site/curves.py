@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from atlas.records import Evaluation, Roc, Scale
-from atlas.site.panels import CHANCE, INTERVAL, Figure, Panel, Table, axis_of, grade_name, layout_of
+from atlas.site.panels import CHANCE, Figure, Panel, Table, axis_of, grade_name, layout_of
 from atlas.site.words import Words
 
 _LINES = {"score": {"color": "--accent", "width": 2.5}, "classifier": {"color": "--ink", "width": 1.5, "dash": "dash"}}
@@ -33,15 +33,20 @@ def roc_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | N
         for method in methods
         for kind in (
             (words.gettext("area, %(method)s", method=words.named(method)), "number3"),
-            (words.named(INTERVAL), "interval"),
+            (words.gettext("95%% confidence interval"), "interval"),
         )
     ]
-    caption = words.gettext(
-        "The closer a curve comes to the upper left corner, the better this grade is told apart from all others. The dotted "
-        "diagonal is chance. The number is the area under the curve."
+    caption = (
+        words.gettext(
+            "The closer a curve comes to the upper left corner, the better its grade is told apart from all others; the dotted "
+            "diagonal is chance, the number is the area under the curve, and the dot marks the threshold for referral."
+        )
+        if None in order and not evaluation.cross_fitted
+        else words.gettext(
+            "The closer a curve comes to the upper left corner, the better its grade is told apart from all others; the dotted "
+            "diagonal is chance, and the number is the area under the curve."
+        )
     )
-    if None in order and not evaluation.cross_fitted:
-        caption = f"{caption} {words.gettext('The dot marks the threshold for referral.')}"
     return Figure(
         "roc",
         words.gettext("Each grade against all others"),
@@ -106,6 +111,7 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
         )
     ticks = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1]}
     layout = layout_of(
+        separators=words.separators,
         height=230,
         xaxis=axis_of(words.gettext("false positive rate"), **ticks),
         yaxis=axis_of(words.gettext("sensitivity"), **ticks),
@@ -163,6 +169,7 @@ def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Fi
     ]
     span = [scale.lowest - 0.1, scale.highest + 0.1]
     layout = layout_of(
+        separators=words.separators,
         height=400,
         xaxis=axis_of(words.gettext("mean score"), range=span, dtick=1),
         yaxis=axis_of(words.gettext("mean human grade"), range=span, dtick=1),
@@ -171,8 +178,8 @@ def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Fi
         "calibration",
         words.gettext("Does the score mean what it says?"),
         words.gettext(
-            "Each dot is a range of scores. Larger dots stand for more photographs. On the dotted diagonal, the mean human grade "
-            "equals the mean score. Above it the score is too mild. The whisker is the 95%% confidence interval."
+            "Each dot is a range of scores, larger where there are more photographs; on the dotted diagonal the mean human grade "
+            "equals the score, above it the score is too mild, and the whisker is the 95%% confidence interval."
         ),
         (
             Panel(
@@ -190,7 +197,7 @@ def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Fi
                     (words.gettext("photographs"), "count"),
                     (words.gettext("mean score"), "number"),
                     (words.gettext("mean grade"), "number"),
-                    (words.named(INTERVAL), "interval"),
+                    (words.gettext("95%% confidence interval"), "interval"),
                 ),
                 tuple((one.low, one.high, one.count, one.mean_score, one.mean_grade, one.interval) for one in bins),
             ),

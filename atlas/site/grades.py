@@ -17,10 +17,10 @@ _COLUMNS = {
     "mean": noop("mean"),
     "sd": noop("standard deviation"),
     "median": noop("median"),
-    "q05": noop("5% quantile"),
-    "q25": noop("25% quantile"),
-    "q75": noop("75% quantile"),
-    "q95": noop("95% quantile"),
+    "q05": noop("5%% quantile"),
+    "q25": noop("25%% quantile"),
+    "q75": noop("75%% quantile"),
+    "q95": noop("95%% quantile"),
 }
 """Heads of the columns of scores by grade."""
 
@@ -52,6 +52,7 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
     ]
     widest = max(max(row.before, row.after) for row in rows)
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + 30 + ROW * len(rows),
         xaxis=axis_of(words.gettext("share of training labels (%%)"), range=[0, 125 * widest]),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
@@ -63,8 +64,8 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
         "labels",
         words.gettext("The labels it learned from"),
         words.gettext(
-            "Each pair of bars is a grade. The empty bar shows how common the grade is among the training photographs, the "
-            "filled bar how much it counted in training. Balancing gives rare grades more weight."
+            "The empty bar shows how common a grade is among the training photographs, and the filled bar how much it counted in "
+            "training."
         ),
         (
             Panel(
@@ -91,25 +92,12 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
 def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
     """Draw what the classifier made of each grade, and which scores each grade got; None where neither is known."""
     panels, tables = [], []
-    caption = []
     if "classifier" in evaluation.confusions:
         found = evaluation.confusions["classifier"]
         panels.append(_confusion(words.gettext("Classifier: confusion matrix"), found, scale, words))
         tables.append(_confusion_table(words.gettext("Grades by the classifier"), found, scale, words))
-        caption.append(
-            words.gettext(
-                "Each row of the matrix is a human grade. Its cells count how the classifier graded these photographs. Dotted "
-                "frames mark errors of two grades or more."
-            )
-        )
     if evaluation.densities is not None and np.isfinite(evaluation.densities.values).any():
         panels.append(_densities(evaluation, scale, colours, words))
-        caption.append(
-            words.gettext(
-                "Each hill shows the distribution of the scores of one human grade. All hills have the same height. Dashed lines "
-                "separate the ranges of the grades."
-            )
-        )
     if not panels:
         return None
     columns = tuple(dict.fromkeys(name for row in evaluation.by_grade for name in row if name != "grade"))
@@ -118,7 +106,7 @@ def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], 
             words.gettext("Scores by human grade"),
             (
                 (words.gettext("grade"), "text"),
-                *((words.named(_COLUMNS.get(name, name)), "count" if name == "count" else "number") for name in columns),
+                *((words.gettext(_COLUMNS[name]), "count" if name == "count" else "number") for name in columns),
             ),
             tuple(
                 (grade_name(scale, int(row["grade"])), *(_whole(name, row.get(name, math.nan)) for name in columns))
@@ -126,8 +114,27 @@ def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], 
             ),
         )
     )
-    title = words.gettext("Two ways to grade: classes or a score") if len(panels) > 1 else words.gettext("Spread of the results")
-    return Figure("results", title, " ".join(caption), tuple(panels), tuple(tables), across=len(panels))
+    if len(panels) > 1:
+        title = words.gettext("Two ways to grade: classes or a score")
+        caption = words.gettext(
+            "Each row of the matrix is a human grade, and its cells count how the classifier graded those photographs (dotted "
+            "frame: two or more grades off); each hill shows how the scores of one human grade are distributed, and dashed lines "
+            "separate the ranges of the grades."
+        )
+    else:
+        title = words.gettext("Spread of the results")
+        caption = (
+            words.gettext(
+                "Each row of the matrix is a human grade, and its cells count how the classifier graded those photographs "
+                "(dotted frame: two or more grades off)."
+            )
+            if "classifier" in evaluation.confusions
+            else words.gettext(
+                "Each hill shows how the scores of one human grade are distributed, drawn to its own height, and dashed lines "
+                "separate the ranges of the grades."
+            )
+        )
+    return Figure("results", title, caption, tuple(panels), tuple(tables), across=len(panels))
 
 
 def _whole(name: str, value: float) -> float | int:
@@ -171,6 +178,7 @@ def _confusion(title: str, found: Confusion, scale: Scale, words: Words) -> Pane
         for i, j in skipped
     ]
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(grades)),
         xaxis=axis_of(words.gettext("graded as"), type="category", showgrid=False),
         yaxis=axis_of(words.gettext("human grade"), type="category", autorange="reversed", showgrid=False),
@@ -217,6 +225,7 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str], wor
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
         xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", tickvals=[floor + 0.25 for floor in floors], ticktext=names, range=[-0.05, len(names)], showgrid=False),
@@ -263,7 +272,10 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
     ]
     columns = [(words.gettext("grade"), "text"), (words.gettext("from"), "number"), (words.gettext("to"), "number")]
     rows: list[tuple[Any, ...]] = list(zip((grade_name(scale, grade) for grade in scale.grades), lows, highs, strict=True))
-    caption = [words.gettext("A score is read as the grade in whose bar it lies.")]
+    caption = words.gettext(
+        "A score is read as the grade in whose bar it lies, and the matrix counts the results for each human grade (dotted "
+        "frame: two or more grades off)."
+    )
     if reading.peaks is not None and reading.deviations is not None:
         peak, deviation = (values.astype(float).round(4).tolist() for values in (reading.peaks, reading.deviations))
         data.append(
@@ -280,7 +292,10 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
         )
         columns += [(words.gettext("peak"), "number"), (words.gettext("standard deviation"), "number")]
         rows = [(*row, *pair) for row, *pair in zip(rows, peak, deviation, strict=True)]
-        caption.append(words.gettext("A diamond marks the peak of a grade, and its whisker one standard deviation to each side."))
+        caption = words.gettext(
+            "A score is read as the grade in whose bar it lies (diamond: peak of the grade; whisker: one standard deviation), "
+            "and the matrix counts the results for each human grade (dotted frame: two or more grades off)."
+        )
     shapes, notes = [], []
     if reading.threshold is not None:
         shapes.append(
@@ -306,6 +321,7 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
         xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
@@ -314,16 +330,10 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
         bargap=0.35,
     )
     layout["margin"]["t"] = 24
-    caption.append(
-        words.gettext(
-            "The matrix counts how the photographs of each human grade are graded in this way. Dotted frames mark errors of two "
-            "grades or more."
-        )
-    )
     return Figure(
         "ranges",
         words.gettext("From score to grade"),
-        " ".join(caption),
+        caption,
         (
             Panel(
                 words.gettext("Score ranges"),

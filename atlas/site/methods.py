@@ -50,6 +50,14 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 """The figures of an evaluation, whatever the method: the name of each, and what it means."""
 
 
+_NAMES = {
+    "occlusion": noop("occlusion"),
+    "gradcam": noop("Grad-CAM"),
+    "lesion_net": noop("lesion net"),
+}
+"""Other identifiers that pages print within a sentence."""
+
+
 def methods_pages(book: Book) -> Pages:
     provenance = book.atlas.provenance
     yield (
@@ -70,6 +78,8 @@ def phrase(words: Words, name: str) -> str:
     """Return an identifier as a phrase in the words of a page."""
     if name in FIGURES:
         return words.named(FIGURES[name][0])
+    if name in _NAMES:
+        return words.named(_NAMES[name])
     if (number := name.removeprefix("grade ")) != name:
         return words.gettext("grade %(number)s", number=number)
     return words.named(name.replace("_", " ").replace(".", " · "))

@@ -14,15 +14,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from atlas.records import Scale, noop
+from atlas.records import Scale
 
 CHANCE = {"color": "--muted", "width": 1, "dash": "dot"}  # the line that guessing would follow
 
 ROW = 46  # height of a row of grades, in pixels
 
 FRAME = 64  # what axis and margins add
-
-INTERVAL = noop("95% confidence interval")  # head of a column
 
 
 @dataclass(frozen=True)

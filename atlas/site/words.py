@@ -19,7 +19,7 @@ from babel import Locale
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_decimal, format_percent, get_decimal_symbol, get_group_symbol
 
 from atlas.records import Sentence
 from atlas.resources import words_folder
@@ -128,7 +128,8 @@ class Words:
         """Return a number as printed: with a true minus sign, never a negative zero, a dash where there is none."""
         if value is None or not math.isfinite(value):
             return "–"
-        return self._decimal(Decimal(f"{value:.{digits}f}"), f"0.{'0' * digits}" if digits else "0")
+        text = f"{value:.{digits}f}"
+        return self._written(text if float(text) else text.lstrip("-"))
 
     def signed(self, value: float, digits: int = 2) -> str:
         """Return a difference with its sign."""
@@ -141,7 +142,7 @@ class Words:
 
     def plain(self, value: float) -> str:
         """Return a number with as many digits as it has, at most six."""
-        return self._decimal(Decimal(f"{value:.6g}"), "0.######")
+        return self._written(f"{Decimal(f'{value:.6g}'):f}")
 
     def percent(self, share: float) -> str:
         """Return a share of 1 in percent; a small share keeps one decimal, so that it does not become 0."""
@@ -158,12 +159,18 @@ class Words:
         """Return a whole number, its thousands grouped."""
         return format_decimal(value, locale=self.locale).replace("-", "−")
 
+    @cached_property
+    def separators(self) -> str:
+        """What parts decimals and thousands, for Plotly."""
+        return get_decimal_symbol(self.locale) + get_group_symbol(self.locale)
+
     def list_of(self, items: Sequence[str]) -> str:
         """Join texts as a sentence lists them."""
         return format_list(list(items), locale=self.locale)
 
-    def _decimal(self, value: Decimal, pattern: str) -> str:
-        return format_decimal(value if value else abs(value), format=pattern, locale=self.locale).replace("-", "−")
+    def _written(self, text: str) -> str:
+        """Write a number of Python's as the language does: pages hold very many, and Babel takes longer."""
+        return text.replace(".", self.separators[0]).replace("-", "−")
 
 
 ENGLISH = Words()
