@@ -237,7 +237,7 @@ def test_compare_lessons_and_handouts_outline_as_the_report_does(browser: Any, t
     assert not page.locator("svg.found").is_visible(), "the photograph is looked at first"
     page.keyboard.press("f")
     assert page.locator("svg.found").is_visible()
-    assert "no person" in page.locator(".found-here .caption").inner_text()
+    assert "not a person" in page.locator(".found-here .caption").inner_text()
 
     page.goto((tmp_path / "out" / "compare.html").as_uri() + f"#a={first}&b={second}")
     page.wait_for_selector("#compare[data-ready]")

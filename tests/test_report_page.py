@@ -164,7 +164,7 @@ def test_a_report_names_the_photographs_most_alike(site: Made) -> None:
     assert atlas.alike is not None
     book = Book(atlas)
     for row, image_id in enumerate(atlas.alike.image_ids[:4]):
-        part = (out / "images" / f"{image_id}.html").read_text("utf-8").split("Most similar photographs, the most alike first")[1]
+        part = (out / "images" / f"{image_id}.html").read_text("utf-8").split("Most similar photographs, the most similar first")[1]
         named = re.findall(r'href="../images/([0-9a-f]{16})\.html"', part)
         assert named == [atlas.alike.image_ids[k] for k in atlas.alike.others[row]]
         assert [other.id for other, _ in book.alike(book.plate[image_id])] == named
@@ -680,4 +680,4 @@ def test_scales_of_two_grades_work(tmp_path: Path) -> None:
     atlas, *_ = with_cells(atlas, tmp_path / "pictures")
     render_site(atlas, tmp_path / "pictures", tmp_path / "out")
     text = (tmp_path / "out" / "images" / f"{atlas.strip.image_ids[2]}.html").read_text("utf-8")
-    assert "more severe than 67 % of them" in text
+    assert "It scores higher than 67% of all photographs." in text
