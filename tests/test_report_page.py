@@ -208,7 +208,7 @@ def pixel_under(page: Any, x: float, y: float) -> tuple[float, float]:
 def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: Any, site: Made) -> None:
     page = report(visit, site, reduced_motion="reduce")
     page.locator(".method[value=occlusion]").check()
-    page.get_by_label("Outlines").check()
+    page.get_by_role("checkbox", name="Outlines").check()
     area = page.locator(".plate .mat").bounding_box()
     x, y = area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.7
     page.mouse.move(x, y)
