@@ -164,7 +164,8 @@ def test_a_report_names_the_photographs_most_alike(site: Made) -> None:
     assert atlas.alike is not None
     book = Book(atlas)
     for row, image_id in enumerate(atlas.alike.image_ids[:4]):
-        part = (out / "images" / f"{image_id}.html").read_text("utf-8").split("Most similar photographs, the most similar first")[1]
+        text = (out / "images" / f"{image_id}.html").read_text("utf-8")
+        part = text.split("Most similar photographs, the most similar first")[1]
         named = re.findall(r'href="../images/([0-9a-f]{16})\.html"', part)
         assert named == [atlas.alike.image_ids[k] for k in atlas.alike.others[row]]
         assert [other.id for other, _ in book.alike(book.plate[image_id])] == named
