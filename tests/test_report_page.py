@@ -217,7 +217,7 @@ def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: An
         page.mouse.wheel(0, -200)
     until(lambda: zoom(page)["scale"] > 3)
     assert pixel_under(page, x, y) == pytest.approx((0.3, 0.7), abs=0.004)
-    assert page.locator(".zoom output").inner_text() == f"{zoom(page)['scale']:.1f} ×"
+    assert page.locator(".zoom output").inner_text() == f"{zoom(page)['scale']:.1f}×"
     frame = page.locator(".photograph").bounding_box()
     for over in (".overlay", ".boxes", ".cells"):
         page.evaluate("document.querySelector('.cells').style.display = ''")
