@@ -321,7 +321,7 @@ def test_a_whole_quiz(visit: Any, site: Made, tmp_path: Path) -> None:
         assert row["hit"] == str(int(hits[-1]))
         assert 0 < float(row["chance"]) < 1
     assert set(hits) == {True, False}
-    assert f"{100 * np.mean(hits):.0f}\u00a0%" in result
+    assert f"{100 * np.mean(hits):.0f}%" in result
     assert page.locator(".answered a").evaluate_all("(links) => links.map((a) => a.getAttribute('href'))") == [
         f"images/{i}.html" for i in expected
     ]
