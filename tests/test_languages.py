@@ -66,3 +66,26 @@ def test_the_switch_keeps_what_the_reader_sees(page: Any, site: tuple[Atlas, Pat
     page.click("nav.languages a[hreflang=en]")
     page.wait_for_function("document.documentElement.lang === 'en'")
     assert page.url == before
+
+
+@pytest.mark.parametrize(
+    ("path", "ready"),
+    [
+        ("strip.html", ".sheet-view[data-ready] .cell img"),
+        ("find.html", ".sheet-view[data-ready] .cell img"),
+        ("compare.html#map=occlusion", "#compare[data-ready] .overlay:not([hidden])"),
+        ("map.html#select=plate:12", "#map[data-ready]"),
+        ("quiz-print.html#seed=1&n=3", "#sheets img"),
+    ],
+)
+def test_scripts_stay_in_the_language_and_share_the_pictures(page: Any, site: tuple[Atlas, Path], path: str, ready: str) -> None:
+    folder = site[1]
+    page.goto(f"{folder.as_uri()}/de/{path}")
+    page.wait_for_selector(ready, state="attached")
+    address = "(all) => all.map((one) => new URL(one.href ?? one.src).pathname)"
+    pages = {Path(file) for file in page.locator("main a[href]").evaluate_all(address)}
+    pictures = {Path(file) for file in page.locator("main img[src]").evaluate_all(address)}
+    assert pictures
+    assert all(file.is_file() for file in pages | pictures)
+    assert all((folder / "de") in file.parents for file in pages)
+    assert not any((folder / "de") in file.parents for file in pictures)
