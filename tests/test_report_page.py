@@ -296,7 +296,7 @@ def test_zoom_ends_beyond_the_pixels_of_the_photograph(visit: Any, site: Made) -
     assert shown / natural >= 8
     assert page.locator("button[aria-label='Zoom in']").is_disabled()
     assert page.evaluate("getComputedStyle(document.querySelector('.photograph')).imageRendering") == "pixelated"
-    page.locator("button[aria-label='Show the full photograph']").click()
+    page.locator("button[aria-label='Fit: show the full photograph']").click()
     assert zoom(page)["scale"] == 1
 
 

@@ -128,8 +128,8 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     };
     place.replaceChildren(...drawing.groups().filter((one) => one.count).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
-      title: ngettext("Select %(n)s patch", "Select %(n)s patches", one.count, { n: count(one.count) }), "aria-label": spoken(one),
-    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
+      title: ngettext("Select %(n)s patch", "Select %(n)s patches", one.count, { n: count(one.count) }),
+    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
     get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, " ", gettext("(click one to select its patches)")));
   };
   const restyle = () => {

@@ -86,7 +86,7 @@
     const readout = bar.appendChild(document.createElement("output"));
     readout.setAttribute("aria-live", "off");
     const closer = press("+", gettext("Zoom in"), "+", () => zoom(STEP));
-    const whole = press(gettext("Fit"), gettext("Show the full photograph"), "0", () => reset());
+    const whole = press(gettext("Fit"), gettext("Fit: show the full photograph"), "0", () => reset());
     for (const event of ["pointerdown", "dblclick"]) bar.addEventListener(event, (e) => e.stopPropagation());
     mat.append(bar);
 
