@@ -680,4 +680,4 @@ def test_scales_of_two_grades_work(tmp_path: Path) -> None:
     atlas, *_ = with_cells(atlas, tmp_path / "pictures")
     render_site(atlas, tmp_path / "pictures", tmp_path / "out")
     text = (tmp_path / "out" / "images" / f"{atlas.strip.image_ids[2]}.html").read_text("utf-8")
-    assert "more severe than 67 % of them" in text
+    assert "more severe than 67% of them" in text
