@@ -36,7 +36,7 @@ window.Atlas = (() => {
     let allowed = BURST;
     let counted = performance.now();
     let waiting = null;
-    let known = location.hash; // as last written here, or last told by the browser
+    let known = location.hash; // as last written here, or as the browser last reported it
     let timer = 0;
     const written = () => readAddress(location.hash);
     const drop = () => {
@@ -44,7 +44,7 @@ window.Atlas = (() => {
       timer = 0;
       waiting = null;
     };
-    // An address that the reader chose is never overwritten by what the page was at before. The browser tells of the choice late
+    // An address that the reader chose is never overwritten by where the page was before. The browser reports the choice late
     // (hashchange): a timer, a scroll or the end of the page may come first, so the address itself is asked.
     const overtaken = () => location.hash !== known;
     const write = () => {

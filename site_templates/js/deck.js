@@ -10,8 +10,8 @@
 //   judge(k, own)               one answer {grade, mark} judged; result(all) and table(seed, all) of all that were judged
 //   kappa(pairs)                quadratic kappa of [human, assigned] grades; NaN where all are one and the same grade
 //
-// The seal hides answers from eyes: from the page, its source and a glance at the file. It does not keep out a determined
-// reader, and cannot: all that is needed to open it stands below.
+// The seal hides answers from the page, its source and a glance at the file. It cannot keep out a determined reader: everything needed
+// to open it is in this file.
 "use strict";
 window.AtlasDeck = (deck) => {
   // FNV-1a, and mulberry32 (Tommy Ettinger, 2017, public domain); atlas/site/quiz.py seals with the same.
@@ -74,7 +74,7 @@ window.AtlasDeck = (deck) => {
 
   const area = (kind, row, column, rows, columns, span) => ({ kind, left: column / columns, top: row / rows, right: (column + span) / columns, bottom: (row + span) / rows });
   const [rows, columns] = deck.shape;
-  const span = deck.window; // of cells, for which one drop stands
+  const span = deck.window; // cells on a side of the window that each drop belongs to
   const cell = (place) => area("", Math.floor(place / columns), place % columns, rows + span - 1, columns + span - 1, span);
   const STRONGEST = 0.1; // of the cells on the retina
   const target = ({ grade, lesions, map }) => {

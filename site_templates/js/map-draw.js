@@ -170,7 +170,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.globalAlpha = 1;
     }
   };
-  const CLOSE = 400; // dots in sight at most that bear the letter of their kind
+  const CLOSE = 400; // letters of kinds are drawn for at most so many dots in sight
   const paintLetters = (context) => { // on pictures always, on dots once they lie apart
     const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(view.wide, view.high);
     const seen = tiles.map(({ i, sx, sy, side }) => [i, sx - side / 2 + 9, sy - side / 2 + 10]);

@@ -29,7 +29,7 @@ Atlas.mapGallery = ({ points, words }) => {
   let selection = null;
   let listed = 0;
 
-  // ---- grades, against the whole cohort ---------------------------------------------------------------------------------------
+  // ---- grades, compared with all photographs ------------------------------------------------------------------------------------
   const sharesTable = (plates) => {
     const { counts, graded } = points.graded(plates);
     const cohort = points.graded(images.id.keys());

@@ -268,7 +268,7 @@
       actions,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on plate %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
     ].filter(Boolean));
-    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map tells of a file that is missing
+    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map already reports a file that is missing
     at("next").firstChild.textContent = `${session.at + 1 < session.asked.length ? NEXT : RESULT} `;
     if (quiz.dataset.part === "ask") at("verdict").focus({ preventScroll: true });
   };
