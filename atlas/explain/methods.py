@@ -10,7 +10,7 @@ import numpy as np
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam, occlusion
 from atlas.explain.windows import windows_inside
-from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target
+from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target, noop
 from atlas.scorers.prediction import Prediction
 
 Drops = Callable[[Prediction, Target, int], FloatArray]
@@ -20,7 +20,14 @@ scale, see `readouts.grades_in_the_middle`."""
 
 @dataclass(frozen=True)
 class Method:
-    """title : its name in print.   meaning : what a value of its maps means, for readers.   drops : the method itself."""
+    """A saliency method.
+
+    Parameters
+    ----------
+    title : its name in print; the site translates it.
+    meaning : what a value of its maps means, for readers; likewise.
+    drops : the method itself.
+    """
 
     title: str
     meaning: str
@@ -29,14 +36,16 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "occlusion": Method(
-        "Occlusion",
-        "What a place weighs: how far a score in the middle of the scale would fall, in grades, if it were left out. At the ends "
-        "of the scale the score itself moves less.",
+        noop("Occlusion"),
+        noop(
+            "The weight of each cell: how many grades a score in the middle of the scale would fall if the cell were hidden. "
+            "Near the ends of the scale the score itself changes less."
+        ),
         lambda prediction, target, window: occlusion.weights(prediction, target.name, target.scale, window=window),
     ),
     "gradcam": Method(
-        "Grad-CAM",
-        "What a place weighs by the network's own gradient, in grades in the middle of the scale.",
+        noop("Grad-CAM"),
+        noop("The weight of each cell, estimated from the network's gradient, in grades in the middle of the scale."),
         lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
     ),
 }

@@ -21,7 +21,7 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.frames import cell_coverage
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
-from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject
+from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, told
 from atlas.scorers.bundle import load_scorer, load_with_trunk
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
@@ -200,18 +200,26 @@ def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
     pairs = list(zip(learned.grades, learned.names, scale.grades, scale.names, strict=True))
     if other := [pair for pair in pairs if _plain(pair[1]) != _plain(pair[3])]:
         named = "; ".join(f"{theirs} ({name}) for {own} ({own_name})" for theirs, name, own, own_name in other)
-        notes.append(f"The scorer learned grades of other names, which are read in their order: {named}.")
+        notes.append(told("The scorer learned grades with other names. They are matched by their order: %(pairs)s.", pairs=named))
     elif learned.lowest != scale.lowest:
         notes.append(
-            f"The scorer learned grades numbered from {learned.lowest}; its scores are given on this scale, from {scale.lowest}."
+            told(
+                "The scorer learned grades numbered from %(theirs)s. Its scores are shown on this scale, from %(own)s.",
+                theirs=learned.lowest,
+                own=scale.lowest,
+            )
         )
     if learned.referable is not None and _referred(learned) != _referred(scale):
         notes.append(
-            f"The scorer's threshold for referral is for grade {learned.referable} ({learned.name(learned.referable)}) and "
-            "above. This atlas refers from another grade, or from none, so the threshold is not used."
+            told(
+                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas refers from another "
+                "grade, or from none, so the threshold is not used.",
+                grade=learned.referable,
+                name=learned.name(learned.referable),
+            )
         )
     elif learned.referable is None and scale.referable is not None:
-        notes.append("The scorer learned no threshold for referral, so its scores are not read as referable or not.")
+        notes.append(told("The scorer learned no threshold for referral, so its scores are not read as referable or not."))
     return tuple(notes)
 
 

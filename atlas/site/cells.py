@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.cohort.lesions import KINDS
 from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
 from atlas.site.found import FoundView
 
@@ -73,14 +74,26 @@ def density_path(positions: Sequence[float], span: int) -> str:
 
 
 def _lesions(found: FoundView) -> dict[str, Any]:
-    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, words."""
+    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, strength,
+    and how far the score falls when it is hidden. The names of kinds are English: pages of all languages load this, and their
+    scripts translate them."""
     entry = {kind: k for k, (kind, _) in enumerate(found.counts)}
     return {
         "kinds": [
-            {"key": kind.key, "plural": kind.plural, "letter": kind.letter, "colour": kind.colour, "count": count}
+            {
+                "key": kind.key,
+                "name": KINDS[kind.key].name,
+                "plural": KINDS[kind.key].plural,
+                "letter": kind.letter,
+                "colour": kind.colour,
+                "count": count,
+            }
             for kind, count in found.counts
         ],
-        "marks": [[entry[mark.kind], [round(edge, 2) for edge in mark.box], mark.alt] for mark in found.marks],
+        "marks": [
+            [entry[mark.kind], [round(edge, 2) for edge in mark.box], round(mark.strength, 2), round(mark.fall, 2)]
+            for mark in found.marks
+        ],
     }
 
 
