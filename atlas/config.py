@@ -170,8 +170,8 @@ class Configuration(BaseModel):
     trunk: Annotated[str | None, Panel.FIT] = Field(
         None,
         description=(
-            "Network to learn with, such as resnet18 or squeezenet1_1, timm:NAME for one of timm, or fpn:TRUNK for one with a feature "
-            "pyramid. Without it, that of the scorer."
+            "Network to learn with, such as resnet18 or squeezenet1_1, timm:NAME for one of timm, or fpn:TRUNK for one with a "
+            "feature pyramid. Without it, that of the scorer."
         ),
     )
     trunk_weights: Annotated[str | None, PRIVATE, Panel.FIT] = Field(
