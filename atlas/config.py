@@ -101,7 +101,7 @@ class Configuration(BaseModel):
     preparation: str | None = Field(None, description="Colour and contrast preparation (default: the scorer's own).")
     trunk: str | None = Field(
         None,
-        description="Network for --fit, `timm:NAME` for one of timm's, `fpn:TRUNK` with a feature pyramid (default: the scorer's own).",
+        description="Network for --fit; `timm:NAME` is one of timm's, `fpn:TRUNK` has a pyramid (default: the scorer's own).",
     )
     trunk_weights: Annotated[str | None, PRIVATE] = Field(
         None, description="Weights of --trunk: `imagenet`, a state dict's file, or a scorer's name (default: the scorer's own)."
