@@ -38,6 +38,8 @@ class Pyramid(nn.Module):
         super().__init__()
         self.body = body
         self.pyramid = FeaturePyramidNetwork(list(channels), WIDTH)
+        for coarser in range(1, len(channels)):  # only the finest level is read
+            self.pyramid.layer_blocks[coarser] = nn.Identity()
         self._taps = tuple(taps)
 
     def forward(self, images: Tensor) -> Tensor:

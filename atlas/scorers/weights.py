@@ -91,7 +91,7 @@ def from_timm(trunk: str, pretrained: Callable[[], nn.Module]) -> dict[str, Tens
     except Exception as error:  # each way in which a hub cannot be reached has a class of its own
         raise WeightsMissingError(
             f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
-            "give --trunk-weights the file of a state dict, or try again with a network",
+            "give --trunk-weights the file of a state dict, or try again with an internet connection",
         ) from error
 
 
