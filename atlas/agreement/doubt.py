@@ -36,10 +36,12 @@ class Looks:
 
     Parameters
     ----------
-    members : float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
-    logits, mirrored : float32 (n,), the whole scorer's, of the photograph and of its mirror image; not a number where nobody
-        looked at that.
-    colours : float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
+    members : FloatArray
+        float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
+    logits, mirrored : FloatArray
+        float32 (n,), the whole scorer's, of the photograph and of its mirror image; not a number where nobody looked at that.
+    colours : FloatArray
+        float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
     """
 
     members: FloatArray
@@ -51,7 +53,10 @@ class Looks:
 def learn_doubt(looks: Looks, scale: Scale) -> DoubtRule:
     """Measure what is usual, on photographs that the scorer did not learn from.
 
-    Raises DatasetError where there are too few of them.
+    Raises
+    ------
+    DatasetError
+        Where there are too few of them.
     """
     if len(looks.logits) < _FEWEST:
         raise DatasetError(

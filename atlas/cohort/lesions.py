@@ -13,13 +13,20 @@ class LesionKind:
 
     Parameters
     ----------
-    key : its name in tables and files.
-    name : its name in words, singular; the site translates it.
-    plural : the same, plural.
-    letter : what marks it on a picture beside its colour, so that nobody needs to see the colour.
-    colour : of its outlines, #rrggbb; the colours can be told apart by readers with any colour vision (Okabe and Ito, 2008).
-    synonyms : other words of the field for it.
-    coarse : the kind of which it is a part, where somebody who outlines may have told no more; else itself.
+    key : str
+        Its name in tables and files.
+    name : str
+        Its name in words, singular; the site translates it.
+    plural : str
+        The same, plural.
+    letter : str
+        What marks it on a picture beside its colour, so that nobody needs to see the colour.
+    colour : str
+        Of its outlines, #rrggbb; the colours can be told apart by readers with any colour vision (Okabe and Ito, 2008).
+    synonyms : tuple[str, ...]
+        Other words of the field for it.
+    coarse : str
+        The kind of which it is a part, where somebody who outlines may have told no more; else itself.
     """
 
     key: str

@@ -21,7 +21,14 @@ DISTANCE = 2.5
 class Region:
     """A region of the retina.
 
-    title : its name.   name : with its preposition, for sentences.   until : disc diameters from the fovea at which it ends.
+    Parameters
+    ----------
+    title : str
+        Its name.
+    name : str
+        With its preposition, for sentences.
+    until : float
+        Disc diameters from the fovea at which it ends.
     """
 
     key: str
@@ -54,7 +61,10 @@ def disc_diameter(landmarks: Landmarks | None) -> float | None:
 def region_of(box: Box, landmarks: Landmarks | None) -> str:
     """Return the key of the region in which the middle of a box lies, "" where nobody knows the fovea.
 
-    box : top, left, bottom, right in source pixels.
+    Parameters
+    ----------
+    box : Box
+        Top, left, bottom, right in source pixels.
     """
     diameter = disc_diameter(landmarks)
     if landmarks is None or landmarks.fovea is None or diameter is None:

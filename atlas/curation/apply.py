@@ -31,9 +31,12 @@ def leave_out(dataset: Dataset, curated: CurationFile) -> Dataset:
 def resolve(curated: CurationFile, atlas: Atlas, *, left_out: Iterable[str] = ()) -> Atlas:
     """Lay the curation over an atlas whose clusters are numbered: words, pins and lessons, and what is hidden.
 
-    left_out : ids of the photographs that `leave_out` took away.
-
     Hidden patches are taken out of the atlas. The patches of a hidden cluster stay, with no cluster.
+
+    Parameters
+    ----------
+    left_out : Iterable[str]
+        Ids of the photographs that `leave_out` took away.
     """
     return _Resolver(curated, atlas, frozenset(left_out)).applied()
 

@@ -24,9 +24,12 @@ class Method:
 
     Parameters
     ----------
-    title : its name in print; the site translates it.
-    meaning : what a value of its maps means, for readers; likewise.
-    drops : the method itself.
+    title : str
+        Its name in print; the site translates it.
+    meaning : str
+        What a value of its maps means, for readers; likewise.
+    drops : Drops
+        The method itself.
     """
 
     title: str
@@ -59,8 +62,10 @@ def saliency_map(
 
     Parameters
     ----------
-    inside : bool (h, w), true where a cell lies on the retina.
-    window : cells a side that are hidden at once. Above 1 the map has one entry for each window.
+    inside : BoolArray
+        bool (h, w), true where a cell lies on the retina.
+    window : int
+        Cells a side that are hidden at once. Above 1 the map has one entry for each window.
 
     Returns
     -------
@@ -69,7 +74,8 @@ def saliency_map(
 
     Raises
     ------
-    ConfigurationError : an unknown method, or a window that does not fit on the maps.
+    ConfigurationError
+        An unknown method, or a window that does not fit on the maps.
     """
     if method not in METHODS:
         raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
@@ -88,7 +94,12 @@ def saliency_maps(
 ) -> SaliencyMaps:
     """Draw up one map for each photograph, see `saliency_map`.
 
-    predictions : by image_id.   inside : bool (n, h, w) in the same order, true where a cell lies on the retina.
+    Parameters
+    ----------
+    predictions : Mapping[str, Prediction]
+        By image_id.
+    inside : Sequence[BoolArray] | BoolArray
+        bool (n, h, w) in the same order, true where a cell lies on the retina.
     """
     drawn = [
         saliency_map(method, one, target, inside=own, window=window)

@@ -48,8 +48,10 @@ class AlarmKind:
 
     Parameters
     ----------
-    title : a few words.
-    sentence : what the alarm means, for readers; holds %(share)s and %(usual)s in percent.
+    title : str
+        A few words.
+    sentence : str
+        What the alarm means, for readers; holds %(share)s and %(usual)s in percent.
     """
 
     title: str
@@ -93,8 +95,14 @@ ALARMS: Mapping[str, AlarmKind] = {
 class Camera:
     """What the format of a photograph says of its camera, and nothing of whose eye it is.
 
-    height, width : of the picture, in pixels.   cut : whether the disc is cut at its top, left, bottom and right.
-    surround : brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
+    Parameters
+    ----------
+    height, width : int
+        Of the picture, in pixels.
+    cut : tuple[bool, bool, bool, bool]
+        Whether the disc is cut at its top, left, bottom and right.
+    surround : int
+        Brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
     """
 
     height: int
@@ -137,8 +145,12 @@ def with_alarms(
 ) -> Clusters:
     """Return the clusters with their alarms.
 
-    off_retina, dark : float32 (m,), shares of each patch, in the order of patches.patch_ids.
-    cameras, patients : by image_id; photographs with equal values are of one camera, or of one patient.
+    Parameters
+    ----------
+    off_retina, dark : FloatArray
+        float32 (m,), shares of each patch, in the order of patches.patch_ids.
+    cameras, patients : Mapping[str, Hashable], Mapping[str, str]
+        By image_id; photographs with equal values are of one camera, or of one patient.
     """
     label_of = dict(zip(clusters.patch_ids, clusters.labels.tolist(), strict=True))
     labels = np.array([label_of[patch_id] for patch_id in patches.patch_ids], np.int64)

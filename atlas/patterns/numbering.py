@@ -26,8 +26,14 @@ _NEAR = 0.5  # closeness from which centroids alone tell that two clusters are o
 class Identity:
     """A cluster of an earlier build.
 
-    patches : all of its patches or, where `whole` is false, some that were typical.   centroid : float32 (d,), or None.
-    live : the last build had it.
+    Parameters
+    ----------
+    patches : tuple[str, ...]
+        All of its patches or, where `whole` is false, some that were typical.
+    centroid : NDArray[np.float32] or None
+        float32 (d,), or None.
+    live : bool
+        The last build had it.
     """
 
     number: int
@@ -104,10 +110,17 @@ def number_clusters(
 ) -> tuple[Clusters, tuple[Sentence, ...]]:
     """Give each cluster the number it had, and say in sentences what came and went.
 
-    previous : of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster
-        first: in a first build 1 is the largest.
-    anchors : clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
-    reserved : numbers that the file speaks of.   space : of the clusters' descriptors.
+    Parameters
+    ----------
+    previous : Identities
+        Of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster first: in a
+        first build 1 is the largest.
+    anchors : Sequence[Identity]
+        Clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
+    reserved : Iterable[int]
+        Numbers that the file speaks of.
+    space : str
+        Of the clusters' descriptors.
     """
     first = not previous.clusters
     before = Identities(tuple(anchors)) if first else previous

@@ -26,7 +26,12 @@ def build_report(
 
     What needs a cohort is left out: clusters, a map, likeness and agreement.
 
-    Raises ConfigurationError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    ConfigurationError
+    DatasetError
+    ScorerError
+    StoreError
     """
     if file.is_dir():
         raise StoreError(f"{file}: is a folder", "give the name of an HTML file with --out.")

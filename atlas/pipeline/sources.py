@@ -162,9 +162,12 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
 def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
     """Use the scorer of this name or folder as it is, its severities told on `scale`.
 
-    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or
-    photographs of another subject.
-    Names of grades, which are often only spelled differently, and the grade that is referred may differ: `notes` say so.
+    Raises
+    ------
+    ScorerError
+        Where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or photographs of
+        another subject. Names of grades, which are often only spelled differently, and the grade that is referred may differ:
+        `notes` say so.
     """
     scorer = load_scorer(name_or_path)
     learned = scorer.scale
@@ -241,7 +244,12 @@ def fitted_source(
 
     The scorer may have learned from another subject: edges and textures, which its trunk sees, are in any photograph.
 
-    `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
+    `trunk_weights` is "imagenet" or a state dict's file.
+
+    Raises
+    ------
+    ScorerError, ConfigurationError
+        Where they cannot be used.
     """
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
@@ -259,11 +267,16 @@ class Scorers:
 
     Parameters
     ----------
-    scorers : the trained one alone, or those fitted on this cohort.
-    index : image_id to its scorer's place.
-    fitted : they learned from this cohort, out of fold.
-    labels : what `label_distribution` tells of the grades that they learned from, where known.
-    reading : how scores are read, where that was fitted on other photographs.
+    scorers : tuple[Scorer, ...]
+        The trained one alone, or those fitted on this cohort.
+    index : Mapping[str, int]
+        Image_id to its scorer's place.
+    fitted : bool
+        They learned from this cohort, out of fold.
+    labels : Mapping[int, tuple[int, float]] or None
+        What `label_distribution` tells of the grades that they learned from, where known.
+    reading : GradeCuts or None
+        How scores are read, where that was fitted on other photographs.
     """
 
     scorers: tuple[Scorer, ...]
@@ -280,9 +293,15 @@ class Scorers:
 def scorers_for(workshop: Workshop, dataset: Dataset, source: TrainedSource | FittedSource, keys: Sequence[list[Any]]) -> Scorers:
     """Return the trained scorer, or fit heads on the dataset by patient-wise folds, kept in the store until the build is done.
 
-    keys : of the "predictions" entries of the photographs, in the order of the dataset.
+    Parameters
+    ----------
+    keys : Sequence[list[Any]]
+        Of the "predictions" entries of the photographs, in the order of the dataset.
 
-    Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
+    Raises
+    ------
+    ConfigurationError
+        Where there are no grades to learn from, and what `fit_out_of_fold` raises.
     """
     with workshop.timed("heads"):
         if isinstance(source, TrainedSource):

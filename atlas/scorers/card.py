@@ -86,8 +86,12 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
-    No file name or patient enters it. What the recipe does not say is left out. Raises ScorerError where its counts or labels
-    are not those of the scale's grades.
+    No file name or patient enters it. What the recipe does not say is left out.
+
+    Raises
+    ------
+    ScorerError
+        Where its counts or labels are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
     recipe = known.training
@@ -260,7 +264,10 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
     """Return what `label_distribution` said of the grades that a scorer learned from; empty where its bundle does not say.
 
-    Raises ScorerError where the bundle's labels are not [grade, count, share] each.
+    Raises
+    ------
+    ScorerError
+        Where the bundle's labels are not [grade, count, share] each.
     """
     try:
         labels = scorer.background.training.get("labels", ())

@@ -34,10 +34,14 @@ class Book:
 
     Parameters
     ----------
-    atlas : all that is shown.
-    names : file names by image id, only where the user asked for them.
-    finer : pixels a side of those plates that are finer than the photographs, by image id.
-    words : of the language that the pages are written in.
+    atlas : Atlas
+        All that is shown.
+    names : Mapping[str, str]
+        File names by image id, only where the user asked for them.
+    finer : Mapping[str, int]
+        Pixels a side of those plates that are finer than the photographs, by image id.
+    words : Words
+        Of the language that the pages are written in.
     """
 
     atlas: Atlas

@@ -60,10 +60,20 @@ def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
 class Places:
     """Where on the retina patches lie.
 
-    levels : SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
-    most : share of the patches that covers the most covered square.   count : patches drawn.   mirrored : of left eyes, drawn as
-    right ones; None where eyes are not known and all are drawn as photographed.   unknown : patches left out, their eye not
-    known.   finding : in words.
+    Parameters
+    ----------
+    levels : tuple[str, ...]
+        SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
+    most : float
+        Share of the patches that covers the most covered square.
+    count : int
+        Patches drawn.
+    mirrored : int or None
+        Of left eyes, drawn as right ones; None where eyes are not known and all are drawn as photographed.
+    unknown : int
+        Patches left out, their eye not known.
+    finding : str
+        In words.
     """
 
     levels: tuple[str, ...]
@@ -77,7 +87,10 @@ class Places:
 def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH) -> Places | None:
     """Lay patches over one retina, the right eye seen from the front: nose to the right. None where no frame is known.
 
-    eyes : "left", "right" or None, by image id.
+    Parameters
+    ----------
+    eyes : Mapping[str, str | None]
+        "left", "right" or None, by image id.
     """
     boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
     if not boxed:

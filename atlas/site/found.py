@@ -24,8 +24,14 @@ _MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
 class MarkView:
     """A lesion on a plate.
 
-    box : top, left, height, width in percent of the plate.   cells : those of the maps that it touches, numbered row by row.
-    words : of the page, as the names of the kind are.
+    Parameters
+    ----------
+    box : tuple[float, float, float, float]
+        Top, left, height, width in percent of the plate.
+    cells : tuple[int, ...]
+        Those of the maps that it touches, numbered row by row.
+    words : Words
+        Of the page, as the names of the kind are.
     """
 
     kind: LesionKind
@@ -74,10 +80,24 @@ def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView |
 class FoundView:
     """The lesions of one plate.
 
-    marks : the strongest first.   counts : of each kind that was found, in the order of the table of kinds.
-    whole, without : the score, and what it is with the cells of all found lesions hidden.   too_small : kinds, in words.
-    by_region : of each region with lesions, from the fovea outwards, how many of each kind.   landmarks : the disc and the fovea.
-    near : of each kind, how many reach within one disc diameter of the fovea.   words : of the page.
+    Parameters
+    ----------
+    marks : tuple[MarkView, ...]
+        The strongest first.
+    counts : tuple[tuple[LesionKind, int], ...]
+        Of each kind that was found, in the order of the table of kinds.
+    whole, without : float
+        The score, and what it is with the cells of all found lesions hidden.
+    too_small : str
+        Kinds, in words.
+    by_region : tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...]
+        Of each region with lesions, from the fovea outwards, how many of each kind.
+    landmarks : LandmarksView or None
+        The disc and the fovea.
+    near : Mapping[str, int]
+        Of each kind, how many reach within one disc diameter of the fovea.
+    words : Words
+        Of the page.
     """
 
     marks: tuple[MarkView, ...]
@@ -208,7 +228,12 @@ def found_view(
 ) -> FoundView | None:
     """Prepare the lesions of one photograph for its page; None where its frame is unknown.
 
-    whole : its score.   grid : rows and columns of cells that can be hidden.
+    Parameters
+    ----------
+    whole : float
+        Its score.
+    grid : tuple[int, int]
+        Rows and columns of cells that can be hidden.
     """
     if frame is None:
         return None
@@ -284,7 +309,14 @@ def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
 class PersonsMark:
     """A lesion that a person marked.
 
-    box : top, left, height, width in percent of the plate.   how : outlined, boxed, or drawn with the eye.   words : of the page.
+    Parameters
+    ----------
+    box : tuple[float, float, float, float]
+        Top, left, height, width in percent of the plate.
+    how : str
+        Outlined, boxed, or drawn with the eye.
+    words : Words
+        Of the page.
     """
 
     kind: LesionKind | None
@@ -311,7 +343,10 @@ def marked_view(
 ) -> tuple[PersonsMark, ...]:
     """Prepare what people marked on one photograph for its page; nothing where its frame is unknown.
 
-    drawn : the eye is, and its lesions with it.
+    Parameters
+    ----------
+    drawn : bool
+        The eye is, and its lesions with it.
     """
     kinds, views = kinds_in(words), []
     for mark in marks:

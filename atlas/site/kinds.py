@@ -20,11 +20,22 @@ _EXAMPLES = 60
 class KindView:
     """A kind of lesion in a cohort.
 
-    patches : of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
-    plates, looked : photographs in which it was found, and in which the net looked.   count : lesions of it in all of them.
-    by_grade : of each grade, how many photographs there are and in how many it was found.
-    by_region : of each region, how many of them lie there, from the fovea outwards.   near : within a disc diameter of the fovea.
-    placed : how many lie where the fovea was found.   clusters : in which most patches are of it.
+    Parameters
+    ----------
+    patches : tuple[PatchView, ...]
+        Of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
+    plates, looked : int
+        Photographs in which it was found, and in which the net looked.
+    count : int
+        Lesions of it in all of them.
+    by_grade : tuple[tuple[GradeView, int, int], ...]
+        Of each grade, how many photographs there are and in how many it was found.
+    by_region : tuple[tuple[Region, int], ...]
+        Of each region, how many of them lie there, from the fovea outwards.
+    near : int
+        Within a disc diameter of the fovea. placed : how many lie where the fovea was found.
+    clusters : tuple[ClusterView, ...]
+        In which most patches are of it.
     """
 
     kind: LesionKind

@@ -60,8 +60,8 @@ def render_site(
         place can be left out.
     out : Path
         Folder of the site. Pages of the first language lie in it, those of each other language in a folder of its own below it.
-    names : Mapping[str, str], optional
-        File names to show, by image id; without it no page carries a file name.
+    names : Mapping[str, str] or None
+        Mapping[str, str], optional File names to show, by image id; without it no page carries a file name.
     languages : Sequence[str]
         Codes of the languages that the site is written in, of `resources.languages`.
     progress : Progress
@@ -107,7 +107,10 @@ def render_site(
 def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], file: Path, *, language: str = "en") -> None:
     """Write one self-contained HTML file with the report of one or several photographs.
 
-    Raises StoreError where an image id is not in the atlas or a picture is missing.
+    Raises
+    ------
+    StoreError
+        Where an image id is not in the atlas or a picture is missing.
     """
     book = Book(atlas, finer=_finer(atlas, pictures), words=Words.of(language))
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)

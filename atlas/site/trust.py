@@ -20,9 +20,12 @@ class BadgeView:
 
     Parameters
     ----------
-    key : names it in data and addresses, in any language.
-    word, sentence : what it says.
-    rule : when it is given, with its limits in grades of the scale.
+    key : str
+        Names it in data and addresses, in any language.
+    word, sentence : str
+        What it says.
+    rule : str
+        When it is given, with its limits in grades of the scale.
     """
 
     key: str
@@ -46,8 +49,14 @@ def badge_views(scale: Scale, words: Words = ENGLISH) -> dict[str, BadgeView]:
 class TrustView:
     """A photograph's badge, and its deletion figure.
 
-    marked, chance : how far the score falls without the marked fifth of the retina, and without a random fifth, grade units.
-    deletion, random : points of the two lines, as SVG writes them.   fifth : (x, upper y, lower y) of what parts them there.
+    Parameters
+    ----------
+    marked, chance : float
+        How far the score falls without the marked fifth of the retina, and without a random fifth, grade units.
+    deletion, random : str
+        Points of the two lines, as SVG writes them.
+    fifth : tuple[float, float, float]
+        (x, upper y, lower y) of what parts them there.
     """
 
     badge: BadgeView

@@ -47,9 +47,16 @@ class GradeView:
 class PlateView:
     """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent.
 
-    finer : pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
-    doubts : why the scorer is not sure of the score; None where it has no rule for that.   drawn : the photograph is drawn by a
-    program, and its grade with it.   words : of the page.
+    Parameters
+    ----------
+    finer : int
+        Pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+    doubts : tuple[str, ...] or None
+        Why the scorer is not sure of the score; None where it has no rule for that.
+    drawn : bool
+        The photograph is drawn by a program, and its grade with it.
+    words : Words
+        Of the page.
     """
 
     id: str
@@ -174,7 +181,12 @@ class PatchView:
 class ClusterView:
     """One lesion pattern: its patches, pinned ones and then the most typical first.
 
-    shares : how its photographs spread over the grades (0..1, per grade).   words : of the page.
+    Parameters
+    ----------
+    shares : tuple[float, ...]
+        How its photographs spread over the grades (0..1, per grade).
+    words : Words
+        Of the page.
     """
 
     number: int

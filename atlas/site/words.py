@@ -40,8 +40,8 @@ class Words:
     ----------
     language : str
         Code of the language, such as "en" or "de".
-    catalogue : gettext.NullTranslations
-        Its messages; English needs none.
+    catalogue : NullTranslations
+        Gettext.NullTranslations Its messages; English needs none.
     of_scripts : Mapping[str, str | Sequence[str]]
         The messages that the pages' scripts use: for each its translation, or both forms of one that counts.
     """

@@ -22,9 +22,12 @@ class Badge:
 
     Parameters
     ----------
-    word : names it, in tables and data as well.
-    sentence : what it means.
-    rule : when it is given, with %(low)s, %(large)s and %(small)s for limits in grades.
+    word : str
+        Names it, in tables and data as well.
+    sentence : str
+        What it means.
+    rule : str
+        When it is given, with %(low)s, %(large)s and %(small)s for limits in grades.
     """
 
     word: str
