@@ -574,8 +574,9 @@ def test_the_key_selects_and_cluster_pages_lead_to_their_part_of_the_map(tab: An
     page.get_by_role("link", name="on the map").click()
     page.wait_for_selector("#map[data-ready]")
     assert selected(page) == {patch.id for patch in view.patches}
-    pressed = page.locator("#map-key [aria-pressed=true]")
-    assert pressed.locator(".unseen").inner_text() == f"Cluster 2, {len(view.patches)} patches"
+    pressed = page.locator("#map-key").get_by_role("button", name=f"Cluster 2, {len(view.patches)} patches", exact=True)
+    assert pressed.get_attribute("aria-pressed") == "true"
+    assert page.locator("#map-key [aria-pressed=true]").count() == 1
     pressed.click()
     assert selected(page) == set()
     page.get_by_label("grade", exact=True).check()
