@@ -73,7 +73,9 @@ class Configuration(BaseModel):
     images: Annotated[Path | None, PRIVATE] = Field(
         None, description="Folder of photographs; without it the embedded synthetic cohort is used."
     )
-    grades: Annotated[Path | None, PRIVATE] = Field(None, description="Grade table: CSV, TSV, XLSX or a `name grade` list.")
+    grades: Annotated[Path | None, PRIVATE] = Field(
+        None, description="Grade table: CSV, TSV, XLSX or a `name grade` list; or a folder of such tables."
+    )
     masks: Annotated[Path | None, PRIVATE] = Field(
         None,
         description=(
@@ -148,6 +150,13 @@ class Configuration(BaseModel):
     eye_column: Annotated[str | None, PRIVATE] = Field(None, description="Column of the table that says left or right.")
     split_column: Annotated[str | None, PRIVATE] = Field(
         None, description="Column of the table that says training, validation or test (default: `split`, where it stands)."
+    )
+    rater_column: Annotated[str | None, PRIVATE] = Field(
+        None,
+        description=(
+            "Column of the table that names the reader, where each has a row of their own: a photograph's grade is the median of "
+            "its readers' grades, the higher of two in the middle (default: `rater`, `reader` or `grader`, if there is one)."
+        ),
     )
     split: Literal["training", "validation", "test"] | None = Field(
         None, description="Use only the photographs that the table puts into this split."

@@ -94,6 +94,8 @@ EyeColumn = Annotated[str | None, option("eye_column")]
 
 SplitColumn = Annotated[str | None, option("split_column")]
 
+RaterColumn = Annotated[str | None, option("rater_column")]
+
 Split = Annotated[str | None, option("split")]
 
 KeepNames = Annotated[bool | None, option("keep_names")]

@@ -199,26 +199,30 @@ def _delimiter(text: str) -> str:
 
 
 def _records(table: Path, text: str, delimiter: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[list[str]] = []
+    try:
+        return list(_parsed(table, text, delimiter, strict=True))
+    except csv.Error:
+        pass  # a quotation mark within a cell is no fault of the table: what is read without strictness is what was meant
+    try:
+        return list(_parsed(table, text, delimiter, strict=False))
+    except csv.Error as error:
+        raise DatasetError(f"{table} cannot be read as a table: {error}", "save it again as .csv or .xlsx") from error
+
+
+def _parsed(table: Path, text: str, delimiter: str, *, strict: bool) -> Iterator[list[str]]:
+    """Yield a text's rows. Raises DatasetError where a quotation mark swallows rows, csv.Error at other faults of quoting."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     begun = 1
     try:
         for row in reader:
-            for cell in row:
-                if cell.count("\n") > 1 and all(delimiter in line for line in cell.strip().split("\n")):
-                    raise _open_quote(table, begun)
-            rows.append([_plain(cell) for cell in row])
+            if any(cell.count("\n") > 1 and all(delimiter in line for line in cell.strip().split("\n")) for cell in row):
+                raise _open_quote(table, begun)
+            yield [_plain(cell) for cell in row]
             begun = reader.line_num + 1
     except csv.Error as error:
         if "unexpected end" in str(error) or "field larger" in str(error):
             raise _open_quote(table, begun) from error
-        # A quote within a cell is no fault of the table: what is read without strictness is what was meant.
-        try:
-            loose = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-            return [[_plain(cell) for cell in row] for row in loose]
-        except csv.Error as other:
-            raise DatasetError(f"{table} cannot be read as a table: {other}", "save it again as .csv or .xlsx") from other
-    return rows
+        raise
 
 
 def _open_quote(table: Path, line: int) -> DatasetError:

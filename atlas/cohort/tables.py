@@ -59,7 +59,7 @@ TABLE_LAYOUTS = (
         marks=("Ophthalmologic department",),
         doubt=(
             "Messidor grades from 0 to 3 by a scale of its own, whose 3 covers severe and proliferative. Its grades were read as "
-            "they are, so agreement with them is approximate. To use its scale, name its four grades under [scale] in atlas.toml, and "
+            "they are, and agreement is approximate. To use its scale, name its four grades under [scale] in atlas.toml, and "
             "use --fit."
         ),
     ),
@@ -182,7 +182,7 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
     sheets = read_sheets(table, "grades", names)
     if sum(len(sheet.rows) for sheet in sheets) < 2:
         raise _no_rows(table, "grades")
-    found = [(sheet, *place) for sheet in sheets if (place := _find_header(sheet, columns)) is not None]
+    found = [(sheet, *there) for sheet in sheets if (there := _find_header(sheet, columns)) is not None]
     if not found:
         if not columns.given and (rows := _rows_without_header(sheets)) is not None:
             told = f"{table.name} has no header; its first column was read as names, its second as grades."
@@ -192,19 +192,19 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
     number, header = sheet.rows[place]
     if place + 1 == len(sheet.rows):
         raise _no_rows(table, "grades")
-    guesses = list(sheet.guesses)
+    said = list(sheet.guesses)
     if place:
-        guesses.append(f"The header of {table.name} is in row {number}; what is above it was passed over.")
+        said.append(f"The header of {table.name} is in row {number}; what is above it was passed over.")
     if len(sheets) > 1:
         others = ", ".join(f"`{one.name}`" for one in sheets if one is not sheet)
-        guesses.append(f"Of {table.name}, the sheet `{sheet.name}` was read, and not {others}.")
+        said.append(f"Of {table.name}, the sheet `{sheet.name}` was read, and not {others}.")
     if layout.name == USUAL:
         read_as = f"`{layout.image}` as the photograph's name" if layout.image else "patient and eye as the photograph's name"
-        guesses.append(f"Of {table.name}, {read_as} and `{layout.grades[0]}` as its grade were guessed from the columns' names.")
+        said.append(f"Of {table.name}, {read_as} and `{layout.grades[0]}` as its grade were guessed from the columns' names.")
     if layout.doubt:
-        guesses.append(layout.doubt)
+        said.append(layout.doubt)
     rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :]))
-    return GradeTable(layout.name, rows, tuple(guesses))
+    return GradeTable(layout.name, rows, tuple(said))
 
 
 def read_cells(table: Path, what: str, columns: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -382,7 +382,7 @@ def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iter
     for column in filter(None, used):
         if keys.count(plain_key(column)) > 1:
             raise DatasetError(f"{table} has two columns named `{column}`", "rename one of them")
-    sides = [(layout.image, layout.grades, None)]
+    sides: list[tuple[str, Sequence[str], str | None]] = [(layout.image, layout.grades, None)]
     if layout.fellow:
         sides = [(layout.image, layout.grades, "left"), (layout.fellow[0], layout.fellow[1:], "right")]
     for number, cells in filled:

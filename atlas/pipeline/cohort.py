@@ -69,6 +69,7 @@ def gather(workshop: Workshop) -> Cohort:
         patient_column=settings.patient_column,
         eye_column=settings.eye_column,
         split_column=settings.split_column,
+        rater_column=settings.rater_column,
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
