@@ -212,10 +212,15 @@ def _records(table: Path, text: str, delimiter: str) -> list[list[str]]:
 def _parsed(table: Path, text: str, delimiter: str, *, strict: bool) -> Iterator[list[str]]:
     """Yield a text's rows. Raises DatasetError where a quotation mark swallows rows, csv.Error at other faults of quoting."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
-    begun = 1
+    begun, width = 1, 0
     try:
         for row in reader:
-            if any(cell.count("\n") > 1 and all(delimiter in line for line in cell.strip().split("\n")) for cell in row):
+            width = width or len(row) - 1
+            swallowed = [cell.strip().split("\n")[1:] for cell in row if "\n" in cell.strip()]
+            # Cells of several lines are rare; with odd quotation marks about, or rows within, they are a mark that was not closed.
+            if any(
+                not strict or (lines[:-1] and all(line.count(delimiter) == width for line in lines[:-1])) for lines in swallowed
+            ):
                 raise _open_quote(table, begun)
             yield [_plain(cell) for cell in row]
             begun = reader.line_num + 1
