@@ -165,6 +165,9 @@ class Configuration(BaseModel):
     workers: Annotated[int | None, PRIVATE] = Field(
         None, ge=1, description="Photographs worked on side by side (default: one per core); never changes the result."
     )
+    strict: Annotated[bool, PRIVATE] = Field(
+        False, description="End with exit code 1 where a file or row was left out; the atlas is built all the same."
+    )
     store: Annotated[Path | None, PRIVATE] = Field(
         None, description="Folder that keeps what can be reused (default: the user's cache folder)."
     )

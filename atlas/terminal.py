@@ -10,27 +10,23 @@ from rich.console import Console
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
+from atlas.pipeline.rejected import KINDS
 from atlas.records import DatasetReport, Evaluation
 
 _LISTED = 10  # names shown of each kind of trouble, unless all are asked for
 
 
 def print_report(out: Console, found: DatasetReport, verbose: bool) -> None:
-    kinds = {
-        "rows without file": found.rows_without_file,
-        "files without row": found.files_without_row,
-        "grades off the scale": found.grades_off_scale,
-        "conflicting duplicates": found.conflicting_duplicates,
-        "identical files": found.identical_files,
-        "unreadable files": found.unreadable,
-        "files of other kinds": found.other_files,
-    }
     out.print(f"Dataset layout: {found.layout}")
-    for kind, lines in kinds.items():
-        if not lines:
-            continue
-        out.print(f"{len(lines):,} {kind}:")
-        print_lines(out, lines, verbose)
+    for sentence in found.guesses:
+        out.print(f"  {printable(sentence, out.encoding)}", markup=False, soft_wrap=True)
+    for kind in KINDS:
+        lines = getattr(found, kind.field)
+        if lines and (kind.field != "passed_over" or verbose):
+            out.print(f"{len(lines):,} {kind.words}:")
+            print_lines(out, lines, verbose)
+        elif lines:
+            out.print(f"{len(lines):,} passed over: not asked for, or no photographs (--verbose lists them).")
 
 
 def print_lines(out: Console, lines: Sequence[str], verbose: bool) -> None:

@@ -43,6 +43,7 @@ from atlas.cli.options import (
     Split,
     SplitColumn,
     StoreFolder,
+    Strict,
     Title,
     Trunk,
     TrunkWeights,
@@ -90,6 +91,7 @@ def build(
     rater_column: RaterColumn = None,
     split: Split = None,
     keep_names: KeepNames = None,
+    strict: Strict = None,
     workers: Workers = None,
     store: StoreFolder = None,
     config: ConfigFile = None,
@@ -98,13 +100,14 @@ def build(
     """Build the atlas of a folder of photographs, or of the embedded synthetic cohort."""
     flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
     configuration = load_configuration(config, **flags)
+    from atlas.pipeline.rejected import count_left_out, listed
     from atlas.pipeline.unchanged import is_unchanged
 
-    if is_unchanged(configuration):
+    out = configuration.out or Path()
+    if is_unchanged(configuration) and (left_out := listed(out)) is not None:
         screen.out.print("Nothing has changed since this atlas was built.")
-        screen.out.print(
-            f"Open this file in a browser:\n{((configuration.out or Path()) / 'index.html').resolve()}", soft_wrap=True
-        )
+        screen.out.print(f"Open this file in a browser:\n{(out / 'index.html').resolve()}", soft_wrap=True)
+        _end(left_out, out, configuration.strict)
         return
     from atlas.pipeline.build import build_atlas
     from atlas.terminal import print_evaluation, print_lines, print_report, printable
@@ -127,6 +130,18 @@ def build(
         for stage, seconds in result.timings.items():
             screen.out.print(f"  {stage}: {seconds:.1f} s")
     _invite(result.out)
+    _end(count_left_out(result.report), out, configuration.strict)
+
+
+def _end(left_out: int, out: Path, strict: bool) -> None:
+    """Say how much was left out and where it is listed; with --strict, that is a failure."""
+    from atlas.pipeline.rejected import rejected_file
+
+    if left_out:
+        listed = "file or row was left out; it is" if left_out == 1 else "files and rows were left out; they are"
+        screen.out.print(f"{left_out:,} {listed} listed with cause and remedy in\n{rejected_file(out)}", soft_wrap=True)
+    if left_out and strict:
+        raise typer.Exit(1)
 
 
 def _invite(atlas: Path) -> None:

@@ -100,6 +100,8 @@ Split = Annotated[str | None, option("split")]
 
 KeepNames = Annotated[bool | None, option("keep_names")]
 
+Strict = Annotated[bool | None, option("strict")]
+
 Workers = Annotated[int | None, option("workers")]
 
 StoreFolder = Annotated[Path | None, option("store")]

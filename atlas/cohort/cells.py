@@ -217,7 +217,7 @@ def _parsed(table: Path, text: str, delimiter: str, *, strict: bool) -> Iterator
         for row in reader:
             width = width or len(row) - 1
             swallowed = [cell.strip().split("\n")[1:] for cell in row if "\n" in cell.strip()]
-            # Cells of several lines are rare; with odd quotation marks about, or rows within, they are a mark that was not closed.
+            # Cells of several lines are rare: with odd quotation marks about, or rows within, a mark was not closed.
             if any(
                 not strict or (lines[:-1] and all(line.count(delimiter) == width for line in lines[:-1])) for lines in swallowed
             ):

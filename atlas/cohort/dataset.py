@@ -184,7 +184,10 @@ def _read_tables(grades: Path, columns: Columns, files: Sequence[File], draft: D
     candidates = sorted(
         file
         for file in grades.rglob("*")
-        if file.suffix.lower() in TABLE_ENDINGS and file.is_file() and not file.relative_to(grades).as_posix().startswith(".")
+        if file.suffix.lower() in TABLE_ENDINGS
+        and not file.name.endswith(".rejected.csv")
+        and file.is_file()
+        and not file.relative_to(grades).as_posix().startswith(".")
     )
     first: DatasetError | None = None
     found = False
