@@ -101,7 +101,7 @@ def _walk(folder: Path, draft: Draft) -> Iterator[Path]:
 
     seen = {os.path.realpath(folder): "the folder itself"}
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        found = sorted(folders)
+        found = sorted(folders, key=lambda name: (Path(parent, name).is_symlink(), name))  # a folder itself, not a link to it
         folders.clear()
         for name in found:
             place = Path(parent, name)

@@ -14,6 +14,7 @@ from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
+from atlas.pipeline.copies import with_copies
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -77,6 +78,8 @@ def gather(workshop: Workshop) -> Cohort:
     )
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
+    else:
+        dataset, report = with_copies(workshop, dataset, report)
     return Cohort(dataset, report, images, synthetic)
 
 
