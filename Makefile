@@ -10,17 +10,19 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest scorers lesions evidence lint format constraints clean
+.PHONY: help demo test test-lowest coverage versions scorers lesions evidence lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
 	@echo 'make test         install what tests need (once) and run the whole suite (WORKERS=2)'
 	@echo 'make test-lowest  the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
+	@echo 'make coverage     the tests, and which share of atlas they run; fails below the share that pyproject.toml names'
+	@echo 'make versions     the tests with each of Python 3.11 to 3.13 that this machine has, by nox'
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, once make scorers and make lesions are done (DEVICE=cuda)'
 	@echo 'make lint         ruff, mypy and import-linter alone'
-	@echo 'make format       let ruff format the sources and mend what it can'
+	@echo 'make format       let ruff format the sources and fix what it can'
 	@echo 'make constraints  look up the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
 	@echo 'make clean        remove .venv, caches, built wheels and built sites'
 
@@ -34,6 +36,13 @@ test: .venv/installed-test
 FILES ?= tests
 test-lowest: $(LOWEST)/installed
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --ignore tests/test_house.py $(FILES)
+
+coverage: .venv/installed-test
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --cov --cov-report=term $(FILES)
+
+versions: .venv/installed-test
+	@$(PIP) install -qq nox
+	$(BIN)/nox
 
 # The recipe of the shipped scorers, and their figures. DATA holds the folders eyepacs-colour, eyepacs-equalized, messidor2, idrid
 # and hei-med,
@@ -154,7 +163,7 @@ constraints: | $(BIN)/python
 	@mv .venv/constraints.txt constraints.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build output/*
+	rm -rf .venv .nox .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build output/*
 	find atlas tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/boxed_clusters.py --images DIR --boxes TABLE [--grades TABLE --split test]
 
-Builds the atlas twice, once of windows that drive the score of eyepacs-pair (`--patches occlusion`, as the first atlases had it)
-and once of lesions that the net finds. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters against what the
-middle of each patch lies in, beside that of the same clusters against shuffled kinds. Boxes are coarse, and not all lesions are
-boxed: a patch in no box counts as none, though it may show a lesion, so that no clusters can reach 1.
+Builds the atlas three times: of windows that drive the score of eyepacs-pair (`--patches occlusion`, as the first atlases had
+it), of lesions that the net finds, and of both. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters against
+what the middle of each patch lies in, beside that of the same clusters against shuffled kinds. Boxes are coarse, and not all
+lesions are boxed: a patch in no box counts as none, though it may show a lesion, so that no clusters can reach 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = ("patches", "of them", "exudate", "red", "none", "k", "V", "homog.", "
 def measure(images: Path, boxes: Path, grades: Path | None, split: str | None, store: Path | None, clusters: int) -> None:
     """Print the table."""
     print("{:<12}{:>8}{:>9}{:>6}{:>6}{:>4}{:>8}{:>8}{:>8}{:>10}".format(*COLUMNS))
-    for patches in ("occlusion", "lesions"):
+    for patches in ("occlusion", "lesions", "both"):
         with tempfile.TemporaryDirectory() as scratch:
             settings = {
                 "images": images,

@@ -1,4 +1,4 @@
-"""The glossary: every word that a page underlines is explained, every entry of the files is shown, and faults are named."""
+"""The glossary: every term that a page underlines is explained, every entry is shown and translated, and faults are named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from atlas.site.render import render_report, render_site
 
 FOLDER = templates_folder() / "glossary"
 GENERAL = FOLDER / "atlas.toml"
-DISEASES = sorted(file for file in FOLDER.glob("*.toml") if file != GENERAL)
+DISEASES = sorted(file for file in FOLDER.glob("*.toml") if file != GENERAL and file.suffixes == [".toml"])
+LANGUAGES = ("de", "es")
+TRANSLATIONS = [(file, file.with_name(f"{file.stem}.{language}.toml")) for file in (GENERAL, *DISEASES) for language in LANGUAGES]
 SECTIONS = ("stages", "lesions", "words")
 CATARACT = Scale(1, ("clear", "hazy", "opaque"), None, "Senile cataract")
 OWN_FILE = '''
@@ -192,7 +194,7 @@ def test_an_underlined_word_shows_the_first_sentence_of_its_entry(of_retinopathy
 
 
 @pytest.mark.parametrize("file", DISEASES, ids=lambda file: file.stem)
-def test_no_key_stands_for_two_entries(file: Path) -> None:
+def test_no_key_belongs_to_two_entries(file: Path) -> None:
     keys = [key for one in (GENERAL, file) for key, _ in entries(one)]
     assert sorted(keys) == sorted(set(keys))
 
@@ -212,7 +214,7 @@ def test_the_page_shows_every_entry_of_both_files_once(of_retinopathy: Path) -> 
     assert [i for i in page.ids if i in {key for key, _ in every}] == [key for key, _ in every]
     for key, entry in every:
         assert page.text.count(joined(entry["words"])) == 1, key
-        for text in (entry["name"], entry.get("also", ""), entry.get("look", "")):
+        for text in (entry["name"], *entry.get("also", ()), entry.get("look", ""), entry.get("source", "")):
             assert joined(text) in page.text, key
     for text in (content(own)["about_stages"], *content(own)["sources"]):
         assert joined(text) in page.text
@@ -223,7 +225,10 @@ def test_the_page_shows_every_entry_of_both_files_once(of_retinopathy: Path) -> 
 def test_a_disease_without_a_file_gets_the_general_words_alone(of_cataract: Path) -> None:
     page = shown(of_cataract / "glossary.html")
     assert [i for i in page.ids if i not in ("theme", "main", "words")] == [key for key, _ in entries(GENERAL)]
-    of_an_eye = "retin|fundus|fovea|macul|aneurysm|haemorrhage|exudate|diabet|vessel|vein|optic|ophthalm|laser|drusen"
+    of_an_eye = (
+        r"retin|fundus|fovea|macul|aneurysm|haemorrhage|exudate|diabet|vessel|vein|optic|ophthalm|laser|drusen|lesion net"
+        r"|\beyes?\b"
+    )
     for key, entry in entries(GENERAL):
         assert joined(entry["words"]) in page.text, key
     assert re.findall(of_an_eye, page.text.lower()) == []
@@ -277,6 +282,88 @@ def test_a_text_over_several_lines_is_one_line_and_keeps_its_other_spaces(tmp_pa
         assert known(CATARACT, tmp_path)["one"].words == "95\u00a0% of all are. \u202fTrue."
 
 
+# ---- Other languages
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a table, however deep."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts(one)
+
+
+@pytest.mark.parametrize(("file", "translation"), TRANSLATIONS, ids=lambda file: file.stem)
+def test_a_translation_has_every_entry_with_the_same_parts_and_no_empty_text(file: Path, translation: Path) -> None:
+    english, other = content(file), content(translation)
+    assert list(other) == [section for section in english if section != "sources"]
+    for section in SECTIONS:
+        assert list(other.get(section, {})) == list(english.get(section, {}))
+        for key, entry in other.get(section, {}).items():
+            assert set(entry) - {"also"} == set(english[section][key]) & {"name", "words", "look"}, key
+    assert [text for text in texts(other) if not text.strip()] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language_says_its_own_words_with_the_same_cross_references(language: str) -> None:
+    english, other = known(DIABETIC_RETINOPATHY), known(DIABETIC_RETINOPATHY, language=language)
+    assert list(other) == list(english)
+    for key, entry in other.items():
+        assert (entry.see, entry.source, entry.grade, entry.kinds) == (
+            english[key].see,
+            english[key].source,
+            english[key].grade,
+            english[key].kinds,
+        )
+        assert entry.words != english[key].words, key
+        assert entry.words.startswith(entry.short.removesuffix(".")), key
+        # A figure is the same in every language, but for the sign of its decimals.
+        assert figures(entry.words) == figures(english[key].words), key
+    assert other.about_stages != english.about_stages
+    assert other.sources == english.sources
+
+
+def figures(text: str) -> list[str]:
+    return sorted(re.findall(r"\d+(?:\.\d+)*", text.replace(",", ".")))
+
+
+def test_an_entry_without_a_translation_stays_english(tmp_path: Path) -> None:
+    (tmp_path / "atlas.toml").write_text(
+        '[words.one]\nname = "One"\nwords = "First."\nsee = ["two"]\n'
+        '[words.two]\nname = "Two"\nalso = ["2"]\nwords = "Second."\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "senile-cataract.toml").write_text(OWN_FILE, encoding="utf-8")
+    (tmp_path / "atlas.de.toml").write_text('[words.one]\nname = "Eins"\nwords = "Erstes."\n', encoding="utf-8")
+    glossary = known(CATARACT, tmp_path, "de")
+    assert [(entry.name, entry.words, entry.also) for entry in glossary.words] == [
+        ("Eins", "Erstes.", ()),
+        ("Two", "Second.", ("2",)),
+    ]
+    assert glossary["one"].see == ("two",)
+    assert glossary["spoke"].name == "Spoke"
+    assert glossary.about_stages == "After a scale that was made up for this test."
+    (tmp_path / "senile-cataract.de.toml").write_text(
+        'about_stages = "Nach einer Skala."\n[lesions.spoke]\nname = "Speiche"\nwords = "Ein Keil."\n', encoding="utf-8"
+    )
+    glossary = known(CATARACT, tmp_path, "de")
+    assert (glossary["spoke"].name, glossary["spoke"].kinds) == ("Speiche", ("cortical spoke",))
+    assert (glossary.about_stages, glossary["hazy-lens"].name) == ("Nach einer Skala.", "Hazy lens")
+    assert known(CATARACT, tmp_path, "es")["one"].name == "One"
+
+
+def test_a_translation_of_nothing_is_named(tmp_path: Path) -> None:
+    shutil.copy(GENERAL, tmp_path)
+    (tmp_path / "atlas.de.toml").write_text('[words.kapa]\nname = "Kappa"\nwords = "Maß."\nlook = ""\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"atlas\.de\.toml:\n  - words\.kapa, look: expected some text"):
+        known(CATARACT, tmp_path, "de")
+    (tmp_path / "atlas.de.toml").write_text('[words.kapa]\nname = "Kappa"\nwords = "Maß."\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"atlas\.de\.toml:\n  - words\.kapa: there is no such entry in atlas\.toml"):
+        known(CATARACT, tmp_path, "de")
+    assert known(CATARACT, tmp_path)["kappa"].name
+
+
 # ---- Faults
 
 
@@ -286,6 +373,17 @@ FAULTS = {
     "a number for a text": ('name = "Hazy lens"', "name = 5", "stages.hazy-lens, name: expected text in quotes (got 5)"),
     "a key that nobody reads": ('name = "Spoke"', 'name = "Spoke"\nlooks = "b"', "lesions.spoke, looks: there is no such key"),
     "a text for a list": ('["Cortical Spoke"]', '"Cortical Spoke"', "lesions.spoke, kinds: expected a list in square brackets"),
+    "a text for a list of synonyms": ('name = "Spoke"', 'name = "Spoke"\nalso = "b"', "lesions.spoke, also: expected a list"),
+    "a cross-reference that leads nowhere": (
+        'name = "Spoke"',
+        'name = "Spoke"\nsee = ["kappa", "hub"]',
+        "lesions.spoke, see[2]: there is no other entry with this key (got 'hub')",
+    ),
+    "a cross-reference to the entry itself": (
+        'name = "Spoke"',
+        'name = "Spoke"\nsee = ["spoke"]',
+        "lesions.spoke, see[1]: there",
+    ),
     "a number in a list": ('["Cortical Spoke"]', '["a", 7]', "lesions.spoke, kinds[2]: expected text in quotes (got 7)"),
     "a text for an entry": (
         "[stages.clear-lens]",
@@ -294,8 +392,8 @@ FAULTS = {
     ),
     "a section that nobody reads": ("[lesions.spoke]", '[lesion.a]\nname = "A"\n[lesions.spoke]', "lesion: there is no such key"),
     "no lesions": (OWN_FILE[OWN_FILE.index("[lesions") :], "", "lesions: is missing"),
-    "a key of the general words": ("[lesions.spoke]", "[lesions.kappa]", "lesions.kappa: this key is used already, by words.ka"),
-    "a key of another section": ("[lesions.spoke]", "[lesions.hazy-lens]", "lesions.hazy-lens: this key is used already"),
+    "a key of the general words": ("[lesions.spoke]", "[lesions.kappa]", "lesions.kappa: this key is already used by words.ka"),
+    "a key of another section": ("[lesions.spoke]", "[lesions.hazy-lens]", "lesions.hazy-lens: this key is already used"),
     "a key of the page itself": (
         "[lesions.spoke]",
         "[lesions.sources]",
@@ -305,7 +403,7 @@ FAULTS = {
     "a grade with two stages": (
         'grade = "hazy"',
         'grade = "clear"',
-        "stages.hazy-lens, grade: 'clear' is the grade of",
+        "stages.hazy-lens, grade: 'clear' is already the grade of",
     ),
     "the same entry twice": ("[stages.hazy-lens]", "[stages.clear-lens]", "not valid TOML"),
     "no closing quote": ('"Spoke"', '"Spoke', "at line 23"),
@@ -335,6 +433,16 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path: Path) -> None:
     assert caught.value.message.startswith(f"4 faults in {tmp_path / 'atlas.toml'}:\n")
     for place in ("words.a, name:", "words.a, words:", "words.B:", "words.B, words:"):
         assert f"  - {place}" in caught.value.message
+
+
+def test_a_general_term_refers_to_general_terms_only(own_templates: Path) -> None:
+    file = own_templates / "atlas.toml"
+    assert known(DIABETIC_RETINOPATHY, own_templates)["irma"]
+    file.write_text(
+        file.read_text(encoding="utf-8") + '\n[words.last]\nname = "L"\nwords = "L."\nsee = ["irma"]\n', encoding="utf-8"
+    )
+    with pytest.raises(ConfigurationError, match=r"atlas\.toml:\n  - words\.last, see\[1\]: there is no other entry"):
+        known(DIABETIC_RETINOPATHY, own_templates)
 
 
 def test_general_words_that_are_missing_or_not_text_are_named(tmp_path: Path) -> None:

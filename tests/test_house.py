@@ -52,6 +52,22 @@ def test_each_requirement_says_from_which_version_on(requirement: Requirement) -
     assert [one.operator for one in requirement.specifier] == [">="], f"{requirement.name}: no lower bound, or another one, too"
 
 
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    citation = dict(re.findall(r"^([a-z-]+): (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE))
+    assert citation["version"] == PROJECT["version"]
+    assert citation["title"] == (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    assert citation["license"] in (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_each_supported_python_is_tested_and_named() -> None:
+    named = {
+        line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith("Programming Language :: Python :: 3.")
+    }
+    tested = set(re.findall(r'"(3\.\d+)"', (ROOT / "noxfile.py").read_text(encoding="utf-8")))
+    assert tested == named
+    assert min(named) == PROJECT["requires-python"].removeprefix(">=")
+
+
 def test_the_version_has_its_entry_in_the_changelog() -> None:
     released = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert released[0] == PROJECT["version"]

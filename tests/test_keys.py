@@ -97,7 +97,7 @@ def test_every_stage_of_a_cohort_is_kept(first: dict[str, int]) -> None:
     [
         ("site/pages.py", "LATER = 1", set()),
         # No task names this module: scorers reach it through that of trunks.
-        ("scorers/efficientnet.py", "LATER = 1", {"predictions", "looks", "patches"}),
+        ("scorers/backbones.py", "LATER = 1", {"predictions", "looks", "patches"}),
         # Sources count as they stand, with their comments.
         (
             "photographs/preparations.py",

@@ -112,6 +112,41 @@ def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
     assert ": mostly " in page
 
 
+def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, tmp_path: Path) -> None:
+    settings = {
+        "images": eyes / "images",
+        "grades": eyes / "grades.csv",
+        "scorer": "synthetic-alexnet",
+        "store": tmp_path / "store",
+    }
+    made = {}
+    for wished in ("lesions", "occlusion", "both"):
+        own = load_configuration(
+            None, **settings, patches=wished, window=1, drop_threshold=0.005, limit=8, clusters=3, out=tmp_path / wished
+        )
+        made[wished] = build_atlas(own).atlas
+    lesions, windows, both = (made[wished].patches for wished in ("lesions", "occlusion", "both"))
+    assert lesions is not None
+    assert windows is not None
+    assert both is not None
+    count = len(lesions.patch_ids)
+    assert both.patch_ids[:count] == lesions.patch_ids
+    assert both.kinds[:count] == lesions.kinds
+    np.testing.assert_array_equal(both.descriptors[:count], lesions.descriptors)
+    assert set(both.kinds[count:]) == {""}
+    found = {i: [mark.box for mark in own.marks] for i, own in made["both"].found.items()}
+
+    def touches(image_id: str, box: list[int]) -> bool:
+        top, left, bottom, right = box
+        return any(t < bottom and b > top and at < right and r > left for t, at, b, r in found.get(image_id, ()))
+
+    alone = [p for p, i, b in zip(windows.patch_ids, windows.image_ids, windows.boxes.tolist(), strict=True) if not touches(i, b)]
+    assert list(both.patch_ids[count:]) == alone
+    assert 0 < len(alone) < len(windows.patch_ids)
+    assert np.abs(both.descriptors[count:]).sum(axis=1).min() > 0, "the net describes each window"
+    assert sorted(made["both"].clusters.patch_ids) == sorted(both.patch_ids)  # type: ignore[union-attr]
+
+
 def test_lesions_too_few_for_the_clusters_asked_for_make_fewer() -> None:
     ids, nothing = ("a",) * 43, np.zeros((43, 4), np.int64)
     few = Patches(ids, ids, nothing, nothing, np.zeros(43, np.float32), np.zeros((43, 1), np.float32), 0.8, kinds=ids)
@@ -140,8 +175,9 @@ def test_each_kind_has_its_page_and_each_report_tells_what_was_found(site: Path)
 
 def test_no_net_finds_no_lesions_and_patches_of_lesions_need_one(eyes: Path, tmp_path: Path) -> None:
     settings = {"images": eyes / "images", "grades": eyes / "grades.csv", "scorer": "synthetic-alexnet", "lesion_net": "none"}
-    with pytest.raises(ConfigurationError, match="needs a lesion net"):
-        load_configuration(None, **settings, patches="lesions")
+    for wished in ("lesions", "both"):
+        with pytest.raises(ConfigurationError, match="needs a lesion net"):
+            load_configuration(None, **settings, patches=wished)
     build_atlas(load_configuration(None, **settings, patches="occlusion", limit=5, out=tmp_path / "a", store=tmp_path / "store"))
     assert not (tmp_path / "a" / "tables" / "lesions.csv").exists()
     assert not (tmp_path / "a" / "lesions.html").exists()

@@ -348,6 +348,18 @@ def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:
     assert found.maps.max() > 0.8, "the net's own opinion stands"
 
 
+def test_a_place_is_described_as_a_lesion_that_fills_it() -> None:
+    drawn_eye = draw_eye(8, 3, size=900)
+    frame, mask = find_retina(drawn_eye.pixels)
+    sure = net(thresholds=dict.fromkeys(marked(NAMED), 0.0))  # one lesion of a kind, the frame from edge to edge
+    found = sure.find(drawn_eye.pixels, frame, mask)
+    box = [frame.top, frame.left, frame.top + frame.side, frame.left + frame.side]
+    described = sure.describe(drawn_eye.pixels, frame, mask, np.array([box, [450, 450, 460, 470]]))
+    np.testing.assert_allclose(described[0], found.descriptors[0], atol=1e-6)
+    assert described.shape == (2, found.descriptors.shape[1])
+    assert np.abs(described[1] - described[0]).max() > 0.01
+
+
 def test_lesions_become_patches_that_are_centred_on_them() -> None:
     frame = Frame(0, 0, 1280)
     marks = [Mark("hard_exudate", (100, 200, 140, 260), 0.9), Mark("haemorrhage", (600, 600, 610, 610), 0.8)]

@@ -444,7 +444,7 @@ def test_a_card_leaves_out_what_the_recipe_does_not_tell(scorer: TransferredScor
     labels = [[1, 5, 0.2], [2, 5, 0.3], [3, 5, 0.5]]
     counts = {"training": [3, 4, 5], "validation": [1, 1, 0], "test": [1, 0, 0]}
     told = replace(scorer, training={"labels": labels, "counts": counts})
-    assert "| hazy | 4 | 1 | 0 | 30 % |" in write_card(told)
+    assert "| hazy | 4 | 1 | 0 | 30% |" in write_card(told)
     for fault, recipe in (
         ("training.counts.test", {"labels": labels, "counts": {**counts, "test": [1]}}),
         ("training.counts.validation", {"labels": labels, "counts": {"training": [3, 4, 5]}}),

@@ -35,7 +35,7 @@ def test_the_card_tells_what_the_test_split_holds() -> None:
     assert judged is not None
     kappa = quadratic_kappa(nearest_grade(judged.severity, scorer.scale), judged.grades, scorer.scale)
     assert f"| quadratic weighted kappa, nearest grade | {kappa:.3f} |" in scorer.card
-    assert f"| AUC of referable disease | {auc(judged.severity, judged.grades >= 2):.3f} |" in scorer.card
+    assert f"| AUC for referable disease | {auc(judged.severity, judged.grades >= 2):.3f} |" in scorer.card
     assert judged.severity.size == scorer.training["photographs"]["test"]
     for section in ("Intended use", "Data and terms", "Recipe", "Measured on", "How far the maps can be trusted", "Limits"):
         assert f"\n## {section}" in scorer.card, section

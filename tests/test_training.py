@@ -38,6 +38,7 @@ from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
 from atlas.training.scorers import _prepared, calibrate, join_scorers, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
+from atlas.training.steps import averaged, rising_and_falling
 
 FIVE = Scale()
 
@@ -364,6 +365,42 @@ def _train(checkpoint: Path | None = None, *, stop: int | None = None, epochs: i
     )
 
 
+def test_learning_rates_rise_and_fall_to_nothing_and_keep_their_proportions() -> None:
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1e-3, 4e-3)]
+    optimizer = torch.optim.AdamW(groups)
+    pace = rising_and_falling(optimizer, 200, warm_up=0.1)
+    for step in range(200):
+        expected = 1e-3 * min(1, (step + 1) / 20) * (1 + math.cos(math.pi * step / 200)) / 2
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected, 4 * expected], rel=1e-6)
+        optimizer.step()
+        pace.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_training_of_few_steps_has_no_time_to_warm_up() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    rising_and_falling(optimizer, 3, warm_up=0.1)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_the_average_of_weights_forgets_its_start_and_takes_statistics_along() -> None:
+    network = nn.BatchNorm2d(2)
+    average = averaged(network)
+    expected = torch.tensor(float("nan"))
+    for step in range(3000):
+        with torch.no_grad():
+            network.weight.fill_(step % 7)
+            network.running_mean.fill_(-float(step % 7))  # type: ignore[union-attr]
+            network.num_batches_tracked.fill_(step)  # type: ignore[union-attr]
+        value, share = torch.tensor(float(step % 7)), max(0.005, 10 / (step + 10))
+        expected = value if step == 0 else expected + share * (value - expected)
+        average.update_parameters(network)
+    kept = average.module.state_dict()
+    assert float(kept["weight"][0]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(kept["running_mean"][1]) == pytest.approx(-float(expected), rel=1e-4)
+    assert int(kept["num_batches_tracked"]) == 2999
+
+
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
@@ -498,7 +535,7 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     for section in ("Intended use", "Data and terms", "Recipe", "Figures on the test split", "Limits"):
         assert f"## {section}" in scorer.card
     assert "Drawn for a test." in scorer.card
-    assert "## What would take it further\n\n- More eyes.\n- Larger ones.\n\n## Limits" in scorer.card
+    assert "## What would improve it\n\n- More eyes.\n- Larger ones.\n\n## Limits" in scorer.card
     assert "does not diagnose" in scorer.card
     assert not any(image.path.stem in scorer.card or str(image.path.parent) in scorer.card for image in dataset.images)
     assert sum(scorer.training["photographs"].values()) == 48
@@ -508,6 +545,40 @@ def test_a_trained_scorer_is_a_bundle_with_a_card_that_names_no_patient(cohort: 
     pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3)).astype(np.uint8)
     severity = severities(loaded, pixels)
     assert all(0 <= value <= 4 and math.isfinite(value) for value in severity)
+
+
+LIGHT = ("mobilenet_v3_large", "efficientnet_b0", "efficientnet_lite0", "squeezenet1_1", "timm:mobilenetv3_small_050")
+PYRAMIDS = ("fpn:squeezenet1_1", "fpn:timm:mobilenetv3_small_050")
+
+
+def awake(trunk: str) -> dict[str, torch.Tensor]:
+    """Weights at random, and the statistics that go with them: without these, deep networks say the same of everything."""
+    module = new_module(trunk, 0).train()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = None  # the mean of all that was seen
+    with torch.no_grad():
+        module(torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    return module.state_dict()
+
+
+@pytest.mark.parametrize("trunk", LIGHT + PYRAMIDS)
+@pytest.mark.parametrize("fine_tune", [False, True], ids=["frozen", "fine-tuned"])
+def test_light_networks_learn_frozen_and_whole(cohort: Path, tmp_path: Path, trunk: str, fine_tune: bool) -> None:
+    dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
+    start, weights = awake(trunk), tmp_path / "weights.pth"
+    torch.save(start, weights)
+    common: dict[str, Any] = {"size": 64, "epochs": 1, "augmentation": "none", "hidden": 4}
+    scorer = train_scorer(dataset, name="light", trunk=trunk, weights=weights, fine_tune=fine_tune, **common)
+    learned = scorer.trunk.state_dict()
+    assert start.keys() == learned.keys()
+    filters = [name for name, tensor in start.items() if tensor.ndim == 4]
+    as_it_was = [torch.equal(start[name].half().float(), learned[name]) for name in filters]
+    assert not any(as_it_was) if fine_tune else all(as_it_was)
+    save_bundle(tmp_path / "light", scorer)
+    loaded = load_scorer(tmp_path / "light")
+    assert loaded.sha256 == scorer.sha256
+    assert loaded.network == trunk
 
 
 def test_a_trunk_learns_from_a_fine_tuned_teacher(cohort: Path, tmp_path: Path) -> None:

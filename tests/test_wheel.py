@@ -59,6 +59,7 @@ def test_the_wheel_holds_the_package_its_scorers_and_templates_and_nothing_else(
     "pattern",
     [
         "atlas/cli/__init__.py",
+        "atlas/py.typed",
         "atlas/site/*.py",
         "atlas/_shipped/models/*/scorer.json",
         "atlas/_shipped/models/*/*.safetensors",

@@ -38,7 +38,8 @@ class Looks:
     Parameters
     ----------
     members : float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
-    logits, mirrored : float32 (n,), the whole scorer's, of the photograph and of its mirror image.
+    logits, mirrored : float32 (n,), the whole scorer's, of the photograph and of its mirror image; not a number where nobody
+        looked at that.
     colours : float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
     """
 
@@ -80,7 +81,7 @@ def _measured(rule: DoubtRule, looks: Looks, scale: Scale) -> tuple[NDArray[np.f
     if looks.members.shape[1] and len(rule.usual) == looks.members.shape[1]:
         graded = _severity(looks.members - rule.usual, scale)
         apart = graded.max(axis=1) - graded.min(axis=1)
-    moved = np.abs(_severity(looks.logits, scale) - _severity(looks.mirrored, scale))
+    moved = np.nan_to_num(np.abs(_severity(looks.logits, scale) - _severity(looks.mirrored, scale)))  # 0 where nobody looked
     off = looks.colours.astype(np.float64) - rule.colours
     unlike = np.sqrt(np.einsum("ni,ij,nj->n", off, rule.precision.astype(np.float64), off).clip(0))  # Mahalanobis, 1936
     return apart, moved, unlike

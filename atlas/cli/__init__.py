@@ -8,43 +8,52 @@ Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 int
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import typer
 
 from atlas.cli import screen
-from atlas.cli.atlases import build, report
+from atlas.cli.atlases import build, check, report
 from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
 from atlas.cli.scorers import evaluate, models, train, trust
 from atlas.errors import AtlasError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Turn a folder of severity-graded medical photographs into a static teaching atlas. It teaches; it does not diagnose.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-for _command in (
-    build,
-    train,
-    evaluate,
-    report,
-    trust,
-    train_lesions,
-    train_disc,
-    train_evidence,
-    evaluate_lesions,
-    synthesize,
-    models,
-):
-    app.command()(_command)
+_COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
+    "Atlas": (check, build, report),
+    "Scorers": (models, evaluate, trust, train, train_evidence),
+    "Lesion nets": (evaluate_lesions, train_lesions, train_disc),
+    "Drawn eyes": (synthesize,),
+}
+
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        screen.out.print(f"atlas {version('lesion-atlas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _atlas(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turn a folder of graded medical photographs into a teaching atlas. It teaches; it does not diagnose."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=None if arguments is None else list(arguments), prog_name="atlas")
     except AtlasError as error:
         screen.err.print(f"[bold]atlas:[/bold] {_plain(error)}", soft_wrap=True)
         sys.exit(1)

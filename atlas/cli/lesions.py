@@ -3,56 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from atlas.cli import screen
-from atlas.cli.options import (
-    BOXES,
-    AlsoGrades,
-    AlsoImages,
-    Grades,
-    Limit,
-    Masks,
-    Seed,
-    Split,
-    StoreFolder,
-    Terms,
-    Verbose,
-    Workers,
-    argument,
-    option,
-)
-from atlas.config import load_configuration
+from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
+from atlas.config import Configuration, Panel
 from atlas.resources import DEFAULT_LESION_NET
 
+_MARKED = ("images", "grades", "boxes")
 
+
+@with_settings(*_MARKED, "seed", "store", required=_MARKED)
 def train_lesions(
-    images: Annotated[Path, argument("images")],
-    grades: Annotated[Path, option("grades")],
-    boxes: Annotated[Path, typer.Option("--boxes", help=BOXES)],
+    configuration: Configuration,
     start: Annotated[
-        Path, typer.Option("--start", help="Weights of SqueezeNet 1.1 (a state dict), or an earlier lesion net, to start from.")
+        Path,
+        option(
+            "--start",
+            "File with weights of SqueezeNet 1.1 (a PyTorch state dict), or folder of an earlier net, to start from.",
+            Panel.TRAINING,
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the lesion net.")],
+    out: Annotated[Path, option("--out", "Folder for the net. Its last part is the net's name.", Panel.OUTPUT)],
     also_images: AlsoImages = None,
     also_grades: AlsoGrades = None,
-    drawn: Annotated[int, typer.Option("--drawn", min=0, help="Drawn eyes to learn from as well.")] = 240,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Times that the training goes through its photographs.")] = 11,
+    drawn: Annotated[int, option("--drawn", "Number of drawn eyes to learn from as well.", Panel.TRAINING, min=0)] = 240,
+    epochs: Annotated[int, option("--epochs", "Number of epochs.", Panel.TRAINING, min=1)] = 11,
     source: Terms = "Not stated.",
-    seed: Seed = None,
-    store: StoreFolder = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a net that finds lesions, from boxes, drawn eyes and grades; write its bundle and card."""
-    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store)
+    """Train a net that finds lesions, from boxes, drawn eyes and grades."""
     also = _paired(also_images, also_grades)
     screen.narrate()
     from atlas.pipeline.lesions import LesionSet
     from atlas.pipeline.lesions import train_lesions as train_net
     from atlas.terminal import print_report
 
+    images, grades, boxes = configuration.images, configuration.grades, configuration.boxes
+    assert images is not None, "the command line asks for it"
+    assert grades is not None, "the command line asks for it"
     with screen.bars() as progress:
         net, found = train_net(
             configuration,
@@ -77,22 +68,19 @@ def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[
     return list(zip(images or (), grades or (), strict=True))
 
 
+@with_settings(*_MARKED, "seed", "store", required=_MARKED)
 def train_disc(
-    images: Annotated[Path, argument("images")],
-    grades: Annotated[Path, option("grades")],
-    boxes: Annotated[Path, typer.Option("--boxes", help=BOXES)],
-    net: Annotated[Path, typer.Option("--net", help="Folder of the lesion net that is to learn.")],
-    seed: Seed = None,
-    store: StoreFolder = None,
+    configuration: Configuration,
+    net: Annotated[Path, option("--net", "Folder of the net that is to learn.", Panel.TRAINING)],
     verbose: Verbose = False,
 ) -> None:
-    """Teach a lesion net where the optic disc lies, from boxes of the kind optic_disc; its network stays as it is."""
-    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store)
+    """Teach a lesion net to find the optic disc, from boxes of the kind optic_disc. Its network does not change."""
+    assert configuration.boxes is not None, "the command line asks for it"
     from atlas.pipeline.landmarks import train_disc as train
     from atlas.terminal import print_report
 
     with screen.bars() as progress:
-        taught, found = train(configuration, net, boxes, command=screen.command_line(), progress=progress)
+        taught, found = train(configuration, net, configuration.boxes, command=screen.command_line(), progress=progress)
     print_report(screen.out, found, verbose)
     screen.out.print(
         f"Learned from {taught.training['discs']:,} photographs. Measure it with atlas evaluate-lesions --net {net}",
@@ -100,36 +88,42 @@ def train_disc(
     )
 
 
+@with_settings(*_MARKED, "seed", "store", required=("images", "grades"), training=True)
 def train_evidence(
-    images: Annotated[Path, argument("images")],
-    grades: Annotated[Path, option("grades")],
+    configuration: Configuration,
     start: Annotated[
-        str, typer.Option("--start", help="A lesion net to start from, or an evidence scorer to go on from: its name or folder.")
+        str,
+        option(
+            "--start", "Name or folder of a lesion net to start from, or of an evidence scorer to train further.", Panel.TRAINING
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
-    boxes: Annotated[Path | None, typer.Option("--boxes", help=BOXES)] = None,
+    out: Annotated[Path, option("--out", "Folder for the scorer. Its last part is the scorer's name.", Panel.OUTPUT)],
     also_images: AlsoImages = None,
     also_grades: AlsoGrades = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs; 0 keeps the network of --start and reads it anew.")] = 5,
+    epochs: Annotated[
+        int,
+        option(
+            "--epochs", "Number of epochs. 0 keeps the network of --start and fits only how it is read.", Panel.TRAINING, min=0
+        ),
+    ] = 5,
     photographs: Annotated[
-        int, typer.Option("--photographs", min=1, help="Photographs shown in an epoch, drawn by grade and set.")
+        int,
+        option("--photographs", "Photographs in each epoch, drawn by grade and by folder.", Panel.TRAINING, min=1),
     ] = 1400,
-    device: Annotated[str, typer.Option("--device", help="Where the network learns: cpu or cuda.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], option("--device", "Where the network is trained.", Panel.TRAINING)] = "cpu",
     source: Terms = "Not stated.",
-    seed: Seed = None,
-    store: StoreFolder = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a scorer whose map is its evidence, from grades and boxes; write its bundle and card."""
-    configuration = load_configuration(None, images=images, grades=grades, seed=seed, store=store, training=True)
+    """Train a scorer whose heat map is its evidence, from grades and, if there are any, boxes."""
     also = _paired(also_images, also_grades)
-    if device not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"--device {device}: expected cpu or cuda")
     screen.narrate()
     from atlas.pipeline.evidence import train_evidence_scorer
     from atlas.pipeline.lesions import LesionSet
     from atlas.terminal import print_report
 
+    images, grades, boxes = configuration.images, configuration.grades, configuration.boxes
+    assert images is not None, "the command line asks for it"
+    assert grades is not None, "the command line asks for it"
     with screen.bars() as progress:
         made, found = train_evidence_scorer(
             configuration,
@@ -148,30 +142,22 @@ def train_evidence(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
+@with_settings(*_MARKED, "masks", "split", "limit", "seed", "workers", "store", required=("images",))
 def evaluate_lesions(
-    images: Annotated[Path, argument("images")],
-    grades: Grades = None,
-    boxes: Annotated[Path | None, typer.Option("--boxes", help=BOXES)] = None,
-    masks: Masks = None,
+    configuration: Configuration,
     mask_kind: Annotated[
-        str | None, typer.Option("--mask-kind", help="Kind of lesion that masks show whose names tell none.")
+        str | None,
+        option("--mask-kind", "Kind of lesion in masks whose file names do not tell it, such as hard_exudate.", Panel.INPUT),
     ] = None,
-    net: Annotated[str, typer.Option("--net", help="Shipped lesion net's name, or the folder of a bundle.")] = DEFAULT_LESION_NET,
-    record: Annotated[
-        str | None, typer.Option("--record", help="Keep the figures under this name in the lesion net's bundle and on its card.")
-    ] = None,
-    split: Split = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    workers: Workers = None,
-    store: StoreFolder = None,
+    net: Annotated[
+        str,
+        option("--net", "Name of a shipped lesion net, or the folder of your own.", Panel.SCORER),
+    ] = DEFAULT_LESION_NET,
+    record: Record = None,
     verbose: Verbose = False,
 ) -> None:
-    """Measure what a lesion net finds, on photographs whose lesions were boxed or outlined, or that are free of lesions."""
-    outside = ("boxes", "masks", "mask_kind", "net", "record", "verbose")
-    configuration = load_configuration(
-        None, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
-    )
+    """Measure what a lesion net finds, on photographs with marked lesions or of healthy eyes."""
+    boxes, masks = configuration.boxes, configuration.masks
     from atlas.pipeline.lesions import evaluate_lesions as evaluate_net
     from atlas.terminal import print_found, print_report
 
@@ -184,14 +170,23 @@ def evaluate_lesions(
 
 
 def synthesize(
-    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes to draw.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write images/, masks/ and grades.csv to.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the cohort.")] = 0,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes, or knees, to draw.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for images/, masks/ and grades.csv.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed: the same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
+    subject: Annotated[
+        str, typer.Option("--subject", help="What to draw: eye, or knee (grey radiographs in four grades, with an atlas.toml).")
+    ] = "eye",
 ) -> None:
-    """Draw a graded synthetic cohort of fundus photographs with lesion masks."""
-    from atlas.drawn.cohort import write_cohort
+    """Draw eyes, or radiographs of knees, with known grades and masks of their findings, to try atlas out."""
+    from atlas.drawn.cohort import write_cohort, write_knees
 
+    writers = {"eye": write_cohort, "knee": write_knees}
+    if subject not in writers:
+        raise typer.BadParameter(f"--subject {subject}: expected one of {', '.join(writers)}")
     with screen.bars() as progress:
-        table = write_cohort(count, out, seed=seed, size=size, progress=progress)
-    screen.out.print(f"{count:,} synthetic eyes. Grades: {table.resolve()}", soft_wrap=True)
+        table = writers[subject](count, out, seed=seed, size=size, progress=progress)
+    screen.out.print(f"Drew {count:,} {subject}s. Their grades: {table.resolve()}", soft_wrap=True)
+    if subject == "knee":
+        told = f"Build their atlas with: atlas build --config {table.parent / 'atlas.toml'} --out FOLDER"
+        screen.out.print(told, soft_wrap=True)

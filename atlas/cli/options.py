@@ -1,117 +1,149 @@
-"""Flags that several commands share; the sentence of each is its configuration field's own."""
+"""Flags. Those of settings are made from the fields of `Configuration`; others that commands share are written here.
+
+Typer shows them in panels. Libraries that make a whole command line from a model (pydantic-settings, cyclopts) fit worse: most
+commands take some of the settings only, and flags that are no settings. A flag of one command is a parameter of its function.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
+from typer.models import ParameterInfo
 
-from atlas.config import Configuration
+from atlas.config import Configuration, Panel, load_configuration
 
 
-def option(field: str, *, flag: str | None = None) -> Any:
-    """Return a flag whose sentence is the configuration field's own."""
-    return typer.Option(
-        flag or f"--{field.replace('_', '-')}", help=Configuration.model_fields[field].description, show_default=False
+def option(flag: str, words: str, panel: Panel, **more: Any) -> Any:
+    """Make a flag that is no setting."""
+    return typer.Option(flag, help=words, rich_help_panel=panel.value, **more)
+
+
+AlsoImages = Annotated[
+    list[Path] | None,
+    option("--also-images", "Another folder of photographs. May be given several times.", Panel.INPUT),
+]
+AlsoGrades = Annotated[
+    list[Path] | None,
+    option("--also-grades", "The table of grades of each --also-images, in the same order.", Panel.INPUT),
+]
+Terms = Annotated[
+    str, option("--source", "For the model card: where the photographs come from, and on what terms.", Panel.OUTPUT)
+]
+Record = Annotated[
+    str | None,
+    option("--record", "Keep the results under this name, in the folder of the scorer or net and on its card.", Panel.OUTPUT),
+]
+ConfigFile = Annotated[Path | None, option("--config", "An atlas.toml with settings. A flag wins over the file.", Panel.RUNNING)]
+
+Verbose = Annotated[bool, option("--verbose", "List every file and row that is left out.", Panel.RUNNING)]
+
+
+def with_settings(
+    *names: str, required: Collection[str] = (), training: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of these settings, and --config.
+
+    Its function takes the configuration that they make as its first argument; its other parameters are flags of its own.
+
+    Parameters
+    ----------
+    *names : str
+        Settings, fields of `Configuration`; `images` becomes an argument. Help shows them in the order of the fields.
+    required : Collection[str]
+        Those of them that must be given.
+    training : bool
+        See `load_configuration`.
+    """
+    fields = Configuration.model_fields
+    ordered = [name for name in fields if name in names]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        flags = [_parameter(name, fields[name], required=name in required) for name in ordered]
+        config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile)
+
+        @functools.wraps(function)
+        def command(config: Path | None, **values: Any) -> None:
+            given = {name: values.pop(name) for name in ordered}
+            function(load_configuration(config, training=training, **given), **values)
+
+        parameters = [*flags, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), config]
+        command.__signature__ = inspect.Signature(sorted(parameters, key=_place))  # type: ignore[attr-defined]
+        command.__annotations__ = {}  # the signature has them
+        return command
+
+    return decorate
+
+
+def everything() -> list[str]:
+    """Name all settings that have a flag: those with a panel."""
+    return [name for name, field in Configuration.model_fields.items() if _panel(field) is not None]
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """Say where help shows a parameter: in the order of the panels."""
+    marks = getattr(parameter.annotation, "__metadata__", ())
+    panel = next((mark.rich_help_panel for mark in marks if isinstance(mark, ParameterInfo)), None)
+    return 0 if panel is None else 1 + list(Panel).index(Panel(panel))
+
+
+def _parameter(name: str, field: FieldInfo, *, required: bool) -> inspect.Parameter:
+    """Make a flag, or an argument of `images`, from a setting's field."""
+    panel = _panel(field)
+    assert panel is not None, f"{name} has no flag"
+    words = field.description or ""
+    if required:
+        words = words.partition(" Without it,")[0]
+    words = f"{words} {_limits(field)}".rstrip()
+    info = (
+        typer.Argument(metavar=name.upper(), help=words, show_default=False)
+        if name == "images"
+        else option(f"--{name.replace('_', '-')}", words, panel, show_default=False)
+    )
+    kind = _kind(field)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[kind if required else kind | None, info],
     )
 
 
-def argument(field: str) -> Any:
-    return typer.Argument(help=Configuration.model_fields[field].description, show_default=False)
+def _panel(field: FieldInfo) -> Panel | None:
+    return next((mark for mark in field.metadata if isinstance(mark, Panel)), None)
 
 
-Images = Annotated[Path | None, argument("images")]
+def _kind(field: FieldInfo) -> Any:
+    """Return the type of a flag's value. One of several words is text here: the configuration checks it with all else."""
+    (kind,) = {one for one in _parts(field) if one is not NoneType}
+    return str if get_origin(kind) is Literal else kind
 
-Grades = Annotated[Path | None, option("grades")]
 
-Masks = Annotated[Path | None, option("masks")]
+def _parts(field: FieldInfo) -> tuple[Any, ...]:
+    annotation = field.annotation
+    return (annotation,) if isinstance(annotation, type) or get_origin(annotation) is Literal else get_args(annotation)
 
-BoxTable = Annotated[Path | None, option("boxes")]
 
-CurationFile = Annotated[Path | None, option("curation")]
+def _limits(field: FieldInfo) -> str:
+    """Tell a setting's choices, bounds and default in brackets, dimmed."""
+    told = [", ".join(get_args(kind)) for kind in _parts(field) if get_origin(kind) is Literal]
+    bounds = {name: getattr(mark, name) for mark in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
+    if range_ := _range(bounds):
+        told.append(range_)
+    if field.default is not None and field.default is not False and field.default != "":
+        told.append(f"default: {field.default}")
+    return rf"[dim]\[{'; '.join(told)}][/dim]" if told else ""
 
-Out = Annotated[Path | None, option("out")]
 
-Title = Annotated[str | None, option("title")]
-
-Scorer = Annotated[str | None, option("scorer")]
-
-Fit = Annotated[bool | None, option("fit")]
-
-Folds = Annotated[int | None, option("folds")]
-
-Balance = Annotated[str | None, option("balance")]
-
-Preparation = Annotated[str | None, option("preparation")]
-
-Trunk = Annotated[str | None, option("trunk")]
-
-TrunkWeights = Annotated[str | None, option("trunk_weights")]
-
-Size = Annotated[int | None, option("size")]
-
-Saliency = Annotated[str | None, option("saliency")]
-
-MapWindow = Annotated[int | None, option("map_window")]
-
-Window = Annotated[int | None, option("window")]
-
-LesionNet = Annotated[str | None, option("lesion_net")]
-
-AlsoImages = Annotated[
-    list[Path] | None, typer.Option("--also-images", help="A further folder of photographs; may be given several times.")
-]
-AlsoGrades = Annotated[
-    list[Path] | None, typer.Option("--also-grades", help="The grade table of each --also-images, in the same order.")
-]
-Terms = Annotated[str, typer.Option("--source", help="Where the photographs come from and on what terms, for the card.")]
-PatchSource = Annotated[str | None, option("patches")]
-
-DropThreshold = Annotated[float | None, option("drop_threshold")]
-
-DropScale = Annotated[str | None, option("drop_scale")]
-
-DropQuantile = Annotated[float | None, option("drop_quantile")]
-
-ClusterCount = Annotated[int | None, option("clusters")]
-
-PlateSide = Annotated[int | None, option("plate_side")]
-
-Layout = Annotated[str | None, option("layout")]
-
-Seed = Annotated[int | None, option("seed")]
-
-Limit = Annotated[int | None, option("limit")]
-
-ImageColumn = Annotated[str | None, option("image_column")]
-
-GradeColumn = Annotated[str | None, option("grade_column")]
-
-PatientColumn = Annotated[str | None, option("patient_column")]
-
-EyeColumn = Annotated[str | None, option("eye_column")]
-
-SplitColumn = Annotated[str | None, option("split_column")]
-
-RaterColumn = Annotated[str | None, option("rater_column")]
-
-Split = Annotated[str | None, option("split")]
-
-KeepNames = Annotated[bool | None, option("keep_names")]
-
-Strict = Annotated[bool | None, option("strict")]
-
-Workers = Annotated[int | None, option("workers")]
-
-StoreFolder = Annotated[Path | None, option("store")]
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="atlas.toml with any of these settings; a flag wins over it.")]
-
-Record = Annotated[
-    str | None, typer.Option("--record", help="Keep the figures under this name in the scorer's bundle and on its card.")
-]
-
-BOXES = "Table of boxes round lesions: image, lesion, x, y, width, height in pixels of the file."
-
-Verbose = Annotated[bool, typer.Option("--verbose", help="List every file or row that was left out.")]
+def _range(bounds: Mapping[str, Any]) -> str:
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if low is not None and high is not None:
+        return f"between {low} and {high}" if "gt" in bounds else f"{low} to {high}"
+    return "" if low is None else f"at least {low}"

@@ -4,127 +4,94 @@ from __future__ import annotations
 
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from atlas.cli import screen
-from atlas.cli.options import (
-    AlsoGrades,
-    AlsoImages,
-    Balance,
-    BoxTable,
-    ConfigFile,
-    EyeColumn,
-    Fit,
-    Folds,
-    GradeColumn,
-    Grades,
-    ImageColumn,
-    LesionNet,
-    Limit,
-    MapWindow,
-    Masks,
-    PatientColumn,
-    Preparation,
-    RaterColumn,
-    Record,
-    Scorer,
-    Seed,
-    Size,
-    Split,
-    SplitColumn,
-    StoreFolder,
-    Terms,
-    Trunk,
-    TrunkWeights,
-    Verbose,
-    Workers,
-    argument,
-)
-from atlas.config import load_configuration
+from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
+from atlas.config import Configuration, Panel
+from atlas.records import Augmentation, TwoStageForm
 from atlas.resources import DEFAULT_SCORER
 
+_COHORT = (
+    *("images", "grades", "limit", "seed", "store"),
+    *("image_column", "grade_column", "patient_column", "eye_column", "split_column", "rater_column"),
+)
 
+
+@with_settings(
+    *(*_COHORT, "trunk", "trunk_weights", "size", "preparation", "balance", "lesion_net"), required=("images",), training=True
+)
 def train(
-    images: Annotated[Path, argument("images")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; its last part names the scorer.")],
-    grades: Grades = None,
+    configuration: Configuration,
+    out: Annotated[Path, option("--out", "Folder for the scorer. Its last part is the scorer's name.", Panel.OUTPUT)],
     also_images: AlsoImages = None,
     also_grades: AlsoGrades = None,
-    trunk: Trunk = None,
-    trunk_weights: TrunkWeights = None,
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Train the trunk, too, from random weights.")] = False,
-    fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Train the trunk, too, from --trunk-weights.")] = False,
+    from_scratch: Annotated[
+        bool,
+        option("--from-scratch", "Train the network as well, from random weights.", Panel.TRAINING),
+    ] = False,
+    fine_tune: Annotated[
+        bool,
+        option("--fine-tune", "Train the network as well, from --trunk-weights.", Panel.TRAINING),
+    ] = False,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--teacher",
-            help="A fine-tuned scorer's name or bundle, to learn from as well, where the trunk learns; may be repeated.",
+            "Name or folder of a fine-tuned scorer to learn from as well, with --from-scratch or --fine-tune. May be given "
+            "several times.",
+            Panel.TRAINING,
         ),
     ] = None,
     member: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--member",
-            help="A scorer's name or bundle to put beside others, with the mean of their logits, instead of training; repeat it.",
+            "Name or folder of a trained scorer. Instead of training, combine several: the score is the mean of their logits. "
+            "Give it once for each scorer.",
+            Panel.TRAINING,
         ),
     ] = None,
     two_stage: Annotated[
-        str | None,
-        typer.Option(
+        TwoStageForm | None,
+        option(
             "--two-stage",
-            help="Lesions first, then the grade: `lesions` (a head on what was found), `counts` (one that more lesions never "
-            "lower) or `weighted` (a net on the picture).",
+            "Find lesions first, then grade: from the lesions (lesions), from their counts, where more lesions never give a "
+            "lower grade (counts), or from the picture weighted by the lesions (weighted).",
+            Panel.TRAINING,
         ),
     ] = None,
-    lesion_net: LesionNet = None,
-    size: Size = None,
-    preparation: Preparation = None,
-    balance: Balance = None,
     augmentation: Annotated[
-        str,
-        typer.Option(
+        Augmentation,
+        option(
             "--augmentation",
-            help="flips-rotations (photographs in all orientations), moved (also shifted, scaled, lit anew) or none.",
+            "Variants of each photograph to learn from: all eight orientations (flips-rotations), also shifted, scaled and "
+            "with other brightness and colour (moved), or the photograph alone (none).",
+            Panel.TRAINING,
         ),
     ] = "flips-rotations",
-    hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units of the head's first layer.")] = 64,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs, with --from-scratch or --fine-tune.")] = 12,
+    hidden: Annotated[int, option("--hidden", "Units in the first layer of the head.", Panel.TRAINING, min=1)] = 64,
+    epochs: Annotated[
+        int,
+        option("--epochs", "Number of epochs, with --from-scratch or --fine-tune.", Panel.TRAINING, min=1),
+    ] = 12,
     source: Terms = "Not stated.",
     further: Annotated[
         list[str] | None,
-        typer.Option("--further", help="What would take the scorer further, for the card; may be given several times."),
+        option("--further", "For the model card: what would improve the scorer. May be given several times.", Panel.OUTPUT),
     ] = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    image_column: ImageColumn = None,
-    grade_column: GradeColumn = None,
-    patient_column: PatientColumn = None,
-    eye_column: EyeColumn = None,
-    split_column: SplitColumn = None,
-    rater_column: RaterColumn = None,
-    store: StoreFolder = None,
-    config: ConfigFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a scorer on graded photographs, split as the table says or else 80/10/10 by patient; write its bundle and card."""
-    own = (
-        *("out", "also_images", "also_grades", "from_scratch", "fine_tune", "teacher", "member", "two_stage"),
-        *("augmentation", "hidden", "epochs", "source", "further", "config", "verbose"),
-    )
-    flags = {name: value for name, value in locals().items() if name not in (*own, "own")}
-    configuration = load_configuration(config, **flags, training=True)
-    from atlas.records import Augmentation, TwoStageForm
+    """Train a scorer on graded photographs, and write it with its model card.
 
-    if augmentation not in get_args(Augmentation):
-        raise typer.BadParameter(f"--augmentation {augmentation}: expected one of {', '.join(get_args(Augmentation))}")
+    If the table has a split, it is used. Otherwise patients are divided 80/10/10 into training, validation and test.
+    """
     if len(also_grades or ()) not in (0, len(also_images or ())):
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
-    if two_stage is not None and two_stage not in get_args(TwoStageForm):
-        raise typer.BadParameter(f"--two-stage {two_stage}: expected one of {', '.join(get_args(TwoStageForm))}")
     if two_stage is not None and (from_scratch or fine_tune or teacher or member):
-        raise typer.BadParameter("--two-stage fits a head alone: leave out --from-scratch, --fine-tune, --teacher and --member")
+        raise typer.BadParameter("--two-stage trains a head alone: leave out --from-scratch, --fine-tune, --teacher and --member")
     screen.narrate()
     from atlas.pipeline.train import train as train_scorer
     from atlas.pipeline.two_stage import train_in_two_stages
@@ -135,7 +102,7 @@ def train(
         common: dict[str, Any] = {"also": also, "hidden": hidden, "source": source, "further": further or ()}
         common |= {"command": screen.command_line(), "progress": progress}
         if two_stage is not None:
-            made, report = train_in_two_stages(configuration, out, form=two_stage, **common)  # type: ignore[arg-type]
+            made, report = train_in_two_stages(configuration, out, form=two_stage, **common)
             card = made.card
         else:
             trained, report = train_scorer(
@@ -145,7 +112,7 @@ def train(
                 fine_tune=fine_tune,
                 teachers=teacher or (),
                 members=member or (),
-                augmentation=augmentation,  # type: ignore[arg-type]
+                augmentation=augmentation,
                 epochs=epochs,
                 **common,
             )
@@ -155,42 +122,25 @@ def train(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
+@with_settings(
+    *(*_COHORT, "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
+    required=("images",),
+)
 def evaluate(
-    images: Annotated[Path, argument("images")],
-    grades: Grades = None,
-    scorer: Scorer = None,
-    fit: Fit = None,
-    folds: Folds = None,
-    balance: Balance = None,
-    preparation: Preparation = None,
-    trunk: Trunk = None,
-    trunk_weights: TrunkWeights = None,
-    size: Size = None,
+    configuration: Configuration,
     record: Record = None,
     doubt: Annotated[
         bool,
-        typer.Option(
+        option(
             "--doubt",
-            help="Learn from these photographs, new to the scorer, when it is not sure of a score; its bundle keeps that.",
+            "Find out from these photographs, which must be new to the scorer, how to tell when it is unsure. Keep that in its "
+            "folder.",
+            Panel.SCORER,
         ),
     ] = False,
-    seed: Seed = None,
-    limit: Limit = None,
-    image_column: ImageColumn = None,
-    grade_column: GradeColumn = None,
-    patient_column: PatientColumn = None,
-    eye_column: EyeColumn = None,
-    split_column: SplitColumn = None,
-    rater_column: RaterColumn = None,
-    split: Split = None,
-    workers: Workers = None,
-    store: StoreFolder = None,
-    config: ConfigFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Measure how well a scorer's severities agree with human grades."""
-    flags = {name: value for name, value in locals().items() if name not in ("record", "doubt", "config", "verbose")}
-    configuration = load_configuration(config, **flags)
+    """Measure how well the scores agree with human grades."""
     from atlas.pipeline.evaluate import evaluate_scorer
     from atlas.terminal import print_evaluation, print_report
 
@@ -202,28 +152,14 @@ def evaluate(
     print_evaluation(screen.out, evaluation)
 
 
-def trust(
-    images: Annotated[Path, argument("images")],
-    masks: Masks = None,
-    boxes: BoxTable = None,
-    grades: Grades = None,
-    scorer: Scorer = None,
-    map_window: MapWindow = None,
-    record: Record = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    workers: Workers = None,
-    store: StoreFolder = None,
-    config: ConfigFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Measure how far a scorer's saliency maps can be trusted, on photographs whose lesions were outlined."""
-    if masks is None and boxes is None:
+@with_settings(
+    *("images", "masks", "boxes", "grades", "limit", "scorer", "map_window", "seed", "workers", "store"), required=("images",)
+)
+def trust(configuration: Configuration, record: Record = None, verbose: Verbose = False) -> None:
+    """Measure how far heat maps can be trusted, on photographs whose lesions a person marked."""
+    masks = configuration.masks
+    if masks is None and configuration.boxes is None:
         raise typer.BadParameter("give --masks, a folder of lesion masks, or --boxes, a table of boxes round lesions")
-    outside = ("masks", "record", "config", "verbose")
-    configuration = load_configuration(
-        config, **{name: value for name, value in locals().items() if name not in (*outside, "outside")}
-    )
     from atlas.pipeline.trust import measure_trust
     from atlas.terminal import print_report, print_trust
 
@@ -242,4 +178,6 @@ def models() -> None:
         default = ", the default" if name == DEFAULT_SCORER else ""
         screen.out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB{default})", soft_wrap=True)
         screen.out.print(f"  {facts['disease']}: {grades}", soft_wrap=True)
-        screen.out.print(f"  {facts['network']} on {facts['size']} px, preparation {facts['preparation']}", soft_wrap=True)
+        screen.out.print(
+            f"  {facts['network']}, {facts['size']} pixels a side, preparation {facts['preparation']}", soft_wrap=True
+        )

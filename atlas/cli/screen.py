@@ -1,4 +1,4 @@
-"""What commands print with, and how they show that time goes by."""
+"""The consoles that commands print on, and progress bars."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def command_line() -> str:
-    """Return what the user typed, for records, without where this machine keeps its store."""
+    """Return what the user typed, for records, without --store: that is a path of this machine."""
     words = list(sys.argv[1:])
     while "--store" in words:
         place = words.index("--store")
@@ -29,7 +29,7 @@ def command_line() -> str:
 
 
 def narrate() -> None:
-    """Print each epoch's losses: a training is long, and its log should survive it."""
+    """Print the losses of each epoch. A training takes long, and its log should outlive it."""
     log = logging.getLogger("atlas.training")
     if not log.handlers:
         handler = logging.StreamHandler(err.file)
@@ -40,7 +40,7 @@ def narrate() -> None:
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Draw one bar a stage on a terminal; be silent elsewhere."""
+    """Show a progress bar for each stage on a terminal, and nothing elsewhere."""
     if not err.is_terminal:
         yield silent
         return
@@ -57,7 +57,7 @@ def bars() -> Iterator[Progress]:
         def progress(stage: str, done: int, total: int) -> None:
             for other, task in tasks.items():
                 if other != stage and shown.tasks[task].total is None:
-                    shown.update(task, total=1, completed=1)  # a stage without count ends when the next one speaks
+                    shown.update(task, total=1, completed=1)  # a stage without a count ends when the next one begins
             if stage not in tasks:
                 tasks[stage] = shown.add_task(stage, total=total or None)
             shown.update(tasks[stage], completed=done, total=total or None)

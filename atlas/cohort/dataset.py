@@ -136,7 +136,7 @@ def read_dataset(
     else:
         layout, claims = _claims_of_folders(files, scale, draft)
         layouts = [layout]
-    photographs = _merge(claims, draft, progress)
+    photographs = _merge(claims, draft, progress, sided=scale.subject.retina)
     if split is not None:
         _pass_over((one for one in photographs if one.split != split), images, f"not in the split `{split}`", draft)
         photographs = [photograph for photograph in photographs if photograph.split == split]
@@ -167,7 +167,7 @@ def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
         raise DatasetError("no photograph is given", "name at least one file")
     draft = Draft()
     claims = [_Claim(File.of(file, file.as_posix()), file.as_posix(), None) for file in files]
-    photographs = _merge(claims, draft, silent)
+    photographs = _merge(claims, draft, silent, sided=scale.subject.retina)
     if unreadable := draft.lines["unreadable"]:
         raise DatasetError(f"cannot read {unreadable[0]}", "name files that can be read")
     return Dataset(tuple(photographs), scale)
@@ -285,8 +285,11 @@ def _claims_of_folders(files: Sequence[File], scale: Scale, draft: Draft) -> tup
     return FOLDERS, claims
 
 
-def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress) -> list[GradedImage]:
-    """One photograph for each content, in ascending image_id; what its claims disagree on is reported."""
+def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided: bool) -> list[GradedImage]:
+    """One photograph for each content, in ascending image_id; what its claims disagree on is reported.
+
+    sided : each is of a left or a right eye.
+    """
     by_name: defaultdict[str, list[_Claim]] = defaultdict(list)
     for claim in claims:
         by_name[claim.file.name].append(claim)
@@ -326,7 +329,7 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress) -> list[G
             first.path,
             grade=same[0].grade if len(grades) == 1 else None,
             patient=given or patient,
-            eye=_agreed("eye", [claim.eye for claim in same], first, draft) or eye,
+            eye=_agreed("eye", [claim.eye for claim in same], first, draft) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, draft),
         )
         photographs.append(photograph)

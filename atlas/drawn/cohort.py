@@ -11,10 +11,11 @@ size. Blood absorbs: it multiplies the light by exp(-absorption * density). Pale
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 
 from atlas.drawn.anatomy import stream
+from atlas.drawn.knees import KNEE_OSTEOARTHRITIS, SyntheticKnee, draw_knee
 from atlas.drawn.paint import SyntheticEye, draw_eye
 from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
@@ -35,16 +37,20 @@ EYES_CORRELATION = 0.85
 """Correlation of the two eyes' latent severity."""
 
 
-def _grades(count: int, rng: np.random.Generator) -> list[int]:
-    """Grades of `count` eyes, two consecutive eyes to a patient, in the shares of GRADE_SHARES."""
+KNEE_SHARES = (0.40, 0.22, 0.20, 0.18)
+"""How the grades 0 to 3 are spread over a cohort of knees."""
+
+
+def _grades(count: int, rng: np.random.Generator, shares: Sequence[float]) -> list[int]:
+    """Grades of `count` eyes, or knees, two consecutive ones to a patient, in these shares."""
     patients = -(-count // 2)
     shared = np.repeat(rng.standard_normal(patients), 2)[:count]
     latent = math.sqrt(EYES_CORRELATION) * shared + math.sqrt(1 - EYES_CORRELATION) * rng.standard_normal(count)
-    quota = np.floor(np.array(GRADE_SHARES) * count).astype(int)
+    quota = np.floor(np.array(shares) * count).astype(int)
     quota = np.maximum(quota, 1 if count >= 10 else 0)
     quota[0] += count - quota.sum()
     grades = np.empty(count, int)
-    grades[np.argsort(latent, kind="stable")] = np.repeat(np.arange(5), quota)
+    grades[np.argsort(latent, kind="stable")] = np.repeat(np.arange(len(shares)), quota)
     return [int(g) for g in grades]
 
 
@@ -59,7 +65,7 @@ def draw_cohort(count: int, *, seed: int = 0, size: int = 640) -> Iterator[tuple
 
 @dataclass(frozen=True)
 class _Sitter:
-    """An eye of a cohort before it is drawn."""
+    """An eye, or a knee, of a cohort before it is drawn."""
 
     patient: str
     eye: str
@@ -70,14 +76,14 @@ class _Sitter:
         return draw_eye(self.seed, self.grade, eye=self.eye, size=size, confusers=confusers)
 
 
-def _sitters(count: int, seed: int) -> list[_Sitter]:
+def _sitters(count: int, seed: int, shares: Sequence[float] = GRADE_SHARES) -> list[_Sitter]:
     if count < 1:
         raise DatasetError(f"count is {count}, expected at least 1 photograph")
     digits = max(4, len(str(count)))
     seeds = [int(stream(seed, 7, number).integers(2**63)) for number in range(-(-count // 2))]
     return [
         _Sitter(f"{index // 2 + 1:0{digits}d}", ("left", "right")[index % 2], grade, seeds[index // 2])
-        for index, grade in enumerate(_grades(count, stream(seed, 6)))
+        for index, grade in enumerate(_grades(count, stream(seed, 6), shares))
     ]
 
 
@@ -85,8 +91,32 @@ TABLE = "grades.csv"
 
 NOTE = "SYNTHETIC.txt"
 
-NOTE_TEXT = """The photographs in this folder are drawn by a computer: no eye of a real person is shown.
+SETTINGS = "atlas.toml"
+"""Settings that build an atlas of drawn knees; eyes need none."""
+
+_NOTES = {
+    "eye": """The photographs in this folder are drawn by a computer: no eye of a real person is shown.
 Grades 0 to 4 follow the international clinical severity scale of diabetic retinopathy.
+""",
+    "knee": """The radiographs in this folder are drawn by a computer: no knee of a real person is shown.
+Grades 0 to 3 are a sketch of the signs of osteoarthritis, far plainer than in patients.
+""",
+}
+
+_KNEES = f"""# An atlas of these drawn knees: atlas build --config {SETTINGS} --out FOLDER
+title = "Drawn knees"
+images = "images"
+grades = "{TABLE}"
+image_column = "image"
+grade_column = "grade"
+masks = "masks"
+fit = true  # no shipped scorer knows radiographs
+
+[scale]
+disease = "{KNEE_OSTEOARTHRITIS.disease}"
+subject = "{KNEE_OSTEOARTHRITIS.subject.name}"
+names = {json.dumps(KNEE_OSTEOARTHRITIS.names)}
+referable = {KNEE_OSTEOARTHRITIS.referable}
 """
 
 
@@ -106,12 +136,60 @@ def write_cohort(
     DatasetError : `out` is a file, or holds something that this function did not write.
     """
     out = Path(out)
-    _clear(out)
-    sitters = _sitters(count, seed)
+    _clear(out, "eye")
+
+    def draw(sitter: _Sitter) -> SyntheticEye:
+        return sitter.draw(size, confusers=confusers)
+
+    return _write_all(_sitters(count, seed), draw, out, ("image", "level", "patient", "eye"), progress)
+
+
+def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progress: Progress = silent) -> Path:
+    """Write drawn knees as `images/<patient>_<side>.jpg`, grey, `masks/<image>/<finding>.png`, a table of grades and settings.
+
+    `atlas build --config out/atlas.toml --out FOLDER` builds their atlas. An earlier cohort in `out` is replaced. The grades of a
+    patient's knees are correlated, as those of eyes are.
+
+    Parameters
+    ----------
+    count : number of knees, left and right of one patient, then of the next; from 10 on, every grade occurs.
+    out : folder to write to.
+    seed : of the cohort.
+    size : height of the pictures in pixels, see `draw_knee`.
+    progress : called as knees are written.
+
+    Returns
+    -------
+    The table: `grades.csv` with the columns image, grade, patient, side.
+
+    Raises
+    ------
+    DatasetError : `out` is a file, or holds something that this function did not write.
+    """
+    out = Path(out)
+    _clear(out, "knee")
+    (out / SETTINGS).write_text(_KNEES, encoding="utf-8", newline="\n")
+
+    def draw(sitter: _Sitter) -> SyntheticKnee:
+        return draw_knee(sitter.seed, sitter.grade, side=sitter.eye, size=size)
+
+    sitters = _sitters(count, seed, KNEE_SHARES)
+    return _write_all(sitters, draw, out, ("image", "grade", "patient", "side"), progress)
+
+
+def _write_all(
+    sitters: Sequence[_Sitter],
+    draw: Callable[[_Sitter], SyntheticEye | SyntheticKnee],
+    out: Path,
+    header: tuple[str, ...],
+    progress: Progress,
+) -> Path:
+    """Draw and write pictures, masks and the table of grades; return the table."""
 
     def write(sitter: _Sitter) -> tuple[str, int, str, str]:
-        drawn, stem = sitter.draw(size, confusers=confusers), f"{sitter.patient}_{sitter.eye}"
-        _write(out / "images" / f"{stem}.jpg", drawn.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        drawn, stem = draw(sitter), f"{sitter.patient}_{sitter.eye}"
+        pixels = drawn.pixels if drawn.pixels.ndim == 2 else drawn.pixels[..., ::-1]
+        _write(out / "images" / f"{stem}.jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
         for kind, mask in drawn.masks.items():
             _write(out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])
         return stem, drawn.grade, sitter.patient, sitter.eye
@@ -121,29 +199,30 @@ def write_cohort(
         try:
             for row in pool.map(write, sitters):
                 rows.append(row)
-                progress("synthesize", len(rows), count)
+                progress("synthesize", len(rows), len(sitters))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     table = out / TABLE
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "level", "patient", "eye"))
+        writer.writerow(header)
         writer.writerows(rows)
     return table
 
 
-def _clear(out: Path) -> None:
+def _clear(out: Path, subject: str) -> None:
     """Make `out` an empty folder with its note. Refuse where it holds anything but an earlier cohort."""
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if (out.exists() and not out.is_dir()) or (held and (NOTE not in held or held - {NOTE, TABLE, "images", "masks"})):
+    if (out.exists() and not out.is_dir()) or (held and (NOTE not in held or held - {NOTE, TABLE, SETTINGS, "images", "masks"})):
         raise DatasetError(
             f"{out}: expected a new folder, an empty one, or one that holds a synthetic cohort and nothing else",
             "Name another folder.",
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / NOTE).write_text(NOTE_TEXT, encoding="utf-8")
-    (out / TABLE).unlink(missing_ok=True)
+    (out / NOTE).write_text(_NOTES[subject], encoding="utf-8", newline="\n")
+    for file in (TABLE, SETTINGS):
+        (out / file).unlink(missing_ok=True)
     for folder in ("images", "masks"):
         if (out / folder).is_dir():
             shutil.rmtree(out / folder)

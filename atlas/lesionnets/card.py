@@ -25,10 +25,10 @@ It teaches; it does not diagnose.
 
 ## How it works
 
-A SqueezeNet 1.1 with a feature pyramid reads the square of the retina at 1,024 pixels a side, whatever size the photograph has,
-and gives for each of 128 x 128 places the probability of each kind. A place is marked from these probabilities on:
+A SqueezeNet 1.1 with a feature pyramid reads the retina as a square of 1,024 pixels a side, whatever the size of the photograph.
+For each of 128 x 128 places it gives the probability of each kind. A place is marked if the probability is at least:
 
-| kind | marked from |
+| kind | smallest probability |
 |---|---|
 {marks}
 
@@ -38,31 +38,31 @@ and gives for each of 128 x 128 places the probability of each kind. A place is 
 with masks.
 It started from {training["start"]}. {training["source"]}
 
-Boxes do not tell microaneurysms from haemorrhages: what the net knows of that, it knows from drawn eyes. It knows
-{_listed(drawn)} from drawn eyes alone.
+The boxes do not separate microaneurysms from haemorrhages. The net learned the difference from drawn eyes. It learned
+{_listed(drawn)} from drawn eyes only.
 
     {training["command"]}
 
 {_LIMITS}
 
-- Boxes are coarse and partial. Places outside of them in an ill eye counted little while it learned.
-- A photograph with less than 600 pixels across the retina does not show microaneurysms; that none is found there says nothing.
-- Laser scars, drusen, reflexes and fibrous tissue may pass for exudates, vessel crossings and pigment for red lesions.
+- Boxes are coarse and incomplete. While the net learned, places outside the boxes of a diseased eye counted little.
+- A photograph with fewer than 600 pixels across the retina does not show microaneurysms, so it means nothing if none is found.
+- Laser scars, drusen, reflexes and fibrous tissue can be mistaken for exudates; vessel crossings and pigment for red lesions.
 - For teaching only.
 """
 
 
 def with_disc(card: str, discs: int, command: str) -> str:
-    """Return a card that tells how the net finds the optic disc and the fovea, in place of an older section of the kind.
+    """Return a card that says how the net finds the optic disc and the fovea, in place of an older section of this kind.
 
-    discs : photographs with a box round the disc that it learned from.
+    discs : photographs with a box around the disc that it learned from.
     """
     section = f"""{_LANDMARKS}
 
-From the same features a linear readout tells where the optic disc lies. It learned that from boxes round the discs of
-{discs:,} photographs. The fovea is taken to be the darkest place about two and a half disc diameters from the disc, on the side
-of the temple, as in 119 photographs of IDRiD with no or mild retinopathy. No set at hand tells where the fovea truly lies, so how
-well it is found was looked at, not measured.
+A linear readout of the same features finds the optic disc. It learned from boxes around the discs of {discs:,} photographs.
+The fovea is taken to be the darkest place about two and a half disc diameters from the disc, on the temporal side. This distance
+comes from 119 photographs of IDRiD with no or mild retinopathy. No available data set marks the true place of the fovea, so
+the result was checked by eye, not measured.
 
     {command}
 
@@ -79,13 +79,12 @@ def _listed(words: Sequence[str]) -> str:
 
 def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a card with a section of `found.summarise_found`'s entries, in place of an older one or before its limits."""
-    lines = [_HEADING, "", "In brackets, 95 % intervals by patient.", ""]
+    lines = [_HEADING, "", "Brackets give 95% confidence intervals by patient.", ""]
     for entry in entries:
         told = f"On {entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients"
         if entry["free"]:
-            told += (
-                f", {entry['free']:,} of them free of the disease, with {_figure(entry['false_marks'])} marks on an average one"
-            )
+            marks = _figure(entry["false_marks"])
+            told += f". {entry['free']:,} of them show no disease; an average one of these has {marks} false marks"
         lines += [
             f"{told}.",
             "",
@@ -104,8 +103,8 @@ def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
         if found["auc"] is not None:
             lines += [
                 "",
-                "Lesion or not by square (a tenth of the retina a side, half overlapped; a square shows a lesion where lesions "
-                "cover a quarter of it or a quarter of a lesion lies in it, and none where it touches none): "
+                "Lesion or not by square: squares a tenth of the retina wide, half overlapping. A square shows a lesion if "
+                "lesions cover a quarter of it or if it holds a quarter of a lesion; it shows none if it touches none. "
                 f"AUC {found['auc']:.3f} on {found['count']:,} squares.",
             ]
         lines.append("")
@@ -116,10 +115,12 @@ def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def told_disc(disc: Mapping[str, Any]) -> str:
-    """Tell in a sentence how well the optic disc was found."""
-    told = f"Optic disc: its middle lies inside the box in {disc['inside']:,} of {disc['count']:,} photographs"
+    """Say in a sentence how well the optic disc was found."""
+    told = f"Optic disc: its centre lies inside the box in {disc['inside']:,} of {disc['count']:,} photographs"
     return (
-        f"{told}." if disc["off"] is None else f"{told}; it is off the box's middle by {disc['off']:.2f} disc diameters (median)."
+        f"{told}."
+        if disc["off"] is None
+        else f"{told}; it is {disc['off']:.2f} disc diameters from the centre of the box (median)."
     )
 
 

@@ -16,8 +16,8 @@ from atlas.cohort.lesions import coarsely
 from atlas.lesionnets.landmarks import DiscReadout, find_fovea, landmarks_at
 from atlas.lesionnets.networks import GRID, SIDE, STRIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
-from atlas.photographs.frames import Box, cell_box, cell_coverage, crop
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Landmarks, Mark
+from atlas.photographs.frames import Box, cell_box, cell_coverage, crop, touched
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, IntArray, Landmarks, Mark
 
 LEAST_SIDE = 600
 """Pixels across the retina below which a microaneurysm is too small to be seen: it has 60 to 100 micrometres, the retina that a
@@ -83,7 +83,7 @@ class FundusLesionNet:
         light = _light(plate)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
         found = [
-            (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot, maps, features))
+            (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot.cells, maps, features))
             for spot in spots(self.kinds, maps, self.thresholds)
             if light[spot.cells].mean() >= _LIT
         ]
@@ -94,6 +94,12 @@ class FundusLesionNet:
         strongest = {name: _strongest(name, together(self.kinds, maps, name), plate, source) for name in marked(self.kinds)}
         landmarks = self._landmarks(plate, shown, maps, features, source)
         return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, strongest, small, landmarks)
+
+    def describe(self, photograph: ByteArray, frame: Frame, retina: BoolArray, boxes: IntArray) -> FloatArray:
+        """Describe places of a photograph as `find` describes lesions, see `LesionNet.describe`."""
+        _, _, maps, features = self._seen(photograph, frame, retina)
+        own = [touched(frame, (GRID, GRID), (top, left, bottom, right)) for top, left, bottom, right in boxes.tolist()]
+        return np.array([_described(cells, maps, features) for cells in own], np.float32)
 
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
         """Return how likely each place of the frame holds each kind, float32 (kinds, GRID, GRID), 0 to 1; 0 off the retina."""
@@ -194,13 +200,14 @@ def _box(frame: Frame, spot: Spot) -> Box:
     return first[0], first[1], last[2], last[3]
 
 
-def _described(spot: Spot, maps: FloatArray, features: FloatArray) -> FloatArray:
-    """What the net saw of a lesion, what it saw round it, and how sure it was of each kind, one after the other."""
-    rows = slice(max(0, spot.top - _ROUND), spot.top + spot.height + _ROUND)
-    columns = slice(max(0, spot.left - _ROUND), spot.left + spot.width + _ROUND)
-    seen = features[:, spot.cells].mean(axis=1)
+def _described(cells: BoolArray, maps: FloatArray, features: FloatArray) -> FloatArray:
+    """What the net saw of a place, what it saw round it, and how sure it was of each kind, one after the other."""
+    down, across = (np.flatnonzero(cells.any(axis=axis)) for axis in (1, 0))
+    rows = slice(max(0, down[0] - _ROUND), down[-1] + 1 + _ROUND)
+    columns = slice(max(0, across[0] - _ROUND), across[-1] + 1 + _ROUND)
+    seen = features[:, cells].mean(axis=1)
     near = features[:, rows, columns].mean(axis=(1, 2))
-    return np.concatenate([_unit(seen), _unit(near), maps[:, spot.cells].max(axis=1)])
+    return np.concatenate([_unit(seen), _unit(near), maps[:, cells].max(axis=1)])
 
 
 def _light(plate: ByteArray) -> FloatArray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Landmarks, Mark
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, IntArray, Landmarks, Mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,15 @@ class LesionNet(Protocol):
     @property
     def card(self) -> str:
         """The model card, Markdown."""
+
+    def describe(self, photograph: ByteArray, frame: Frame, retina: BoolArray, boxes: IntArray) -> FloatArray:
+        """Describe places of a photograph as the lesions that `find` finds are described, float32 (m, d).
+
+        Parameters
+        ----------
+        photograph, frame, retina : as of `find`.
+        boxes : int64 (m, 4) of top, left, bottom, right in pixels of the photograph (bottom and right exclusive).
+        """
 
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph.

@@ -53,8 +53,8 @@ class AlarmKind:
 ALARMS: Mapping[str, AlarmKind] = {
     "rim": AlarmKind(
         "mostly rim",
-        "{share} of its patches reach over the rim of the retina ({usual} of all patches do): it shows the edge of the "
-        "photograph, and tells of the camera, not of the disease.",
+        "{share} of its patches reach beyond the edge of what was photographed ({usual} of all patches do): it shows the edge "
+        "of the photograph, and tells of the camera, not of the disease.",
     ),
     "dark border": AlarmKind(
         "mostly dark",

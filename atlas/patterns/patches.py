@@ -127,6 +127,33 @@ def lesion_patches(
     )
 
 
+def with_windows(lesions: Patches, windows: Patches, marks: Mapping[str, Sequence[Mark]]) -> Patches:
+    """Return lesions and, after them, those windows that touch none: what drives a score where no lesion was found.
+
+    A window has the kind "". Its descriptor is left empty, zeros, as wide as a lesion's.   marks : all lesions by image_id.
+    """
+    beside = [
+        row
+        for row, (image_id, (top, left, bottom, right)) in enumerate(zip(windows.image_ids, windows.boxes.tolist(), strict=True))
+        if not any(
+            box[0] < bottom and box[2] > top and box[1] < right and box[3] > left
+            for box in (mark.box for mark in marks.get(image_id, ()))
+        )
+    ]
+    own = only(windows, np.array(beside, np.int64))
+    return Patches(
+        (*lesions.patch_ids, *own.patch_ids),
+        (*lesions.image_ids, *own.image_ids),
+        np.concatenate([lesions.cells, own.cells]),
+        np.concatenate([lesions.boxes, own.boxes]),
+        np.concatenate([lesions.drop, own.drop]),
+        np.pad(lesions.descriptors, ((0, len(beside)), (0, 0))),
+        windows.threshold,
+        windows.quantile,
+        (*lesions.kinds, *("" for _ in beside)),
+    )
+
+
 def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArray:
     """Tell what share of each patch lies off the retina, float32 (m,).   coverage : image_id -> (h, w), share that is retina."""
     shares = [

@@ -58,24 +58,27 @@ class Fingerprint:
     small: ByteArray
 
 
-def fingerprint(pixels: ByteArray) -> Fingerprint:
+def fingerprint(pixels: ByteArray, *, retina: bool = True) -> Fingerprint:
     """Find what a photograph is known by.
 
-    pixels : uint8 (H, W, 3) RGB.
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3)
+        RGB.
+    retina : bool
+        It shows a retina, and what lies off that is passed over.
     """
     height, width = pixels.shape[:2]
     shrink = SIDE / max(height, width)
     size = (2 * max(1, round(width * shrink / 2)), 2 * max(1, round(height * shrink / 2)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    retina = find_retina(small)[1].astype(np.float32)
-    even = _even(small[..., 1].astype(np.float32), retina)
+    seen: FloatArray = find_retina(small)[1].astype(np.float32) if retina else np.ones(size[::-1], np.float32)
+    even = _even(small[..., 1].astype(np.float32), seen)
     # Near the rim every photograph of a camera looks alike. Beyond the picture's edge there is none.
-    inner = cv2.erode(
-        cv2.copyMakeBorder(retina, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), np.ones((3, 3)), iterations=SIDE // 32
-    )
+    inner = cv2.erode(cv2.copyMakeBorder(seen, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), np.ones((3, 3)), iterations=SIDE // 32)
     inner = np.asarray(inner[1:-1, 1:-1] > 0, np.uint8)
     found, descriptors = cv2.SIFT.create(nfeatures=_KEYPOINTS, contrastThreshold=0.02).detectAndCompute(even, inner)
-    shown = np.where(retina > 0, np.maximum(even, 1), 0).astype(np.uint8)
+    shown = np.where(seen > 0, np.maximum(even, 1), 0).astype(np.uint8)
     half = cv2.resize(shown, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_AREA)
     points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
     known: ByteArray = np.asarray(descriptors, np.uint8).reshape(-1, 128) if len(points) else np.zeros((0, 128), np.uint8)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,6 +44,8 @@ _LONGEST = 4  # times the shorter side: no camera's picture is that long
 _LARGEST_FILE = 500_000_000  # bytes: as many as the largest picture takes with 16 bits for each of three colours
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits for a sample that cameras write into 16
+
+_TAIL = 65_536  # bytes in which the end of a JPEG is looked for at first
 
 _EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take it out of the folder."
 
@@ -91,13 +95,40 @@ def decode_photograph(path: Path, *, least: int | None = None, part: int | None 
     least : pixels that the shorter side keeps at least; without it nothing is reduced.
     part : side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
     """
-    try:
-        with _open_regular(path) as file:
-            _require_size(path, file)
-            return _read(path, file, least, part)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UnreadableImageError(f"{path}: cannot be opened ({reason})", "check that it is a file you may read.") from error
+    with _opened(path) as (image, file):
+        # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
+        narrow, wide = sorted(image.size)
+        plain = image.format == "JPEG" and image.mode in ("L", "RGB")
+        wanted = narrow if part is None else min(narrow, part)
+        factor = next((factor for factor in (8, 4, 2) if least and plain and wanted >= factor * least), 1)
+        pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image, file)
+        # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
+        orientation = _orientation(image)
+        height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
+        return Decoded(_upright(pixels, orientation), factor, (height, width))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return rows and columns of a photograph as it lies in its file, without decoding it.
+
+    Parameters
+    ----------
+    path : Path
+        A file of a kind that `read_photograph` reads.
+
+    Raises
+    ------
+    UnreadableImageError
+        What `read_photograph` raises, as far as the header and a JPEG's end tell. Damage in between shows when it is decoded.
+    """
+    with _opened(path) as (image, file):
+        if image.format == "JPEG":
+            last = file.seek(0, os.SEEK_END)
+            file.seek(max(0, last - _TAIL))
+            tail = file.read()
+            if tail.rfind(_END_OF_IMAGE) <= tail.rfind(_SCAN):  # the end may also lie further ahead, before a camera's notes
+                _require_end(_content(file))
+        return image.height, image.width
 
 
 def _open_regular(path: Path) -> BinaryIO:
@@ -105,6 +136,18 @@ def _open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnreadableImageError(f"{path}: is a pipe, a device or a folder, not a file", "take it out of the folder.")
     return path.open("rb")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """Open a photograph whose header makes sense. Whatever fails within means that this one file cannot be read."""
+    try:
+        with _open_regular(path) as file:
+            _require_size(path, file)
+            yield from _checked(path, file)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableImageError(f"{path}: cannot be opened ({reason})", "check that it is a file you may read.") from error
 
 
 def _require_size(path: Path, file: BinaryIO) -> None:
@@ -124,7 +167,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _read(path: Path, file: BinaryIO, least: int | None, part: int | None) -> Decoded:
+def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
     try:
         # The header alone is read at first: a file that is no picture may be larger than the memory.
         with Image.open(file, formats=_formats()) as image:
@@ -136,13 +179,7 @@ def _read(path: Path, file: BinaryIO, least: int | None, part: int | None) -> De
                     f"{path}: is {image.width} x {image.height} pixels, too narrow for a photograph of an eye",
                     f"give at least {_NARROWEST} pixels a side, and one side at most {_LONGEST} times the other.",
                 )
-            # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
-            plain = image.format == "JPEG" and image.mode in ("L", "RGB")
-            wanted = narrow if part is None else min(narrow, part)
-            factor = next((factor for factor in (8, 4, 2) if least and plain and wanted >= factor * least), 1)
-            pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image, file)
-            # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
-            orientation = _orientation(image)
+            yield image, file
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
@@ -153,8 +190,6 @@ def _read(path: Path, file: BinaryIO, least: int | None, part: int | None) -> De
     except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more
         remedy = "copy it again from its source, or " + _EXPORT_AGAIN
         raise UnreadableImageError(f"{path}: is damaged or cut short ({error})", remedy) from error
-    height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
-    return Decoded(_upright(pixels, orientation), factor, (height, width))
 
 
 def _content(file: BinaryIO) -> bytes:
@@ -163,12 +198,16 @@ def _content(file: BinaryIO) -> bytes:
 
 
 def _decode_jpeg(data: bytes, factor: int) -> ByteArray:
-    if data.rfind(_END_OF_IMAGE) < data.rfind(_SCAN):
-        raise ValueError("the end of the JPEG is missing")
+    _require_end(data)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None:
         raise ValueError("the JPEG cannot be decoded")
     return np.asarray(decoded if factor == 1 else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _require_end(jpeg: bytes) -> None:
+    if jpeg.rfind(_END_OF_IMAGE) < jpeg.rfind(_SCAN):
+        raise ValueError("the end of the JPEG is missing")
 
 
 def _decode(image: Image.Image, file: BinaryIO) -> ByteArray:

@@ -40,6 +40,13 @@ def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> 
     return np.asarray(cv2.resize(piece, size, interpolation=cv2.INTER_AREA if side < longest else cv2.INTER_LINEAR), np.uint8)
 
 
+def whole_picture(photograph: ByteArray) -> tuple[Frame, BoolArray]:
+    """Frame the complete picture, uint8 (H, W, 3): the square round it, centred, and bool (H, W), true everywhere."""
+    height, width = photograph.shape[:2]
+    side = max(height, width)
+    return Frame((height - side) // 2, (width - side) // 2, side), np.ones((height, width), np.bool_)
+
+
 def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: int = 1) -> Box:
     """Return top, left, bottom, right, in source pixels, of the window of cells whose first cell is (row, col).
 

@@ -1,4 +1,4 @@
-"""From a file to what a trunk sees: decode, find the retina, crop the square round it, normalise colour and contrast.
+"""From a file to what a trunk sees: decode, find the retina or take the complete picture, crop the square round it, normalise.
 
 Positions are in source pixels after EXIF orientation, rows downwards, and pixel i covers [i, i + 1).
 """
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.errors import ConfigurationError
-from atlas.photographs.frames import crop
+from atlas.photographs.frames import crop, whole_picture
 from atlas.photographs.retina import find_retina
-from atlas.records import BoolArray, ByteArray, Frame, Preprocessed
+from atlas.records import RETINA, BoolArray, ByteArray, Frame, Preprocessed, Subject
 
 SURROUND = 128
-"""What every preparation paints outside the retina, in all channels.
+"""What every preparation paints outside the retina, or round a picture that is not square, in all channels.
 
 The surround says which camera was used, not how ill the eye is, so it must not drive the score. Mid-grey is the middle of every
 normalised preparation, which also makes the rim of the retina the weakest edge that a constant can make.
@@ -146,20 +146,30 @@ def prepare(
     size: int,
     preparation: str = "standardise",
     found: tuple[Frame, BoolArray] | None = None,
+    subject: Subject = RETINA,
 ) -> Preprocessed:
-    """Find the retina in uint8 (H, W, 3) RGB, crop its square to `size` pixels a side, and normalise colour and contrast.
+    """Find the subject in uint8 (H, W, 3) RGB, crop its square to `size` pixels a side, and normalise colour and contrast.
 
-    preparation : a key of PREPARATIONS. Outside the retina, `pixels` is SURROUND.
-    found : what `find_retina` found in the photograph, where that is known already.
+    preparation : a key of PREPARATIONS. Outside the retina, or the picture, `pixels` is SURROUND.
+    found : what `find_subject` found in the photograph, where that is known already.
+    subject : what the photograph shows; anything but the retina is taken complete, without a search for a disc.
 
     Raises
     ------
     ConfigurationError : the preparation is unknown.
     """
     _preparation(preparation)
-    frame, mask = find_retina(photograph) if found is None else found
+    frame, mask = find_subject(photograph, subject) if found is None else found
     plate, retina = crop(photograph, frame, size), retina_in(frame, mask, size)
     return Preprocessed(image_id, normalised_pixels(plate, retina, preparation), plate, retina, frame)
+
+
+def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolArray]:
+    """Find what uint8 (H, W, 3) RGB shows: the disc of a retina, see `find_retina`, or anything else, the complete picture.
+
+    Returns the square that bounds it, which may reach beyond the picture, and bool (H, W), true on it.
+    """
+    return find_retina(photograph) if subject.retina else whole_picture(photograph)
 
 
 def retina_in(frame: Frame, mask: BoolArray, side: int) -> BoolArray:

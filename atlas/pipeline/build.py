@@ -6,7 +6,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +24,14 @@ from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
+from atlas.pipeline.check import Check, check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.rejected import require_own, write_rejected
-from atlas.pipeline.sources import FittedSource, TrainedSource, fold_key
+from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source, fold_key
 from atlas.pipeline.store import digest, disk_faults
 from atlas.pipeline.study import (
     Cut,
@@ -70,11 +71,15 @@ class BuildResult:
     kept: tuple[str, ...] = ()
 
 
-def build_atlas(configuration: Configuration, *, progress: Progress = silent) -> BuildResult:
+def build_atlas(
+    configuration: Configuration, *, progress: Progress = silent, announce: Callable[[Check], None] | None = None
+) -> BuildResult:
     """Build the atlas that `configuration` asks for into its `out` folder.
 
     Raises ConfigurationError, DatasetError, ScorerError or StoreError. Then, and when interrupted, an atlas that was at `out`
     is unchanged, and what was computed is kept in the store.
+
+    announce : is called with what a check finds, before the work begins.
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
@@ -91,7 +96,10 @@ def build_atlas(configuration: Configuration, *, progress: Progress = silent) ->
         previous = read_identities(configuration.out / _IDENTITIES)
 
         net = lesion_net_of(workshop, cohort.dataset)
-        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True, net=net)
+        source = choose_source(workshop, cohort.dataset.scale)
+        if announce is not None:
+            announce(check_cohort(workshop, cohort, source, net))
+        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True, net=net, source=source)
         explained = explain(workshop, seen)
         cut = cut_all(workshop, explained)
         outlines = outline_all(workshop, explained.seen, masks)

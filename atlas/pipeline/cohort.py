@@ -47,8 +47,10 @@ class Cohort:
     synthetic: bool = False
 
 
-def gather(workshop: Workshop) -> Cohort:
+def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     """Read the photographs and grades that the settings name.
+
+    copies : look for copies of one picture, for which every photograph is decoded once.
 
     Raises DatasetError where there are none, ConfigurationError where another disease is asked of the embedded cohort.
     """
@@ -78,7 +80,7 @@ def gather(workshop: Workshop) -> Cohort:
     )
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
-    else:
+    elif copies:
         dataset, report = with_copies(workshop, dataset, report)
     return Cohort(dataset, report, images, synthetic)
 

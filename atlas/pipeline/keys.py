@@ -13,6 +13,7 @@ from pathlib import Path
 LIBRARIES = (
     "torch",
     "torchvision",
+    "timm",
     "opencv-python-headless",
     "pillow",
     "numpy",

@@ -115,7 +115,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     the retina.
     """
     scorer, target, window = shared.scorer, shared.target, shared.window
-    decoded, retina = open_photograph(item.image.path)
+    decoded, retina = open_photograph(item.image.path, scorer.scale.subject)
     prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=retina)
     coverage = cell_coverage(prepared.retina, scorer.grid)
     source = decoded.at_source(prepared.frame)

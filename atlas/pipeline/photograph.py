@@ -25,14 +25,25 @@ from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of, dark_share
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.preparations import SURROUND, normalised_pixels, prepare, retina_in
-from atlas.photographs.retina import find_retina
+from atlas.photographs.preparations import SURROUND, find_subject, normalised_pixels, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray, Landmarks, Mark, Preprocessed, Target
+from atlas.records import (
+    RETINA,
+    BoolArray,
+    FloatArray,
+    Frame,
+    GradedImage,
+    IntArray,
+    Landmarks,
+    Mark,
+    Preprocessed,
+    Subject,
+    Target,
+)
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
@@ -76,7 +87,7 @@ class View:
 
     Parameters
     ----------
-    frame : the square round the retina, in source pixels.
+    frame : the square round the subject, in source pixels.
     shape : rows and columns of the source, upright.
     coverage : float32 (h, w), share of each cell that is retina.
     camera : what its format says of its camera.
@@ -135,7 +146,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     Raises UnreadableImageError where it is no photograph.
     """
     source, store = shared.source, shared.store
-    opened = cache(partial(open_photograph, image.path))
+    opened = cache(partial(open_photograph, image.path, source.subject))
 
     @cache
     def prepared() -> Preprocessed:
@@ -160,7 +171,8 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         }
         save_arrays(folder / "facts.safetensors", facts)
 
-    parts = [image.image_id, PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE, source.size, list(source.grid)]
+    sides = [PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE]
+    parts = [image.image_id, *sides, source.size, list(source.grid), source.subject.name]
     folder = store.keep("pictures", [*parts, code_of(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
@@ -247,19 +259,19 @@ def _places(landmarks: Landmarks | None) -> NDArray[np.float64]:
     return np.array(known, np.float64).reshape(-1, 2)
 
 
-def open_photograph(path: Path) -> tuple[Decoded, tuple[Frame, BoolArray]]:
-    """Decode a photograph and find its retina, a large one at a part of its size, as far as its retina can spare pixels."""
+def open_photograph(path: Path, subject: Subject = RETINA) -> tuple[Decoded, tuple[Frame, BoolArray]]:
+    """Decode a photograph and find its subject, a large one at a part of its size, as far as its subject can spare pixels."""
     decoded = decode_photograph(path, least=LEAST_SIDE)
-    frame, mask = find_retina(decoded.pixels)
+    frame, mask = find_subject(decoded.pixels, subject)
     if decoded.factor > 1 and frame.side < LEAST_SIDE:  # a small retina in a large picture
         decoded = decode_photograph(path, least=LEAST_SIDE, part=decoded.at_source(frame).side)
-        frame, mask = find_retina(decoded.pixels)
+        frame, mask = find_subject(decoded.pixels, subject)
     return decoded, (frame, mask)
 
 
 def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
     """Decode a photograph and prepare it as a scorer wants it. Raises UnreadableImageError where it is no photograph."""
-    decoded, found = open_photograph(image.path)
+    decoded, found = open_photograph(image.path, scorer.scale.subject)
     return prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
 
 
@@ -415,14 +427,14 @@ class Cutting:
     folder: Path  # of its pictures, see `View`
     patch_ids: Sequence[str]
     boxes: IntArray
-    described: bool = True  # by the scorer's network
+    described: Sequence[int] = ()  # places of those that a network is to describe
 
 
 @dataclass(frozen=True)
 class Detail:
     """A photograph's patches in detail, in the order asked for.
 
-    descriptors : float32 (m, d), (m, 0) where none were asked for.   dark : float32 (m,), see `alarms.dark_share`.
+    descriptors : float32 (k, d), of those that were to be described.   dark : float32 (m,), see `alarms.dark_share`.
     folder : of their pictures, `<patch_id>.jpg`.
     """
 
@@ -432,8 +444,9 @@ class Detail:
 
 
 def cut_patches(item: Cutting, shared: Preparing) -> Detail:
-    """Cut patches out in detail, draw them, and describe each by the network's mean maps of it and its surroundings."""
-    source, store, frame = shared.source, shared.store, item.frame
+    """Cut patches out in detail and draw them. The lesion net, where one is given, describes those that are to be described; else
+    the scorer does, by its mean maps of each and its surroundings."""
+    source, store, net, frame = shared.source, shared.store, shared.net, item.frame
 
     def cut(folder: Path) -> None:
         decoded = decode_photograph(item.image.path, least=LEAST_SIDE, part=frame.side)
@@ -443,27 +456,29 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
         ratio = len(pixels) / frame.side  # the plate may be smaller than the source
         reach = len(pixels)  # as far as any margin goes
         pixels = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), constant_values=SURROUND)
-        descriptors, dark = [], []
-        for patch_id, box in zip(item.patch_ids, item.boxes, strict=True):
+        descriptors: list[FloatArray] = []
+        dark = []
+        for row, (patch_id, box) in enumerate(zip(item.patch_ids, item.boxes, strict=True)):
             top, left, bottom, right = ((box - [frame.top, frame.left, frame.top, frame.left]) * ratio).tolist()
             # Rounded edges can leave a box a pixel off the square that a network takes.
             place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
             margin = round(PATCH_MARGIN * place.side)
             wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)
-            if item.described:
+            if net is None and row in item.described:
                 descriptors.append(source.describe(crop(pixels, wide, side=source.size)[None])[0])
             picture = crop(plate, place, side=PATCH_SIDE)
             dark.append(dark_share(picture))
             (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
-        width = source.channels if item.described else 0
-        described = {
-            "descriptors": np.array(descriptors, np.float32).reshape(len(dark), width),
-            "dark": np.array(dark, np.float32),
-        }
-        save_arrays(folder / "descriptors.safetensors", described)
+        if net is not None and item.described:
+            whole, (found, mask) = open_photograph(item.image.path)  # the pixels that its lesions were found in
+            wanted = np.array([item.boxes[row] for row in item.described])
+            descriptors = list(net.describe(whole.pixels, found, mask, np.round(wanted / whole.factor).astype(np.int64)))
+        described = np.array(descriptors, np.float32) if descriptors else np.empty((0, 0), np.float32)
+        save_arrays(folder / "descriptors.safetensors", {"descriptors": described, "dark": np.array(dark, np.float32)})
 
-    place = [list(item.patch_ids), item.boxes.tolist(), item.described, DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
+    place = [list(item.patch_ids), item.boxes.tolist(), list(item.described), DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
+    by = [] if net is None else [net.sha256, code_of(*_FOUND)]
     code = code_of(*_PICTURES, "atlas.patterns.alarms")
-    folder = store.keep("patches", [*prediction_key(item.image.image_id, source), *place, code], cut)
+    folder = store.keep("patches", [*prediction_key(item.image.image_id, source), *place, *by, code], cut)
     made = load_arrays(folder / "descriptors.safetensors")
     return Detail(made["descriptors"], made["dark"], folder)

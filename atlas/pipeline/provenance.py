@@ -145,7 +145,8 @@ def _notes(
     if patches.quantile is not None:
         notes.append(
             f"Too few windows dropped the score by {wished:g} of the sigmoid's scale; the patches are instead the windows above "
-            f"quantile {patches.quantile:g} of all drops on the retina, {patches.threshold:.3f} grade units."
+            f"quantile {patches.quantile:g} of all drops on the {dataset.scale.subject.outline}, {patches.threshold:.3f} grade "
+            "units."
         )
     if len(patches.patch_ids) < 2:
         notes.append("Fewer than two salient windows were found: the patch map and the clusters are left out.")

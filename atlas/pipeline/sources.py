@@ -21,7 +21,7 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.frames import cell_coverage
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
-from atlas.records import ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale
+from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject
 from atlas.scorers.bundle import load_scorer, load_with_trunk
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
@@ -34,8 +34,8 @@ from atlas.training.heads import fit_out_of_fold
 class Source(Protocol):
     """What the stages before scoring need.
 
-    `notes` are sentences for the reader on how the scorer's grades differ from the cohort's; `key` is all that `encode` depends
-    on beside the photograph, as plain JSON values.
+    `subject` is what its photographs show; `notes` are sentences for the reader on how the scorer's grades differ from the
+    cohort's; `key` is all that `encode` depends on beside the photograph, as plain JSON values.
     """
 
     @property
@@ -56,6 +56,8 @@ class Source(Protocol):
     def grid(self) -> tuple[int, int]: ...
     @property
     def channels(self) -> int: ...
+    @property
+    def subject(self) -> Subject: ...
     @property
     def key(self) -> list[Any]: ...
 
@@ -105,6 +107,10 @@ class TrainedSource:
     def channels(self) -> int:
         return self.scorer.channels
 
+    @property
+    def subject(self) -> Subject:
+        return self.scorer.scale.subject
+
     @cached_property
     def key(self) -> list[Any]:
         return [self.scorer.sha256, code_key(type(self.scorer).__module__)]
@@ -125,11 +131,12 @@ class FittedSource(OnTrunk):
     name: str
     card: str = ""
     notes: tuple[str, ...] = ()
+    subject: Subject = RETINA
 
     @cached_property
     def key(self) -> list[Any]:
         trunk = self.trunk
-        return [trunk.name, trunk.size, trunk.sha256, self.preparation, code_key("atlas.scorers.trunks")]
+        return [trunk.name, trunk.size, trunk.sha256, self.preparation, self.subject.name, code_key("atlas.scorers.trunks")]
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         maps = self.trunk.maps(photograph.pixels[None])[0]
@@ -148,17 +155,26 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
             trunk_weights=settings.trunk_weights,
             size=settings.size,
             preparation=settings.preparation,
+            subject=scale.subject,
         )
 
 
 def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
     """Use the scorer of this name or folder as it is, its severities told on `scale`.
 
-    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease or another number of grades.
+    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or
+    photographs of another subject.
     Names of grades, which are often only spelled differently, and the grade that is referred may differ: `notes` say so.
     """
     scorer = load_scorer(name_or_path)
     learned = scorer.scale
+    if learned.subject != scale.subject:
+        raise ConfigurationError(
+            f"scorer {scorer.name}: learned from photographs of the subject {learned.subject.name!r}; "
+            f"these are of the subject {scale.subject.name!r}",
+            "use --fit to fit a head on this cohort, or name a scorer trained on such photographs; if these are such, set "
+            f'subject = "{learned.subject.name}" under [scale] in atlas.toml.',
+        )
     if len(learned.names) != len(scale.names):
         raise ConfigurationError(
             f"scorer {scorer.name}: learned {len(learned.names)} grades of {learned.disease}; "
@@ -205,19 +221,28 @@ def _referred(scale: Scale) -> int | None:
 
 
 def fitted_source(
-    scorer: str, *, trunk: str | None, trunk_weights: str | None, size: int | None, preparation: str | None
+    scorer: str,
+    *,
+    trunk: str | None,
+    trunk_weights: str | None,
+    size: int | None,
+    preparation: str | None,
+    subject: Subject = RETINA,
 ) -> FittedSource:
     """Use a trunk for heads to be fitted on the cohort: the named one, or else the scorer's own.
+
+    The scorer may have learned from another subject: edges and textures, which its trunk sees, are in any photograph.
 
     `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
     """
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
         named = load_trunk(trunk, weights, size=size)
-        return FittedSource(named, preparation or "standardise", f"{named.name}, fitted on this cohort")
+        return FittedSource(named, preparation or "standardise", f"{named.name}, fitted on this cohort", subject=subject)
     loaded = load_with_trunk(scorer)
     own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
-    return FittedSource(own, preparation or loaded.preparation, f"{own.name} of {loaded.name}, fitted on this cohort")
+    told = f"{own.name} of {loaded.name}, fitted on this cohort"
+    return FittedSource(own, preparation or loaded.preparation, told, subject=subject)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.lesionnets.fundus import FundusLesionNet
-from atlas.patterns.patches import choose_threshold, lesion_patches, off_retina, only, salient_windows, with_descriptors
+from atlas.patterns.patches import (
+    choose_threshold,
+    lesion_patches,
+    off_retina,
+    only,
+    salient_windows,
+    with_descriptors,
+    with_windows,
+)
 from atlas.photographs.frames import cell_box
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.outlined import Outlining, draw_outlines
@@ -49,6 +57,7 @@ from atlas.records import (
     Mark,
     Patches,
     SaliencyMaps,
+    Scale,
     Scores,
     Trust,
 )
@@ -83,17 +92,16 @@ def see(
     plates: bool = False,
     net: FundusLesionNet | None = None,
     doubt: bool = False,
+    source: TrainedSource | FittedSource | None = None,
 ) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
     plates : draw plates finer than the photographs, too.   net : finds lesions.   doubt : see what tells how sure a trained
-        scorer is, also where it has no rule for that yet.
+        scorer is, also where it has no rule for that yet.   source : what `choose_source` gives, if it was loaded before.
     Raises DatasetError where no photograph can be read.
     """
-    source = choose_source(workshop, dataset.scale)
-    trained = source.scorer if isinstance(source, TrainedSource) else None
-    mirror = trained if trained is not None and (doubt or trained.background.doubt is not None) else None
-    shared = Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
+    source = source or choose_source(workshop, dataset.scale)
+    shared = preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
@@ -101,13 +109,31 @@ def see(
     return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
 
 
+def preparing(
+    workshop: Workshop,
+    source: TrainedSource | FittedSource,
+    scale: Scale,
+    *,
+    plates: bool,
+    net: FundusLesionNet | None,
+    doubt: bool = False,
+) -> Preparing:
+    """Return what preparing each photograph needs, see `see`."""
+    trained = source.scorer if isinstance(source, TrainedSource) else None
+    # Where photographs show something else than the retina, a mirror image may be none of the kind.
+    mirror = trained if trained is not None and scale.subject.retina and (doubt or trained.background.doubt is not None) else None
+    return Preparing(source, workshop.store, workshop.configuration.plate_side if plates else None, net, mirror)
+
+
 def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
-    """Load the lesion net that the settings name; None where they name none, or the disease is not the one that it knows.
+    """Load the lesion net that the settings name; None where they name none, or it does not know the disease or the subject.
 
     Raises ScorerError where it cannot be loaded.
     """
     settings = workshop.configuration
-    if settings.lesion_net == NO_LESION_NET or dataset.scale.disease != DIABETIC_RETINOPATHY.disease:
+    scale = dataset.scale
+    known = scale.disease == DIABETIC_RETINOPATHY.disease and scale.subject.retina
+    if settings.lesion_net == NO_LESION_NET or not known:
         return None
     return load_lesion_net(settings.lesion_net)
 
@@ -266,12 +292,16 @@ class Cut:
 
 
 def cut_all(workshop: Workshop, explained: Explained) -> Cut:
-    """Choose the patches, windows that drive the score or lesions that were found, cut them out, and describe them."""
-    seen = explained.seen
-    by_lesion = seen.net is not None and workshop.configuration.patches != "occlusion"
-    salient = _found_lesions(workshop, explained) if by_lesion else _salient(workshop, explained)
+    """Choose the patches, windows that drive the score or lesions that were found or both, cut them out, and describe them."""
+    seen, wished = explained.seen, workshop.configuration.patches
+    net = None if wished == "occlusion" else seen.net
+    salient = _salient(workshop, explained) if net is None else _found_lesions(workshop, explained)
+    if net is not None and wished == "both":
+        marks = {i: view.found.marks for i, view in seen.views.items() if view.found is not None}
+        salient = with_windows(salient, _salient(workshop, explained), marks)
     frames = {image_id: seen.views[image_id].frame for image_id in explained.dataset.image_ids}
     source, dataset = seen.source, explained.dataset
+    described = {row: salient.descriptors[row] for row, kind in enumerate(salient.kinds) if kind}  # a net describes what it finds
     rows: dict[str, list[int]] = {}
     for row, image_id in enumerate(salient.image_ids):
         rows.setdefault(image_id, []).append(row)
@@ -282,29 +312,28 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
             seen.views[image.image_id].folder,
             [salient.patch_ids[row] for row in rows[image.image_id]],
             salient.boxes[rows[image.image_id]],
-            described=not by_lesion,
+            [place for place, row in enumerate(rows[image.image_id]) if row not in described],
         )
         for image in dataset.images
         if image.image_id in rows
     ]
-    descriptors: FloatArray = np.zeros((len(salient.patch_ids), 0 if by_lesion else source.channels), np.float32)
     dark: FloatArray = np.zeros(len(salient.patch_ids), np.float32)
     pictures: dict[str, Path] = {}
     faults, lost = [], []
-    for item, detail in zip(
-        items, workshop.each(cut_patches, items, Preparing(source, workshop.store), stage="patches"), strict=True
-    ):
+    cutting = Preparing(source, workshop.store, net=net)
+    for item, detail in zip(items, workshop.each(cut_patches, items, cutting, stage="patches"), strict=True):
         own = rows[item.image.image_id]
         if isinstance(detail, Fault):
             faults.append(f"{named(item.image, detail)} (its patches are left out)")
             lost += own
             continue
-        descriptors[own], dark[own] = detail.descriptors, detail.dark
+        described |= zip((own[place] for place in item.described), detail.descriptors, strict=True)
+        dark[own] = detail.dark
         pictures |= {patch_id: detail.folder / f"{patch_id}.jpg" for patch_id in item.patch_ids}
     off = off_retina(salient, {image_id: view.coverage for image_id, view in seen.views.items()})
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
-    described = salient if by_lesion else with_descriptors(salient, descriptors)
-    return Cut(only(described, kept), dark[kept], off[kept], pictures, tuple(faults))
+    descriptors = np.stack([described[row] for row in kept.tolist()]) if kept.size else np.empty((0, 0), np.float32)
+    return Cut(with_descriptors(only(salient, kept), descriptors), dark[kept], off[kept], pictures, tuple(faults))
 
 
 def cluster_count(patches: Patches, wished: int) -> int:

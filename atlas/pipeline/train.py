@@ -75,9 +75,14 @@ def train(
     }
     labels = [[image.image_id, image.grade, image.patient, image.split] for image in dataset.images]
     others = [load_transferred(other) for other in teachers] or [one for one in beside if isinstance(one, TransferredScorer)]
+    if strangers := [one.name for one in others if one.scale.subject != dataset.scale.subject]:
+        raise TrainingError(
+            f"scorer {strangers[0]}: knows photographs of another subject than these, see `subject` under [scale]",
+            "leave it out, or name one that was trained on such photographs",
+        )
     # A checkpoint, too, goes on only with pixels that were prepared as those that it learned from.
     code = code_key("atlas.photographs.decode", "atlas.photographs.preparations")
-    parts = [settings, labels, code, [one.sha256 for one in others] or None]
+    parts = [settings, labels, dataset.scale.subject.name, code, [one.sha256 for one in others] or None]
     work = workshop.store.root / "training" / digest(parts)[:16]
     common: dict[str, Any] = {
         "name": out.name,

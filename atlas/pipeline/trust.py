@@ -50,13 +50,14 @@ def measure_trust(
             if image.image_id in files or image.image_id in boxes.boxed
         ]
         rows = list(workshop.each(measure_maps, items, shared, stage="trust"))
+    subject = dataset.scale.subject
     faults = [named(item.image, row) for item, row in zip(items, rows, strict=True) if isinstance(row, Fault)]
     found = [(item.image, row) for item, row in zip(items, rows, strict=True) if row is not None and not isinstance(row, Fault)]
     if not found:
         unusable = f", or cannot be used: {faults[0]}" if faults else ""
         raise DatasetError(
-            f"{masks or configuration.boxes}: no lesion is marked on any retina{unusable}",
-            "give masks that are not black where a lesion is, or boxes that lie on the retina.",
+            f"{masks or configuration.boxes}: no lesion is marked on any {subject.outline}{unusable}",
+            f"give masks that are not black where a lesion is, or boxes that lie on the {subject.outline}.",
         )
     entry = summarise(
         [row for _, row in found],
@@ -65,6 +66,8 @@ def measure_trust(
         without_lesion=len(dataset.images) - len(found) - len(faults),
         seed=configuration.seed,
     )
+    if not subject.retina:
+        entry["outline"] = subject.outline
     if record is not None:
         record_in_bundle(configuration.scorer, "trust", entry, on_card)
     return entry, replace(cohort.report, unreadable=(*cohort.report.unreadable, *faults, *boxes.faults))

@@ -67,6 +67,11 @@ def train_in_two_stages(
     Raises TrainingError, DatasetError, ScorerError or StoreError.
     """
     workshop = Workshop.of(configuration, progress)
+    if not configuration.grade_scale().subject.retina:
+        raise TrainingError(
+            "a two-stage scorer looks for lesions of the retina, and [scale] names another subject",
+            "leave --two-stage out",
+        )
     net = load_lesion_net(configuration.lesion_net)
     trunk = None
     if form == "weighted":

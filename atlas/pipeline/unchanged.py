@@ -53,7 +53,9 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     masks = {image_id: [_sha256(file) for file in files] for image_id, files in masks_of(cohort, workshop).items()}
     curation = curation_file(cohort, workshop)
     # Each manifest holds the hashes of all files of its bundle.
-    named = ((settings.scorer, "scorer.json"), (settings.lesion_net, "lesionnet.json"))
+    named = [(settings.scorer, "scorer.json"), (settings.lesion_net, "lesionnet.json")]
+    if settings.trunk_weights is not None:  # they may be those of a bundle
+        named.append((settings.trunk_weights, "scorer.json"))
     manifests = [place_of(name, manifest) / manifest for name, manifest in named]
     weights = Path(settings.trunk_weights or "")
     parts: list[Any] = [

@@ -10,8 +10,40 @@ from atlas.records.arrays import IntArray
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What photographs show, and the words that pages use for it.
+
+    Parameters
+    ----------
+    name : its name in settings and bundles.
+    noun : one photographed thing.
+    nouns : the same, plural.
+    outline : what a map covers, within the square that is scored.
+    """
+
+    name: str
+    noun: str
+    nouns: str
+    outline: str
+
+    @property
+    def retina(self) -> bool:
+        """Whether photographs show the retina of an eye: it has a disc, landmarks and a side, and lesion nets know it."""
+        return self.name == "retina"
+
+
+RETINA = Subject("retina", "eye", "eyes", "retina")
+
+IMAGE = Subject("image", "image", "images", "image")
+"""Anything else: the complete picture is scored, and nothing is presumed of what it shows."""
+
+SUBJECTS: Mapping[str, Subject] = {subject.name: subject for subject in (RETINA, IMAGE)}
+"""What photographs may show, by name."""
+
+
+@dataclass(frozen=True)
 class Scale:
-    """An ordinal scale of named grades, consecutive whole numbers from `lowest`.
+    """An ordinal scale of named grades, consecutive whole numbers from `lowest`, and what the graded photographs show.
 
     `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
     disease has no such notion. Raises ValueError where it is not one of the grades above the lowest: were everyone referred,
@@ -22,6 +54,7 @@ class Scale:
     names: tuple[str, ...] = ("normal", "mild", "moderate", "severe", "proliferative")
     referable: int | None = 2
     disease: str = "diabetic retinopathy"
+    subject: Subject = RETINA
 
     def __post_init__(self) -> None:
         if self.referable is not None and not self.lowest < self.referable <= self.highest:
@@ -85,7 +118,7 @@ class GradedImage:
     path: Path
     grade: int | None = None
     patient: str | None = None
-    eye: str | None = None  # "left" or "right"
+    eye: str | None = None  # "left" or "right"; None where photographs do not show the retina
     split: str | None = None  # "training", "validation" or "test", where a table publishes it
     copy_of: str | None = None
 

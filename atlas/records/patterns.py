@@ -16,8 +16,8 @@ class Patches:
     boxes : int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
     drop : float32 (m,) in grade units.   descriptors : float32 (m, d).
     threshold : the drop above which a window counts, in grade units.   quantile : the quantile of all drops that gave the
-    threshold, or None where it was set outright.   kinds : of each lesion, keys of `cohort.lesions`; empty where patches are
-    windows.
+    threshold, or None where it was set outright.   kinds : keys of `cohort.lesions`, one a patch, "" of a window; empty where all
+    are windows.
     """
 
     patch_ids: tuple[str, ...]

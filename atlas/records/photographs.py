@@ -11,7 +11,7 @@ from atlas.records.arrays import BoolArray, ByteArray, FloatArray
 
 @dataclass(frozen=True)
 class Frame:
-    """The square round the retina, in source pixels (after EXIF orientation). May reach beyond the picture: there it is black."""
+    """The square round the subject, in source pixels (after EXIF orientation). Where it leaves the picture it is black."""
 
     top: int
     left: int
@@ -23,7 +23,8 @@ class Preprocessed:
     """One photograph, ready for a trunk.
 
     pixels : uint8 (S, S, 3) RGB, prepared.   photograph : uint8 (S, S, 3) RGB, the same crop in its own colours.
-    retina : bool (S, S), true on the retina.   frame : the crop in source pixels.
+    retina : bool (S, S), true on the retina or, where photographs show something else, on the complete picture.
+    frame : the crop in source pixels.
     """
 
     image_id: str

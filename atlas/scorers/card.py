@@ -1,4 +1,4 @@
-"""The model card: what a scorer learned from, how well it does, and what it is not for."""
+"""The model card: what a scorer learned from, how accurate it is, and what it is not for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _HEADING = "## How far the maps can be trusted"
 
 _COLUMNS = {
     "hit": "hits a lesion",
-    "times_random": "times a random place",
-    "middle": "its point in a lesion",
-    "gain": "more than the centre's",
-    "share": "drops inside lesions",
-    "times_area": "times their area",
-    "deletion": "score left, leaving out",
-    "insertion": "score back, putting in",
-    "head_scrambled": "likeness, head scrambled",
-    "all_scrambled": "likeness, all scrambled",
+    "times_random": "times as often as a random place",
+    "middle": "its centre is in a lesion",
+    "gain": "difference from the image centre",
+    "share": "share of drops inside lesions",
+    "times_area": "times the lesions' area",
+    "deletion": "score left, deletion",
+    "insertion": "score regained, insertion",
+    "head_scrambled": "similarity, head scrambled",
+    "all_scrambled": "similarity, all scrambled",
 }
 
 
@@ -38,8 +38,8 @@ def _card_lines(entry: Mapping[str, Any]) -> list[str]:
         return "–" if values is None else "{:.2f} ({:.2f} to {:.2f})".format(*values)
 
     return [
-        f"On {entry['name']}: {entry['photographs']} photographs with outlined lesions, which take {100 * entry['area']:.2g} % "
-        "of the retina. In brackets, 95 % intervals by patient.",
+        f"On {entry['name']}: {entry['photographs']} photographs with outlined lesions, which cover {100 * entry['area']:.2g}% "
+        f"of the {entry.get('outline', 'retina')}. Brackets give 95% confidence intervals by patient.",
         "",
         f"| map | {' | '.join(_COLUMNS.values())} |",
         "|---" * (len(_COLUMNS) + 1) + "|",
@@ -57,12 +57,12 @@ def with_section(card: str, heading: str, text: str) -> str:
 
 
 FIGURES_IN_WORDS = {
-    "auc_referable": "AUC of referable disease",
-    "sensitivity_referable": "sensitivity to referable disease",
-    "specificity_referable": "specificity to referable disease",
-    "unsure": "share of photographs that it says it is not sure of",
-    "wrong_sure": "share called wrongly referable or not, where it is sure",
-    "wrong_unsure": "share called wrongly referable or not, where it is not sure",
+    "auc_referable": "AUC for referable disease",
+    "sensitivity_referable": "sensitivity for referable disease",
+    "specificity_referable": "specificity for referable disease",
+    "unsure": "share of photographs where the scorer says it is not sure",
+    "wrong_sure": "share wrongly called referable or not, where it is sure",
+    "wrong_unsure": "share wrongly called referable or not, where it is not sure",
     "spearman": "Spearman's rank correlation",
     "mae": "mean absolute error, grades",
     "quadratic_kappa": "quadratic weighted kappa, nearest grade",
@@ -71,7 +71,7 @@ FIGURES_IN_WORDS = {
     "quadratic_kappa_ranges": "quadratic weighted kappa, stage ranges",
     "accuracy_ranges": "accuracy, stage ranges",
     "skipped_ranges": "share two or more grades off, stage ranges",
-    "auc_referable_classifier": "AUC of referable disease, softmax classifier",
+    "auc_referable_classifier": "AUC for referable disease, softmax classifier",
     "quadratic_kappa_classifier": "quadratic weighted kappa, softmax classifier",
     "accuracy_classifier": "accuracy, softmax classifier",
     "skipped_classifier": "share two or more grades off, softmax classifier",
@@ -86,7 +86,7 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
-    No file name or patient enters it. What the recipe does not tell is left out. Raises ScorerError where its counts or labels
+    No file name or patient enters it. What the recipe does not say is left out. Raises ScorerError where its counts or labels
     are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
@@ -98,7 +98,7 @@ def write_card(scorer: Scorer) -> str:
         f"({scale.names[-1]}): {_how_built(recipe)}",
         "## Intended use",
         "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
-        "must not guide the care of anyone.",
+        "must not guide the care of patients.",
         "## Data and terms",
         str(recipe.get("sources", "Not stated.")),
         f"Split {recipe.get('split', 'by patient')}: all photographs of a patient are on one side.",
@@ -109,11 +109,12 @@ def write_card(scorer: Scorer) -> str:
         f"    {recipe.get('command') or 'not stated'}",
         "## Figures on the test split",
         *_figures(scorer),
-        *(["## What would take it further", "\n".join(f"- {each}" for each in further)] if further else []),
+        *(["## What would improve it", "\n".join(f"- {each}" for each in further)] if further else []),
         "## Limits",
-        "- The figures hold for photographs like those it learned from; others, and other cameras, can be scored far worse.\n"
-        "- A sigmoid never reaches its ends: the mean severity of the highest grade falls short of it.\n"
-        "- Whatever goes with severity in these photographs can raise the score, lesion or not.",
+        "- The figures apply to photographs like those it learned from. On others, and with other cameras, it can be much less "
+        "accurate.\n"
+        "- A sigmoid never reaches its ends, so the mean score of the highest grade is below that grade.\n"
+        "- Anything that occurs together with severe disease in these photographs can raise the score, even if it is no lesion.",
     ]
     card = "\n\n".join(parts) + "\n"
     if known.evaluations:
@@ -122,7 +123,7 @@ def write_card(scorer: Scorer) -> str:
 
 
 def _dealt(scorer: Scorer) -> list[str]:
-    """How many photographs of each grade were in each split, and their share of the loss; nothing where the recipe is silent."""
+    """How many photographs of each grade were in each split, and their share of the loss; nothing if the recipe does not say."""
     scale, recipe = scorer.scale, scorer.background.training
     if "counts" not in recipe or "labels" not in recipe:
         return []
@@ -136,14 +137,14 @@ def _dealt(scorer: Scorer) -> list[str]:
     if missing := [grade for grade in scale.grades if grade not in labels]:
         raise ScorerError(f"scorer {scorer.name}: training.labels lacks grade {missing[0]}", "train the scorer again")
     rows = [
-        (scale.name(grade), *(counts[split][place] for split in SPLITS), f"{100 * labels[grade][1]:.0f} %")
+        (scale.name(grade), *(counts[split][place] for split in SPLITS), f"{100 * labels[grade][1]:.0f}%")
         for place, grade in enumerate(scale.grades)
     ]
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
 def how_told(scorer: Scorer) -> tuple[str, ...]:
-    """Tell in a few sentences how a scorer comes to its score, and then, of scorers side by side, how each member does."""
+    """Say in a few sentences how a scorer arrives at its score; for combined scorers, also how each member does."""
     told = _how_built(scorer.background.training)
     members = [f"{one.name}: {_how_built(one.background.training)}" for one in getattr(scorer, "members", ())]
     return told[:1].upper() + told[1:], *members
@@ -153,49 +154,49 @@ def _how_built(recipe: Mapping[str, Any]) -> str:
     form = recipe.get("form")
     if "members" in recipe and "trunk" not in recipe:
         return (
-            f"several scorers read the photograph side by side ({recipe['members']}), each as it learned to, and the logit is "
-            "the mean of their networks'. A cell that is hidden takes from each what it saw there; of a member with coarser "
-            "cells, the share of the cell's area."
+            f"several scorers read the photograph side by side ({recipe['members']}), each in the way it learned, and the logit "
+            "is the mean of their logits. Hiding a cell removes from each member what it saw there; from a member with larger "
+            "cells it removes a part, in proportion to the area hidden."
         )
     if form == "evidence":
         return (
-            "a network finds evidence of disease place by place, never less than none, and the logit rises with their sum "
-            "alone. A place that is hidden takes exactly its evidence with it, and nothing that lies outside a place's view can "
-            "have counted there."
+            "a network finds evidence of disease at each place of the photograph. Evidence is never negative, and the logit "
+            "depends only on its sum, with which it rises. Hiding a place removes exactly the evidence of that place. Nothing "
+            "outside the area that a place sees can have counted there."
         )
     if form is None:
         return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
     if form == "counts":
         return (
-            "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads how many places hold each kind of "
-            "lesion, and nothing else. More of a kind never lower the score; the first ones count most. A cell that is hidden "
-            "takes with it the lesions that were found there."
+            "a lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads how many places show each kind of "
+            "lesion, and nothing else. More lesions of a kind never lower the score; the first ones count most. Hiding a cell "
+            "removes the lesions that were found there."
         )
     if form == "weighted":
         return (
-            "a lesion net calls each square of the photograph normal, microaneurysm, haemorrhage or exudate; that weighs the "
-            "picture, and a second network with a two-layer regressor, ending in a sigmoid, grades it. A hidden cell is hidden "
-            "from the second network alone: what the lesion net made of it has weighed the picture before."
+            "a lesion net labels each square of the photograph as normal, microaneurysm, haemorrhage or exudate. These labels "
+            "weight the picture, and a second network with a two-layer regressor, ending in a sigmoid, grades it. Hiding a cell "
+            "hides it from the second network only: the lesion net has already weighted the picture."
         )
     return (
-        "a lesion net looks first, and a two-layer regressor, ending in a sigmoid, reads what it found, by kind and region, and "
-        "nothing else. A cell that is hidden takes with it the lesions that were found there."
+        "a lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads what it found, by kind and region, and "
+        "nothing else. Hiding a cell removes the lesions that were found there."
     )
 
 
 def _how_learned(recipe: Mapping[str, Any]) -> str:
     if "members" in recipe:
         return (
-            "Its logit is the mean of its members', stretched and shifted once to agree with the grades of the validation split."
+            "Its logit is the mean of its members' logits, scaled and shifted once to match the grades of the validation split."
         )
     if recipe.get("form") == "evidence":
         return (
-            "Grades teach how much evidence a photograph holds: the squared error of the severity, and the cross entropy of "
-            "referable disease. Boxes, and what the lesion net finds in ill eyes without boxes, teach where it lies. The logit "
-            "is stretched and shifted once to agree with the grades of the validation split."
+            "Grades teach how much evidence a photograph holds: the loss combines the squared error of the score and the cross "
+            "entropy of referable disease. Boxes teach where the evidence lies; in diseased eyes without boxes, the findings of "
+            "the lesion net do. The logit is scaled and shifted once to match the grades of the validation split."
         )
-    kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "of the smallest validation loss"
-    return f"Grades are scaled to 0..1, and the loss is the squared error. Kept are the weights {kept}."
+    kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "with the smallest validation loss"
+    return f"Grades are scaled to the range 0 to 1, and the loss is the squared error. The weights kept are those {kept}."
 
 
 def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:
@@ -225,8 +226,16 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
         for key, name in FIGURES_IN_WORDS.items()
         if (found := entry["figures"].get(key))
     ]
-    about = f"{entry['photographs']:,} photographs of {entry['patients']:,} patients; 95 % intervals by resampling patients:"
-    return [f"### {entry['name']}", about, f"    {entry['command']}", _table(("figure", "value", "95 % interval"), rows)]
+    about = (
+        f"{entry['photographs']:,} photographs of {entry['patients']:,} patients. "
+        "The 95% confidence intervals come from resampling patients."
+    )
+    return [
+        f"### {entry['name']}",
+        about,
+        f"    {entry['command']}",
+        _table(("figure", "value", "95% confidence interval"), rows),
+    ]
 
 
 def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
@@ -246,7 +255,7 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 
 
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
-    """Return what `label_distribution` told of the grades that a scorer learned from; empty where its bundle does not tell.
+    """Return what `label_distribution` said of the grades that a scorer learned from; empty where its bundle does not say.
 
     Raises ScorerError where the bundle's labels are not [grade, count, share] each.
     """
@@ -269,10 +278,10 @@ def _figures(scorer: Scorer) -> list[str]:
         if math.isfinite(found.figures.get(key, math.nan))
     ]
     about = (
-        f"{found.count:,} photographs of {found.patients:,} patients that it never met; 95 % intervals by resampling patients. "
-        + _how_read(scorer)
+        f"{found.count:,} photographs of {found.patients:,} patients from whom it never learned. "
+        "The 95% confidence intervals come from resampling patients. " + _how_read(scorer)
     )
-    return [about, _table(("figure", "value", "95 % interval"), rows)]
+    return [about, _table(("figure", "value", "95% confidence interval"), rows)]
 
 
 def _how_read(scorer: Scorer) -> str:
@@ -282,9 +291,11 @@ def _how_read(scorer: Scorer) -> str:
     cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
     of_scores = scorer.background.training.get("threshold", "of training scores")
     referable = (
-        "" if reading.threshold is None else f"; referable from {reading.threshold:.2f} on, by the best Youden index {of_scores}"
+        ""
+        if reading.threshold is None
+        else f"; a score of {reading.threshold:.2f} or more counts as referable, by the best Youden index {of_scores}"
     )
-    return f"Stage ranges, fitted on training scores, part the grades at {cuts}{referable}."
+    return f"Stage ranges, fitted on training scores, divide the grades at {cuts}{referable}."
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

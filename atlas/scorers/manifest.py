@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from atlas.records import Scale
+from atlas.records import SUBJECTS, Scale
 from atlas.scorers.networks import NETWORKS
 from atlas.scorers.trunks import TRUNKS
 
@@ -23,6 +23,7 @@ class ScaleFacts(pydantic.BaseModel):
     names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2)
     referable: int | None
     disease: str
+    subject: Literal["retina", "image"] = "retina"  # bundles that name none are older than other subjects
 
     @pydantic.model_validator(mode="after")
     def _grades_make_a_scale(self) -> Self:
@@ -31,7 +32,7 @@ class ScaleFacts(pydantic.BaseModel):
 
     def scale(self) -> Scale:
         """The scale itself. Raises ValueError where the facts make none."""
-        return Scale(self.lowest, tuple(self.names), self.referable, self.disease)
+        return Scale(self.lowest, tuple(self.names), self.referable, self.disease, SUBJECTS[self.subject])
 
 
 class ReadingFacts(pydantic.BaseModel):

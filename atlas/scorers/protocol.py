@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from numpy.typing import NDArray
 
-from atlas.records import ByteArray, DoubtRule, Facts, FloatArray, GradeCuts, Preprocessed, Scale, Target, TestScores
+from atlas.records import RETINA, ByteArray, DoubtRule, Facts, FloatArray, GradeCuts, Preprocessed, Scale, Target, TestScores
 from atlas.scorers.prediction import Prediction
 
 
@@ -53,8 +53,12 @@ class OneTarget:
 
 
 def scale_facts(scale: Scale) -> dict[str, Any]:
-    """Return a scale as plain JSON values: what bundles and hashes hold of it."""
-    return {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}
+    """Return a scale as plain JSON values: what bundles and hashes hold of it.
+
+    They name a subject only where it is not the retina, so that hashes of older bundles hold.
+    """
+    facts = {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}
+    return facts if scale.subject == RETINA else {**facts, "subject": scale.subject.name}
 
 
 class Scorer(Protocol):

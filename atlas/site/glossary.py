@@ -1,14 +1,14 @@
-"""The words of the atlas for a first-year resident: stages and lesions of its disease, and what the pages speak of.
+"""The glossary for a first-year resident: the stages and lesions of the disease, and the terms that the pages use.
 
-The words themselves are data, in `site_templates/glossary/`: `atlas.toml` holds those of any disease, `<disease>.toml` those of
-one.
+The texts are data, in `site_templates/glossary/`: `atlas.toml` holds the terms of any disease and organ, `<disease>.toml` those
+of one disease. `atlas.de.toml` holds the German texts of `atlas.toml`, and so on for other languages.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -23,25 +23,36 @@ from atlas.site.views import PlateView
 from atlas.toml import listed, read_toml
 
 GENERAL = "atlas.toml"
-"""The file of the words that hold for any disease; a disease called "atlas" does not get it a second time."""
+"""The file of the terms of any disease; a disease called "atlas" does not get it a second time."""
 
 _TAKEN = frozenset(("main", "theme", "stages", "lesions", "words", "sources"))
-"""Places on the glossary page that are not entries."""
+"""Ids on the glossary page that are not entries."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One word. `key` is its place on the page; the first sentence of `words` must be clear without the others.
+    """One term.
 
-    also : other names.   look : how to recognise it, and what it may be mistaken for.   grade : name of a stage's grade.
+    Parameters
+    ----------
+    key : its id on the page.
+    name : the term.
+    words : what it means; the first sentence must be clear without the others.
+    also : synonyms, abbreviations and other spellings that a reader may search for.
+    look : how to recognise it, and what it may be mistaken for.
+    see : keys of related entries.
+    source : where a scale or a figure was published, in short.
+    grade : name of a stage's grade.
     kinds : names of outlined lesions that show it, in small letters.
     """
 
     key: str
     name: str
     words: str
-    also: str = ""
+    also: tuple[str, ...] = ()
     look: str = ""
+    see: tuple[str, ...] = ()
+    source: str = ""
     grade: str = ""
     kinds: tuple[str, ...] = ()
 
@@ -54,7 +65,13 @@ class Entry:
 class Glossary(Mapping[str, Entry]):
     """The entries that apply to a scale, by key and by section. Without a file for the disease there are only `words`.
 
-    about_stages : the sentence above the stages.   sources : where the words about the disease come from.
+    Parameters
+    ----------
+    words : terms about scores, maps and figures; those of the disease come first.
+    stages : stages of the disease.
+    lesions : lesions and landmarks.
+    about_stages : the sentence above the stages.
+    sources : the publications behind the entries of the disease.
     """
 
     def __init__(
@@ -79,29 +96,47 @@ class Glossary(Mapping[str, Entry]):
         return len(self._by_key)
 
 
-def known(scale: Scale, folder: Path | None = None) -> Glossary:
-    """Return the entries that apply to a scale: the general words, and those of its disease where there is a file of them.
+def known(scale: Scale, folder: Path | None = None, language: str = "en") -> Glossary:
+    """Return the entries that apply to a scale: the general terms, and those of its disease where there is a file for it.
 
+    Parameters
+    ----------
+    scale : the grades, with the name of the disease.
     folder : holds the files; those of this package by default.
+    language : code such as "de". An entry that has no translation stays English.
 
-    Raises ConfigurationError that names the file, the entry and the key of every fault.
+    Raises
+    ------
+    ConfigurationError
+        Names the file, the entry and the key of every fault.
     """
     folder = folder or templates_folder() / "glossary"
     general = _read(folder / GENERAL, _GeneralFile)
-    words = _entries(general.words)
+    if faults := _leads_nowhere({"words": general.words}, general.words):
+        raise _unusable(folder / GENERAL, faults)
+    spoken = _translation(folder / GENERAL, language, {"words": general.words})
+    words = _entries(general.words, spoken.words)
     slug = slug_of(scale.disease)
     file = folder / f"{slug}.toml"
     if not slug or file.name == GENERAL or not file.is_file():
         return Glossary(words)
     own = _read(file, _DiseaseFile)
-    sections: dict[str, Mapping[str, _Word]] = {"stages": own.stages, "lesions": own.lesions}
-    if faults := _twice(sections, general.words) + _same_grade(own.stages):
+    sections: dict[str, Mapping[str, _Word]] = {"stages": own.stages, "lesions": own.lesions, "words": own.words}
+    every = {**general.words, **own.stages, **own.lesions, **own.words}
+    if faults := _twice(sections, general.words) + _same_grade(own.stages) + _leads_nowhere(sections, every):
         raise _unusable(file, faults)
-    return Glossary(words, _entries(own.stages), _entries(own.lesions), own.about_stages, own.sources)
+    spoken = _translation(file, language, sections)
+    return Glossary(
+        _entries(own.words, spoken.words) + words,
+        _entries(own.stages, spoken.stages),
+        _entries(own.lesions, spoken.lesions),
+        spoken.about_stages or own.about_stages,
+        own.sources,
+    )
 
 
 def same_stages(scale: Scale, glossary: Glossary) -> bool:
-    """Whether the scale's grades are those that the stages of the glossary speak of."""
+    """Whether the scale's grades are those that the stages of the glossary describe."""
     return scale.names == tuple(entry.grade for entry in glossary.stages if entry.grade)
 
 
@@ -115,6 +150,7 @@ def glossary_pages(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
             "stages": [(entry, _typical(book, entry) if same else None) for entry in glossary.stages],
             "lesions": [(entry, _outlined(book, entry)) for entry in glossary.lesions],
             "words": glossary.words,
+            "entries": glossary,
             "about_stages": glossary.about_stages,
             "sources": glossary.sources,
         },
@@ -142,7 +178,7 @@ def _outlined(book: Book, entry: Entry) -> tuple[PlateView, int] | None:
 
 
 def _one_line(text: str) -> str:
-    """Text may run over several lines of the file. Other spaces stay as they are: some must not break."""
+    """Join text that runs over several lines of the file. Other spaces stay: some must not break."""
     joined = re.sub(r"[ \t]*\n[ \t\n]*", " ", text).strip(" \t")
     if not joined:
         raise ValueError("expected some text, found none")
@@ -165,11 +201,16 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Word(_Table):
+class _Translated(_Table):
     name: _Text
     words: _Text
-    also: _Text = ""
+    also: tuple[_Text, ...] = ()
     look: _Text = ""
+
+
+class _Word(_Translated):
+    see: tuple[str, ...] = ()
+    source: _Text = ""
 
 
 class _Stage(_Word):
@@ -188,7 +229,15 @@ class _DiseaseFile(_Table):
     about_stages: _Text
     stages: dict[_Key, _Stage] = Field(min_length=1)
     lesions: dict[_Key, _Lesion] = Field(min_length=1)
+    words: dict[_Key, _Word] = {}
     sources: tuple[_Text, ...] = ()
+
+
+class _TranslatedFile(_Table):
+    about_stages: _Text = ""
+    stages: dict[str, _Translated] = {}
+    lesions: dict[str, _Translated] = {}
+    words: dict[str, _Translated] = {}
 
 
 _File = TypeVar("_File", bound=_Table)
@@ -202,27 +251,57 @@ def _read(file: Path, kind: type[_File]) -> _File:
         raise _unusable(file, [_sentence(fault) for fault in error.errors()]) from None
 
 
-def _entries(section: Mapping[str, _Word]) -> tuple[Entry, ...]:
-    return tuple(Entry(key, **text.model_dump()) for key, text in section.items())
+def _translation(file: Path, language: str, sections: Mapping[str, Mapping[str, _Word]]) -> _TranslatedFile:
+    """Return the texts of a file in another language; empty where there are none."""
+    translated = file.with_name(f"{file.stem}.{language}.toml")
+    if not translated.is_file():
+        return _TranslatedFile()
+    spoken = _read(translated, _TranslatedFile)
+    faults = [
+        f"{section}.{key}: there is no such entry in {file.name}"
+        for section in ("stages", "lesions", "words")
+        for key in getattr(spoken, section)
+        if key not in sections.get(section, {})
+    ]
+    if faults:
+        raise _unusable(translated, faults)
+    return spoken
+
+
+def _entries(section: Mapping[str, _Word], spoken: Mapping[str, _Translated]) -> tuple[Entry, ...]:
+    """Return the entries of a section, each in the language of `spoken` where it is there."""
+    entries = (Entry(key, **text.model_dump()) for key, text in section.items())
+    return tuple(replace(entry, **spoken[entry.key].model_dump()) if entry.key in spoken else entry for entry in entries)
+
+
+def _leads_nowhere(sections: Mapping[str, Mapping[str, _Word]], every: Mapping[str, _Word]) -> list[str]:
+    """Name each cross-reference that leads to no other entry."""
+    return [
+        f"{section}.{key}, see[{place}]: there is no other entry with this key (got {to!r})"
+        for section, entries in sections.items()
+        for key, entry in entries.items()
+        for place, to in enumerate(entry.see, start=1)
+        if to not in every or to == key
+    ]
 
 
 def _twice(sections: Mapping[str, Mapping[str, _Word]], general: Mapping[str, _Word]) -> list[str]:
-    """Name each key that has been used before: it is one place on one page."""
+    """Name each key that has been used before: a key is the id of one entry on the page."""
     used = {key: f"words.{key} in {GENERAL}" for key in general}
     faults = []
     for section, entries in sections.items():
         for key in entries:
             if key in used:
-                faults.append(f"{section}.{key}: this key is used already, by {used[key]}; choose a different one")
+                faults.append(f"{section}.{key}: this key is already used by {used[key]}; choose a different one")
             used.setdefault(key, f"{section}.{key}")
     return faults
 
 
 def _same_grade(stages: Mapping[str, _Stage]) -> list[str]:
-    """Name each stage that speaks of the grade of an earlier one."""
+    """Name each stage that has the grade of an earlier one."""
     first: dict[str, str] = {}
     return [
-        f"stages.{key}, grade: {stage.grade!r} is the grade of stages.{first[stage.grade]} already"
+        f"stages.{key}, grade: {stage.grade!r} is already the grade of stages.{first[stage.grade]}"
         for key, stage in stages.items()
         if stage.grade and first.setdefault(stage.grade, key) != key
     ]
@@ -232,7 +311,7 @@ def _unusable(file: Path, faults: list[str]) -> ConfigurationError:
     count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
     return ConfigurationError(
         f"{count} in {file}:\n" + listed(faults),
-        f"fix the entries named above; the first lines of {GENERAL} and diabetic-retinopathy.toml say what an entry holds.",
+        f"fix the entries named above; the first lines of {GENERAL} and diabetic-retinopathy.toml explain what an entry holds.",
     )
 
 

@@ -28,12 +28,13 @@ from atlas.site.map import map_columns
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data, write_script
+from atlas.site.words import Words
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _REPORT_STYLES = ("atlas.css", "report.css")
 
-_REPORT_SCRIPTS = ("atlas.js", "viewer.js", "overlay.js", "live.js", "film.js", "report.js")
+_REPORT_SCRIPTS = ("words.js", "atlas.js", "viewer.js", "overlay.js", "live.js", "film.js", "report.js")
 
 
 def render_site(
@@ -110,7 +111,11 @@ def _environment(book: Book) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    words = Words()
+    environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.policies["ext.i18n.trimmed"] = True
     environment.filters |= {
         "number": _number,
         "signed": _signed,
@@ -124,6 +129,7 @@ def _environment(book: Book) -> Environment:
         "atlas": book.atlas,
         "provenance": book.atlas.provenance,
         "scale": book.atlas.dataset.scale,
+        "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),
         "places": places,
         "glossary": known(book.atlas.dataset.scale),

@@ -43,7 +43,7 @@ from atlas.training.lesions import Pupil, Shown, as_input, show
 from atlas.training.scorers import calibrate, read_by_severities
 from atlas.training.side_by_side import known_logits
 from atlas.training.splits import Balance
-from atlas.training.steps import digest_of, move_average, resume, save_checkpoint, snapshot
+from atlas.training.steps import averaged, digest_of, resume, rising_and_falling, save_checkpoint, states_of
 
 _log = logging.getLogger(__name__)
 
@@ -155,43 +155,36 @@ def train_evidence(
     trunk = list(learner.evidence.base.parameters())
     others = [one for name, one in learner.named_parameters() if not name.startswith("evidence.base")]
     rates = (_RATE, _READER_RATE) if bias is None else (_RATE / 4, _READER_RATE / 4)
-    optimizer = torch.optim.AdamW([{"params": trunk}, {"params": others}], weight_decay=0.02)
-    average = snapshot(learner)
+    groups = [{"params": own, "lr": rate} for own, rate in zip((trunk, others), rates, strict=True)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
+    pace, average = rising_and_falling(optimizer, steps, warm_up=_WARM_UP), averaged(learner)
+    parts = {"learner": learner, "optimizer": optimizer, "pace": pace, "average": average}
     recipe = [list(kinds), epochs, photographs, batch, seed, digest_of(start), [str(one) for one in lessons]]
     fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     done = 0
-
-    def restored(whole: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
-        learner.load_state_dict(whole["learner"])
-        optimizer.load_state_dict(whole["optimizer"])
-        return whole["average"], whole["done"]
-
     if checkpoint is not None and checkpoint.exists():
-        average, done = resume(checkpoint, fingerprint, restored)
+        done = resume(checkpoint, fingerprint, parts)["done"]
     per_epoch = steps // epochs
     for epoch in range(done, epochs):
         learner.train()
         total = 0.0
         for step, (own, shown, flat) in enumerate(_lessons(lessons, kinds, batch, per_epoch, seed, epoch)):
             at = epoch * per_epoch + step
-            pace = min(1.0, (at + 1) / (_WARM_UP * steps)) * 0.5 * (1 + math.cos(math.pi * at / steps))
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * pace
             loss = _loss(learner, teacher, own, shown, flat, kinds, span, device)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
             optimizer.step()
-            move_average(average, learner, at)
+            pace.step()
+            average.update_parameters(learner)
             total += float(loss.detach())
             progress("train", at + 1, steps)
         _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
         if checkpoint is not None:
-            learned = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, "average": average, **learned})
-    learner.load_state_dict(average)
-    learner = learner.cpu()
-    return learner.evidence.eval(), float(learner.bias.detach())
+            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, **states_of(parts)})
+    learned = average.module.cpu()
+    assert isinstance(learned, _Learner)
+    return learned.evidence.eval(), float(learned.bias.detach())
 
 
 def _begin(learner: _Learner, start: Mapping[str, Tensor]) -> float | None:

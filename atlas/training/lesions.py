@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from atlas.photographs.frames import crop
 from atlas.photographs.retina import find_retina
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, LesionBox
-from atlas.training.steps import adamw, digest_of, move_average, resume, save_checkpoint, set_learning_rate, snapshot
+from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, states_of
 
 _log = logging.getLogger(__name__)
 
@@ -262,22 +261,23 @@ def train_lesion_net(
     else:
         module.load_state_dict(start)
     module = module.to(memory_format=torch.channels_last)
-    average = snapshot(module)
-    optimizer = adamw(module, weight_decay)
+    per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
+    steps = per_epoch * epochs
+    optimizer = adamw(module, learning_rate, weight_decay)
+    pace, average = rising_and_falling(optimizer, steps, warm_up=_WARM_UP), averaged(module)
+    parts = {"module": module, "optimizer": optimizer, "pace": pace, "average": average}
     recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]]
     fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     done = 0
     if checkpoint is not None and checkpoint.exists():
-        average, done = resume(checkpoint, fingerprint, partial(_restored, module=module, optimizer=optimizer))
-    per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
-    steps = per_epoch * epochs
-    averaged = LesionModule(len(kinds)).to(memory_format=torch.channels_last).eval()
+        done = resume(checkpoint, fingerprint, parts)["done"]
+    learned = average.module.eval()
+    assert isinstance(learned, LesionModule)
     for epoch in range(done, epochs):
         module.train()
         total = 0.0
         for step, shown in enumerate(_lessons(pupils, kinds, batch, per_epoch, seed, epoch)):
             at = epoch * per_epoch + step
-            set_learning_rate(optimizer, learning_rate, at, steps, warm_up=_WARM_UP)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = module(as_input(shown))
             loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), shown, strict=True)]).mean()
@@ -285,24 +285,16 @@ def train_lesion_net(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
             optimizer.step()
-            move_average(average, module, at)
+            pace.step()
+            average.update_parameters(module)
             total += float(loss.detach())
             progress("train", at + 1, steps)
         _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
-        averaged.load_state_dict(average)
         if each_epoch is not None:
-            each_epoch(epoch + 1, averaged)
+            each_epoch(epoch + 1, learned)
         if checkpoint is not None:
-            learned = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, "average": average, **learned})
-    averaged.load_state_dict(average)
-    return averaged
-
-
-def _restored(whole: Mapping[str, Any], module: LesionModule, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], int]:
-    module.load_state_dict(whole["module"])
-    optimizer.load_state_dict(whole["optimizer"])
-    return whole["average"], whole["done"]
+            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, **states_of(parts)})
+    return learned
 
 
 def _lessons(

@@ -13,8 +13,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from atlas.scorers.readouts import Head, for_all_cells, on_means, weighs_cells_a
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, new_module
 from atlas.training.heads import History
-from atlas.training.steps import adamw, digest_of, move_average, resume, save_checkpoint, set_learning_rate, snapshot
+from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, snapshot, states_of
 
 _log = logging.getLogger(__name__)
 
@@ -89,14 +88,14 @@ def train_trunk(
     What is judged, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a
     handful of photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
 
-    A network that starts from random weights and has no batch normalisation of its own gets one after each convolution while it
+    A network that starts from random weights and has no normalisation of its own gets one after each convolution while it
     learns; it is folded into the convolution at the end, so that the weights fit the plain network. Whole cells of the last maps
     are dropped at random: the scorer meets in training what the occlusion test will do to it. Convolutions run in bfloat16, sums
     and weights in float32.
 
     Parameters
     ----------
-    name : an entry of `TRUNKS`.
+    name : an entry of `TRUNKS`, or `timm:NAME`.
     pixels : uint8 (n, S, S, 3) prepared photographs, may be a memory map.
     unit_labels : (n,) in 0..1.   weights : (n,).   training, validation : row numbers.
     start : weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
@@ -135,12 +134,17 @@ def train_trunk(
     network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
     lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
-    optimizer = adamw(learners, weight_decay)
-    state = _Progressed(0, [], {}, -math.inf, 0, snapshot(network))
-    if checkpoint is not None and checkpoint.exists():
-        state = resume(checkpoint, fingerprint, partial(_restored, learners=learners, optimizer=optimizer))
-
     steps = math.ceil(rows.size / batch)
+    optimizer = adamw(learners, learning_rate, weight_decay)
+    pace, average = rising_and_falling(optimizer, epochs * steps, warm_up=_WARM_UP), averaged(network)
+    parts = {"learners": learners, "optimizer": optimizer, "pace": pace, "average": average}
+    judged = average.module
+    assert isinstance(judged, Network)
+    state = _Progressed(0, [], {}, -math.inf, 0)
+    if checkpoint is not None and checkpoint.exists():
+        whole = resume(checkpoint, fingerprint, parts)
+        state = _Progressed(*(whole[field.name] for field in fields(_Progressed)))
+
     for epoch in range(state.epochs_done, epochs):
         # Each epoch draws from its own generator, so that a resumed training draws what an unbroken one would.
         generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
@@ -151,7 +155,6 @@ def train_trunk(
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])
             done = (epoch * steps + step) / (epochs * steps)
-            set_learning_rate(optimizer, learning_rate, epoch * steps + step, epochs * steps, warm_up=_WARM_UP)
             images = _augmented(_batch(pixels, chosen), augmentation, generator)
             maps = network.maps(_resized(images, size))
             severity = network.severity(maps, cell_dropout, generator)
@@ -163,25 +166,22 @@ def train_trunk(
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
             optimizer.step()
-            move_average(state.average, network, epoch * steps + step)
+            pace.step()
+            average.update_parameters(network)
             total += graded_loss * len(chosen)
             progress("train", epoch * steps + step + 1, epochs * steps)
         held_loss = held_rank = math.nan
         if size == side:
-            learned = snapshot(network)
-            network.load_state_dict(state.average)
-            held_loss, held_rank = _judged(network, pixels, unit_labels, weights, held_out)
-            network.load_state_dict(learned)
+            held_loss, held_rank = _judged(judged, pixels, unit_labels, weights, held_out)
         figures = {"training_loss": total / rows.size, "validation_loss": held_loss, "validation_spearman": held_rank}
         state.history.append(figures)
         _log.info("epoch %d of %d: training %.4f, validation %.4f, Spearman %.4f", epoch + 1, epochs, *figures.values())
         if math.isfinite(held_loss) and held_rank > state.best_rank:
             state.best_rank, state.best_epoch = held_rank, epoch
-            state.best = {key: tensor.clone() for key, tensor in state.average.items()}
+            state.best = snapshot(judged)
         state.epochs_done = epoch + 1
         if checkpoint is not None:
-            learned_by_now = {"learners": learners.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(checkpoint, fingerprint, {**vars(state), **learned_by_now})
+            save_checkpoint(checkpoint, fingerprint, {**vars(state), **states_of(parts)})
     if not state.best:
         raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
     network.load_state_dict(state.best)
@@ -189,8 +189,8 @@ def train_trunk(
 
 
 def with_normalisation(module: nn.Module) -> nn.Module:
-    """Follow each convolution with batch normalisation, in place; a network that has its own is left as it is."""
-    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()):
+    """Follow each convolution with batch normalisation, in place; a network that normalises by itself is left as it is."""
+    if any(isinstance(part, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm) for part in module.modules()):
         return module
     for parent in list(module.modules()):
         for name, part in list(parent.named_children()):
@@ -337,7 +337,6 @@ class _Progressed:
     best: dict[str, Tensor]
     best_rank: float
     best_epoch: int
-    average: dict[str, Tensor]
 
 
 def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
@@ -419,9 +418,3 @@ def _fingerprint(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
-
-
-def _restored(whole: Mapping[str, Any], learners: nn.Module, optimizer: torch.optim.Optimizer) -> _Progressed:
-    learners.load_state_dict(whole["learners"])
-    optimizer.load_state_dict(whole["optimizer"])
-    return _Progressed(*(whole[key] for key in ("epochs_done", "history", "best", "best_rank", "best_epoch", "average")))

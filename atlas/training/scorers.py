@@ -129,7 +129,7 @@ def train_scorer(
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
     }
     with training_folder(work) as folder:
-        pixels = _prepared(material.images, size, preparation, folder, code, progress)
+        pixels = _prepared(material, size, preparation, folder, code, progress)
         if whole:
             start = (
                 None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
@@ -203,7 +203,7 @@ def join_scorers(
         raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
     material = Material.of(dataset, balance, seed)
     with training_folder(work) as folder:
-        pixels = _prepared(material.images, joined.size, joined.preparation, folder, code, progress)
+        pixels = _prepared(material, joined.size, joined.preparation, folder, code, progress)
         scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
         del pixels  # Windows removes no file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
@@ -443,11 +443,10 @@ def training_folder(work: Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def _prepared(
-    images: Sequence[GradedImage], size: int, preparation: str, folder: Path, code: str, progress: Progress
-) -> ByteArray:
+def _prepared(material: Material, size: int, preparation: str, folder: Path, code: str, progress: Progress) -> ByteArray:
     """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file of the same is used again."""
-    recipe = json.dumps([size, preparation, code, [image.image_id for image in images]])
+    images, subject = material.images, material.scale.subject
+    recipe = json.dumps([size, preparation, code, subject.name, [image.image_id for image in images]])
     path = folder / f"pixels-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         aside = path.with_suffix(".part")
@@ -455,7 +454,8 @@ def _prepared(
 
         def fill(row: int) -> None:
             image = images[row]
-            pixels[row] = prepare(image.image_id, read_photograph(image.path), size=size, preparation=preparation).pixels
+            photograph = read_photograph(image.path)
+            pixels[row] = prepare(image.image_id, photograph, size=size, preparation=preparation, subject=subject).pixels
 
         with ThreadPoolExecutor() as pool:
             for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):

@@ -1,52 +1,57 @@
-"""What every training of a network does: its optimiser, its pace, the running average of its weights, and its checkpoints."""
+"""What every training of a network does: its optimiser, its learning rates, the average of its weights, and its checkpoints."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR
+from torch.optim.swa_utils import AveragedModel
 
 from atlas.errors import TrainingError
-
-Restored = TypeVar("Restored")
 
 _AVERAGED = 0.005  # pace of the running average of weights: about the last 200 steps count
 
 
-def adamw(learners: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+def adamw(learners: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """Return AdamW for the parameters of a module; biases and scales, of one dimension, do not decay."""
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}])
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, highest: float, step: int, steps: int, *, warm_up: float) -> None:
-    """Set the learning rate of a step: it rises over the share `warm_up` of all steps and then falls to 0 along a cosine."""
-    rate = highest * min(1.0, (step + 1) / (warm_up * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def rising_and_falling(optimizer: torch.optim.Optimizer, steps: int, *, warm_up: float) -> ChainedScheduler:
+    """Let the learning rates rise over the share `warm_up` of all steps while they fall to 0 along a cosine."""
+    rising = max(1, round(warm_up * steps))
+    rise = LinearLR(optimizer, start_factor=1 / rising, total_iters=max(1, rising - 1))
+    return ChainedScheduler([rise, CosineAnnealingLR(optimizer, T_max=steps)])
+
+
+def averaged(network: nn.Module) -> AveragedModel:
+    """Return a running average of a network's weights and statistics, to be updated after each step."""
+    return AveragedModel(network, avg_fn=_moved, use_buffers=True)
+
+
+def _moved(average: Tensor, current: Tensor, step: Tensor | int) -> Tensor:
+    """Move an average towards the weights after a step.
+
+    The first steps count for more. Torch's own average of this kind moves equally slowly from the first step on: a short training
+    would return little but its start.
+    """
+    if not average.is_floating_point():
+        return current  # a counter
+    return average.lerp(current, max(_AVERAGED, 10 / (int(step) + 10)))
 
 
 def snapshot(network: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a network's weights."""
     return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-
-
-@torch.no_grad()
-def move_average(average: dict[str, Tensor], network: nn.Module, step: int) -> None:
-    """Move a running average of weights, in place, towards those after a step; the first steps count for more."""
-    pace = max(_AVERAGED, 10 / (step + 10))
-    for key, tensor in network.state_dict().items():
-        if tensor.is_floating_point():
-            average[key].lerp_(tensor, pace)
-        else:
-            average[key].copy_(tensor)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -57,6 +62,11 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
+def states_of(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of each of the modules, optimisers and schedules that make a training, by name."""
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
 def save_checkpoint(path: Path, fingerprint: str, state: Mapping[str, Any]) -> None:
     """Keep the state of a training under the fingerprint of its recipe; an earlier checkpoint stands until this one is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,16 +75,18 @@ def save_checkpoint(path: Path, fingerprint: str, state: Mapping[str, Any]) -> N
     aside.replace(path)
 
 
-def resume(path: Path, fingerprint: str, restore: Callable[[Mapping[str, Any]], Restored]) -> Restored:
-    """Read a checkpoint, and give its state to `restore`, whose result is returned.
+def resume(path: Path, fingerprint: str, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read a checkpoint, give its parts their states, see `states_of`, and return all that it holds.
 
     Raises TrainingError where it belongs to another training, or cannot be read or restored.
     """
     remedy = "remove the file to begin anew, or name another"
     try:
-        whole = torch.load(path, weights_only=True)
+        whole: Mapping[str, Any] = torch.load(path, weights_only=True)
         if whole["fingerprint"] != fingerprint:
             raise TrainingError(f"{path}: a checkpoint of another training (other photographs, labels or settings)", remedy)
-        return restore(whole)
+        for name, part in parts.items():
+            part.load_state_dict(whole[name])
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path}: cannot be read as a checkpoint ({type(error).__name__})", remedy) from error
+    return whole

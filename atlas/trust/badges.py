@@ -41,7 +41,7 @@ CLEAR = Badge(
 
 PARTIAL = Badge(
     "partial",
-    "The marked places explain a part of this score; the rest is spread over the retina.",
+    "The marked places explain part of this score; the rest comes from elsewhere in the photograph.",
     "Leaving out the marked fifth lowers the score by {small} to {large} grades, and at least twice as far as a random fifth.",
 )
 

@@ -46,7 +46,7 @@ def summarise(
     """Gather what `measure` found on each photograph into one entry of plain JSON values.
 
     Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
-    defined. `area` is the mean share of the retina that is lesion.
+    defined. `area` is the mean share of the retina, or of the complete picture, that is lesion.
 
     photographs : one mapping each, from map to figures.   patients : whose each is.   without_lesion : photographs left out.
     """

@@ -1,0 +1,263 @@
+"""What a build will read, what it will leave out, and what it will cost, told in seconds.
+
+Headers alone are read of all photographs. The cost is measured on a few of them, on this machine with these settings; what is
+computed for that is kept in the store, so a build afterwards need not do it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from atlas.config import Configuration
+from atlas.errors import DatasetError, UnreadableImageError
+from atlas.lesionnets.fundus import FundusLesionNet
+from atlas.photographs.decode import read_size
+from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart
+from atlas.pipeline.engine import Fault, single_threaded, worker_count
+from atlas.pipeline.photograph import View, prediction_key, prepare_photograph
+from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
+from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, preparing, see
+from atlas.pipeline.workshop import Workshop
+from atlas.progress import Progress, silent
+from atlas.records import Dataset, DatasetReport, GradedImage, Scale
+
+_SPREAD = 2.0
+"""The likely times are the estimate divided and multiplied by this: photographs differ, and the machine may have other work."""
+
+_PAGES, _ROWS = 5_500_000, 35_000
+"""Bytes of pages, scripts and data: of any atlas, and for each photograph. Measured by `du -sb` on atlases of 16 and of 30
+photographs, without the folders of pictures."""
+
+_AFTERWARDS = 20.0, 0.05
+"""Seconds for what follows the work on each photograph, from clusters to pages: at least, and for each photograph. From
+`atlas build --verbose`."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many photographs and patients there are, of one grade or of all.
+
+    Parameters
+    ----------
+    photographs, patients : int
+        Photographs of which no patient is known count as one patient each.
+    eyes : Mapping[str | None, int]
+        Photographs by "left" or "right"; None where it is not known.
+    splits : Mapping[str | None, int]
+        Photographs by split; None where the table names none.
+    """
+
+    photographs: int
+    patients: int
+    eyes: Mapping[str | None, int]
+    splits: Mapping[str | None, int]
+
+    @classmethod
+    def of(cls, images: Sequence[GradedImage]) -> Share:
+        """Count photographs."""
+        eyes, splits = (Counter(values) for values in ([i.eye for i in images], [i.split for i in images]))
+        return cls(len(images), len({image.patient or image.image_id for image in images}), eyes, splits)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a build takes, as measured on a few photographs.
+
+    Parameters
+    ----------
+    measured : int
+        Photographs that it was measured on.
+    known : int
+        Photographs whose results are in the store.
+    seconds : tuple[float, float]
+        Lowest and highest time of the build that is likely.
+    atlas, store : int
+        Bytes that the atlas will take, and that the store will grow by.
+    least : bool
+        The build takes more than that: fitting and what follows it cannot be measured on a few photographs.
+    """
+
+    measured: int
+    known: int
+    seconds: tuple[float, float]
+    atlas: int
+    store: int
+    least: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a build will read and what it will cost. `report` names files: for the terminal only.
+
+    Parameters
+    ----------
+    report : DatasetReport
+        What is left out, or had to be decided.
+    scale : Scale
+        Of the grades.
+    total : Share
+        Of all photographs that can be used.
+    grades : Mapping[int | None, Share]
+        By grade, from the lowest; None for those without a grade.
+    nameless : int
+        Photographs of which no patient is known.
+    divided : tuple[str, ...]
+        Patients with photographs in more than one split.
+    sizes : tuple[tuple[int, int], ...]
+        Rows and columns of the smallest, the median and the largest photograph, in pixels.
+    masked, boxed : int
+        Photographs with lesion masks, and with boxes.
+    cost : Cost | None
+        None where all photographs are too few to measure it on some of them, or none of these could be used.
+    """
+
+    report: DatasetReport
+    scale: Scale
+    total: Share
+    grades: Mapping[int | None, Share]
+    nameless: int
+    divided: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    masked: int = 0
+    boxed: int = 0
+    cost: Cost | None = None
+
+
+def check(configuration: Configuration, *, progress: Progress = silent) -> Check:
+    """Tell what a build with these settings will read, leave out and cost. It writes no atlas.
+
+    Raises
+    ------
+    AtlasError
+        What `build_atlas` raises of its settings, photographs, tables and scorer.
+    """
+    require_apart(configuration)
+    workshop = Workshop.of(configuration, progress)
+    with single_threaded():
+        cohort = gather(workshop, copies=False)
+        net = lesion_net_of(workshop, cohort.dataset)
+        return check_cohort(workshop, cohort, choose_source(workshop, cohort.dataset.scale), net)
+
+
+def check_cohort(workshop: Workshop, cohort: Cohort, source: TrainedSource | FittedSource, net: FundusLesionNet | None) -> Check:
+    """Tell what a build of photographs that were gathered will read, leave out and cost, see `check`."""
+    sizes, faults = _sizes(cohort.dataset.images, workshop.progress)
+    if not sizes:
+        raise DatasetError("none of the photographs can be used; the first fault is:\n  " + faults[0])
+    boxes = boxes_of(cohort, workshop)
+    images = [image for image in cohort.dataset.images if image.image_id in sizes]
+    by_size = sorted(images, key=lambda image: (sizes[image.image_id][0] * sizes[image.image_id][1], image.image_id))
+    splits: dict[str, set[str]] = {}
+    for image in images:
+        if image.patient and image.split:
+            splits.setdefault(image.patient, set()).add(image.split)
+    grades: list[int | None] = [*cohort.dataset.scale.grades, None]
+    shares = {grade: Share.of([image for image in images if image.grade == grade]) for grade in grades}
+    return Check(
+        replace(cohort.report, unreadable=(*cohort.report.unreadable, *faults, *boxes.faults)),
+        cohort.dataset.scale,
+        Share.of(images),
+        {grade: share for grade, share in shares.items() if share.photographs or grade is not None},
+        sum(image.patient is None for image in images),
+        tuple(sorted(patient for patient, own in splits.items() if len(own) > 1)),
+        tuple(sizes[by_size[place].image_id] for place in (0, len(images) // 2, -1)),
+        len(masks_of(cohort, workshop)),
+        len(boxes.boxed),
+        _cost(workshop, cohort, by_size, source, net),
+    )
+
+
+def _sizes(images: Sequence[GradedImage], progress: Progress) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Read rows and columns of each photograph from its header; give a line for each that cannot be read."""
+    sizes, faults = {}, []
+    for done, image in enumerate(images, start=1):
+        try:
+            sizes[image.image_id] = read_size(image.path)
+        except UnreadableImageError as error:
+            faults.append(named(image, Fault(error.message, error.remedy)))
+        progress("headers", done, len(images))
+    return sizes, faults
+
+
+def _cost(
+    workshop: Workshop,
+    cohort: Cohort,
+    by_size: Sequence[GradedImage],
+    source: TrainedSource | FittedSource,
+    net: FundusLesionNet | None,
+) -> Cost | None:
+    """Measure the work on a few photographs, from small to large, that the store does not know yet."""
+    store, workers = workshop.store, worker_count(workshop.configuration.workers)
+    workshop.progress("cost", 0, 0)
+    workshop = replace(workshop, progress=silent, seconds={})
+    known = {i.image_id for i in by_size if store.path("predictions", prediction_key(i.image_id, source)).is_dir()}
+    fresh = [image for image in by_size if image.image_id not in known]
+    count = max(2, workers)  # as many as are worked on at a time
+    if len(fresh) <= count + 1:
+        return None
+    first = fresh[len(fresh) // 2]
+    others = [image for image in fresh if image is not first]
+    timed = [others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count)]
+    try:
+        # The first photograph takes longer than others: libraries prepare what they then keep.
+        _work(workshop, cohort, [first], source, net)
+        began = time.perf_counter()
+        pictures = _work(workshop, cohort, timed, source, net)
+        each = (time.perf_counter() - began) / len(pictures)
+    except DatasetError:  # none of these few can be read; the build says why
+        return None
+    files = {file for own in pictures.values() for file in own}
+    entries = {file.parent for file in files}
+    entries |= {store.path("predictions", prediction_key(image_id, source)) for image_id in pictures}
+    held = _bytes(file for entry in entries for file in entry.iterdir()) / len(pictures)
+    shown = _bytes(files) / len(pictures)
+    least, more = _AFTERWARDS
+    seconds = each * len(fresh) + max(least, more * len(by_size))
+    return Cost(
+        len(timed),
+        len(known),
+        (seconds / _SPREAD, seconds * _SPREAD),
+        round(_PAGES + (shown + _ROWS) * len(by_size)),
+        round(held * len(fresh)),
+        isinstance(source, FittedSource),
+    )
+
+
+def _work(
+    workshop: Workshop,
+    cohort: Cohort,
+    images: Sequence[GradedImage],
+    source: TrainedSource | FittedSource,
+    net: FundusLesionNet | None,
+) -> dict[str, list[Path]]:
+    """Do a build's work on photographs, as far as it can be done without the others; return their pictures by image_id."""
+    dataset = Dataset(tuple(sorted(images, key=lambda image: image.image_id)), cohort.dataset.scale)
+    if isinstance(source, FittedSource):
+        shared = preparing(workshop, source, dataset.scale, plates=True, net=net)
+        done = workshop.each(prepare_photograph, dataset.images, shared, stage="photographs")
+        views = {view.image_id: view for view in done if not isinstance(view, Fault)}
+        if not views:
+            raise DatasetError("none of the photographs can be used")
+        return {image_id: _pictures(view) for image_id, view in views.items()}
+    seen = see(workshop, dataset, cohort.report, plates=True, net=net, source=source)
+    explained = explain(workshop, seen)
+    cut = cut_all(workshop, explained)
+    pictures = {look.image_id: _pictures(explained.seen.views[look.image_id]) for look in explained.looks}
+    for look in explained.looks:
+        pictures[look.image_id] += [] if look.cells is None else [look.cells]
+    for image_id, patch_id in zip(cut.patches.image_ids, cut.patches.patch_ids, strict=True):
+        pictures[image_id].append(cut.pictures[patch_id])
+    return pictures
+
+
+def _pictures(view: View) -> list[Path]:
+    plates = [] if view.plate is None else [view.plate]
+    return [view.photograph, view.folder / "thumbnail.jpg", view.folder / "retina.png", *plates]
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,69 @@
+"""A feature pyramid on any trunk: its last maps, joined by the finer ones before them.
+
+Each level is brought to one width, and the coarser ones are added to the finer ones (Lin et al., "Feature Pyramid Networks for
+Object Detection", CVPR 2017). What is read are the finest maps, with four times as many cells a side in most networks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import FeaturePyramidNetwork
+
+WIDTH = 128
+"""Maps of a pyramid."""
+
+LEVELS = 3
+
+
+class Pyramid(nn.Module):
+    """A network and a pyramid on its last levels.
+
+    Parameters
+    ----------
+    body : nn.Module
+        Runs its parts one after the other, or returns the maps of its levels, finest first.
+    channels : sequence of int
+        Maps of each level, finest first.
+    taps : sequence of int
+        Numbers of the parts whose maps are the levels; empty where the body returns them.
+    """
+
+    def __init__(self, body: nn.Module, channels: Sequence[int], taps: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.body = body
+        self.pyramid = FeaturePyramidNetwork(list(channels), WIDTH)
+        self._taps = tuple(taps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pictures (n, 3, S, S) to the pyramid's finest maps (n, WIDTH, h, w), 0 or above."""
+        maps = _outputs(self.body, images) if self._taps else self.body(images)
+        levels = [maps[tap] for tap in self._taps] if self._taps else maps
+        fused = self.pyramid(OrderedDict((str(number), level) for number, level in enumerate(levels)))
+        return functional.relu(fused["0"])
+
+
+def on_parts(body: nn.Module, size: int) -> Pyramid:
+    """Build a pyramid on a network that runs its parts one after the other.
+
+    size : side of a picture by which the levels are told apart, in pixels.
+    """
+    with torch.no_grad():
+        maps = _outputs(copy.deepcopy(body).to("meta").eval(), torch.empty(1, 3, size, size, device="meta"))
+    last_of = {own.shape[2]: number for number, own in enumerate(maps)}
+    taps = sorted(last_of.values())[-LEVELS:]
+    return Pyramid(body, [maps[tap].shape[1] for tap in taps], taps)
+
+
+def _outputs(body: nn.Module, images: Tensor) -> list[Tensor]:
+    """Return what each part of a network makes of pictures; the parts of its sequences count one by one."""
+    maps = [images]
+    for child in body.children():
+        for part in child if isinstance(child, nn.Sequential) else [child]:
+            maps.append(part(maps[-1]))
+    return maps[1:]

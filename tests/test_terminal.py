@@ -1,0 +1,69 @@
+"""Results on the terminal: every figure has its words, and nothing is told twice."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields
+
+import numpy as np
+from rich.console import Console
+
+from atlas import terminal
+from atlas.agreement.evaluation import evaluate
+from atlas.records import DIABETIC_RETINOPATHY, DatasetReport
+from atlas.site.figures import measures
+from atlas.trust.summary import SUMMARY_FIGURES
+
+
+def console() -> tuple[Console, io.StringIO]:
+    stream = io.StringIO()
+    return Console(file=stream, width=100), stream
+
+
+def test_every_figure_of_an_evaluation_is_printed_in_words() -> None:
+    rng = np.random.default_rng(0)
+    grades = np.repeat(np.arange(5), 12)
+    shares = rng.dirichlet(np.ones(5), 60)
+    severity = np.clip(grades + rng.normal(0, 0.4, 60), 0, 4)
+    unsure = list(rng.random(60) < 0.3)
+    found = evaluate(severity, grades, DIABETIC_RETINOPATHY, probabilities=shares, unsure=unsure, seed=1)
+    out, stream = console()
+    terminal.print_evaluation(out, found)
+    printed = stream.getvalue()
+    assert {row.name for row in measures(found)[1]} == set(terminal._MEASURES)
+    for words in terminal._MEASURES.values():
+        assert words in printed
+    assert set(found.by_grade[0]) == set(terminal._SCORES)
+    assert "_" not in printed
+
+
+def test_every_figure_of_maps_has_words() -> None:
+    assert set(terminal._MAPS) == set(SUMMARY_FIGURES)
+
+
+def test_every_list_of_a_report_is_printed_and_what_was_told_is_not_told_again() -> None:
+    names = [field.name for field in fields(DatasetReport) if field.name != "layout"]
+    report = DatasetReport("EyePACS", **{name: (f"first of {name}", f"second of {name}") for name in names})
+    out, stream = console()
+    terminal.print_report(out, report, verbose=False)
+    for name in names:
+        assert f"second of {name}" in stream.getvalue()
+    told = DatasetReport("EyePACS", **{name: (f"first of {name}",) for name in names})
+    out, stream = console()
+    terminal.print_left_out(out, report, verbose=False, told=told)
+    assert "first of" not in stream.getvalue()
+    assert stream.getvalue().count("second of") == len(names)
+    out, stream = console()
+    terminal.print_left_out(out, report, verbose=False, told=report)
+    assert stream.getvalue() == ""
+
+
+def test_long_lists_are_cut_unless_all_lines_are_asked_for() -> None:
+    lines = tuple(f"line {k}" for k in range(25))
+    report = DatasetReport("EyePACS", unreadable=lines)
+    for verbose, shown in ((False, 10), (True, 25)):
+        out, stream = console()
+        terminal.print_report(out, report, verbose)
+        assert stream.getvalue().count("line ") == shown
+        assert ("and 15 more; --verbose lists them all" in stream.getvalue()) is not verbose
+    assert "25 files cannot be read:" in stream.getvalue()
