@@ -37,7 +37,7 @@ _JPEG_FLAGS = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 
-_NARROWEST = 16  # pixels: below this nothing of an eye can be made out
+_NARROWEST = 16  # pixels: below this nothing can be made out
 
 _LONGEST = 4  # times the shorter side: no camera's picture is that long
 
@@ -176,7 +176,7 @@ def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO
                 raise Image.DecompressionBombError
             if narrow < _NARROWEST or wide > _LONGEST * narrow:
                 raise UnreadableImageError(
-                    f"{path}: is {image.width} x {image.height} pixels, too narrow for a photograph of an eye",
+                    f"{path}: is {image.width} x {image.height} pixels, too narrow to be scored",
                     f"give at least {_NARROWEST} pixels a side, and one side at most {_LONGEST} times the other.",
                 )
             yield image, file

@@ -28,16 +28,15 @@ def write_script(file: Path, name: str, value: Any) -> None:
 def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     """Return all photographs in columns, in ascending severity: entry k is plate number k + 1.
 
-    id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
+    id; severity (grade units); grade, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
     plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
-    names may be shown. Beside them: `scale`, `grades`, `trusts` (by badge, the most
+    names may be shown; eye (null where it is not known), only of retinas, with `eyes`, its words. Beside them: `scale`, `grades`, `trusts` (by badge, the most
     telling first, its word in the language of the pages), and `lesions`: the
     kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look,
     and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
     """
     scale = book.scale
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     plates, trust = book.plates, book.atlas.trust
     badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
     columns: Columns = {
@@ -60,7 +59,6 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "id": [plate.id for plate in plates],
         "severity": [round(plate.severity, 3) for plate in plates],
         "grade": [plate.grade.number if plate.grade else None for plate in plates],
-        "eye": [eyes[plate.id] for plate in plates],
         "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
         "unsure": [int(bool(plate.doubts)) for plate in plates],
@@ -69,6 +67,10 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "note": [notes.get(plate.id, "") for plate in plates],
         "finer": [plate.finer for plate in plates],
     }
+    if book.atlas.dataset.scale.subject.retina:
+        eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
+        columns["eye"] = [eyes[plate.id] for plate in plates]
+        columns["eyes"] = {"left": book.words.gettext("left eye"), "right": book.words.gettext("right eye")}
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]
     return columns

@@ -52,7 +52,7 @@ class TrustView:
     Parameters
     ----------
     marked, chance : float
-        How far the score falls without the marked fifth of the retina, and without a random fifth, grade units.
+        How far the score falls without the marked fifth of the image area, and without a random fifth, grade units.
     deletion, random : str
         Points of the two lines, as SVG writes them.
     fifth : tuple[float, float, float]
@@ -105,7 +105,7 @@ def badge_counts(badges: Iterable[BadgeView], views: Mapping[str, TrustView]) ->
 
 
 def _places(curve: FloatArray, scale: Scale) -> list[tuple[float, float]]:
-    """Place a curve (k,) on the drawing area: the whole scale upwards, the left-out share of the retina to the right."""
+    """Place a curve (k,) on the drawing area: the whole scale upwards, the left-out share of the image area to the right."""
     steps = len(curve) - 1
     return [
         (round(WIDTH * step / steps, 1), round(HEIGHT * (1 - scale.to_unit(float(value))), 1)) for step, value in enumerate(curve)
