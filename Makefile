@@ -10,10 +10,11 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest coverage versions scorers lesions evidence lint format constraints clean
+.PHONY: help demo words test test-lowest coverage versions scorers lesions evidence lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
+	@echo 'make words        collect the texts of the site and bring its translations up to date'
 	@echo 'make test         install what tests need (once) and run the whole suite (WORKERS=2)'
 	@echo 'make test-lowest  the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
 	@echo 'make coverage     the tests, and which share of atlas they run; fails below the share that pyproject.toml names'
@@ -21,13 +22,26 @@ help:
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, once make scorers and make lesions are done (DEVICE=cuda)'
-	@echo 'make lint         ruff, mypy and import-linter alone'
+	@echo 'make lint         ruff, mypy, import-linter and oxlint alone'
 	@echo 'make format       let ruff format the sources and fix what it can'
 	@echo 'make constraints  look up the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
 	@echo 'make clean        remove .venv, caches, built wheels and built sites'
 
 demo: .venv/installed
-	$(BIN)/atlas build --out $(DEMO)
+	$(BIN)/atlas build --out $(DEMO) --language en --language de --language es
+
+# Texts that are new or changed come without a translation; `make test` names them.
+WORDS := site_templates/words
+words: .venv/installed
+	@$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords "$(KEYWORDS)" --no-default-keywords --sort-by-file \
+	  --add-location file --omit-header --no-wrap --output $(WORDS)/atlas.pot .
+	@for language in $(basename $(notdir $(wildcard $(WORDS)/*.po))); do \
+	  $(BIN)/pybabel --quiet update --input-file $(WORDS)/atlas.pot --output-file $(WORDS)/$$language.po --locale $$language \
+	    --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap || exit 1; \
+	done
+
+# Functions whose texts are collected.
+KEYWORDS := gettext ngettext:1,2 _ noop told ntold:1,2
 
 test: .venv/installed-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
@@ -148,6 +162,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/oxlint --config tests/js/oxlint.json site_templates/js tests/js
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

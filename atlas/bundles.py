@@ -25,9 +25,17 @@ def place_of(name_or_path: str | Path, manifest: str) -> Path:
 
 
 def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
-    """Return the folder of a bundle.   what : what it holds, such as "scorer", for the error.
+    """Return the folder of a bundle.
 
-    Raises ScorerError where there is none.
+    Parameters
+    ----------
+    what : str
+        What it holds, such as "scorer", for the error.
+
+    Raises
+    ------
+    ScorerError
+        Where there is none.
     """
     folder = place_of(name_or_path, manifest)
     if not (folder / manifest).is_file():
@@ -41,7 +49,10 @@ def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
 def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, what: str) -> None:
     """Write the files of a bundle, its manifest among them. An existing bundle is replaced only once the new one is complete.
 
-    Raises ScorerError where `folder` holds something other than such a bundle, or cannot be written.
+    Raises
+    ------
+    ScorerError
+        Where `folder` holds something other than such a bundle, or cannot be written.
     """
     if folder.exists() and not (folder / manifest).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScorerError(f"{folder}: already exists and is not a {what} bundle", "choose another folder, or remove it first")

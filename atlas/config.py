@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, SUBJECTS, Scale
-from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET, languages
 from atlas.toml import listed, read_toml
 
 PRIVATE = "private"
@@ -151,6 +151,14 @@ class Configuration(BaseModel):
         None, description="Folder for the atlas. An existing atlas is replaced only once the new one is complete."
     )
     title: Annotated[str, PRIVATE, Panel.OUTPUT] = Field("", max_length=120, description="Title of the atlas.")
+    languages: Annotated[tuple[str, ...], Panel.OUTPUT] = Field(
+        ("en",),
+        min_length=1,
+        description=(
+            "Language of the pages: en, de or es. May be given several times: readers then switch between the languages, and the "
+            "first one opens. German and Spanish are drafts."
+        ),
+    )
     plate_side: Annotated[int, Panel.OUTPUT] = Field(
         _PLATE_SIDE,
         ge=256,
@@ -279,6 +287,10 @@ class Configuration(BaseModel):
                 _choice(name, getattr(importlib.import_module(module), table), value)
             except ValueError as error:
                 faults.append(str(error))
+        if unknown := [one for one in self.languages if one not in languages()]:
+            faults.append(f"languages: no texts in {', '.join(unknown)}; expected {', '.join(languages())}")
+        if len(set(self.languages)) != len(self.languages):
+            faults.append("languages: each language may be given only once")
         if not self.fit and not training:
             faults += [
                 f"{name} needs fit: a trained scorer has its own"

@@ -20,8 +20,10 @@ class AtlasError(Exception):
 
     Parameters
     ----------
-    message : what is wrong, naming the file, row or setting.
-    remedy : what the user can do about it; empty if nothing can be said.
+    message : str
+        What is wrong, naming the file, row or setting.
+    remedy : str
+        What the user can do about it; empty if nothing can be said.
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:

@@ -56,6 +56,16 @@ def templates_folder() -> Path:
     return _root() / "site_templates"
 
 
+def words_folder() -> Path:
+    """Return the folder of the translations of the site's texts, `<language>.po`."""
+    return templates_folder() / "words"
+
+
+def languages() -> tuple[str, ...]:
+    """Return the codes of the languages that a site can be written in, English first."""
+    return "en", *sorted(file.stem for file in words_folder().glob("*.po"))
+
+
 def is_store(folder: Path) -> bool:
     """Tell whether a folder is the store of earlier builds."""
     try:

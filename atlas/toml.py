@@ -13,7 +13,14 @@ from atlas.errors import ConfigurationError
 def read_toml(file: Path, *, absent: str, invalid: str) -> dict[str, Any]:
     """Read a file as it stands.
 
-    absent, invalid : what to do where it cannot be read, and where it is not valid.   Raises ConfigurationError.
+    Parameters
+    ----------
+    absent, invalid : str
+        What to do where it cannot be read, and where it is not valid.
+
+    Raises
+    ------
+    ConfigurationError
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))

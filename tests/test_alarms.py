@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.patterns.alarms import ALARMS, DARK, RIM, Camera, camera_of, dark_share, sentence, summary, with_alarms
+from atlas.patterns.alarms import ALARMS, DARK, RIM, Camera, camera_of, dark_share, summary, with_alarms
 from atlas.photographs.preparations import prepare
 from atlas.records import Alarm, Clusters, Frame, Patches
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
+from atlas.site.words import ENGLISH
 
 
 def cohort(sizes: tuple[int, ...], per_image: int = 1) -> tuple[Clusters, Patches]:
@@ -119,14 +120,14 @@ def test_facts_join_by_id_and_not_by_position() -> None:
 def test_readers_are_told_in_percent_and_without_names() -> None:
     assert set(ALARMS) == {"rim", "dark border", "camera", "patient"}
     for kind in ALARMS:
-        words = sentence(Alarm(kind, 0.75, 0.25))
-        assert "75 %" in words
-        assert "25 %" in words
+        words = ENGLISH.gettext(ALARMS[kind].sentence, share=ENGLISH.percent(0.75), usual=ENGLISH.percent(0.25))
+        assert "75%" in words
+        assert "25%" in words
     clusters, _ = cohort((5, 5, 5))
     rim = Alarm("rim", 1, 0)
     assert summary(clusters) == ()
     (words,) = summary(replace(clusters, alarms=((rim,), (), (rim,))))
-    assert words.startswith("2 of 3 clusters: mostly rim")
+    assert words.startswith("Clusters with the warning “mostly rim”: 2 of 3.")
 
 
 def photograph(height: int, width: int, *, radius: int = 150, surround: int = 3) -> np.ndarray:
@@ -180,7 +181,10 @@ def test_alarms_stand_on_their_clusters_pages_and_in_the_table(tmp_path: Path) -
     assert "clusters/02.html" in folded.split("</details>")[0]
     assert "clusters/02.html" not in seen
     assert "clusters/01.html" in seen
-    assert sentence(alarm) in pages["clusters/02.html"]
+    assert (
+        "90% of its photographs have the same format, as if from one camera (of all photographs: 30%)."
+        in pages["clusters/02.html"]
+    )
     assert "one camera" not in pages["clusters/01.html"]
     with (tmp_path / "site" / "tables" / "clusters.csv").open(newline="") as file:
         assert [row["alarms"] for row in csv.DictReader(file)] == ["", "camera", ""]

@@ -90,7 +90,7 @@ def test_every_kind_of_page_opens_clean(visit: Any, site: tuple[Atlas, Path], wi
         assert broken == [], name
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
         assert page.locator("h1").count() == (2 if name == "report" else 1), name
-        assert "does not diagnose" in page.locator("footer").inner_text(), name
+        assert "not for diagnosis" in page.locator("footer").inner_text(), name
         assert page.locator(".synthetic").is_visible(), name
 
 
@@ -221,10 +221,10 @@ def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> N
     patch = book.patches_of[plate.id][0]
     page = visit().open(plate.page)
     assert not page.locator(".boxes").is_visible(), "the photograph is looked at first"
-    page.get_by_label("Outlines").check()
+    page.get_by_role("checkbox", name="Outlines").check()
     page.locator(f"rect[data-patch='{patch.id}']").click()
     page.wait_for_url(f"**#{patch.id}")
-    page.get_by_label("Outlines").uncheck()
+    page.get_by_role("checkbox", name="Outlines").uncheck()
     assert not page.locator(".boxes").is_visible()
 
 

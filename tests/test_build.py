@@ -558,7 +558,7 @@ def test_report_by_file_and_by_id(built: BuildResult, cohort: Path, tmp_path: Pa
     assert page == (tmp_path / "two.html").read_text()
     assert photograph.image_id in page
     assert photograph.path.name not in page
-    assert "does not diagnose" in page
+    assert "not for diagnosis" in page
     unknown = command("report", "--id", "f" * 16, "--out", tmp_path / "three.html", "--store", store)
     assert (unknown.returncode, (tmp_path / "three.html").exists()) == (1, False)
 
@@ -653,7 +653,7 @@ def test_real_photographs_make_an_atlas(photographs: Path, squeezenet_weights: P
     assert result.atlas.patches is not None
     assert not result.report.unreadable
     first_page = (result.out / "index.html").read_text()
-    assert "does not diagnose" in first_page
+    assert "not for diagnosis" in first_page
 
 
 @pytest.mark.parametrize(("name", "place"), [("out", "images/site"), ("store", "images/store"), ("out", "images"), ("out", ".")])

@@ -211,13 +211,13 @@ def test_clusters_that_grew_and_swapped_patches_keep_their_numbers(tmp_path: Pat
 def test_of_a_cluster_that_split_the_larger_part_keeps_the_number(tmp_path: Path) -> None:
     before = built("abcdefgh", "klm", tmp_path=tmp_path)
     assert numbers(before, "klm", "abcde", "fgh") == {"klm": 2, "abcde": 1, "fgh": 3}
-    assert "new in this build: 3 (most of its patches were in cluster 1)" in changes(before, "klm", "abcde", "fgh")
+    assert "New clusters in this build: 3 (most of its patches were in cluster 1)" in changes(before, "klm", "abcde", "fgh")
 
 
 def test_of_two_clusters_that_merged_the_larger_keeps_its_number_and_the_other_is_told(tmp_path: Path) -> None:
     before = built("abcdef", "ghi", "klm", tmp_path=tmp_path)
     assert numbers(before, "abcdefghi", "klm") == {"abcdefghi": 1, "klm": 3}
-    assert "match none of this one: 2 (most of its patches now lie in cluster 1)" in changes(before, "abcdefghi", "klm")
+    assert "match none of this build: 2 (most of its patches are now in cluster 1)" in changes(before, "abcdefghi", "klm")
 
 
 def test_a_number_that_is_free_again_is_not_used_again_but_its_own_cluster_may_return(tmp_path: Path) -> None:

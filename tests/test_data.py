@@ -79,7 +79,7 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
         own = {int(c) + 1 for i, c in zip(atlas.patches.image_ids, atlas.clusters.labels, strict=True) if i == image_id}
         assert clusters == sorted(own)
     assert columns["trust"] == [None] * 30
-    assert columns["trusts"] == []
+    assert columns["trusts"] == {}
     assert columns["scale"] == {"lowest": 0, "highest": 4, "disease": "diabetic retinopathy"}
     lengths = {len(value) for key, value in columns.items() if key not in ("scale", "grades", "trusts", "lesions")}
     assert lengths == {30}
@@ -91,7 +91,7 @@ def test_what_is_not_known_is_null(atlas: Atlas) -> None:
     assert large.trust is not None
     badge = dict(zip(large.trust.image_ids, large.trust.badges, strict=True))
     assert columns["trust"] == [badge[i] for i in columns["id"]]
-    assert columns["trusts"] == [one.word for one in BADGES]
+    assert columns["trusts"] == {one.word: one.word for one in BADGES}
     assert columns["grade"].count(None) == columns["disagreement"].count(None) == columns["eye"].count(None) == 30
     assert columns["clusters"] == [[]] * 90
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from drawn_atlas import drawn_atlas
 
-from atlas.agreement.doubt import USUAL, Looks, doubted, learn_doubt, why_doubted
+from atlas.agreement.doubt import USUAL, Looks, doubted, learn_doubt
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import DatasetError
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.scorers.readouts import Head
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
+from atlas.site.views import why_doubted
 
 
 def looks(count: int = 200, seed: int = 0) -> Looks:
@@ -50,9 +51,11 @@ def test_what_differs_is_named_and_nothing_else() -> None:
     assert doubted(rule, moved, DIABETIC_RETINOPATHY) == (("moves",),)
     green = replace(plain, colours=np.array([(60, 120, 30, 30, 20, 10)], np.float32))
     assert doubted(rule, green, DIABETIC_RETINOPATHY) == (("colours",),)
-    assert why_doubted(("moves",)) == "I am not sure of this score, because the score changes when the photograph is mirrored."
+    assert why_doubted(("moves",)) == (
+        "The scorer is not sure of this score because the score changes when the photograph is mirrored."
+    )
     both = why_doubted(("members", "colours"))
-    assert both.endswith("disagree about this photograph, and the colours of this photograph are unlike those that it knows.")
+    assert both.endswith("disagree about this photograph and the colours of this photograph are unlike those that it knows.")
 
 
 def test_few_photographs_teach_no_rule() -> None:

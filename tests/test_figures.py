@@ -19,7 +19,7 @@ from atlas.agreement.evaluation import evaluate, fit_reading, label_distribution
 from atlas.records import Evaluation, Scale
 from atlas.site.colours import severity_colours
 from atlas.site.figures import Figure, base_name, figures, measures
-from atlas.site.methods import FIGURE_MEANINGS
+from atlas.site.methods import FIGURES
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
 
@@ -109,7 +109,7 @@ def test_a_confusion_matrix_shows_the_counts_and_frames_skipped_stages() -> None
     assert heat["z"][1] == [0] * 5
     (frame,) = layout["shapes"]
     assert (frame["x0"] + frame["x1"], frame["y0"] + frame["y1"]) == (4, 0)
-    assert "1 of them two or more grades off" in panel.label
+    assert "Two or more grades off: 1." in panel.label
 
 
 def test_names_cannot_leave_the_script_or_become_markup() -> None:
@@ -134,11 +134,11 @@ def test_the_same_evaluation_gives_the_same_drawing() -> None:
 def test_each_figure_of_an_evaluation_has_its_meaning_and_its_cell() -> None:
     evaluation = measured()
     methods, rows = measures(evaluation)
-    assert methods == ("score", "score by stage ranges", "classifier")
-    assert {row.name for row in rows} == set(FIGURE_MEANINGS)
+    assert methods == ("score", "score by ranges", "classifier")
+    assert {row.name for row in rows} == set(FIGURES)
     cells = {cell for row in rows for cell in row.cells if cell is not None}
     assert {value for value, _ in cells} == set(evaluation.figures.values())
-    assert measures(measured(whole=False))[0] == ("score", "score by stage ranges")
+    assert measures(measured(whole=False))[0] == ("score", "score by ranges")
     assert base_name("quadratic_kappa_ranges") == ("quadratic_kappa", "_ranges")
     assert base_name("auc_referable") == ("auc_referable", "")
 

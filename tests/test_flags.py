@@ -16,7 +16,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from atlas.cli import app
-from atlas.cli.options import everything, with_settings
+from atlas.cli.options import everything, flag_of, with_settings
 from atlas.config import Configuration, Panel
 from atlas.errors import ConfigurationError
 from atlas.explain.methods import METHODS
@@ -63,7 +63,7 @@ def test_help_of_build_shows_each_panel_with_its_flags_in_the_order_of_the_field
     shown = help_of("build")
     places = [shown.index(f" {panel.value} --") for panel in Panel if panel is not Panel.TRAINING]
     assert places == sorted(places)
-    flags = [f"--{name.replace('_', '-')}" for name in everything() if name != "images"]
+    flags = [flag_of(name) for name in everything() if name != "images"]
     found = [re.search(rf"{flag} +<", shown) for flag in flags]
     assert None not in found
     order = [match.start() for match in found if match]
@@ -147,7 +147,7 @@ def settings_table() -> str:
         rows = [name for name in everything() if name != "images" and panel in FIELDS[name].metadata]
         for name in rows:
             words = parameters("build")[name].help.replace("[dim]", "").replace("[/dim]", "").replace("\\[", "[")
-            lines.append(f"| `--{name.replace('_', '-')}` | {words} |")
+            lines.append(f"| `{flag_of(name)}` | {words} |")
     return "\n".join(lines)
 
 

@@ -33,16 +33,16 @@ def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0) -> A
 def test_what_is_told_fits_the_figures() -> None:
     exudate, bleed, dot = (Mark(kind, (10, 20, 20, 40)) for kind in ("hard_exudate", "haemorrhage", "microaneurysm"))
     told = view((exudate, exudate, bleed))
-    assert told.told == "The lesion net found one haemorrhage and hard exudates in two places."
+    assert told.told == "The lesion net found 1 haemorrhage and hard exudates in 2 places."
     assert told.marks[0].box == (10, 20, 10, 20)
     assert told.marks[0].cells == (12, 13)  # of 10 x 10, numbered row by row
     assert told.too_small == "microaneurysms"
-    assert "would call the eye moderate" in told.rule
+    assert "would grade this eye as moderate" in told.rule
     assert "mild" in view((dot, dot)).rule
     assert "proliferative" in view((dot, Mark("new_vessels", (0, 0, 9, 9)))).rule
     assert "severe" in view((bleed,) * 81).rule
     assert "from 2.00 to 1.00." in told.hidden
-    assert "Most of the score is left" in told.hidden
+    assert "Most of the score remains" in told.hidden
     assert "Most of the score" not in view((dot,), 2.0, 0.4).hidden
     assert "hardly changes" in view((dot,), 2.0, 1.98).hidden
     assert "raises the score from 2.00 to 2.50" in view((dot,), 2.0, 2.5).hidden
@@ -50,7 +50,7 @@ def test_what_is_told_fits_the_figures() -> None:
     assert "found no lesion" in nothing.told
     assert nothing.rule == nothing.hidden == ""
     kinds = [mark.kind for mark in told.marks]
-    assert mostly(kinds) == "mostly hard exudates, 67 %"
+    assert mostly(kinds) == "mostly hard exudates (67%)"
     assert mostly(kinds[:1] + kinds[2:]) == "lesions of several kinds"
     assert mostly([]) == ""
 
@@ -127,7 +127,7 @@ def test_photographs_are_found_and_lettered_by_kind(browser: Any, tmp_path: Path
         }
         letters = ["H" * ("haemorrhage" in own) + "E" * ("hard_exudate" in own) for own in held]
         assert shown == {row: text for row, text in enumerate(letters) if "E" in text}
-        assert "lesions found: " in page.locator(".cell img").first.get_attribute("alt")
+        assert "Lesions found: " in page.locator(".cell img").first.get_attribute("alt")
         page.locator("[name=lesions][value=hard_exudate]").uncheck()
         page.locator("[name=lesions][value=none]").check()
         assert page.locator(".cell").count() == none > 0
@@ -199,12 +199,12 @@ def test_the_map_is_coloured_selected_and_searched_by_kind(browser: Any, tmp_pat
     entries = [entry.inner_text().split() for entry in page.locator("#map-key button").all()]
     assert {entry[0]: int(entry[-1]) for entry in entries} == counts, "each kind bears its letter"
     page.locator("#map-key button").first.click()
-    assert page.locator("#selection-count").inner_text().startswith(f"{counts['H']} patches")
+    assert page.locator("#selection-count").inner_text().startswith(f"Patches: {counts['H']}.")
     page.locator("#map-search").fill("hard exudates")
     page.keyboard.press("Enter")
-    assert page.locator("#selection-title").inner_text() == "Found by the net: hard exudates"
+    assert page.locator("#selection-title").inner_text() == "Found by the network: hard exudates"
     page.wait_for_function("() => decodeURIComponent(location.hash).includes('select=kind:hard_exudate')")
-    assert "hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
+    assert "Hard exudate" in page.locator("#gallery img").first.get_attribute("alt")
     page.close()
 
 
@@ -237,7 +237,7 @@ def test_compare_lessons_and_handouts_outline_as_the_report_does(browser: Any, t
     assert not page.locator("svg.found").is_visible(), "the photograph is looked at first"
     page.keyboard.press("f")
     assert page.locator("svg.found").is_visible()
-    assert "no person" in page.locator(".found-here .caption").inner_text()
+    assert "not a person" in page.locator(".found-here .caption").inner_text()
 
     page.goto((tmp_path / "out" / "compare.html").as_uri() + f"#a={first}&b={second}")
     page.wait_for_selector("#compare[data-ready]")

@@ -145,7 +145,7 @@ def keys_of(argument: nodes.Node, tables: dict[str, list[nodes.Expr]]) -> Iterat
 def underlined() -> Iterator[tuple[str, str]]:
     """Yield template and key of every word that any template or script may underline, whether or not a page comes to it."""
     for file in sorted(templates_folder().glob("*.html*")):
-        tree = Environment().parse(file.read_text(encoding="utf-8"))
+        tree = Environment(extensions=["jinja2.ext.i18n"]).parse(file.read_text(encoding="utf-8"))
         tables = {
             node.target.name: [pair.value for pair in node.node.items]
             for node in tree.find_all(nodes.Assign)

@@ -263,21 +263,21 @@ def test_what_is_written_in_the_pages_stands_in_the_next_build(visit: Any, made:
     drawer = edit(page, site, f"images/{image}.html")
     drawer.get_by_label("Title", exact=True).fill("A  bright\tplate")
     drawer.get_by_label("Note").fill(NASTY)
-    drawer.get_by_label("Show it first").check()
-    drawer.get_by_label("Lesson", exact=True).select_option("A new lesson")
+    drawer.get_by_label("Feature on the home page").check()
+    drawer.get_by_label("Lesson", exact=True).select_option("New lesson")
     drawer.get_by_role("button", name="Add as a stop").click()
-    assert "title first" in drawer.inner_text()
+    assert "Enter a title for the new lesson first." in drawer.inner_text()
     drawer.get_by_label("Title of the new lesson").fill("Où? Là-bas!")
-    drawer.get_by_label("What to see in it").fill("The blot,\nand what is round it.")
+    drawer.get_by_label("What to look for").fill("The blot,\nand what is round it.")
     drawer.get_by_role("button", name="Add as a stop").click()
-    assert "Stop 1 of “Où? Là-bas!”" in drawer.inner_text()
+    assert "Added as stop 1 of “Où? Là-bas!”" in drawer.inner_text()
 
     drawer = edit(page, site, f"images/{other}.html")
-    drawer.get_by_label("Leave it out").check()
+    drawer.get_by_label("Leave out of the atlas").check()
 
     drawer = edit(page, site, "clusters/02.html")
     drawer.get_by_label("Title", exact=True).fill("Rims")
-    drawer.get_by_label("Show it first").check()
+    drawer.get_by_label("Show first among the clusters").check()
     drawer.get_by_label("Lesson", exact=True).select_option("Où? Là-bas!")
     drawer.get_by_role("button", name="Add as a stop").click()
     pin = page.get_by_role("button", name="Pin patch").last
@@ -288,8 +288,8 @@ def test_what_is_written_in_the_pages_stands_in_the_next_build(visit: Any, made:
     drawer = edit(page, site, "lessons.html")
     drawer.get_by_label("Lesson", exact=True).select_option("One")
     drawer.get_by_label("Summary").fill("Turned round.")
-    drawer.get_by_role("button", name="Earlier").nth(2).click()
-    assert page.evaluate("document.activeElement.textContent") == "Earlier"
+    drawer.get_by_role("button", name="Move up").nth(2).click()
+    assert page.evaluate("document.activeElement.textContent") == "Move up"
     drawer.get_by_role("button", name="Remove").first.click()
     page.reload()
     page.wait_for_selector("#drawer")
@@ -345,7 +345,7 @@ def test_changes_are_discarded_only_when_asked_twice(visit: Any, made: Made) -> 
     drawer.get_by_label("Title", exact=True).fill("Rims")
     drawer.get_by_role("button", name="Discard changes").click()
     assert drawer.get_by_label("Title", exact=True).input_value() == "Rims"
-    drawer.get_by_role("button", name="Press again").click()
+    drawer.get_by_role("button", name="Click again").click()
     page.wait_for_function("() => document.querySelector('#drawer output')?.textContent === 'No changes.'")
     assert page.get_by_label("Title", exact=True).input_value() == ""
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from javascript import evaluate
 
-SCRIPT = Path(__file__).resolve().parents[1] / "site_templates" / "js" / "map-points.js"
 SIDE, MANY = 10_000, 3000
 GRADES = [{"number": number, "name": name} for number, name in enumerate(("normal", "mild", "severe"))]
 
@@ -47,19 +43,11 @@ XY = np.stack([DATA["x"], DATA["y"]], axis=1)
 
 def run(expression: str, argument: Any = None) -> Any:
     """What an expression of `points`, `view` (of a stage 1000 wide and 600 high) and `given` comes to."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("needs node")
-    program = (
-        f"const window = globalThis; {SCRIPT.read_text('utf-8')}\n"
-        "const [data, images, given] = JSON.parse(require('fs').readFileSync(0, 'utf8'));\n"
-        "const points = AtlasPoints(data, images), view = AtlasView(data.extent).resize(1000, 600);\n"
-        f"process.stdout.write(JSON.stringify({expression}));\n"
-    )
-    found = subprocess.run(
-        [node, "-e", program], input=json.dumps([DATA, IMAGES, argument]), capture_output=True, text=True, check=True
-    )
-    return json.loads(found.stdout)
+    program = f"""(([data, images, given]) => {{
+      const points = page.AtlasPoints(data, images), view = page.AtlasView(data.extent).resize(1000, 600);
+      return {expression};
+    }})(given)"""
+    return evaluate(["map-points"], program, [DATA, IMAGES, argument])
 
 
 def test_a_lasso_holds_the_patches_that_lie_inside_it() -> None:

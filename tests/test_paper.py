@@ -20,7 +20,7 @@ NOTES = (
     "The photographs have no human grades: agreement, grade shares and disagreement are left out of this atlas.",
     "The scores come from a scorer that was trained on other photographs; how well it transfers shows only in the agreement.",
     "Too few windows dropped the score by 0.2 of the scale; the patches are the windows above quantile 0.95 of all drops.",
-    "These photographs came without human grades, so nothing is compared with a grade.",
+    "These photographs have no human grades, so nothing is compared with grades.",
 )
 SHEETS = re.compile(rb"/Type\s*/Page\b")
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 80)))"

@@ -48,12 +48,12 @@ def test_a_report_tells_regions_in_words() -> None:
     view = found_view(found_of((exudate, bleed, bleed), EYE), Frame(0, 0, 1000), 2.0, (10, 10))
     assert view is not None
     assert view.where == (
-        "In the macula: hard exudates in one place; in the periphery: two haemorrhages. A hard exudate lies within one disc "
-        "diameter of the fovea, a sign of macular oedema to screening programmes."
+        "In the macula: hard exudates in 1 place; in the periphery: 2 haemorrhages. A hard exudate lies within one disc "
+        "diameter of the fovea. Screening programmes take this as a sign of macular oedema."
     )
     alone = found_view(found_of((bleed,), EYE), Frame(0, 0, 1000), 2.0, (10, 10))
     assert alone is not None
-    assert alone.where == "All lie in the periphery."
+    assert alone.where == "It lies in the periphery."
     nobody = found_view(found_of((exudate,), None), Frame(0, 0, 1000), 2.0, (10, 10))
     assert nobody is not None
     assert nobody.where == ""

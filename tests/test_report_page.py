@@ -164,7 +164,8 @@ def test_a_report_names_the_photographs_most_alike(site: Made) -> None:
     assert atlas.alike is not None
     book = Book(atlas)
     for row, image_id in enumerate(atlas.alike.image_ids[:4]):
-        part = (out / "images" / f"{image_id}.html").read_text("utf-8").split("Most similar photographs, the most alike first")[1]
+        text = (out / "images" / f"{image_id}.html").read_text("utf-8")
+        part = text.split("Most similar photographs, the most similar first")[1]
         named = re.findall(r'href="../images/([0-9a-f]{16})\.html"', part)
         assert named == [atlas.alike.image_ids[k] for k in atlas.alike.others[row]]
         assert [other.id for other, _ in book.alike(book.plate[image_id])] == named
@@ -208,7 +209,7 @@ def pixel_under(page: Any, x: float, y: float) -> tuple[float, float]:
 def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: Any, site: Made) -> None:
     page = report(visit, site, reduced_motion="reduce")
     page.locator(".method[value=occlusion]").check()
-    page.get_by_label("Outlines").check()
+    page.get_by_role("checkbox", name="Outlines").check()
     area = page.locator(".plate .mat").bounding_box()
     x, y = area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.7
     page.mouse.move(x, y)
@@ -216,7 +217,7 @@ def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: An
         page.mouse.wheel(0, -200)
     until(lambda: zoom(page)["scale"] > 3)
     assert pixel_under(page, x, y) == pytest.approx((0.3, 0.7), abs=0.004)
-    assert page.locator(".zoom output").inner_text() == f"{zoom(page)['scale']:.1f} ×"
+    assert page.locator(".zoom output").inner_text() == f"{zoom(page)['scale']:.1f}×"
     frame = page.locator(".photograph").bounding_box()
     for over in (".overlay", ".boxes", ".cells"):
         page.evaluate("document.querySelector('.cells').style.display = ''")
@@ -295,7 +296,7 @@ def test_zoom_ends_beyond_the_pixels_of_the_photograph(visit: Any, site: Made) -
     assert shown / natural >= 8
     assert page.locator("button[aria-label='Zoom in']").is_disabled()
     assert page.evaluate("getComputedStyle(document.querySelector('.photograph')).imageRendering") == "pixelated"
-    page.locator("button[aria-label='Show the whole plate']").click()
+    page.locator("button[aria-label='Fit: show the full photograph']").click()
     assert zoom(page)["scale"] == 1
 
 
@@ -382,15 +383,15 @@ def test_each_map_is_drawn_as_python_draws_it_on_the_common_or_its_own_scale(vis
         page.wait_for_selector(f".plate[data-drawn='{method} common']")
         same_picture(drawn(page), expected(site, image_id, method, book.limits[method]))
         assert legend.locator(".high").inner_text() == f"+{book.limits[method]:.2f}"
-        assert "One scale for the whole atlas" in legend.inner_text()
-        page.get_by_label("Own scale").check()
+        assert "All photographs of the atlas share one scale" in legend.inner_text()
+        page.get_by_label("Stretch colours to this photograph").check()
         page.wait_for_selector(f".plate[data-drawn='{method} own']")
         own = float(np.abs(values).max())
         same_picture(drawn(page), expected(site, image_id, method, own))
         assert legend.locator(".high").inner_text() == f"+{own:.2f}"
-        assert "own scale" in legend.inner_text()
-        assert "One scale for the whole atlas" not in legend.inner_text(), title
-        page.get_by_label("Own scale").uncheck()
+        assert "Colours are stretched to this photograph" in legend.inner_text()
+        assert "All photographs of the atlas share one scale" not in legend.inner_text(), title
+        page.get_by_label("Stretch colours to this photograph").uncheck()
     page.locator(".method[value=none]").check()
     assert not page.locator(".overlay").is_visible()
     assert page.locator(".opacity").is_disabled()
@@ -417,7 +418,7 @@ def test_scores_of_the_page_are_those_of_the_head(visit: Any, grid: str, request
         masks = [inside & (random.random(inside.shape) < share) for share in (0, 0.03, 0.3, 0.7, 0.97, 1)]
         scores = page.evaluate(
             """([id, masks]) => {
-              const { without } = AtlasLive.model(window.ATLAS_CELLS[id]);
+              const { without } = AtlasModel(window.ATLAS_CELLS[id]);
               return masks.map((mask) => without(new Set(mask)));
             }""",
             [image_id, [np.flatnonzero(mask).tolist() for mask in masks]],
@@ -449,7 +450,7 @@ def test_places_are_left_out_by_pressing_painting_and_keeping(visit: Any, site: 
     atlas, _, _, inside, _ = site
     image_id, grid = atlas.strip.image_ids[5], len(inside)
     page = report(visit, site)
-    page.get_by_role("button", name="Leave out places").click()
+    page.get_by_role("button", name="Hide places").click()
     assert page.locator("[data-live=now]").is_visible()
     left = np.zeros_like(inside)
     tells(page, site, image_id, left)
@@ -482,7 +483,7 @@ def test_places_are_left_out_by_pressing_painting_and_keeping(visit: Any, site: 
 
     page.get_by_role("button", name="Reset").click()
     tells(page, site, image_id, np.zeros_like(inside))
-    page.get_by_role("button", name="Leave out places").click()
+    page.get_by_role("button", name="Hide places").click()
     assert not page.locator("[data-live=now]").is_visible()
     assert not page.locator(".cells").is_visible()
 
@@ -522,7 +523,7 @@ def test_places_are_left_out_by_keys(visit: Any, site: Made) -> None:
     page.keyboard.press("+")  # zoom keeps working, and the arrows stay with the squares
     assert zoom(page)["scale"] == pytest.approx(1.5)
     page.keyboard.press("Escape")
-    assert page.get_by_role("button", name="Leave out places").get_attribute("aria-pressed") == "false"
+    assert page.get_by_role("button", name="Hide places").get_attribute("aria-pressed") == "false"
     assert page.url == address
 
 
@@ -532,7 +533,7 @@ def test_of_a_fine_grid_a_press_leaves_out_a_square_of_places(visit: Any, tmp_pa
     atlas, _, _, inside, _ = made
     image_id = atlas.strip.image_ids[5]
     page = report(visit, made, reduced_motion="reduce")
-    page.get_by_role("button", name="Leave out places").click()
+    page.get_by_role("button", name="Hide places").click()
     page.mouse.click(*centre(page, (20, 20), 48))
     left = np.zeros_like(inside)
     left[20:22, 20:22] = True
@@ -554,7 +555,7 @@ def test_painting_follows_the_enlarged_plate_and_a_pinch_paints_nothing(visit: A
     atlas, _, _, inside, _ = site
     image_id, grid = atlas.strip.image_ids[5], len(inside)
     page = report(visit, site, width=390, has_touch=True, is_mobile=True, reduced_motion="reduce")
-    page.get_by_role("button", name="Leave out places").tap()
+    page.get_by_role("button", name="Hide places").tap()
     page.locator(".plate .mat").scroll_into_view_if_needed()
     session = page.context.new_cdp_session(page)
 
@@ -584,7 +585,7 @@ def test_a_report_file_stands_alone_with_all_its_tools(visit: Any, site: Made, t
     page = visit(alone)
     second = atlas.dataset.image_ids[1]
     part = page.locator(f"[id='{second}']")
-    part.get_by_role("button", name="Leave out places").click()
+    part.get_by_role("button", name="Hide places").click()
     part.get_by_role("button", name="Invert").click()
     score = float(part.locator("[data-live=score]").inner_text())
     assert score == pytest.approx(score_of(site, second, inside), abs=0.0061)
@@ -611,7 +612,7 @@ def test_lesions_are_hidden_all_at_once_and_played_as_a_film(visit: Any, tmp_pat
     assert set(page.evaluate(gone)) == every & inside
     without_all = page.evaluate(score)
     told = page.locator("[data-film=told]")
-    assert told.inner_text() == f"Without all {len(found.marks)} lesions the score " + (
+    assert told.inner_text() == f"All {len(found.marks)} lesions are hidden. The score " + (
         f"{'falls' if float(without_all) < found.whole else 'rises'} from {found.whole:.2f} to {without_all}."
     )
     page.locator("[data-film=all]").click()
@@ -620,9 +621,9 @@ def test_lesions_are_hidden_all_at_once_and_played_as_a_film(visit: Any, tmp_pat
 
     page.locator("[data-film=play]").click()
     first = max(found.marks, key=lambda mark: mark.fall)  # ties: the order of the page
-    told.filter(has_text="strongest lesion of").wait_for()
+    told.filter(has_text="The strongest of 2 lesions is hidden.").wait_for()
     assert set(page.evaluate(gone)) == set(first.cells) & inside
-    told.filter(has_text="Without all").wait_for()
+    told.filter(has_text="All 2 lesions are hidden.").wait_for()
     assert page.evaluate(score) == without_all
     assert page.locator("[data-film=play]").get_attribute("aria-pressed") == "false"
     page.locator("[data-live=reset]").click()
@@ -680,4 +681,4 @@ def test_scales_of_two_grades_work(tmp_path: Path) -> None:
     atlas, *_ = with_cells(atlas, tmp_path / "pictures")
     render_site(atlas, tmp_path / "pictures", tmp_path / "out")
     text = (tmp_path / "out" / "images" / f"{atlas.strip.image_ids[2]}.html").read_text("utf-8")
-    assert "more severe than 67 % of them" in text
+    assert "It scores higher than 67% of all photographs." in text

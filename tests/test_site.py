@@ -24,6 +24,7 @@ from atlas.site.colours import severity_colours
 from atlas.site.methods import card_html, flattened
 from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
+from atlas.site.words import Words
 
 FOUR = Scale(1, ("clear", "hazy", "cloudy", "opaque"), None, "cataract")
 HOSTILE = "<img src=x onerror=alert(1)>\"'&.jpeg"
@@ -66,13 +67,13 @@ class Page(HTMLParser):
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     rendered: dict[str, Made] = {}
 
-    def made(names: dict[str, str] | None = None, **drawing: Any) -> Made:
-        key = repr((names, drawing))
+    def made(names: dict[str, str] | None = None, languages: tuple[str, ...] = ("en",), **drawing: Any) -> Made:
+        key = repr((names, languages, drawing))
         if key in rendered:
             return rendered[key]
         folder = tmp_path_factory.mktemp("site")
         atlas = drawn_atlas(folder / "pictures", **drawing)
-        render_site(atlas, folder / "pictures", folder / "out", names=names)
+        render_site(atlas, folder / "pictures", folder / "out", names=names, languages=languages)
         rendered[key] = atlas, folder / "pictures", folder / "out"
         return rendered[key]
 
@@ -98,8 +99,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one photograph": {"count": 1},
 }
 
+LANGUAGES = {"two languages": {"languages": ("en", "de")}, "German first": {"languages": ("de", "en")}}
 
-@pytest.mark.parametrize("drawing", VARIANTS.values(), ids=VARIANTS)
+
+@pytest.mark.parametrize("drawing", (VARIANTS | LANGUAGES).values(), ids=VARIANTS | LANGUAGES)
 def test_every_address_leads_somewhere_inside_the_site(make: Callable[..., Made], drawing: dict[str, Any]) -> None:
     _, _, site = make(**drawing)
     found = pages(site)
@@ -133,6 +136,46 @@ def test_nothing_is_out_of_reach(full: Made) -> None:
     assert reached == set(found)
 
 
+@pytest.mark.parametrize("languages", [("en", "de"), ("de", "en", "es")], ids=["two", "three"])
+def test_each_language_has_every_page_and_leads_to_the_others(
+    make: Callable[..., Made], full: Made, languages: tuple[str, ...]
+) -> None:
+    _, _, site = make(languages=languages)
+    names = set(pages(full[2]))
+    folders = ["", *(f"{language}/" for language in languages[1:])]
+    assert set(pages(site)) == {f"{folder}{name}" for folder in folders for name in names}
+    for language, folder in zip(languages, folders, strict=True):
+        for name in names:
+            file = site / folder / name
+            text = file.read_text("utf-8")
+            assert f'<html lang="{language}"' in text
+            found = dict(re.findall(r'<a href="([^"]+)" lang="\w+" hreflang="(\w+)"', text))
+            leads = {(file.parent / path).resolve(): other for path, other in found.items()}
+            others = {(site / place / name).resolve(): other for other, place in zip(languages, folders, strict=True)}
+            assert leads == {path: other for path, other in others.items() if other != language}
+    shared = ("photographs", "thumbnails", "patches", "css", "js")
+    assert not any((site / folder / name).exists() for folder in folders[1:] for name in shared)
+
+
+def test_english_pages_are_the_same_beside_other_languages(make: Callable[..., Made], full: Made) -> None:
+    _, _, site = make(languages=("en", "de"))
+    for path in sorted(full[2].rglob("*.html")):
+        beside = (site / path.relative_to(full[2])).read_text("utf-8")
+        without = re.sub(r'<nav class="languages".*?</nav>\n', "", beside, flags=re.S)
+        assert without != beside
+        assert without == path.read_text("utf-8"), path.name
+
+
+def test_a_report_can_be_in_another_language(full: Made, tmp_path: Path) -> None:
+    atlas, pictures, _ = full
+    render_report(atlas, pictures, atlas.dataset.image_ids[0], tmp_path / "report.html", language="de")
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert '<html lang="de">' in text
+    assert 'window.ATLAS_WORDS={"language":"de"' in text
+    assert Words.of("de").gettext("This translation is a draft that no specialist has reviewed.") in text
+    assert not Page(text).addresses or all(address.startswith(("#", "data:")) for address in Page(text).addresses)
+
+
 def test_each_page_kind_and_each_photograph_has_its_page(full: Made) -> None:
     atlas, _, site = full
     book = Book(atlas)
@@ -146,7 +189,7 @@ def test_each_page_kind_and_each_photograph_has_its_page(full: Made) -> None:
 def test_every_page_says_that_it_does_not_diagnose(make: Callable[..., Made], drawing: dict[str, Any]) -> None:
     _, _, site = make(**drawing)
     for name, page in pages(site).items():
-        assert "This atlas teaches; it does not diagnose." in page.text, name
+        assert "This atlas is for teaching, not for diagnosis." in page.text, name
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
@@ -208,9 +251,9 @@ def test_a_scale_of_four_grades_is_taken_from_the_dataset(make: Callable[..., Ma
 @pytest.mark.parametrize(
     ("drawing", "gone", "sentence"),
     [
-        ({"graded": False}, [], "without human grades"),
+        ({"graded": False}, [], "no human grades"),
         ({"patches": False}, ["map.html", "clusters.html", "data/map.js"], "no salient patches"),
-        ({"patches": False, "graded": False}, ["map.html", "js/plotly.min.js", "tables/evaluation.csv"], "without human grades"),
+        ({"patches": False, "graded": False}, ["map.html", "js/plotly.min.js", "tables/evaluation.csv"], "no human grades"),
         ({"clustered": False}, ["clusters.html"], "not clustered"),
     ],
 )
@@ -255,7 +298,7 @@ def test_a_report_is_one_file_with_everything_in_it(full: Made, tmp_path: Path) 
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
     assert set(wanted) <= set(page.ids)
-    assert "This atlas teaches; it does not diagnose." in page.text
+    assert "This atlas is for teaching, not for diagnosis." in page.text
     with pytest.raises(StoreError, match="not in this atlas"):
         render_report(atlas, pictures, "0" * 16, tmp_path / "other.html")
 
@@ -266,7 +309,7 @@ def test_report_numbers_are_the_records(full: Made) -> None:
     for image in atlas.dataset.images:
         text = Page((site / "images" / f"{image.image_id}.html").read_text("utf-8")).text
         assert f"{severity[image.image_id]:.2f}" in text
-        assert f"Graded {image.grade} {atlas.dataset.scale.name(image.grade or 0)} by a person" in text
+        assert f"Human grade: {image.grade} ({atlas.dataset.scale.name(image.grade or 0)})." in text
 
 
 def test_boxes_fall_on_the_plate_where_the_patch_lies(full: Made) -> None:

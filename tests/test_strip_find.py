@@ -199,7 +199,7 @@ def test_the_address_brings_the_choice_and_the_place_back(visit: Open, site: tup
     book = site[0]
     wanted = [plate for plate in book.plates if plate.grade and plate.grade.number in (1, 3)]
     page = visit(f"strip.html#grades=1,3&at={wanted[7].id}")
-    assert f"Plate {wanted[7].number} of 60" in page.locator("#where").inner_text()
+    assert f"Plate {wanted[7].number} of 60." in page.locator("#where").inner_text()
     assert all_plates(page) == [plate.number for plate in wanted]
     page.evaluate(f"location.hash = 'at={book.plates[30].id}'")
     page.wait_for_function("() => document.getElementById('where').value.startsWith('Plate 31 ')")
@@ -243,7 +243,7 @@ def test_the_scrubber_moves_the_strip_by_keys_and_by_pointer(visit: Open, site: 
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 40, steps=5)
     page.mouse.up()
-    score = float(page.locator("#where").inner_text().split("score ")[1].split(",")[0])
+    score = float(page.locator("#where").inner_text().split("Score: ")[1].split()[0].rstrip("."))
     nearest = min((plate.severity for plate in book.plates), key=lambda one: abs(one - 2))
     assert abs(score - 2) <= abs(nearest - 2) + 0.25
     assert scrub.evaluate("(input) => Number(input.value)") == pytest.approx(score, abs=0.01)
@@ -266,7 +266,7 @@ def test_one_plate_per_step_is_drawn_by_seed_and_drawn_again(visit: Open, site: 
         others.append(all_plates(page))
     assert any(other != first for other in others)
     assert state(page)["seed"] != "7"
-    page.get_by_label("every plate").check()
+    page.get_by_label("all photographs").check()
     assert "seed" not in state(page)
     assert len(all_plates(page)) == 60
 
@@ -393,7 +393,7 @@ def test_paper_gets_plates_and_no_controls(visit: Open, path: str) -> None:
 def test_thousands_scroll_without_lost_plates(visit: Open, large: tuple[dict[str, Any], Path]) -> None:
     columns, folder = large
     page = visit("strip.html", folder)
-    assert page.locator("#shown").inner_text().replace("\u202f", "") == "35000 shown"
+    assert page.locator("#shown").inner_text() == "35,000 shown"
     page.evaluate("document.getElementById('strip').scrollIntoView()")
     faults = page.evaluate(
         """async () => {
@@ -422,7 +422,7 @@ def test_thousands_scroll_without_lost_plates(visit: Open, large: tuple[dict[str
     page.keyboard.press("End")
     assert focused(page) == MANY
     assert page.locator(".cell[data-row='34999']").locator("img").evaluate("(i) => i.decode().then(() => i.naturalWidth)") > 0
-    assert f"score {columns['severity'][-1]:.2f}" in page.locator("#where").inner_text()
+    assert f"Score: {columns['severity'][-1]:.2f}." in page.locator("#where").inner_text()
 
 
 def test_the_finder_finds_among_thousands(visit: Open, large: tuple[dict[str, Any], Path]) -> None:
@@ -469,14 +469,14 @@ def test_words_ids_and_numbers_find_plates(visit: Open, site: tuple[Book, Path])
     assert focused(page) == 18
 
 
-def test_wishes_combine_and_the_small_numbers_say_what_would_remain(visit: Open, site: tuple[Book, Path]) -> None:
+def test_filters_combine_and_the_small_numbers_say_what_would_remain(visit: Open, site: tuple[Book, Path]) -> None:
     book = site[0]
     eye = {image.image_id: image.eye for image in book.atlas.dataset.images}
     of = {plate.id: {patch.cluster for patch in book.patches_of.get(plate.id, ())} for plate in book.plates}
     page = visit("find.html")
     page.get_by_label("Eye").select_option("right")
     page.get_by_label("With a patch of").select_option("2")
-    page.get_by_label("Score minus grade from").fill("-1")
+    page.get_by_label("Difference from").fill("-1")
     base = [
         p for p in book.plates
         if eye[p.id] == "right" and 2 in of[p.id] and p.disagreement is not None and round(p.disagreement, 2) >= -1
@@ -523,9 +523,10 @@ def test_the_result_is_saved_as_a_table(visit: Open, site: tuple[Book, Path]) ->
     assert "Secret" not in text
 
 
-def test_keys_of_one_letter_can_be_switched_off(visit: Open) -> None:
+def test_keyboard_shortcuts_can_be_switched_off(visit: Open) -> None:
     page = visit("find.html")
-    page.get_by_role("button", name="Keys of one letter").click()
+    page.get_by_role("button", name="Keyboard shortcuts: on").click()
+    assert page.get_by_role("button", name="Keyboard shortcuts: off").is_visible()
     page.locator("#shown").click()
     page.keyboard.press("/")
     assert not page.locator("#search").evaluate("(one) => one === document.activeElement")
@@ -563,7 +564,7 @@ def test_numbers_are_printed_as_on_the_pages(visit: Open) -> None:
     page = visit("find.html")
     for call, text in {
         "number(-0.004)": "0.00", "number(-1.5, 1)": "−1.5", "number(NaN)": "–", "number(null)": "–", "signed(0.25)": "+0.25",
-        "signed(-2)": "−2.00", "signed(0)": "0.00", "count(1234567)": "1\u202f234\u202f567",
+        "signed(-2)": "−2.00", "signed(0)": "0.00", "count(1234567)": "1,234,567",
     }.items():  # fmt: skip
         assert page.evaluate(f"Atlas.{call}") == text, call
 

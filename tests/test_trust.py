@@ -30,7 +30,7 @@ from atlas.scorers.readouts import Head
 from atlas.scorers.scrambled import scrambled_readout, scrambled_trunk
 from atlas.scorers.trunks import load_trunk, new_module
 from atlas.site.render import render_report
-from atlas.site.trust import badge_counts, trust_views
+from atlas.site.trust import badge_counts, badge_views, trust_views
 from atlas.trust import badges, curves, outlined
 from atlas.trust.summary import summarise
 
@@ -335,8 +335,8 @@ def test_limits_follow_the_scale() -> None:
     assert badges.judge(curve(1.2, 0.1), curve(1.2, 0.0), scale) is badges.LITTLE
     assert badges.judge(curve(2.0, 0.3), curve(2.0, 0.1), scale) is badges.CLEAR
     assert badges.judge(curve(2.0, 0.1), curve(2.0, 0.0), scale) is badges.PARTIAL
-    assert "0.25 grades" in badges.CLEAR.rule_on(scale)
-    assert "0.5 grades" in badges.CLEAR.rule_on(DIABETIC_RETINOPATHY)
+    assert "0.25 grades" in badge_views(scale)["clear"].rule
+    assert "0.5 grades" in badge_views(DIABETIC_RETINOPATHY)["clear"].rule
 
 
 # ---- scrambled scorers ---------------------------------------------------------------------------------------------------------
@@ -518,7 +518,7 @@ def test_a_report_carries_its_badge_and_figure(tmp_path: Path) -> None:
     render_report(atlas, tmp_path / "pictures", atlas.scores.image_ids[0], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "Trust in this map: <strong>clear</strong>" in text
-    assert "the score falls by 0.75 grades, without a random fifth it falls by 0.10 grades." in text
+    assert "changes the score by −0.75 grades. Hiding a random fifth changes it by −0.10 grades." in text
     assert text.count("<polyline") == 2
 
 
@@ -536,11 +536,11 @@ def test_the_figure_shows_the_whole_scale(tmp_path: Path) -> None:
     assert points[0] == (0, 150 * 1 / 4)  # a score of 3 lies a quarter below the top
     assert points[-1] == (320, 150 * 2 / 4)
     assert view.fifth == (64, pytest.approx(150 * 1.1 / 4, abs=0.1), 75)
-    assert [(badge.word, number) for badge, number in badge_counts(views)] == [
+    assert [(badge.word, number) for badge, number in badge_counts(badge_views(DIABETIC_RETINOPATHY).values(), views)] == [
         ("clear", len(views)),
         ("partial", 0),
         ("weak", 0),
-        ("little to explain", 0),
+        ("score too low to explain", 0),
     ]
 
 

@@ -9,14 +9,13 @@ doubted many scores that were right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from atlas.errors import DatasetError
-from atlas.records import DoubtRule, FloatArray, Scale
+from atlas.records import DoubtRule, FloatArray, Scale, noop
 
 USUAL = {"members": 0.9, "moves": 0.9, "colours": 0.99}
 """Share of the photographs that a rule is measured on which lie below each of its limits."""
@@ -24,11 +23,11 @@ USUAL = {"members": 0.9, "moves": 0.9, "colours": 0.99}
 _FEWEST = 30
 
 REASONS = {
-    "members": "its networks disagree about this photograph",
-    "moves": "the score changes when the photograph is mirrored",
-    "colours": "the colours of this photograph are unlike those that it knows",
+    "members": noop("its networks disagree about this photograph"),
+    "moves": noop("the score changes when the photograph is mirrored"),
+    "colours": noop("the colours of this photograph are unlike those that it knows"),
 }
-"""Why a score is doubted, in words that follow "because"."""
+"""Why the scorer is unsure of a score, in words that follow "because"; the site translates them."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,12 @@ class Looks:
 
     Parameters
     ----------
-    members : float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
-    logits, mirrored : float32 (n,), the whole scorer's, of the photograph and of its mirror image; not a number where nobody
-        looked at that.
-    colours : float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
+    members : FloatArray
+        float32 (n, m), logits of each of a scorer's m networks alone; (n, 0) where there is one.
+    logits, mirrored : FloatArray
+        float32 (n,), the whole scorer's, of the photograph and of its mirror image; not a number where nobody looked at that.
+    colours : FloatArray
+        float32 (n, 6), means and standard deviations of red, green and blue over the retina, 0 to 255.
     """
 
     members: FloatArray
@@ -52,7 +53,10 @@ class Looks:
 def learn_doubt(looks: Looks, scale: Scale) -> DoubtRule:
     """Measure what is usual, on photographs that the scorer did not learn from.
 
-    Raises DatasetError where there are too few of them.
+    Raises
+    ------
+    DatasetError
+        Where there are too few of them.
     """
     if len(looks.logits) < _FEWEST:
         raise DatasetError(
@@ -89,10 +93,3 @@ def _measured(rule: DoubtRule, looks: Looks, scale: Scale) -> tuple[NDArray[np.f
 
 def _severity(logits: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     return scale.span / (1 + np.exp(-np.asarray(logits, np.float64)))
-
-
-def why_doubted(reasons: Sequence[str]) -> str:
-    """Say in a sentence why a score is doubted."""
-    words = [REASONS[reason] for reason in reasons]
-    joined = words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, and {words[-1]}"
-    return f"I am not sure of this score, because {joined}."

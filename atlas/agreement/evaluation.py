@@ -63,14 +63,23 @@ def evaluate(
 
     Parameters
     ----------
-    severity : (n,) in grade units.   grades : (n,) whole numbers on `scale`.
-    patients : (n,) whose photograph each is. Without it every photograph counts as a patient.
-    seed : draws the halves of the patients between which a reading is cross-fitted, and the resamples.
-    probabilities : (n, K) of the scale's K grades, by a softmax classifier; without it that comparison is left out.
-    reading : stage ranges and threshold, fitted on other photographs. Without it each half of the patients is read by what
+    severity : ArrayLike
+        (n,) in grade units.
+    grades : ArrayLike
+        (n,) whole numbers on `scale`.
+    patients : Sequence[str] | IntArray or None
+        (n,) whose photograph each is. Without it every photograph counts as a patient.
+    seed : int
+        Draws the halves of the patients between which a reading is cross-fitted, and the resamples.
+    probabilities : ArrayLike or None
+        (n, K) of the scale's K grades, by a softmax classifier; without it that comparison is left out.
+    reading : GradeCuts or None
+        Stage ranges and threshold, fitted on other photographs. Without it each half of the patients is read by what
         `fit_reading` makes of the other half.
-    labels : what `label_distribution` found, to be kept with the figures.
-    unsure : (n,), where the scorer says that it is not sure.
+    labels : Mapping[int, tuple[int, float]] or None
+        What `label_distribution` found, to be kept with the figures.
+    unsure : Sequence[bool] or None
+        (n,), where the scorer says that it is not sure.
 
     Returns
     -------

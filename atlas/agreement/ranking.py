@@ -15,12 +15,20 @@ def rank(scores: Scores, grades: Mapping[str, int | None], scale: Scale) -> Stri
     """Order the images by severity, ties by image_id, and compare each with its human grade.
 
     A sigmoid never reaches the ends of the scale, so the score itself would call every proliferative eye too mild. It is read as
-    a grade by its place in the cohort instead: the k-th lowest score among the graded images reads as the k-th lowest human
-    grade (images of one score share the mean of theirs). The disagreement is that reading minus the human grade: all zero where
-    the scores put the grades in order, and the same for any rising function of the scores. It tells of order only: it cannot
-    show that a whole cohort is scored, or graded, too high.
+    a grade by its place in the cohort instead: the k-th lowest score among the graded images reads as the k-th lowest human grade
+    (images of one score share the mean of theirs). The disagreement is that reading minus the human grade: all zero where the
+    scores put the grades in order, and the same for any rising function of the scores. It tells of order only: it cannot show
+    that a whole cohort is scored, or graded, too high.
 
-    grades : image_id -> human grade or None.   Raises ValueError for a grade off the scale.
+    Parameters
+    ----------
+    grades : Mapping[str, int | None]
+        Image_id -> human grade or None.
+
+    Raises
+    ------
+    ValueError
+        For a grade off the scale.
     """
     severity_of = scores.by_id()
     image_ids = tuple(sorted(severity_of, key=lambda image_id: (severity_of[image_id], image_id)))

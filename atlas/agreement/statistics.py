@@ -88,7 +88,12 @@ def area_under_roc(score: np.ndarray, positive: np.ndarray) -> Statistic:
 def resampled_intervals(statistics: Mapping[str, Statistic], owners: IntArray, seed: int) -> dict[str, Interval]:
     """Give each figure its 95 % percentile interval, NaN where fewer than half of the resamples define it.
 
-    owners : int64 (n,), the patient of each photograph, numbered from 0.   seed : draws the resamples of the patients.
+    Parameters
+    ----------
+    owners : IntArray
+        int64 (n,), the patient of each photograph, numbered from 0.
+    seed : int
+        Draws the resamples of the patients.
     """
     draws: dict[str, list[Floats]] = {name: [] for name in statistics}
     for weights in _resamples(owners, seed):

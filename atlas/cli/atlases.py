@@ -66,7 +66,7 @@ def _end(left_out: int, out: Path, strict: bool) -> None:
         raise typer.Exit(1)
 
 
-@with_settings(*(name for name in everything() if name not in ("out", "title", "keep_names")), required=("images",))
+@with_settings(*(name for name in everything() if name not in ("out", "title", "languages", "keep_names")), required=("images",))
 def check(configuration: Configuration, verbose: Verbose = False) -> None:
     """Tell in seconds what a build will read and leave out, how the grades are spread, and how long it will take."""
     from atlas.pipeline.check import check as check_photographs
@@ -83,7 +83,7 @@ def _invite(page: Path) -> None:
 
 @with_settings(
     *("scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale", "plate_side"),
-    *("workers", "store"),
+    *("languages", "workers", "store"),
 )
 def report(
     configuration: Configuration,

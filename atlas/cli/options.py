@@ -71,7 +71,7 @@ def with_settings(
 
         @functools.wraps(function)
         def command(config: Path | None, **values: Any) -> None:
-            given = {name: values.pop(name) for name in ordered}
+            given = {name: None if (value := values.pop(name)) == [] else value for name in ordered}
             function(load_configuration(config, training=training, **given), **values)
 
         parameters = [*flags, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), config]
@@ -105,7 +105,7 @@ def _parameter(name: str, field: FieldInfo, *, required: bool) -> inspect.Parame
     info = (
         typer.Argument(metavar=name.upper(), help=words, show_default=False)
         if name == "images"
-        else option(f"--{name.replace('_', '-')}", words, panel, show_default=False)
+        else option(flag_of(name), words, panel, show_default=False)
     )
     kind = _kind(field)
     return inspect.Parameter(
@@ -116,6 +116,12 @@ def _parameter(name: str, field: FieldInfo, *, required: bool) -> inspect.Parame
     )
 
 
+def flag_of(name: str) -> str:
+    """Return the flag of a setting. One that may be given several times has the singular: --language."""
+    several = get_origin(Configuration.model_fields[name].annotation) is tuple
+    return f"--{(name.removesuffix('s') if several else name).replace('_', '-')}"
+
+
 def _panel(field: FieldInfo) -> Panel | None:
     return next((mark for mark in field.metadata if isinstance(mark, Panel)), None)
 
@@ -123,12 +129,15 @@ def _panel(field: FieldInfo) -> Panel | None:
 def _kind(field: FieldInfo) -> Any:
     """Return the type of a flag's value. One of several words is text here: the configuration checks it with all else."""
     (kind,) = {one for one in _parts(field) if one is not NoneType}
+    if get_origin(kind) is tuple:
+        return list[str]
     return str if get_origin(kind) is Literal else kind
 
 
 def _parts(field: FieldInfo) -> tuple[Any, ...]:
     annotation = field.annotation
-    return (annotation,) if isinstance(annotation, type) or get_origin(annotation) is Literal else get_args(annotation)
+    single = isinstance(annotation, type) or get_origin(annotation) in (Literal, tuple)
+    return (annotation,) if single else get_args(annotation)
 
 
 def _limits(field: FieldInfo) -> str:
@@ -138,7 +147,8 @@ def _limits(field: FieldInfo) -> str:
     if range_ := _range(bounds):
         told.append(range_)
     if field.default is not None and field.default is not False and field.default != "":
-        told.append(f"default: {field.default}")
+        default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+        told.append(f"default: {default}")
     return rf"[dim]\[{'; '.join(told)}][/dim]" if told else ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas.records import noop
+
 
 @dataclass(frozen=True)
 class LesionKind:
@@ -11,13 +13,20 @@ class LesionKind:
 
     Parameters
     ----------
-    key : its name in tables and files.
-    name : its name in words, singular.
-    plural : the same, plural.
-    letter : what marks it on a picture beside its colour, so that nobody needs to see the colour.
-    colour : of its outlines, #rrggbb; the colours can be told apart by readers with any colour vision (Okabe and Ito, 2008).
-    synonyms : other words of the field for it.
-    coarse : the kind of which it is a part, where somebody who outlines may have told no more; else itself.
+    key : str
+        Its name in tables and files.
+    name : str
+        Its name in words, singular; the site translates it.
+    plural : str
+        The same, plural.
+    letter : str
+        What marks it on a picture beside its colour, so that nobody needs to see the colour.
+    colour : str
+        Of its outlines, #rrggbb; the colours can be told apart by readers with any colour vision (Okabe and Ito, 2008).
+    synonyms : tuple[str, ...]
+        Other words of the field for it.
+    coarse : str
+        The kind of which it is a part, where somebody who outlines may have told no more; else itself.
     """
 
     key: str
@@ -30,22 +39,26 @@ class LesionKind:
 
 
 _KINDS = (
-    LesionKind("microaneurysm", "microaneurysm", "microaneurysms", "M", "#56b4e9", ("MA", "red dot"), "red_lesion"),
+    LesionKind("microaneurysm", noop("microaneurysm"), noop("microaneurysms"), "M", "#56b4e9", ("MA", "red dot"), "red_lesion"),
     LesionKind(
         "haemorrhage",
-        "haemorrhage",
-        "haemorrhages",
+        noop("haemorrhage"),
+        noop("haemorrhages"),
         "H",
         "#d55e00",
         ("hemorrhage", "bleeding", "dot and blot", "flame", "HE"),
         "red_lesion",
     ),
-    LesionKind("red_lesion", "red lesion", "red lesions", "R", "#cc79a7", ("microaneurysm or haemorrhage",)),
-    LesionKind("hard_exudate", "hard exudate", "hard exudates", "E", "#f0e442", ("exudate", "lipid", "EX")),
-    LesionKind("cotton_wool_spot", "cotton-wool spot", "cotton-wool spots", "C", "#ffffff", ("soft exudate", "CWS", "SE")),
-    LesionKind("venous_beading", "venous beading", "beaded veins", "B", "#0072b2", ("VB",)),
-    LesionKind("new_vessels", "new vessels", "new vessels", "N", "#009e73", ("neovascularisation", "NVD", "NVE")),
-    LesionKind("preretinal_blood", "pre-retinal blood", "pre-retinal blood", "P", "#e69f00", ("preretinal haemorrhage",)),
+    LesionKind("red_lesion", noop("red lesion"), noop("red lesions"), "R", "#cc79a7", ("microaneurysm or haemorrhage",)),
+    LesionKind("hard_exudate", noop("hard exudate"), noop("hard exudates"), "E", "#f0e442", ("exudate", "lipid", "EX")),
+    LesionKind(
+        "cotton_wool_spot", noop("cotton-wool spot"), noop("cotton-wool spots"), "C", "#ffffff", ("soft exudate", "CWS", "SE")
+    ),
+    LesionKind("venous_beading", noop("venous beading"), noop("beaded veins"), "B", "#0072b2", ("VB",)),
+    LesionKind("new_vessels", noop("new vessels"), noop("new vessels"), "N", "#009e73", ("neovascularisation", "NVD", "NVE")),
+    LesionKind(
+        "preretinal_blood", noop("pre-retinal blood"), noop("pre-retinal blood"), "P", "#e69f00", ("preretinal haemorrhage",)
+    ),
 )
 
 KINDS: dict[str, LesionKind] = {kind.key: kind for kind in _KINDS}

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from atlas.photographs.frames import Box
-from atlas.records import Landmarks
+from atlas.records import Landmarks, noop
 
 DISTANCE = 2.5
 """Disc diameters between the middles of the optic disc and the fovea."""
@@ -21,10 +21,18 @@ DISTANCE = 2.5
 class Region:
     """A region of the retina.
 
-    name : with its preposition, for sentences.   until : disc diameters from the fovea at which it ends.
+    Parameters
+    ----------
+    title : str
+        Its name.
+    name : str
+        With its preposition, for sentences.
+    until : float
+        Disc diameters from the fovea at which it ends.
     """
 
     key: str
+    title: str
     name: str
     until: float
 
@@ -32,9 +40,9 @@ class Region:
 REGIONS = {
     region.key: region
     for region in (
-        Region("macula", "in the macula", 1.5),
-        Region("arcades", "near the arcades", 3.0),
-        Region("periphery", "in the periphery", math.inf),
+        Region("macula", noop("Macula"), noop("in the macula"), 1.5),
+        Region("arcades", noop("Arcades"), noop("near the arcades"), 3.0),
+        Region("periphery", noop("Periphery"), noop("in the periphery"), math.inf),
     )
 }
 """By key, from the fovea outwards."""
@@ -53,7 +61,10 @@ def disc_diameter(landmarks: Landmarks | None) -> float | None:
 def region_of(box: Box, landmarks: Landmarks | None) -> str:
     """Return the key of the region in which the middle of a box lies, "" where nobody knows the fovea.
 
-    box : top, left, bottom, right in source pixels.
+    Parameters
+    ----------
+    box : Box
+        Top, left, bottom, right in source pixels.
     """
     diameter = disc_diameter(landmarks)
     if landmarks is None or landmarks.fovea is None or diameter is None:

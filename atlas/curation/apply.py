@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from atlas.curation.file import CurationFile, Listed, StopEntry
 from atlas.patterns.numbering import Identities, Identity, match_clusters
 from atlas.patterns.patches import only
-from atlas.records import Atlas, Curation, Dataset, Lesson, Stop, Words
+from atlas.records import Atlas, Curation, Dataset, Lesson, Sentence, Stop, Words, ntold, told
 
 
 def anchors_of(curated: CurationFile) -> tuple[Identity, ...]:
@@ -31,9 +31,12 @@ def leave_out(dataset: Dataset, curated: CurationFile) -> Dataset:
 def resolve(curated: CurationFile, atlas: Atlas, *, left_out: Iterable[str] = ()) -> Atlas:
     """Lay the curation over an atlas whose clusters are numbered: words, pins and lessons, and what is hidden.
 
-    left_out : ids of the photographs that `leave_out` took away.
-
     Hidden patches are taken out of the atlas. The patches of a hidden cluster stay, with no cluster.
+
+    Parameters
+    ----------
+    left_out : Iterable[str]
+        Ids of the photographs that `leave_out` took away.
     """
     return _Resolver(curated, atlas, frozenset(left_out)).applied()
 
@@ -67,17 +70,26 @@ class _Resolver:
             return self.now.get(number)
         return number if number in self.live else None
 
-    def _missing(self, key: str, what: str, words: str = "") -> None:
-        self.unmatched.append(f"{key}: {what}" + (f"; it says “{words}”" if words else ""))
+    def _missing(self, key: str, what: Sentence, words: str = "") -> None:
+        self.unmatched.append(
+            told("%(key)s: %(fault)s. Its text is “%(text)s”.", key=key, fault=what, text=words)
+            if words
+            else told("%(key)s: %(fault)s", key=key, fault=what)
+        )
 
-    def _image_fault(self, image: str) -> str:
-        return f"photograph {image} is {'left out of' if image in self.left_out else 'not in'} this atlas"
+    def _image_fault(self, image: str) -> Sentence:
+        if image in self.left_out:
+            return told("photograph %(id)s is left out of this atlas", id=image)
+        return told("photograph %(id)s is not in this atlas", id=image)
+
+    def _patch_fault(self, patch: str) -> Sentence:
+        return told("patch %(id)s is not in this atlas", id=patch)
 
     def applied(self) -> Atlas:
         curated, hidden = self.curated, self._list("exclude", self.curated.exclude)
         for image in curated.exclude.images:
             if image not in self.left_out:
-                self._missing("exclude.images", f"photograph {image} is not in this atlas")
+                self._missing("exclude.images", self._image_fault(image))
         images, clusters = {}, {}
         for image, entry in curated.images.items():
             if image in self.images:
@@ -88,7 +100,7 @@ class _Resolver:
             if (now := self._cluster(number)) is not None:
                 clusters[now] = Words(about.title, about.note)
             else:
-                self._missing(f"clusters.{number}", "no cluster of this build matches it", about.title)
+                self._missing(f"clusters.{number}", told("no cluster of this build matches it"), about.title)
         pins = self._list("pins", curated.pins)
         lessons = tuple(
             Lesson(slug, entry.title, entry.summary, tuple(self._stops(place, entry.stops)))
@@ -120,14 +132,14 @@ class _Resolver:
         for number in listed.clusters:
             now = self._cluster(number)
             if now is None:
-                self._missing(f"{key}.clusters", f"no cluster of this build matches {number}")
+                self._missing(f"{key}.clusters", told("no cluster of this build matches %(number)s", number=number))
             else:
                 clusters.append(now)
         for patch in listed.patches:
             if patch in self.patches:
                 patches.append(patch)
             elif patch.partition("-")[0] not in self.left_out:
-                self._missing(f"{key}.patches", f"patch {patch} is not in this atlas")
+                self._missing(f"{key}.patches", self._patch_fault(patch))
         return Listed(
             images=tuple(dict.fromkeys(images)),
             clusters=tuple(dict.fromkeys(clusters)),
@@ -147,13 +159,13 @@ class _Resolver:
                 if stop.patch in self.patches and stop.patch not in self.curated.exclude.patches:
                     yield Stop(stop.title, stop.text, patch=stop.patch)
                 else:
-                    self._missing(key, f"patch {stop.patch} is not in this atlas", said)
+                    self._missing(key, self._patch_fault(stop.patch), said)
             elif stop.cluster is not None:
                 now = self._cluster(stop.cluster)
                 if now is not None and now not in hidden_clusters:
                     yield Stop(stop.title, stop.text, cluster=now)
                 else:
-                    self._missing(key, f"no cluster that this build shows matches {stop.cluster}", said)
+                    self._missing(key, told("no cluster that this build shows matches %(number)s", number=stop.cluster), said)
 
     def _rewritten(self) -> dict[str, Any]:
         """The whole file in plain values, its clusters by their numbers of this build: what the site's edit mode starts from."""
@@ -211,24 +223,23 @@ def _kept(names: Sequence[str], keep: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(name for name, kept in zip(names, keep.tolist(), strict=True) if kept)
 
 
-def notes(curation: Curation) -> Iterator[str]:
+def notes(curation: Curation) -> Iterator[Sentence]:
     """Yield what a reader must know of the curation, in sentences."""
+    images, clusters, patches = curation.hidden_images, len(curation.hidden_clusters), curation.hidden_patches
     hidden = [
-        f"{count} {one if count == 1 else one + many}"
-        for count, one, many in (
-            (curation.hidden_images, "photograph", "s"),
-            (len(curation.hidden_clusters), "cluster", "s"),
-            (curation.hidden_patches, "patch", "es"),
-        )
-        if count
+        *([ntold("%(n)s photograph", "%(n)s photographs", images)] if images else ()),
+        *([ntold("%(n)s cluster", "%(n)s clusters", clusters)] if clusters else ()),
+        *([ntold("%(n)s patch", "%(n)s patches", patches)] if patches else ()),
     ]
     if hidden:
-        *most, last = hidden
-        whole = f"{', '.join(most)} and {last}" if most else last
-        yield f"Left out by the curation of this atlas: {whole}. Photographs left out were not scored or compared with grades."
+        yield told("The curation of this atlas leaves out %(things)s.", things=tuple(hidden))
+    if images:
+        yield told("Photographs that are left out were neither scored nor compared with grades.")
     if curation.unmatched:
-        count = len(curation.unmatched)
-        yield (
-            f"The curation speaks of {count} {'thing' if count == 1 else 'things'} that this build does not hold; "
-            "the methods page lists them, and they stay in the file."
+        yield ntold(
+            "The curation file names %(n)s thing that this build does not contain. The methods page lists it. It stays in the "
+            "file.",
+            "The curation file names %(n)s things that this build does not contain. The methods page lists them. They stay in "
+            "the file.",
+            len(curation.unmatched),
         )

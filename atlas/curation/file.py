@@ -153,10 +153,16 @@ def slug_of(title: str) -> str:
 def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> CurationFile:
     """Read and check `file`.
 
-    names : file name without ending to image id. With it, photographs may be called by name, and patches NAME-0203w2. Only for
-        the embedded cohort, where a name is nobody's: what the file says, unknown ids with it, reaches the site.
+    Parameters
+    ----------
+    names : Mapping[str, str] or None
+        File name without ending to image id. With it, photographs may be called by name, and patches NAME-0203w2. Only for the
+        embedded cohort, where a name is nobody's: what the file says, unknown ids with it, reaches the site.
 
-    Raises ConfigurationError that lists every fault by its key.
+    Raises
+    ------
+    ConfigurationError
+        Lists every fault by its key.
     """
     values = read_toml(file, absent="give --curation an existing file.", invalid="mend the line that is named.")
     if names:

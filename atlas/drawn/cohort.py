@@ -133,7 +133,8 @@ def write_cohort(
 
     Raises
     ------
-    DatasetError : `out` is a file, or holds something that this function did not write.
+    DatasetError
+        `out` is a file, or holds something that this function did not write.
     """
     out = Path(out)
     _clear(out, "eye")
@@ -152,11 +153,16 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
 
     Parameters
     ----------
-    count : number of knees, left and right of one patient, then of the next; from 10 on, every grade occurs.
-    out : folder to write to.
-    seed : of the cohort.
-    size : height of the pictures in pixels, see `draw_knee`.
-    progress : called as knees are written.
+    count : int
+        Number of knees, left and right of one patient, then of the next; from 10 on, every grade occurs.
+    out : Path
+        Folder to write to.
+    seed : int
+        Of the cohort.
+    size : int
+        Height of the pictures in pixels, see `draw_knee`.
+    progress : Progress
+        Called as knees are written.
 
     Returns
     -------
@@ -164,7 +170,8 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
 
     Raises
     ------
-    DatasetError : `out` is a file, or holds something that this function did not write.
+    DatasetError
+        `out` is a file, or holds something that this function did not write.
     """
     out = Path(out)
     _clear(out, "knee")

@@ -16,7 +16,13 @@ from atlas.drawn.lesions import Spot, Strand, ripple
 
 @dataclass
 class Confusers:
-    """Lengths in retinal units. pigment : dark rims and middles of laser scars.   reflexes : streaks and rings of light."""
+    """Lengths in retinal units. pigment : dark rims and middles of laser scars.
+
+    Parameters
+    ----------
+    reflexes : list[Strand]
+        Streaks and rings of light.
+    """
 
     drusen: list[Spot] = field(default_factory=list)
     scars: list[Spot] = field(default_factory=list)

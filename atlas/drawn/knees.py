@@ -46,8 +46,16 @@ _FAINTEST = 0.15  # sclerosis fades out at this opacity, so that its mask holds 
 class SyntheticKnee:
     """One drawn radiograph.
 
-    pixels : uint8 (H, W), grey.   grade : 0 to 3.   side : "left" or "right".
-    masks : kind of finding -> bool (H, W), only those that were drawn.
+    Parameters
+    ----------
+    pixels : ByteArray
+        uint8 (H, W), grey.
+    grade : int
+        0 to 3.
+    side : str
+        "left" or "right".
+    masks : Mapping[str, BoolArray]
+        Kind of finding -> bool (H, W), only those that were drawn.
     """
 
     pixels: ByteArray
@@ -60,8 +68,14 @@ class SyntheticKnee:
 class _Signs:
     """What a grade adds to a knee.
 
-    spurs : of each osteophyte, the bone (-1 above the joint, 1 below), the side (1 inner, -1 outer) and its length.
-    narrowing : share of the inner joint space that is lost.   sclerosis : opacity of the bone beside it.
+    Parameters
+    ----------
+    spurs : tuple[tuple[int, int, float], ...]
+        Of each osteophyte, the bone (-1 above the joint, 1 below), the side (1 inner, -1 outer) and its length.
+    narrowing : float
+        Share of the inner joint space that is lost.
+    sclerosis : float
+        Opacity of the bone beside it.
     """
 
     spurs: tuple[tuple[int, int, float], ...]
@@ -85,14 +99,19 @@ def draw_knee(seed: int, grade: int, *, side: str = "right", size: int = 480) ->
 
     Parameters
     ----------
-    seed : decides the person, this exposure and the findings.
-    grade : 0 to 3.
-    side : "right" has its inner side on the right of the picture, "left" is the other way round.
-    size : height of the picture in pixels; its width is 0.8 times that.
+    seed : int
+        Decides the person, this exposure and the findings.
+    grade : int
+        0 to 3.
+    side : str
+        "right" has its inner side on the right of the picture, "left" is the other way round.
+    size : int
+        Height of the picture in pixels; its width is 0.8 times that.
 
     Raises
     ------
-    DatasetError : for a grade off the scale, an unknown side, a size below 64 or a negative seed.
+    DatasetError
+        For a grade off the scale, an unknown side, a size below 64 or a negative seed.
     """
     if grade not in KNEE_OSTEOARTHRITIS.grades:
         raise DatasetError(f"grade is {grade!r}, expected 0, 1, 2 or 3")

@@ -35,8 +35,18 @@ FAINTEST = 0.06
 class SyntheticEye:
     """One drawn photograph.
 
-    pixels : uint8 (H, W, 3) RGB.   grade : 0 to 4.   eye : "left" or "right".
-    masks : lesion kind -> bool (H, W), only the kinds that were painted.   retina : bool (H, W), true in the aperture.
+    Parameters
+    ----------
+    pixels : ByteArray
+        uint8 (H, W, 3) RGB.
+    grade : int
+        0 to 4.
+    eye : str
+        "left" or "right".
+    masks : Mapping[str, BoolArray]
+        Lesion kind -> bool (H, W), only the kinds that were painted.
+    retina : BoolArray
+        bool (H, W), true in the aperture.
     """
 
     pixels: ByteArray
@@ -55,16 +65,23 @@ def draw_eye(
 
     Parameters
     ----------
-    seed : decides the lesions and this exposure (gaze, light, blur, sensor noise).
-    grade : 0 to 4 on the international scale of diabetic retinopathy.
-    eye : "right" has the optic disc on the right of the picture, "left" is its mirror image.
-    size : height of the picture in pixels; its width is 1.25 times that.
-    anatomy_seed : decides pigmentation and camera and, for each eye by itself, disc and vessels. `seed` if not given.
-    confusers : some eyes also have drusen, laser scars or reflexes, which look like lesions; no mask holds them.
+    seed : int
+        Decides the lesions and this exposure (gaze, light, blur, sensor noise).
+    grade : int
+        0 to 4 on the international scale of diabetic retinopathy.
+    eye : str
+        "right" has the optic disc on the right of the picture, "left" is its mirror image.
+    size : int
+        Height of the picture in pixels; its width is 1.25 times that.
+    anatomy_seed : int or None
+        Decides pigmentation and camera and, for each eye by itself, disc and vessels. `seed` if not given.
+    confusers : bool
+        Some eyes also have drusen, laser scars or reflexes, which look like lesions; no mask holds them.
 
     Raises
     ------
-    DatasetError : for a grade off the scale, an unknown eye, a size below 64 or a negative seed.
+    DatasetError
+        For a grade off the scale, an unknown eye, a size below 64 or a negative seed.
     """
     if grade not in range(5):
         raise DatasetError(f"grade is {grade!r}, expected 0, 1, 2, 3 or 4", "Synthetic eyes have diabetic retinopathy only.")

@@ -19,7 +19,10 @@ from atlas.scorers.readouts import grades_in_the_middle
 def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
     """Read each window's share of the logit, float32 (h-window+1, w-window+1), signed, as grades in the middle of the scale.
 
-    Raises ConfigurationError where the window does not fit on the maps.
+    Raises
+    ------
+    ConfigurationError
+        Where the window does not fit on the maps.
     """
     require_fitting(window, prediction.grid)
     share = sliding_window_view(prediction.gradcam(target), (window, window)).sum(axis=(-2, -1))

@@ -10,7 +10,7 @@ import numpy as np
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam, occlusion
 from atlas.explain.windows import windows_inside
-from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target
+from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target, noop
 from atlas.scorers.prediction import Prediction
 
 Drops = Callable[[Prediction, Target, int], FloatArray]
@@ -20,7 +20,17 @@ scale, see `readouts.grades_in_the_middle`."""
 
 @dataclass(frozen=True)
 class Method:
-    """title : its name in print.   meaning : what a value of its maps means, for readers.   drops : the method itself."""
+    """A saliency method.
+
+    Parameters
+    ----------
+    title : str
+        Its name in print; the site translates it.
+    meaning : str
+        What a value of its maps means, for readers; likewise.
+    drops : Drops
+        The method itself.
+    """
 
     title: str
     meaning: str
@@ -29,14 +39,16 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     "occlusion": Method(
-        "Occlusion",
-        "What a place weighs: how far a score in the middle of the scale would fall, in grades, if it were left out. At the ends "
-        "of the scale the score itself moves less.",
+        noop("Occlusion"),
+        noop(
+            "The weight of each cell: how many grades a score in the middle of the scale would fall if the cell were hidden. "
+            "Near the ends of the scale the score itself changes less."
+        ),
         lambda prediction, target, window: occlusion.weights(prediction, target.name, target.scale, window=window),
     ),
     "gradcam": Method(
-        "Grad-CAM",
-        "What a place weighs by the network's own gradient, in grades in the middle of the scale.",
+        noop("Grad-CAM"),
+        noop("The weight of each cell, estimated from the network's gradient, in grades in the middle of the scale."),
         lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
     ),
 }
@@ -50,8 +62,10 @@ def saliency_map(
 
     Parameters
     ----------
-    inside : bool (h, w), true where a cell lies on the retina.
-    window : cells a side that are hidden at once. Above 1 the map has one entry for each window.
+    inside : BoolArray
+        bool (h, w), true where a cell lies on the retina.
+    window : int
+        Cells a side that are hidden at once. Above 1 the map has one entry for each window.
 
     Returns
     -------
@@ -60,7 +74,8 @@ def saliency_map(
 
     Raises
     ------
-    ConfigurationError : an unknown method, or a window that does not fit on the maps.
+    ConfigurationError
+        An unknown method, or a window that does not fit on the maps.
     """
     if method not in METHODS:
         raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
@@ -79,7 +94,12 @@ def saliency_maps(
 ) -> SaliencyMaps:
     """Draw up one map for each photograph, see `saliency_map`.
 
-    predictions : by image_id.   inside : bool (n, h, w) in the same order, true where a cell lies on the retina.
+    Parameters
+    ----------
+    predictions : Mapping[str, Prediction]
+        By image_id.
+    inside : Sequence[BoolArray] | BoolArray
+        bool (n, h, w) in the same order, true where a cell lies on the retina.
     """
     drawn = [
         saliency_map(method, one, target, inside=own, window=window)

@@ -18,7 +18,12 @@ def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray
     """Measure how far the severity falls when each square window of cells is hidden.
 
     Returns float32 (h-window+1, w-window+1), signed, in grade units; [r, c] hides rows r..r+window-1 and columns c..c+window-1.
-    Positive: the window made the eye look more severe. Raises ConfigurationError where the window does not fit on the maps.
+    Positive: the window made the eye look more severe.
+
+    Raises
+    ------
+    ConfigurationError
+        Where the window does not fit on the maps.
     """
     masks = window_masks(prediction.grid, window)
     rows, columns = (cells - window + 1 for cells in prediction.grid)
@@ -40,7 +45,10 @@ def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 
 def window_masks(grid: tuple[int, int], window: int) -> BoolArray:
     """Mark each square window of cells: bool (windows, h, w), row by row, true inside the window.
 
-    Raises ConfigurationError where the window does not fit on the maps.
+    Raises
+    ------
+    ConfigurationError
+        Where the window does not fit on the maps.
     """
     require_fitting(window, grid)
     rows, columns = grid

@@ -22,7 +22,10 @@ def require_fitting(window: int, grid: tuple[int, int]) -> None:
 def windows_inside(inside: BoolArray, window: int) -> BoolArray:
     """Tell which windows lie on the retina: those with every cell inside.
 
-    inside : bool (n, h, w). Returns bool (n, h-window+1, w-window+1).
+    Parameters
+    ----------
+    inside : BoolArray
+        bool (n, h, w). Returns bool (n, h-window+1, w-window+1).
     """
     return np.asarray(sliding_window_view(inside, (window, window), axis=(1, 2)).all(axis=(-2, -1)))
 
@@ -30,7 +33,10 @@ def windows_inside(inside: BoolArray, window: int) -> BoolArray:
 def inside_cells(coverage: FloatArray, least: float = 0.25) -> BoolArray:
     """Tell which cells lie on the retina: those that the retina covers by at least `least` of their area.
 
-    coverage : float32 (..., h, w), 0..1. Returns bool of the same shape.
+    Parameters
+    ----------
+    coverage : FloatArray
+        float32 (..., h, w), 0..1. Returns bool of the same shape.
     """
     inside: BoolArray = coverage >= least
     return inside

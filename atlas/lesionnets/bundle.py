@@ -66,7 +66,8 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
 
     Raises
     ------
-    ScorerError : `folder` holds something other than such a bundle, or cannot be written.
+    ScorerError
+        `folder` holds something other than such a bundle, or cannot be written.
     """
     arrays = {
         name: np.ascontiguousarray(stored(tensor.detach().cpu().numpy(), half=True))
@@ -94,7 +95,8 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
 
     Raises
     ------
-    ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
+    ScorerError
+        There is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, MANIFEST, "lesion net")
     path = folder / MANIFEST
@@ -150,7 +152,15 @@ def record_in_lesion_net(
 ) -> None:
     """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
 
-    on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_lesion_net` and `save_lesion_net` do.
+    Parameters
+    ----------
+    on_card : Callable[[str, Sequence[Mapping[str, Any]]], str]
+        Puts all entries on a card, Markdown.
+
+    Raises
+    ------
+    ScorerError
+        As `load_lesion_net` and `save_lesion_net` do.
     """
     folder = find_bundle(name_or_path, MANIFEST, "lesion net")
     net = load_lesion_net(folder)

@@ -55,7 +55,10 @@ The boxes do not separate microaneurysms from haemorrhages. The net learned the 
 def with_disc(card: str, discs: int, command: str) -> str:
     """Return a card that says how the net finds the optic disc and the fovea, in place of an older section of this kind.
 
-    discs : photographs with a box around the disc that it learned from.
+    Parameters
+    ----------
+    discs : int
+        Photographs with a box around the disc that it learned from.
     """
     section = f"""{_LANDMARKS}
 

@@ -53,14 +53,22 @@ class FundusLesionNet:
 
     Parameters
     ----------
-    name : of its bundle.
-    kinds : keys of `cohort.lesions.KINDS`, in the order of the network's maps.
-    module : the network, in evaluation mode.
-    thresholds : by kind, or by coarse kind where kinds make up one, the probability from which a cell is marked, 0 to 1.
-    sha256 : of its weights and thresholds.
-    disc : tells where the optic disc lies; None where it never learned that.
-    card : the model card, Markdown.
-    training, measured : facts of the recipe and of what was measured, plain JSON values.
+    name : str
+        Of its bundle.
+    kinds : tuple[str, ...]
+        Keys of `cohort.lesions.KINDS`, in the order of the network's maps.
+    module : LesionModule
+        The network, in evaluation mode.
+    thresholds : Mapping[str, float]
+        By kind, or by coarse kind where kinds make up one, the probability from which a cell is marked, 0 to 1.
+    sha256 : str
+        Of its weights and thresholds.
+    disc : DiscReadout or None
+        Tells where the optic disc lies; None where it never learned that.
+    card : str
+        The model card, Markdown.
+    training, measured : Mapping[str, Any], tuple[Mapping[str, Any], ...]
+        Facts of the recipe and of what was measured, plain JSON values.
     """
 
     name: str
@@ -76,8 +84,11 @@ class FundusLesionNet:
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
 
-        factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are
-            in pixels of the source.
+        Parameters
+        ----------
+        factor : int
+            Pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are in
+            pixels of the source.
         """
         plate, shown, maps, features = self._seen(photograph, frame, retina)
         light = _light(plate)
@@ -129,7 +140,10 @@ class FundusLesionNet:
     def looked(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Look at the square of a retina, uint8 (SIDE, SIDE, 3); shown : bool (SIDE, SIDE), true on the retina.
 
-        Returns the maps, see `maps`, and the features that they are read from, float32 (width, GRID, GRID).
+        Returns
+        -------
+        tuple[FloatArray, FloatArray]
+            The maps, see `maps`, and the features that they are read from, float32 (width, GRID, GRID).
         """
         with torch.inference_mode():
             seen = views(

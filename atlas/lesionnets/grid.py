@@ -14,7 +14,10 @@ Cells = tuple[slice, slice]
 def cells_in(box: LesionBox, frame: Frame) -> Cells:
     """Return the cells whose middle lies in a box, or the nearest one where none does; what lies off the grid is cut.
 
-    frame : the square of the retina, in source pixels as the box is.
+    Parameters
+    ----------
+    frame : Frame
+        The square of the retina, in source pixels as the box is.
     """
     scale = GRID / frame.side
     inside = []

@@ -52,7 +52,12 @@ _SHRUNK = 4  # the fovea is looked for in a square shrunk by this: it is smooth
 class DiscReadout:
     """A linear readout of a lesion net's features.
 
-    weight : float32 (len(WIDTHS), C).   bias : float.
+    Parameters
+    ----------
+    weight : FloatArray
+        float32 (len(WIDTHS), C).
+    bias : float
+        Float.
     """
 
     weight: FloatArray
@@ -69,7 +74,10 @@ class DiscReadout:
     def find(self, features: FloatArray, shown: BoolArray) -> tuple[float, float] | None:
         """Return the row and column of the disc's middle in pixels of the square, or None where no disc is believed.
 
-        shown : bool (SIDE, SIDE), true on the retina.
+        Parameters
+        ----------
+        shown : BoolArray
+            bool (SIDE, SIDE), true on the retina.
         """
         row, column = middles()
         whole = (cell_coverage(shown, (PLACES, PLACES)) > 0.5).astype(np.uint8)
@@ -106,10 +114,21 @@ def middles() -> tuple[FloatArray, FloatArray]:
 def find_fovea(plate: ByteArray, shown: BoolArray, disc: tuple[float, float], blood: FloatArray) -> tuple[float, float] | None:
     """Find the fovea on the square of a retina, given its disc.
 
-    plate : uint8 (SIDE, SIDE, 3).   shown : bool (SIDE, SIDE), true on the retina.   disc : row and column of its middle.
-    blood : float32 (h, w), 0 to 1, how likely each place holds a red lesion, which is as dark.
+    Parameters
+    ----------
+    plate : ByteArray
+        uint8 (SIDE, SIDE, 3).
+    shown : BoolArray
+        bool (SIDE, SIDE), true on the retina.
+    disc : tuple[float, float]
+        Row and column of its middle.
+    blood : FloatArray
+        float32 (h, w), 0 to 1, how likely each place holds a red lesion, which is as dark.
 
-    Returns row and column in pixels of the square, or None where the place of the fovea lies off the retina.
+    Returns
+    -------
+    tuple[float, float] or None
+        Row and column in pixels of the square, or None where the place of the fovea lies off the retina.
     """
     side = SIDE // _SHRUNK
     weight = cv2.resize(shown.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)

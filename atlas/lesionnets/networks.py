@@ -84,7 +84,12 @@ class LesionModule(nn.Module):
 def views(plates: Tensor, retina: Tensor) -> Tensor:
     """Make the two views of squares of retinas: float32 (n, 6, S, S), 0 off the retina.
 
-    plates : float32 (n, 3, S, S), 0 to 1.   retina : float32 (n, 1, S, S), 1 on the retina, else 0.
+    Parameters
+    ----------
+    plates : Tensor
+        float32 (n, 3, S, S), 0 to 1.
+    retina : Tensor
+        float32 (n, 1, S, S), 1 on the retina, else 0.
     """
     area = retina.sum((2, 3), keepdim=True).clamp_min(1.0)
     plates = plates * retina

@@ -15,14 +15,22 @@ class Finding:
 
     Parameters
     ----------
-    kinds : names of the maps' kinds, in their order.
-    maps : float32 (kinds, h, w), how likely each place of the frame holds some of a lesion of the kind, 0 to 1; 0 off the retina.
-    lesions : those above the net's thresholds, the strongest first.
-    descriptors : float32 (lesions, d), what the net saw of each and round it.
-    strongest : of each kind or coarse kind, how likely its likeliest place holds it, and where: probability, row and column in
-        source pixels.
-    too_small : kinds that do not show at the photograph's size, so that their absence says nothing.
-    landmarks : the optic disc and the fovea, or None where no disc was found or the net does not know discs.
+    kinds : tuple[str, ...]
+        Names of the maps' kinds, in their order.
+    maps : FloatArray
+        float32 (kinds, h, w), how likely each place of the frame holds some of a lesion of the kind, 0 to 1; 0 off the
+        retina.
+    lesions : tuple[Mark, ...]
+        Those above the net's thresholds, the strongest first.
+    descriptors : FloatArray
+        float32 (lesions, d), what the net saw of each and round it.
+    strongest : Mapping[str, tuple[float, float, float]]
+        Of each kind or coarse kind, how likely its likeliest place holds it, and where: probability, row and column in source
+        pixels.
+    too_small : frozenset[str]
+        Kinds that do not show at the photograph's size, so that their absence says nothing.
+    landmarks : Landmarks or None
+        The optic disc and the fovea, or None where no disc was found or the net does not know discs.
     """
 
     kinds: tuple[str, ...]
@@ -56,8 +64,10 @@ class LesionNet(Protocol):
 
         Parameters
         ----------
-        photograph, frame, retina : as of `find`.
-        boxes : int64 (m, 4) of top, left, bottom, right in pixels of the photograph (bottom and right exclusive).
+        photograph, frame, retina : ByteArray, Frame, BoolArray
+            As of `find`.
+        boxes : IntArray
+            int64 (m, 4) of top, left, bottom, right in pixels of the photograph (bottom and right exclusive).
         """
 
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
@@ -65,8 +75,12 @@ class LesionNet(Protocol):
 
         Parameters
         ----------
-        photograph : uint8 (H, W, 3) RGB, upright.
-        frame : the square of the retina, in pixels of the photograph.
-        retina : bool (H, W), true on the retina.
-        factor : pixels of the source a side for each of the photograph's, where it was decoded at a part of its size.
+        photograph : ByteArray
+            uint8 (H, W, 3) RGB, upright.
+        frame : Frame
+            The square of the retina, in pixels of the photograph.
+        retina : BoolArray
+            bool (H, W), true on the retina.
+        factor : int
+            Pixels of the source a side for each of the photograph's, where it was decoded at a part of its size.
         """

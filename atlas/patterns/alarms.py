@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import binom
 
-from atlas.records import Alarm, BoolArray, ByteArray, Clusters, FloatArray, Frame, IntArray, Patches
+from atlas.records import Alarm, BoolArray, ByteArray, Clusters, FloatArray, Frame, IntArray, Patches, Sentence, noop, told
 
 RIM = 0.08
 """A patch lies at the rim where at least this share of it is off the retina.
@@ -44,7 +44,15 @@ _LEVEL_STEP = 8  # surrounds that differ by less are one: JPEG alone moves them 
 
 @dataclass(frozen=True)
 class AlarmKind:
-    """title : a few words.   sentence : what the alarm means, for readers; holds {share} and {usual} in percent."""
+    """A kind of alarm, in words that the site translates.
+
+    Parameters
+    ----------
+    title : str
+        A few words.
+    sentence : str
+        What the alarm means, for readers; holds %(share)s and %(usual)s in percent.
+    """
 
     title: str
     sentence: str
@@ -52,24 +60,32 @@ class AlarmKind:
 
 ALARMS: Mapping[str, AlarmKind] = {
     "rim": AlarmKind(
-        "mostly rim",
-        "{share} of its patches reach beyond the edge of what was photographed ({usual} of all patches do): it shows the edge "
-        "of the photograph, and tells of the camera, not of the disease.",
+        noop("mostly rim"),
+        noop(
+            "%(share)s of its patches reach beyond the edge of what was photographed (of all patches: %(usual)s). It shows the "
+            "edge of the photograph, so it tells of the camera and not of the disease."
+        ),
     ),
     "dark border": AlarmKind(
-        "mostly dark",
-        "{share} of its patches are in large part dark ({usual} of all patches are): it shows shade or the dark border, "
-        "and tells of the camera's light, not of the disease.",
+        noop("mostly dark"),
+        noop(
+            "%(share)s of its patches are mostly dark (of all patches: %(usual)s). It shows shadow or the dark border, so it "
+            "tells of the lighting and not of the disease."
+        ),
     ),
     "camera": AlarmKind(
-        "mostly one camera",
-        "{share} of its photographs are of one format, as one camera makes them ({usual} of all photographs are): it may tell of "
-        "the camera, not of the disease.",
+        noop("mostly one camera"),
+        noop(
+            "%(share)s of its photographs have the same format, as if from one camera (of all photographs: %(usual)s). It may "
+            "tell of the camera and not of the disease."
+        ),
     ),
     "patient": AlarmKind(
-        "mostly one patient",
-        "{share} of its patches come from one patient ({usual} of all patches do): it may tell of one person, "
-        "not of the disease.",
+        noop("mostly one patient"),
+        noop(
+            "%(share)s of its patches come from one patient (of all patches: %(usual)s). It may tell of one person and not of "
+            "the disease."
+        ),
     ),
 }
 """Every kind of alarm, in the order in which they are shown."""
@@ -79,8 +95,14 @@ ALARMS: Mapping[str, AlarmKind] = {
 class Camera:
     """What the format of a photograph says of its camera, and nothing of whose eye it is.
 
-    height, width : of the picture, in pixels.   cut : whether the disc is cut at its top, left, bottom and right.
-    surround : brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
+    Parameters
+    ----------
+    height, width : int
+        Of the picture, in pixels.
+    cut : tuple[bool, bool, bool, bool]
+        Whether the disc is cut at its top, left, bottom and right.
+    surround : int
+        Brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
     """
 
     height: int
@@ -123,8 +145,12 @@ def with_alarms(
 ) -> Clusters:
     """Return the clusters with their alarms.
 
-    off_retina, dark : float32 (m,), shares of each patch, in the order of patches.patch_ids.
-    cameras, patients : by image_id; photographs with equal values are of one camera, or of one patient.
+    Parameters
+    ----------
+    off_retina, dark : FloatArray
+        float32 (m,), shares of each patch, in the order of patches.patch_ids.
+    cameras, patients : Mapping[str, Hashable], Mapping[str, str]
+        By image_id; photographs with equal values are of one camera, or of one patient.
     """
     label_of = dict(zip(clusters.patch_ids, clusters.labels.tolist(), strict=True))
     labels = np.array([label_of[patch_id] for patch_id in patches.patch_ids], np.int64)
@@ -166,18 +192,18 @@ def _rules(share: float, usual: float) -> bool:
     return share >= HALF and share * (1 - usual) >= FAR * usual * (1 - share)
 
 
-def sentence(alarm: Alarm) -> str:
-    """Say what an alarm means, for readers."""
-    return ALARMS[alarm.kind].sentence.format(share=f"{100 * alarm.share:.0f} %", usual=f"{100 * alarm.usual:.0f} %")
-
-
-def summary(clusters: Clusters) -> tuple[str, ...]:
+def summary(clusters: Clusters) -> tuple[Sentence, ...]:
     """Count the clusters with each kind of alarm, one sentence a kind that occurs."""
     counts = Counter(alarm.kind for alarms in clusters.alarms for alarm in alarms)
     total = len(clusters.centroids)
     return tuple(
-        f"{counts[kind]} of {total} clusters: {known.title}. Such a cluster may tell of how photographs "
-        "were taken, or of one person, rather than of the disease."
+        told(
+            "Clusters with the warning “%(warning)s”: %(count)s of %(total)s. Such a cluster may tell of the camera or of one "
+            "person and not of the disease.",
+            warning=known.title,
+            count=counts[kind],
+            total=total,
+        )
         for kind, known in ALARMS.items()
         if counts[kind]
     )

@@ -102,9 +102,14 @@ _CHUNK = 8192  # rows compared with the centroids at once
 class Borders:
     """Where clusters meet, by the numbers that readers see.
 
-    second : of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances:
-        0 lies on the border.   nearest : of each cluster, the others by the distance of their centroids, in multiples of the
-        distance at which half of its own patches lie; clusters without extent, of a single patch, are missing.
+    Parameters
+    ----------
+    second : Mapping[str, tuple[int, float]]
+        Of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances: 0 lies on
+        the border.
+    nearest : Mapping[int, tuple[tuple[int, float], ...]]
+        Of each cluster, the others by the distance of their centroids, in multiples of the distance at which half of its own
+        patches lie; clusters without extent, of a single patch, are missing.
     """
 
     second: Mapping[str, tuple[int, float]]

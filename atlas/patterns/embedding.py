@@ -21,7 +21,13 @@ _FEWEST = 5  # below this no point has neighbours to speak of, and the principal
 
 @dataclass(frozen=True)
 class Layout:
-    """title : its name in print.   place : maps points (m, d), d >= 2 and m >= 5, and a seed to (m, 2)."""
+    """Parameters
+    ----------
+    title : str
+        Its name in print.
+    place : Callable[[NDArray[np.float64], int], NDArray[np.floating]]
+        Maps points (m, d), d >= 2 and m >= 5, and a seed to (m, 2).
+    """
 
     title: str
     place: Callable[[NDArray[np.float64], int], NDArray[np.floating]]
@@ -59,9 +65,14 @@ def embed(patches: Patches, *, layout: str = "tsne", seed: int = 0) -> Embedding
     """Lay the patches out by their descriptors, reduced to 50 principal components first.
 
     xy is centred on the origin, its farthest patch at distance 1. Fewer than five patches lie on their principal plane, and
-    patches that are all alike at the origin. Raises ConfigurationError for an unknown layout.
+    patches that are all alike at the origin.
 
     Sources: van der Maaten and Hinton, JMLR 9, 2008 (t-SNE); McInnes, Healy and Melville, arXiv:1802.03426 (UMAP).
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown layout.
     """
     if layout not in LAYOUTS:
         raise ConfigurationError(f"layout = {layout!r} is not known", f"choose one of: {', '.join(LAYOUTS)}.")

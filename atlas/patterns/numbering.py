@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from atlas.records import Clusters
+from atlas.records import Clusters, Sentence, told
 
 _KEPT = 200  # patches by which a cluster that is no more can be known again
 
@@ -26,8 +26,14 @@ _NEAR = 0.5  # closeness from which centroids alone tell that two clusters are o
 class Identity:
     """A cluster of an earlier build.
 
-    patches : all of its patches or, where `whole` is false, some that were typical.   centroid : float32 (d,), or None.
-    live : the last build had it.
+    Parameters
+    ----------
+    patches : tuple[str, ...]
+        All of its patches or, where `whole` is false, some that were typical.
+    centroid : NDArray[np.float32] or None
+        float32 (d,), or None.
+    live : bool
+        The last build had it.
     """
 
     number: int
@@ -101,13 +107,20 @@ def number_clusters(
     *,
     reserved: Iterable[int] = (),
     space: str = "",
-) -> tuple[Clusters, tuple[str, ...]]:
+) -> tuple[Clusters, tuple[Sentence, ...]]:
     """Give each cluster the number it had, and say in sentences what came and went.
 
-    previous : of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster
-        first: in a first build 1 is the largest.
-    anchors : clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
-    reserved : numbers that the file speaks of.   space : of the clusters' descriptors.
+    Parameters
+    ----------
+    previous : Identities
+        Of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster first: in a
+        first build 1 is the largest.
+    anchors : Sequence[Identity]
+        Clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
+    reserved : Iterable[int]
+        Numbers that the file speaks of.
+    space : str
+        Of the clusters' descriptors.
     """
     first = not previous.clusters
     before = Identities(tuple(anchors)) if first else previous
@@ -119,24 +132,38 @@ def number_clusters(
     return numbered, () if first else tuple(_changes(before, numbered, set(found.values())))
 
 
-def _changes(before: Identities, clusters: Clusters, kept: set[int]) -> Iterator[str]:
+def _changes(before: Identities, clusters: Clusters, kept: set[int]) -> Iterator[Sentence]:
     now = clusters.of_patch
-    gone = []
+    gone: list[int | Sentence] = []
     for one in before.clusters:
         if one.live and one.number not in kept:
             heir = _commonest(now[patch] for patch in one.patches if patch in now)
-            gone.append(f"{one.number}" + (f" (most of its patches now lie in cluster {heir})" if heir else ""))
+            gone.append(
+                told("%(number)s (most of its patches are now in cluster %(other)s)", number=one.number, other=heir)
+                if heir
+                else one.number
+            )
     if gone:
-        yield f"Clusters of the last build that match none of this one: {', '.join(gone)}. Their numbers are not used again."
+        yield told(
+            "Clusters of the last build that match none of this build: %(clusters)s. Their numbers will not be reused.",
+            clusters=tuple(gone),
+        )
     old = {patch: one.number for one in before.clusters if one.live for patch in one.patches}
-    new = []
+    new: list[tuple[int, int | Sentence]] = []
     for label, number in enumerate(clusters.shown):
         if number not in kept:
             members = (clusters.patch_ids[row] for row in np.flatnonzero(clusters.labels == label))
             origin = _commonest(old.get(patch) for patch in members)
-            new.append((number, f"{number}" + (f" (most of its patches were in cluster {origin})" if origin else "")))
+            told_of = (
+                told("%(number)s (most of its patches were in cluster %(other)s)", number=number, other=origin)
+                if origin
+                else number
+            )
+            new.append((number, told_of))
     if new:
-        yield f"Clusters that are new in this build: {', '.join(text for _, text in sorted(new))}."
+        yield told(
+            "New clusters in this build: %(clusters)s.", clusters=tuple(text for _, text in sorted(new, key=lambda pair: pair[0]))
+        )
 
 
 def _commonest(numbers: Iterable[int | None]) -> int | None:

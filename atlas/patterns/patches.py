@@ -33,7 +33,10 @@ def choose_threshold(
     The wished `threshold` stands if at least `fewest` windows exceed it. Otherwise it is lowered to the `quantile` of the drops
     of all windows on the retina, but never so low that a window without a positive drop would count.
 
-    drops, inside : (n, h', w'), one entry per window. Returns the threshold, and the quantile or None where the wish stood.
+    Parameters
+    ----------
+    drops, inside : FloatArray, BoolArray
+        (n, h', w'), one entry per window. Returns the threshold, and the quantile or None where the wish stood.
     """
     retinal = drops[inside]
     if np.count_nonzero(retinal > threshold) >= fewest or retinal.size == 0:
@@ -59,9 +62,15 @@ def salient_windows(
 ) -> Patches:
     """Collect the windows on the retina whose drop exceeds the threshold, by image_id, then row, then column.
 
-    drops, inside : (n, h-window+1, w-window+1), one entry per window.   shape : rows and columns of cells.
-    falls : of the same shape, what a patch tells as its drop, where that is another scale than the threshold's.
-    The descriptors are left empty, (m, 0); see `with_descriptors`.
+    Parameters
+    ----------
+    drops, inside : FloatArray, BoolArray
+        (n, h-window+1, w-window+1), one entry per window.
+    shape : tuple[int, int]
+        Rows and columns of cells.
+    falls : FloatArray or None
+        Of the same shape, what a patch tells as its drop, where that is another scale than the threshold's. The descriptors are
+        left empty, (m, 0); see `with_descriptors`.
     """
     found = np.argwhere(inside & (drops > max(threshold, 0.0)))
     found = found[np.lexsort((found[:, 2], found[:, 1], np.asarray(image_ids)[found[:, 0]]))] if len(found) else found
@@ -90,8 +99,14 @@ def lesion_patches(
 ) -> Patches:
     """Cut the strongest lesions of each photograph out as patches, centred on each and sized to it.
 
-    marks, falls, descriptors : by image_id, strongest first: lesions, how far the score falls without the cells of each, and
-        what the net saw of each.   shape : rows and columns of the scorer's cells.   threshold : is only recorded.
+    Parameters
+    ----------
+    marks, falls, descriptors : Mapping[str, Sequence[Mark]], Mapping[str, FloatArray], Mapping[str, FloatArray]
+        By image_id, strongest first: lesions, how far the score falls without the cells of each, and what the net saw of each.
+    shape : tuple[int, int]
+        Rows and columns of the scorer's cells.
+    threshold : float
+        Is only recorded.
     """
     ids, images, cells, boxes, drops, seen, kinds = [], [], [], [], [], [], []
     for image_id in sorted(marks):
@@ -155,7 +170,13 @@ def with_windows(lesions: Patches, windows: Patches, marks: Mapping[str, Sequenc
 
 
 def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArray:
-    """Tell what share of each patch lies off the retina, float32 (m,).   coverage : image_id -> (h, w), share that is retina."""
+    """Tell what share of each patch lies off the retina, float32 (m,).
+
+    Parameters
+    ----------
+    coverage : Mapping[str, FloatArray]
+        Image_id -> (h, w), share that is retina.
+    """
     shares = [
         1 - coverage[image_id][row : row + window, column : column + window].mean()
         for image_id, (row, column, window) in zip(patches.image_ids, patches.cells.tolist(), strict=True)

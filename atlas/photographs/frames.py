@@ -55,7 +55,8 @@ def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: i
 
     Raises
     ------
-    ValueError : the window does not lie in the cells.
+    ValueError
+        The window does not lie in the cells.
     """
     height, width = shape
     if not (0 <= row <= height - window and 0 <= col <= width - window and window >= 1):
@@ -84,7 +85,12 @@ def touched(frame: Frame, shape: tuple[int, int], box: Sequence[int]) -> BoolArr
 def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
     """Return the share of each cell that is retina, float32 (h, w), 0 to 1.
 
-    retina : bool (S, S).   shape : h, w. A pixel that two cells share counts for each by its area in it.
+    Parameters
+    ----------
+    retina : BoolArray
+        bool (S, S).
+    shape : tuple[int, int]
+        H, w. A pixel that two cells share counts for each by its area in it.
     """
     rows, columns = (_overlaps(length, cells) for length, cells in zip(retina.shape, shape, strict=True))
     area = (retina.shape[0] / shape[0]) * (retina.shape[1] / shape[1])
@@ -95,7 +101,10 @@ def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
 def spread(values: FloatArray, grid: tuple[int, int], onto: tuple[int, int]) -> FloatArray:
     """Spread what cells hold evenly over their area, onto another grid over the same square; sums over all cells stay.
 
-    values : float32 (h*w, n), row-major, on `grid` = (h, w).   Returns (h'*w', n) on `onto` = (h', w').
+    Parameters
+    ----------
+    values : FloatArray
+        float32 (h*w, n), row-major, on `grid` = (h, w). Returns (h'*w', n) on `onto` = (h', w').
     """
     if grid == onto:
         return values

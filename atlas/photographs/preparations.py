@@ -156,7 +156,8 @@ def prepare(
 
     Raises
     ------
-    ConfigurationError : the preparation is unknown.
+    ConfigurationError
+        The preparation is unknown.
     """
     _preparation(preparation)
     frame, mask = find_subject(photograph, subject) if found is None else found
@@ -167,7 +168,10 @@ def prepare(
 def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolArray]:
     """Find what uint8 (H, W, 3) RGB shows: the disc of a retina, see `find_retina`, or anything else, the complete picture.
 
-    Returns the square that bounds it, which may reach beyond the picture, and bool (H, W), true on it.
+    Returns
+    -------
+    tuple[Frame, BoolArray]
+        The square that bounds it, which may reach beyond the picture, and bool (H, W), true on it.
     """
     return find_retina(photograph) if subject.retina else whole_picture(photograph)
 
@@ -180,7 +184,10 @@ def retina_in(frame: Frame, mask: BoolArray, side: int) -> BoolArray:
 def normalised_pixels(plate: ByteArray, retina: BoolArray, preparation: str) -> ByteArray:
     """Normalise the square crop, uint8 (s, s, 3), by a key of PREPARATIONS; SURROUND where `retina`, bool (s, s), is false.
 
-    Raises ConfigurationError for an unknown preparation.
+    Raises
+    ------
+    ConfigurationError
+        For an unknown preparation.
     """
     pixels = _preparation(preparation)(plate, retina) if retina.any() else plate
     return np.where(retina[..., None], pixels, np.uint8(SURROUND))

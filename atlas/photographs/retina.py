@@ -102,10 +102,13 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
 def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Circle, float] | None:
     """Fit a circle to the outline (n, 2) of a region in a picture of `shape`; None where the outline does not determine one.
 
-    Returns with it the share of the outline inside the picture that lies on the circle.
-
     A point on the circle speaks for it. One inside says nothing: a cut or a shadow. One outside speaks against it, for the disc
     holds the whole retina. Where the picture's border cuts the region is no edge of the retina, so it cannot speak for a circle.
+
+    Returns
+    -------
+    tuple[Circle, float] or None
+        With it the share of the outline inside the picture that lies on the circle.
     """
     height, width = shape
     points = outline[:: max(1, len(outline) // 600)]

@@ -49,10 +49,18 @@ def retina_png(retina: BoolArray) -> bytes:
 def overlay_png(values: FloatArray, limit: float, inside: BoolArray, retina: bytes | None = None, *, window: int = 1) -> bytes:
     """Draw drops as a transparent RGBA PNG of OVERLAY_SIDE pixels a side.
 
-    values : float (h, w), signed, in grade units.   limit : the drop drawn strongest, the same for the whole atlas.
-    inside : bool (h, w); nothing is drawn over cells outside the retina.
-    retina : of `retina_png`; nothing is drawn off it either, where a cell lies on the retina only in part.
-    window : cells a side of what each value stands for; it is drawn in the middle of these cells.
+    Parameters
+    ----------
+    values : FloatArray
+        Float (h, w), signed, in grade units.
+    limit : float
+        The drop drawn strongest, the same for the whole atlas.
+    inside : BoolArray
+        bool (h, w); nothing is drawn over cells outside the retina.
+    retina : bytes or None
+        Of `retina_png`; nothing is drawn off it either, where a cell lies on the retina only in part.
+    window : int
+        Cells a side of what each value stands for; it is drawn in the middle of these cells.
     """
     drop = _smooth(np.where(inside, values, 0.0), OVERLAY_SIDE, window)
     strength = np.clip(np.abs(drop) / limit, 0.0, 1.0) * _smooth(inside, OVERLAY_SIDE, window)

@@ -22,13 +22,16 @@ _LARGEST = 2**23 - 1  # of a 24-bit whole number
 def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
     """Encode one photograph's cell sums and what the head does with them, as JSON.
 
-    inside : bool (h, w), the cells on the retina.
-
     The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
     for each hidden unit), `weight` and `bias` of the second layer, and `parts`, each of some consecutive hidden units: `shape` of
     its grid, `step`, and `sums`: base64 of little-endian 24-bit whole numbers (cells, units), in steps. A part on the grid itself
     holds the cells on the retina; a part on another grid holds all of its cells. Units that add up the same are told once, and
     `units` says which column of `sums` is each unit's.
+
+    Parameters
+    ----------
+    inside : BoolArray
+        bool (h, w), the cells on the retina.
     """
     cells = np.flatnonzero(inside)
     found = {

@@ -37,8 +37,11 @@ def outlines_png(lesions: BoolArray) -> bytes:
 def kind_in_words(mask: str, photograph: str) -> str:
     """Return what a mask's file name says of the kind of its lesions, or "" where that is not plain.
 
-    mask, photograph : names without ending. The photograph's own name, which can identify a patient, is taken out, and a name
-    that holds a figure is not shown at all.
+    Parameters
+    ----------
+    mask, photograph : str
+        Names without ending. The photograph's own name, which can identify a patient, is taken out, and a name that holds a
+        figure is not shown at all.
     """
     if mask in _KINDS:
         return _KINDS[mask]

@@ -28,7 +28,12 @@ def assemble(
 ) -> Atlas:
     """Put together scores, maps, strip, patches and provenance; what compares photographs is left to a build.
 
-    report : on all that was left out, of which the provenance tells the numbers.   synthetic : every eye is drawn.
+    Parameters
+    ----------
+    report : DatasetReport
+        On all that was left out, of which the provenance tells the numbers.
+    synthetic : bool
+        Every eye is drawn.
     """
     seen, scores = explained.seen, explained.scores
     return Atlas(

@@ -113,7 +113,7 @@ def build_atlas(
         room = disk_faults(publication.out.parent, OLD_UNCHANGED)
         pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room, pictures_of as pictures:
-            render_site(atlas, pictures, folder, names=names, progress=progress)
+            render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
             write_tables(atlas, folder / "tables", names=names)
             write_run(folder / "run.json", atlas.provenance)
             write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)

@@ -34,7 +34,10 @@ def evaluate_scorer(
     card, in place of older ones of the name. With `doubt` a trained scorer learns from these photographs when it is not sure, see
     `agreement.doubt`, and its bundle keeps that.
 
-    Raises DatasetError where no photograph has a grade, and what `build_atlas` raises.
+    Raises
+    ------
+    DatasetError
+        Where no photograph has a grade, and what `build_atlas` raises.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():

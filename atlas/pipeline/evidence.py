@@ -55,10 +55,21 @@ def train_evidence_scorer(
     It learns from the training parts, and is calibrated and read on the validation parts. Photographs that cannot be read are
     left out. What a training that was cut off needs to go on is removed once the bundle is written.
 
-    start : name or folder of a lesion net, or of an evidence scorer to go on from.   epochs : 0 keeps an earlier scorer's
-        network and calibrates it anew.   device : "cpu" or "cuda".
+    Parameters
+    ----------
+    start : str
+        Name or folder of a lesion net, or of an evidence scorer to go on from.
+    epochs : int
+        0 keeps an earlier scorer's network and calibrates it anew.
+    device : str
+        "cpu" or "cuda".
 
-    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    TrainingError
+    DatasetError
+    ScorerError
+    StoreError
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise TrainingError(f"there is no device {device!r} here", "give --device cpu")

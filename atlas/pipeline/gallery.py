@@ -21,7 +21,12 @@ def laid_out(
 ) -> Iterator[Path]:
     """Give a folder in `store` with links to the store's pictures; it is gone afterwards.
 
-    patches : pictures by patch_id.   drawings : folders of `outlines.png` by image_id.
+    Parameters
+    ----------
+    patches : Mapping[str, Path]
+        Pictures by patch_id.
+    drawings : Mapping[str, Path]
+        Folders of `outlines.png` by image_id.
     """
     with store.scratch() as folder:
         with store.writing():

@@ -35,7 +35,10 @@ def code_key(*modules: str) -> str:
     The versions of the libraries that compute are part of it. Each is worked out once in a process, so that a source edited
     during a build does not give its entries two keys.
 
-    modules : dotted names, such as "atlas.photographs.retina".
+    Parameters
+    ----------
+    modules : str
+        Dotted names, such as "atlas.photographs.retina".
     """
     found: dict[str, Path] = {}
     waiting = list(modules)

@@ -52,7 +52,10 @@ def with_disc_learned(
 ) -> FundusLesionNet:
     """Return a net that knows where the optic disc lies, from boxes by image_id round the discs of some photographs.
 
-    Raises TrainingError where too few of them have one.
+    Raises
+    ------
+    TrainingError
+        Where too few of them have one.
     """
     pairs = [(image, box) for image in images if (box := disc_box(boxes.get(image.image_id, ()))) is not None]
     with single_threaded():
@@ -80,9 +83,16 @@ def train_disc(
 
     Its network stays as it is. It learns from the training part of the photographs.
 
-    boxes : a table in which some rows are of the kind `optic_disc`.
+    Parameters
+    ----------
+    boxes : Path
+        A table in which some rows are of the kind `optic_disc`.
 
-    Raises DatasetError, ScorerError or TrainingError.
+    Raises
+    ------
+    DatasetError
+    ScorerError
+    TrainingError
     """
     workshop = Workshop.of(configuration, progress)
     net = load_lesion_net(name_or_path)

@@ -82,7 +82,10 @@ class Examined:
 class Examination:
     """What a net found by kind, its highest probabilities by square, and which squares show a lesion.
 
-    disc : how far the disc that it found lies off a person's, and whether inside, see `disc_off`; None without a box.
+    Parameters
+    ----------
+    disc : tuple[float, bool] or None
+        How far the disc that it found lies off a person's, and whether inside, see `disc_off`; None without a box.
     """
 
     found: Mapping[str, Found]
@@ -154,10 +157,19 @@ def evaluate_lesions(
 ) -> tuple[dict[str, Any], DatasetReport]:
     """Measure what a lesion net finds on photographs whose lesions are boxed or outlined, or that are free of lesions.
 
-    With `record` the entry of `summarise_found` is kept under that name in the net's bundle and on its card. A photograph is
-    free of the disease where its grade is the lowest, and where there are no grades nobody has said so.
+    With `record` the entry of `summarise_found` is kept under that name in the net's bundle and on its card. A photograph is free
+    of the disease where its grade is the lowest, and where there are no grades nobody has said so.
 
-    mask_kind : the kind that masks show whose names tell none.   Raises DatasetError, ConfigurationError or ScorerError.
+    Parameters
+    ----------
+    mask_kind : str or None
+        The kind that masks show whose names tell none.
+
+    Raises
+    ------
+    DatasetError
+    ConfigurationError
+    ScorerError
     """
     workshop = Workshop.of(configuration, progress)
     loaded = load_lesion_net(net)
@@ -229,9 +241,17 @@ def train_lesions(
     It learns from the training parts, and its thresholds are chosen on the validation parts. What a training that was cut off
     needs to go on is removed once the bundle is written.
 
-    start : weights of SqueezeNet 1.1, a state dict of torchvision's names, or the folder of an earlier lesion net.
+    Parameters
+    ----------
+    start : Path
+        Weights of SqueezeNet 1.1, a state dict of torchvision's names, or the folder of an earlier lesion net.
 
-    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    TrainingError
+    DatasetError
+    ScorerError
+    StoreError
     """
     if not any(one.boxes for one in sets):
         raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for one set at least")

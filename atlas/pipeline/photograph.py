@@ -87,16 +87,26 @@ class View:
 
     Parameters
     ----------
-    frame : the square round the subject, in source pixels.
-    shape : rows and columns of the source, upright.
-    coverage : float32 (h, w), share of each cell that is retina.
-    camera : what its format says of its camera.
-    folder : where its pictures lie in the store.
-    photograph : its picture for pages that show it whole.
-    plate : the same, finer, or None where there is no finer one.
-    found : its lesions, or None where none were looked for.
-    colours : float32 (6,), means and standard deviations of red, green and blue over the retina.
-    mirrored : the logit of its mirror image, or None where none was asked for.
+    frame : Frame
+        The square round the subject, in source pixels.
+    shape : tuple[int, int]
+        Rows and columns of the source, upright.
+    coverage : FloatArray
+        float32 (h, w), share of each cell that is retina.
+    camera : Camera
+        What its format says of its camera.
+    folder : Path
+        Where its pictures lie in the store.
+    photograph : Path
+        Its picture for pages that show it whole.
+    plate : Path or None
+        The same, finer, or None where there is no finer one.
+    found : Found or None
+        Its lesions, or None where none were looked for.
+    colours : FloatArray
+        float32 (6,), means and standard deviations of red, green and blue over the retina.
+    mirrored : float or None
+        The logit of its mirror image, or None where none was asked for.
     """
 
     image_id: str
@@ -116,7 +126,12 @@ class View:
 class Found:
     """Lesions that a net found in one photograph, strongest first, with their descriptors, float32 (lesions, d).
 
-    too_small : kinds that do not show at the photograph's size.   landmarks : the disc and the fovea, see `Finding`.
+    Parameters
+    ----------
+    too_small : tuple[str, ...]
+        Kinds that do not show at the photograph's size.
+    landmarks : Landmarks or None
+        The disc and the fovea, see `Finding`.
     """
 
     marks: tuple[Mark, ...]
@@ -129,8 +144,14 @@ class Found:
 class Preparing:
     """What all of `prepare_photograph` and `cut_patches` share.
 
-    plate_side : pixels a side that a plate may have, and no more than the source has; None draws none.   net : finds lesions.
-    mirror : scores the mirror image, too.
+    Parameters
+    ----------
+    plate_side : int or None
+        Pixels a side that a plate may have, and no more than the source has; None draws none.
+    net : LesionNet or None
+        Finds lesions.
+    mirror : Scorer or None
+        Scores the mirror image, too.
     """
 
     source: Source
@@ -143,7 +164,10 @@ class Preparing:
 def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     """Decode once; keep the pictures for the site, and what the network made of it.
 
-    Raises UnreadableImageError where it is no photograph.
+    Raises
+    ------
+    UnreadableImageError
+        Where it is no photograph.
     """
     source, store = shared.source, shared.store
     opened = cache(partial(open_photograph, image.path, source.subject))
@@ -317,7 +341,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Explaining:
-    """What all of `score_photograph` share. method : whose map is judged by its curves.   window : of candidate patches."""
+    """What all of `score_photograph` share. method : whose map is judged by its curves.
+
+    Parameters
+    ----------
+    window : int
+        Of candidate patches.
+    """
 
     source: Source
     scorers: Scorers
@@ -334,16 +364,26 @@ class Look:
 
     Parameters
     ----------
-    probabilities : float32 (K,) of the grades, empty where there is no classifier.
-    logit, members : of the whole scorer, and of each of its networks, see `Prediction.members`.
-    pooled : float32 (C,), its mean features over the retina.
-    maps : by method, float32 (h, w).
-    inside : bool (h, w), see `SaliencyMaps`.
-    drops, weights : float32 (h', w'), see `explain.occlusion`.
-    curves : float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
-    cells : a file of `live.encode_cells`, or None where the scorer cannot say what a page needs to hide places.
-    falls : float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
-    without : the score when those of all found lesions are hidden.
+    probabilities : FloatArray
+        float32 (K,) of the grades, empty where there is no classifier.
+    logit, members : float, FloatArray
+        Of the whole scorer, and of each of its networks, see `Prediction.members`.
+    pooled : FloatArray
+        float32 (C,), its mean features over the retina.
+    maps : Mapping[str, FloatArray]
+        By method, float32 (h, w).
+    inside : BoolArray
+        bool (h, w), see `SaliencyMaps`.
+    drops, weights : FloatArray
+        float32 (h', w'), see `explain.occlusion`.
+    curves : FloatArray
+        float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
+    cells : Path or None
+        A file of `live.encode_cells`, or None where the scorer cannot say what a page needs to hide places.
+    falls : FloatArray
+        float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
+    without : float
+        The score when those of all found lesions are hidden.
     """
 
     image_id: str
@@ -434,8 +474,14 @@ class Cutting:
 class Detail:
     """A photograph's patches in detail, in the order asked for.
 
-    descriptors : float32 (k, d), of those that were to be described.   dark : float32 (m,), see `alarms.dark_share`.
-    folder : of their pictures, `<patch_id>.jpg`.
+    Parameters
+    ----------
+    descriptors : FloatArray
+        float32 (k, d), of those that were to be described.
+    dark : FloatArray
+        float32 (m,), see `alarms.dark_share`.
+    folder : Path
+        Of their pictures, `<patch_id>.jpg`.
     """
 
     descriptors: FloatArray

@@ -13,7 +13,7 @@ from atlas.pipeline.keys import library_version
 from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
-from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scores
+from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, told
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
 from atlas.scorers.card import how_told
 from atlas.scorers.protocol import scale_facts
@@ -46,7 +46,7 @@ def describe_build(
     dataset, source, scorers = seen.dataset, seen.source, seen.scorers
     scale = dataset.scale
     return Provenance(
-        title=title or ("A synthetic atlas of " if synthetic else "An atlas of ") + scale.disease,
+        title=title or _title(scale, synthetic),
         settings={
             **settings,
             "scorer": source.name,
@@ -64,9 +64,9 @@ def describe_build(
             **{name: library_version(name) for name in _PACKAGES},
         },
         hashes={
-            "dataset": digest([[image.image_id, image.grade] for image in dataset.images]),
-            "trunk": source.weights_sha256,
-            "heads": digest(list(scorers.sha256)),
+            noop("dataset"): digest([[image.image_id, image.grade] for image in dataset.images]),
+            noop("trunk"): source.weights_sha256,
+            noop("heads"): digest(list(scorers.sha256)),
             **({"lesion_net": seen.net.sha256} if seen.net else {}),
         },
         counts=_counts(dataset, report, patches, clusters),
@@ -83,6 +83,12 @@ def describe_build(
     )
 
 
+def _title(scale: Scale, synthetic: bool) -> Sentence:
+    if synthetic:
+        return told("A synthetic atlas of %(disease)s", disease=scale.disease)
+    return told("An atlas of %(disease)s", disease=scale.disease)
+
+
 def write_run(file: Path, provenance: Provenance) -> None:
     """Write `run.json`: the provenance but for the card, which the methods page shows. No time enters it."""
     fields = ("title", "scorer", "settings", "counts", "hashes", "versions", "notes", "synthetic")
@@ -91,20 +97,20 @@ def write_run(file: Path, provenance: Provenance) -> None:
 
 
 def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters: Clusters | None) -> dict[str, int]:
-    counts = {"images": len(dataset.images)}
+    counts = {noop("images"): len(dataset.images)}
     for grade in dataset.scale.grades:
         counts[f"grade {grade}"] = sum(image.grade == grade for image in dataset.images)
-    counts["ungraded"] = sum(image.grade is None for image in dataset.images)
-    counts["patches"] = len(patches.patch_ids)
-    counts["clusters"] = 0 if clusters is None else len(clusters.centroids)
-    counts["clusters with alarms"] = 0 if clusters is None else sum(bool(alarms) for alarms in clusters.alarms)
-    counts["rows without file"] = len(report.rows_without_file)
-    counts["files without row"] = len(report.files_without_row)
-    counts["grades off the scale"] = len(report.grades_off_scale)
-    counts["conflicting duplicates"] = len(report.conflicting_duplicates)
-    counts["identical files"] = len(report.identical_files)
-    counts["unreadable files"] = len(report.unreadable)
-    counts["files of other kinds"] = len(report.other_files)
+    counts[noop("ungraded")] = sum(image.grade is None for image in dataset.images)
+    counts[noop("patches")] = len(patches.patch_ids)
+    counts[noop("clusters")] = 0 if clusters is None else len(clusters.centroids)
+    counts[noop("clusters with alarms")] = 0 if clusters is None else sum(bool(alarms) for alarms in clusters.alarms)
+    counts[noop("rows without file")] = len(report.rows_without_file)
+    counts[noop("files without row")] = len(report.files_without_row)
+    counts[noop("grades off the scale")] = len(report.grades_off_scale)
+    counts[noop("conflicting duplicates")] = len(report.conflicting_duplicates)
+    counts[noop("identical files")] = len(report.identical_files)
+    counts[noop("unreadable files")] = len(report.unreadable)
+    counts[noop("files of other kinds")] = len(report.other_files)
     return counts
 
 
@@ -120,36 +126,56 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if not dataset.graded:
-        notes.append("The photographs have no human grades: agreement, grade shares and disagreement are left out.")
+        notes.append(
+            told("The photographs have no human grades, so agreement, shares of grades and disagreement could not be computed.")
+        )
     if scorers.fitted:
         notes.append(
-            f"Each photograph was scored by one of {len(scorers.scorers)} heads, one that learned from other patients only "
-            "(out of fold)."
+            told(
+                "Each photograph was scored by one of %(heads)s heads, one that learned from other patients only (out of fold).",
+                heads=len(scorers.scorers),
+            )
         )
     elif met := scores.seen_in_training:
-        told = "" if len(met) == len(dataset.images) else " Agreement with human grades is measured on the others alone."
         notes.append(
-            f"The scorer learned from {len(met):,} of these {len(dataset.images):,} photographs or from others of their "
-            f"patients: their scores flatter it.{told}"
+            told(
+                "The scorer learned from %(seen)s of these %(total)s photographs or from others of their patients, so its "
+                "accuracy on them is overstated.",
+                seen=len(met),
+                total=len(dataset.images),
+            )
         )
+        if len(met) < len(dataset.images):
+            notes.append(told("Agreement with human grades is measured on the other photographs only."))
     elif not synthetic:
         notes.append(
-            "The scores come from a scorer that was trained on other photographs; how well it transfers to these cameras and "
-            "patients shows only in the agreement with human grades."
+            told(
+                "The scorer was trained on other photographs. Only the agreement with human grades shows how well it works for "
+                "these cameras and patients."
+            )
         )
     if patches.kinds and clusters is not None and len(clusters.centroids) < asked:
         notes.append(
-            f"{len(patches.patch_ids):,} lesions were found, too few for {asked} clusters: they are sorted into "
-            f"{len(clusters.centroids)}, of ten lesions or more on average."
+            told(
+                "%(lesions)s lesions were found, too few for %(asked)s clusters. They were sorted into %(clusters)s clusters, so "
+                "that each holds ten lesions or more on average.",
+                lesions=len(patches.patch_ids),
+                asked=asked,
+                clusters=len(clusters.centroids),
+            )
         )
     if patches.quantile is not None:
         notes.append(
-            f"Too few windows dropped the score by {wished:g} of the sigmoid's scale; the patches are instead the windows above "
-            f"quantile {patches.quantile:g} of all drops on the {dataset.scale.subject.outline}, {patches.threshold:.3f} grade "
-            "units."
+            told(
+                "Too few windows lowered the score by %(asked)s of the scale from 0 to 1. Patches are instead the windows above "
+                "quantile %(quantile)s of all drops, which is %(threshold)s grades.",
+                asked=wished,
+                quantile=patches.quantile,
+                threshold=round(patches.threshold, 3),
+            )
         )
     if len(patches.patch_ids) < 2:
-        notes.append("Fewer than two salient windows were found: the patch map and the clusters are left out.")
+        notes.append(told("Fewer than two salient windows were found, so there is no patch map and there are no clusters."))
     if clusters is not None:
         notes += summary(clusters)
     return tuple(notes)

@@ -38,8 +38,11 @@ class Publication:
     site that its build did not write are the user's: they move on into the new one, and `kept` names them and their new names,
     where the new site has a file of the old name. A link to a folder is followed.
 
-    Raises StoreError where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out`
-    cannot be written or replaced, or where another build writes to it.
+    Raises
+    ------
+    StoreError
+        Where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out` cannot be written or
+        replaced, or where another build writes to it.
     """
 
     def __init__(self, out: Path) -> None:

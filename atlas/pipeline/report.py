@@ -26,7 +26,12 @@ def build_report(
 
     What needs a cohort is left out: clusters, a map, likeness and agreement.
 
-    Raises ConfigurationError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    ConfigurationError
+    DatasetError
+    ScorerError
+    StoreError
     """
     if file.is_dir():
         raise StoreError(f"{file}: is a folder", "give the name of an HTML file with --out.")
@@ -41,5 +46,5 @@ def build_report(
         seen = explained.seen
         room = disk_faults(file.absolute().parent, "make room, or choose another --out.", any_fault=True)
         with laid_out(workshop.store, seen.views, explained.looks, cut.pictures, {}) as pictures, room:
-            render_report(atlas, pictures, seen.dataset.image_ids, file)
+            render_report(atlas, pictures, seen.dataset.image_ids, file, language=configuration.languages[0])
     return report

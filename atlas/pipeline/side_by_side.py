@@ -57,7 +57,12 @@ def put_side_by_side(
 
     The bundle names its members, which must be shipped or lie beside it. Photographs that cannot be read are left out.
 
-    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    TrainingError
+    DatasetError
+    ScorerError
+    StoreError
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():

@@ -21,7 +21,7 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.frames import cell_coverage
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
-from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject
+from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, told
 from atlas.scorers.bundle import load_scorer, load_with_trunk
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
@@ -162,9 +162,12 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
 def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
     """Use the scorer of this name or folder as it is, its severities told on `scale`.
 
-    Raises ScorerError where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or
-    photographs of another subject.
-    Names of grades, which are often only spelled differently, and the grade that is referred may differ: `notes` say so.
+    Raises
+    ------
+    ScorerError
+        Where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or photographs of
+        another subject. Names of grades, which are often only spelled differently, and the grade that is referred may differ:
+        `notes` say so.
     """
     scorer = load_scorer(name_or_path)
     learned = scorer.scale
@@ -200,18 +203,26 @@ def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
     pairs = list(zip(learned.grades, learned.names, scale.grades, scale.names, strict=True))
     if other := [pair for pair in pairs if _plain(pair[1]) != _plain(pair[3])]:
         named = "; ".join(f"{theirs} ({name}) for {own} ({own_name})" for theirs, name, own, own_name in other)
-        notes.append(f"The scorer learned grades of other names, which are read in their order: {named}.")
+        notes.append(told("The scorer learned grades with other names. They are matched by their order: %(pairs)s.", pairs=named))
     elif learned.lowest != scale.lowest:
         notes.append(
-            f"The scorer learned grades numbered from {learned.lowest}; its scores are given on this scale, from {scale.lowest}."
+            told(
+                "The scorer learned grades numbered from %(theirs)s. Its scores are shown on this scale, from %(own)s.",
+                theirs=learned.lowest,
+                own=scale.lowest,
+            )
         )
     if learned.referable is not None and _referred(learned) != _referred(scale):
         notes.append(
-            f"The scorer's threshold for referral is for grade {learned.referable} ({learned.name(learned.referable)}) and "
-            "above. This atlas refers from another grade, or from none, so the threshold is not used."
+            told(
+                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas refers from another "
+                "grade, or from none, so the threshold is not used.",
+                grade=learned.referable,
+                name=learned.name(learned.referable),
+            )
         )
     elif learned.referable is None and scale.referable is not None:
-        notes.append("The scorer learned no threshold for referral, so its scores are not read as referable or not.")
+        notes.append(told("The scorer learned no threshold for referral, so its scores are not read as referable or not."))
     return tuple(notes)
 
 
@@ -233,7 +244,12 @@ def fitted_source(
 
     The scorer may have learned from another subject: edges and textures, which its trunk sees, are in any photograph.
 
-    `trunk_weights` is "imagenet" or a state dict's file. Raises ScorerError or ConfigurationError where they cannot be used.
+    `trunk_weights` is "imagenet" or a state dict's file.
+
+    Raises
+    ------
+    ScorerError, ConfigurationError
+        Where they cannot be used.
     """
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
@@ -251,11 +267,16 @@ class Scorers:
 
     Parameters
     ----------
-    scorers : the trained one alone, or those fitted on this cohort.
-    index : image_id to its scorer's place.
-    fitted : they learned from this cohort, out of fold.
-    labels : what `label_distribution` tells of the grades that they learned from, where known.
-    reading : how scores are read, where that was fitted on other photographs.
+    scorers : tuple[Scorer, ...]
+        The trained one alone, or those fitted on this cohort.
+    index : Mapping[str, int]
+        Image_id to its scorer's place.
+    fitted : bool
+        They learned from this cohort, out of fold.
+    labels : Mapping[int, tuple[int, float]] or None
+        What `label_distribution` tells of the grades that they learned from, where known.
+    reading : GradeCuts or None
+        How scores are read, where that was fitted on other photographs.
     """
 
     scorers: tuple[Scorer, ...]
@@ -272,9 +293,15 @@ class Scorers:
 def scorers_for(workshop: Workshop, dataset: Dataset, source: TrainedSource | FittedSource, keys: Sequence[list[Any]]) -> Scorers:
     """Return the trained scorer, or fit heads on the dataset by patient-wise folds, kept in the store until the build is done.
 
-    keys : of the "predictions" entries of the photographs, in the order of the dataset.
+    Parameters
+    ----------
+    keys : Sequence[list[Any]]
+        Of the "predictions" entries of the photographs, in the order of the dataset.
 
-    Raises ConfigurationError where there are no grades to learn from, and what `fit_out_of_fold` raises.
+    Raises
+    ------
+    ConfigurationError
+        Where there are no grades to learn from, and what `fit_out_of_fold` raises.
     """
     with workshop.timed("heads"):
         if isinstance(source, TrainedSource):

@@ -87,7 +87,10 @@ def disk_faults(folder: Path, remedy: str, *, any_fault: bool = False) -> Iterat
 class Store:
     """Entries are folders of files at `root/stage/key[:2]/key`.
 
-    Raises StoreError where the root cannot be written.
+    Raises
+    ------
+    StoreError
+        Where the root cannot be written.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -130,7 +133,10 @@ class Store:
     def keep(self, stage: str, parts: Any, write: Callable[[Path], None]) -> Path:
         """Return the entry's folder; where it is missing or damaged, let `write(folder)` fill a new one, and move it into place.
 
-        Raises StoreError where the disk is full or cannot be written.
+        Raises
+        ------
+        StoreError
+            Where the disk is full or cannot be written.
         """
         entry = self.path(stage, parts)
         if self._is_sound(entry):
@@ -232,7 +238,10 @@ class Store:
     def keep_files_key(self, out: Path, rows: Iterable[tuple[str, Path]]) -> None:
         """Keep the key from image_id to file of the atlas at `out`, outside the site.
 
-        Raises StoreError where the disk is full or cannot be written.
+        Raises
+        ------
+        StoreError
+            Where the disk is full or cannot be written.
         """
         folder = self.root / "keys"
         with self.writing():
@@ -251,7 +260,10 @@ class Store:
     def find_file(self, image_id: str) -> Path:
         """Return the file that an image_id stands for, from the keys of earlier builds.
 
-        Raises StoreError where no build knows it, or its file is gone, has changed or cannot be read.
+        Raises
+        ------
+        StoreError
+            Where no build knows it, or its file is gone, has changed or cannot be read.
         """
         changed = None
         for key in sorted((self.root / "keys").glob("*.csv")):
@@ -285,7 +297,10 @@ class Store:
     def note(self, out: Path, kind: str, value: Mapping[str, Any]) -> Path:
         """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings.
 
-        Raises StoreError where the disk is full or cannot be written.
+        Raises
+        ------
+        StoreError
+            Where the disk is full or cannot be written.
         """
         file = self.note_path(out, kind)
         with self.writing():

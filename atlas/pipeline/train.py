@@ -41,13 +41,24 @@ def train(
 ) -> tuple[TransferredScorer | SideBySideScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    teachers : scorers' names or folders.   members : the same, of scorers to put side by side instead of training a trunk, see
-        `join_scorers`, or `put_side_by_side` where they are of different kinds.
-    also : further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
-
     A training that was cut off goes on where it stopped; what it needs for that is removed once the bundle is written.
 
-    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    Parameters
+    ----------
+    teachers : Sequence[str]
+        Scorers' names or folders.
+    members : Sequence[str]
+        The same, of scorers to put side by side instead of training a trunk, see `join_scorers`, or `put_side_by_side` where they
+        are of different kinds.
+    also : Sequence[tuple[Path, Path | None]]
+        Further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
+
+    Raises
+    ------
+    TrainingError
+    DatasetError
+    ScorerError
+    StoreError
     """
     if members and (from_scratch or fine_tune or teachers or configuration.trunk or configuration.size):
         raise TrainingError(

@@ -32,7 +32,12 @@ def measure_trust(
     Boxes come from the table that the settings name. A box is a coarse lesion, and counts as one through and through.
 
     Returns the entry of `summary.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
-    place of an older one. Raises DatasetError where no photograph has lesions, and what `build_atlas` raises.
+    place of an older one.
+
+    Raises
+    ------
+    DatasetError
+        Where no photograph has lesions, and what `build_atlas` raises.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():

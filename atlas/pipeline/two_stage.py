@@ -64,7 +64,12 @@ def train_in_two_stages(
 
     The bundle names its lesion net, which must be a shipped one or lie beside it. Photographs that cannot be read are left out.
 
-    Raises TrainingError, DatasetError, ScorerError or StoreError.
+    Raises
+    ------
+    TrainingError
+    DatasetError
+    ScorerError
+    StoreError
     """
     workshop = Workshop.of(configuration, progress)
     if not configuration.grade_scale().subject.retina:

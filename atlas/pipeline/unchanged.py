@@ -18,7 +18,7 @@ from atlas.progress import Progress, silent
 from atlas.resources import is_atlas, templates_folder
 
 _NOTE = "built"
-_LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "markdown-it-py")
+_LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "babel", "markdown-it-py")
 
 
 def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -> bool:

@@ -19,10 +19,14 @@ class Workshop:
 
     Parameters
     ----------
-    configuration : its settings.
-    store : where results are kept.
-    progress : called as stages go on.
-    seconds : wall-clock seconds by stage, filled by `timed`.
+    configuration : Configuration
+        Its settings.
+    store : Store
+        Where results are kept.
+    progress : Progress
+        Called as stages go on.
+    seconds : dict[str, float]
+        Wall-clock seconds by stage, filled by `timed`.
     """
 
     configuration: Configuration

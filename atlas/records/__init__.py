@@ -58,3 +58,7 @@ from atlas.records.scores import SaliencyMaps as SaliencyMaps
 from atlas.records.scores import Scores as Scores
 from atlas.records.scores import TestScores as TestScores
 from atlas.records.scores import Trust as Trust
+from atlas.records.told import Sentence as Sentence
+from atlas.records.told import noop as noop
+from atlas.records.told import ntold as ntold
+from atlas.records.told import told as told

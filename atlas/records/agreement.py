@@ -15,7 +15,10 @@ from atlas.records.scores import GradeCuts
 class Strip:
     """image_ids in ascending severity.
 
-    disagreement : float32 (n,), grade units, the score read as a grade minus the human grade; NaN without a grade.
+    Parameters
+    ----------
+    disagreement : FloatArray
+        float32 (n,), grade units, the score read as a grade minus the human grade; NaN without a grade.
     """
 
     image_ids: tuple[str, ...]
@@ -54,8 +57,12 @@ class Confusion:
 class Densities:
     """Kernel density of the severity, grade by grade.
 
-    axis : float32 (m,) in grade units.   values : float32 (grades, m), each row's area 1; NaN for a grade with too few
-    photographs, or with one severity only.
+    Parameters
+    ----------
+    axis : FloatArray
+        float32 (m,) in grade units.
+    values : FloatArray
+        float32 (grades, m), each row's area 1; NaN for a grade with too few photographs, or with one severity only.
     """
 
     axis: FloatArray
@@ -66,7 +73,12 @@ class Densities:
 class Roc:
     """A receiver operating characteristic: `grade` against all others or, where it is None, referable against not.
 
-    method : "score" or "classifier".   false_positive, true_positive : float32 (m,), ascending shares.
+    Parameters
+    ----------
+    method : str
+        "score" or "classifier".
+    false_positive, true_positive : FloatArray
+        float32 (m,), ascending shares.
     """
 
     method: str
@@ -93,10 +105,22 @@ class CalibrationBin:
 class Evaluation:
     """Agreement of scores with human grades, see `evaluation.evaluate`.
 
-    figures : name to value.   by_grade : one row of figures per grade.   count, patients : how many were compared.
-    intervals : of the figures, by resampling patients.   confusions : by method, "nearest", "ranges" and "classifier".
-    reading : cuts and threshold that are drawn; where `cross_fitted`, each half of the patients was read by those of the other.
-    labels : the training labels before and after balancing, where known.
+    Parameters
+    ----------
+    figures : Mapping[str, float]
+        Name to value.
+    by_grade : tuple[Mapping[str, float], ...]
+        One row of figures per grade.
+    count, patients : int
+        How many were compared.
+    intervals : Mapping[str, Interval]
+        Of the figures, by resampling patients.
+    confusions : Mapping[str, Confusion]
+        By method, "nearest", "ranges" and "classifier".
+    reading : GradeCuts or None
+        Cuts and threshold that are drawn; where `cross_fitted`, each half of the patients was read by those of the other.
+    labels : tuple[LabelShare, ...]
+        The training labels before and after balancing, where known.
     """
 
     figures: Mapping[str, float]

@@ -47,9 +47,18 @@ class Provenance:
 class FoundLesions:
     """Lesions that a net found in one photograph.
 
-    marks : the strongest first.   falls : float32 (marks,), how far the score falls when the cells that each touches are hidden.
-    without : the score when those of all are hidden, grade units.   too_small : kinds that do not show at the photograph's size.
-    landmarks : the optic disc and the fovea; None where no disc was found.
+    Parameters
+    ----------
+    marks : tuple[Mark, ...]
+        The strongest first.
+    falls : FloatArray
+        float32 (marks,), how far the score falls when the cells that each touches are hidden.
+    without : float
+        The score when those of all are hidden, grade units.
+    too_small : tuple[str, ...]
+        Kinds that do not show at the photograph's size.
+    landmarks : Landmarks or None
+        The optic disc and the fovea; None where no disc was found.
     """
 
     marks: tuple[Mark, ...]

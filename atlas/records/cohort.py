@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.records.arrays import IntArray
+from atlas.records.told import noop
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Scale:
     """
 
     lowest: int = 0
-    names: tuple[str, ...] = ("normal", "mild", "moderate", "severe", "proliferative")
+    names: tuple[str, ...] = (noop("normal"), noop("mild"), noop("moderate"), noop("severe"), noop("proliferative"))
     referable: int | None = 2
-    disease: str = "diabetic retinopathy"
+    disease: str = noop("diabetic retinopathy")
     subject: Subject = RETINA
 
     def __post_init__(self) -> None:

@@ -40,9 +40,15 @@ class Lesson:
 class Curation:
     """What an instructor added, as far as the atlas holds what it speaks of; see `atlas.curation.file`.
 
-    images, clusters : words by image id and by cluster number.   pinned_... : what comes first, in the curator's order.
-    hidden_... : what is left out; photographs and patches are counted, clusters named by number.
-    unmatched : what the file speaks of and the atlas does not hold, in sentences.   file : the whole file in plain values.
+    Parameters
+    ----------
+    images, clusters : Mapping[str, Words], Mapping[int, Words]
+        Words by image id and by cluster number. pinned_... : what comes first, in the curator's order. hidden_... : what is left
+        out; photographs and patches are counted, clusters named by number.
+    unmatched : tuple[str, ...]
+        What the file speaks of and the atlas does not hold, in sentences.
+    file : Mapping[str, Any]
+        The whole file in plain values.
     """
 
     images: Mapping[str, Words] = field(default_factory=dict)

@@ -26,10 +26,14 @@ class Mark:
 
     Parameters
     ----------
-    kind : a key of `cohort.lesions.KINDS`, or UNTOLD where an outline tells none.
-    box : top, left, bottom, right in upright source pixels, half-open.
-    strength : how sure its source is, 0 to 1.
-    source : a lesion net, a person's outline, or a person's box.
+    kind : str
+        A key of `cohort.lesions.KINDS`, or UNTOLD where an outline tells none.
+    box : tuple[int, int, int, int]
+        Top, left, bottom, right in upright source pixels, half-open.
+    strength : float
+        How sure its source is, 0 to 1.
+    source : {'net', 'outline', 'box'}
+        A lesion net, a person's outline, or a person's box.
     """
 
     kind: str

@@ -11,13 +11,25 @@ from atlas.records.arrays import FloatArray, IntArray
 class Patches:
     """Salient windows, or lesions that a net found.
 
-    patch_ids : `{image_id}-{row:02d}{col:02d}w{window}` of a window of the scorer's cells, `{image_id}-{row:03d}{col:03d}w{size}`
-    of a lesion on the finer grid of a lesion net.   cells : int64 (m, 3) of row, col, window, in the scorer's cells.
-    boxes : int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
-    drop : float32 (m,) in grade units.   descriptors : float32 (m, d).
-    threshold : the drop above which a window counts, in grade units.   quantile : the quantile of all drops that gave the
-    threshold, or None where it was set outright.   kinds : keys of `cohort.lesions`, one a patch, "" of a window; empty where all
-    are windows.
+    Parameters
+    ----------
+    patch_ids : tuple[str, ...]
+        `{image_id}-{row:02d}{col:02d}w{window}` of a window of the scorer's cells, `{image_id}-{row:03d}{col:03d}w{size}` of a
+        lesion on the finer grid of a lesion net.
+    cells : IntArray
+        int64 (m, 3) of row, col, window, in the scorer's cells.
+    boxes : IntArray
+        int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
+    drop : FloatArray
+        float32 (m,) in grade units.
+    descriptors : FloatArray
+        float32 (m, d).
+    threshold : float
+        The drop above which a window counts, in grade units.
+    quantile : float or None
+        The quantile of all drops that gave the threshold, or None where it was set outright.
+    kinds : tuple[str, ...]
+        Keys of `cohort.lesions`, one a patch, "" of a window; empty where all are windows.
     """
 
     patch_ids: tuple[str, ...]
@@ -35,7 +47,14 @@ class Patches:
 class Alarm:
     """A cluster may tell of something other than the disease.
 
-    kind : a key of `alarms.ALARMS`.   share : the part of the cluster that it rests on, 0..1.   usual : the same of the cohort.
+    Parameters
+    ----------
+    kind : str
+        A key of `alarms.ALARMS`.
+    share : float
+        The part of the cluster that it rests on, 0..1.
+    usual : float
+        The same of the cohort.
     """
 
     kind: str
@@ -45,10 +64,19 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Clusters:
-    """labels : int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
-    distances : float32 (m,), each patch to its own centroid (small = typical), both in the space of `clusters.normalised`.
-    alarms : of each label; empty where none were looked for.   numbers : of each label, as readers see it, kept from build to
-    build; empty where it is the label plus one."""
+    """Patches sorted by likeness.
+
+    Parameters
+    ----------
+    labels : IntArray
+        int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
+    distances : FloatArray
+        float32 (m,), each patch to its own centroid (small = typical), both in the space of `clusters.normalised`.
+    alarms : tuple[tuple[Alarm, ...], ...]
+        Of each label; empty where none were looked for.
+    numbers : tuple[int, ...]
+        Of each label, as readers see it, kept from build to build; empty where it is the label plus one.
+    """
 
     patch_ids: tuple[str, ...]
     labels: IntArray
@@ -71,7 +99,13 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Embedding:
-    """xy : float32 (m, 2), unitless."""
+    """Where patches lie on the map.
+
+    Parameters
+    ----------
+    xy : FloatArray
+        float32 (m, 2), unitless.
+    """
 
     patch_ids: tuple[str, ...]
     xy: FloatArray
@@ -82,7 +116,12 @@ class Embedding:
 class Alike:
     """Photographs that look alike to the network, see `atlas.patterns.similar`.
 
-    others : int64 (n, k), places in `image_ids`, the most alike first.   cosine : float32 (n, k).
+    Parameters
+    ----------
+    others : IntArray
+        int64 (n, k), places in `image_ids`, the most alike first.
+    cosine : FloatArray
+        float32 (n, k).
     """
 
     image_ids: tuple[str, ...]

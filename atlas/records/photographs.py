@@ -22,9 +22,16 @@ class Frame:
 class Preprocessed:
     """One photograph, ready for a trunk.
 
-    pixels : uint8 (S, S, 3) RGB, prepared.   photograph : uint8 (S, S, 3) RGB, the same crop in its own colours.
-    retina : bool (S, S), true on the retina or, where photographs show something else, on the complete picture.
-    frame : the crop in source pixels.
+    Parameters
+    ----------
+    pixels : ByteArray
+        uint8 (S, S, 3) RGB, prepared.
+    photograph : ByteArray
+        uint8 (S, S, 3) RGB, the same crop in its own colours.
+    retina : BoolArray
+        bool (S, S), true on the retina or, where photographs show something else, on the complete picture.
+    frame : Frame
+        The crop in source pixels.
     """
 
     image_id: str
@@ -38,7 +45,12 @@ class Preprocessed:
 class Facts:
     """What is known of a photograph beside its pixels, for scorers that read it.
 
-    fellow : float32 (C,), the pooled features of the other eye, or None.   columns : clinical numbers by name.
+    Parameters
+    ----------
+    fellow : FloatArray or None
+        float32 (C,), the pooled features of the other eye, or None.
+    columns : Mapping[str, float]
+        Clinical numbers by name.
     """
 
     fellow: FloatArray | None = None

@@ -14,9 +14,19 @@ from atlas.records.arrays import BoolArray, FloatArray, IntArray
 class LiveSums:
     """What a page needs to score a photograph again with cells hidden: severity = sigmoid(bias + weight . relu(z)) on the scale.
 
-    grid : rows and columns of cells.   parts : of consecutive hidden units, the rows and columns of the cells they are known by,
-    and what each of these adds to z, (h*w, units), row-major; what a cell of another grid holds is spread over its area.
-    whole : float64 (H,), z with nothing hidden.   weight : float32 (H,).   bias : float.
+    Parameters
+    ----------
+    grid : tuple[int, int]
+        Rows and columns of cells.
+    parts : tuple[tuple[tuple[int, int], NDArray[np.floating]], ...]
+        Of consecutive hidden units, the rows and columns of the cells they are known by, and what each of these adds to z, (h*w,
+        units), row-major; what a cell of another grid holds is spread over its area.
+    whole : NDArray[np.float64]
+        float64 (H,), z with nothing hidden.
+    weight : FloatArray
+        float32 (H,).
+    bias : float
+        Float.
     """
 
     grid: tuple[int, int]
@@ -30,9 +40,14 @@ class LiveSums:
 class GradeCuts:
     """How severities are read, fitted on the scores of training photographs.
 
-    cuts : float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.   threshold : severities from here on are called
-    referable, grade units; None where the scale knows no referable grade.   peaks, deviations : float32 (grades,), of each
-    grade's severities, from which the cuts came; None where they were not kept.
+    Parameters
+    ----------
+    cuts : FloatArray
+        float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.
+    threshold : float or None
+        Severities from here on are called referable, grade units; None where the scale knows no referable grade.
+    peaks, deviations : FloatArray or None
+        float32 (grades,), of each grade's severities, from which the cuts came; None where they were not kept.
     """
 
     cuts: FloatArray
@@ -47,10 +62,14 @@ class DoubtRule:
 
     Parameters
     ----------
-    usual : float32 (m,), how far the logit of each of the scorer's networks usually lies from the whole scorer's; (0,) for one.
-    members, moves : how far, in grade units, its networks may differ, and the score may move when the photograph is mirrored.
-    colours : float32 (6,), usual means and standard deviations of red, green and blue.   precision : float32 (6, 6), the inverse
-        of their covariance.   unlike : how far, by Mahalanobis, colours may lie off.
+    usual : FloatArray
+        float32 (m,), how far the logit of each of the scorer's networks usually lies from the whole scorer's; (0,) for one.
+    members, moves : float
+        How far, in grade units, its networks may differ, and the score may move when the photograph is mirrored.
+    colours : FloatArray
+        float32 (6,), usual means and standard deviations of red, green and blue.
+    precision : FloatArray
+        float32 (6, 6), the inverse of their covariance. unlike : how far, by Mahalanobis, colours may lie off.
     """
 
     usual: FloatArray
@@ -63,11 +82,18 @@ class DoubtRule:
 
 @dataclass(frozen=True)
 class Scores:
-    """severity : float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
+    """Severities of photographs, and what is known of each.
 
-    probabilities : float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
-    seen_in_training : image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
-    doubts : (n,), why the scorer is not sure of each, keys of `agreement.doubt.REASONS`; None where it has no rule for that.
+    Parameters
+    ----------
+    severity : FloatArray
+        float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
+    probabilities : FloatArray or None
+        float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
+    seen_in_training : frozenset[str] or None
+        Image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
+    doubts : tuple[tuple[str, ...], ...] or None
+        (n,), why the scorer is not sure of each, keys of `agreement.doubt.REASONS`; None where it has no rule for that.
     """
 
     image_ids: tuple[str, ...]
@@ -91,8 +117,16 @@ class Scores:
 class TestScores:
     """What a scorer gave photographs of patients that it never met, its own test split.
 
-    severity : float32 (n,), grade units.   grades : int64 (n,).   patients : int64 (n,), numbers that name nobody.
-    probabilities : float32 (n, K) by the classifier on the same features, or None.
+    Parameters
+    ----------
+    severity : FloatArray
+        float32 (n,), grade units.
+    grades : IntArray
+        int64 (n,).
+    patients : IntArray
+        int64 (n,), numbers that name nobody.
+    probabilities : FloatArray or None
+        float32 (n, K) by the classifier on the same features, or None.
     """
 
     severity: FloatArray
@@ -105,9 +139,15 @@ class TestScores:
 class SaliencyMaps:
     """What drives each score, cell by cell.
 
-    values : float32 (n, h, w), signed, in grades in the middle of the scale, see `readouts.grades_in_the_middle`; 0 where
-        `inside` is false.   inside : bool (n, h, w), cell on the retina.
-    window : cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
+    Parameters
+    ----------
+    values : FloatArray
+        float32 (n, h, w), signed, in grades in the middle of the scale, see `readouts.grades_in_the_middle`; 0 where `inside` is
+        false.
+    inside : BoolArray
+        bool (n, h, w), cell on the retina.
+    window : int
+        Cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
     """
 
     image_ids: tuple[str, ...]
@@ -121,9 +161,13 @@ class SaliencyMaps:
 class Trust:
     """How true each photograph's map is to the scorer, see `atlas.trust.outlined`.
 
-    deletion, insertion, random : float32 (n, k), severities in grade units in k equal steps from none to all of the retinal
-        cells: left out strongest first, put in strongest first, and left out at random (mean over many orders).
-    badges : a word for each photograph.
+    Parameters
+    ----------
+    deletion, insertion, random : FloatArray
+        float32 (n, k), severities in grade units in k equal steps from none to all of the retinal cells: left out strongest
+        first, put in strongest first, and left out at random (mean over many orders).
+    badges : tuple[str, ...]
+        A word for each photograph.
     """
 
     image_ids: tuple[str, ...]

@@ -70,10 +70,14 @@ class Kind:
 
     Parameters
     ----------
-    manifest : what its scorer.json holds.
-    files : its files of weights, each of which must be there.
-    load : from folder, manifest, what is known beside the weights, and a device, to the scorer.
-    contents : from a scorer, and whether it is rounded to half precision, to its own fields of scorer.json and its files.
+    manifest : type[Any]
+        What its scorer.json holds.
+    files : tuple[str, ...]
+        Its files of weights, each of which must be there.
+    load : Callable[[Path, Any, dict[str, Any], str | torch.device], Scorer]
+        From folder, manifest, what is known beside the weights, and a device, to the scorer.
+    contents : Callable[[Any, bool], tuple[dict[str, Any], dict[str, bytes]]]
+        From a scorer, and whether it is rounded to half precision, to its own fields of scorer.json and its files.
     """
 
     manifest: type[Any]
@@ -230,7 +234,8 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
 
     Raises
     ------
-    ScorerError : `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
+    ScorerError
+        `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
     known = scorer.background
     own_facts, contents = SCORERS[scorer.kind].contents(scorer, half)
@@ -295,7 +300,10 @@ def _doubt(facts: DoubtFacts | None) -> DoubtRule | None:
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
     """Write a bundle anew with some of its scorer's fields changed, as precisely as it was kept.
 
-    Raises ScorerError as `load_scorer` and `save_bundle` do.
+    Raises
+    ------
+    ScorerError
+        As `load_scorer` and `save_bundle` do.
     """
     folder = find_bundle(name_or_path, _MANIFEST, "scorer")
     changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
@@ -310,7 +318,15 @@ def record_in_bundle(
 ) -> None:
     """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
 
-    on_card : puts all entries on a card, Markdown.   Raises ScorerError as `load_scorer` and `save_bundle` do.
+    Parameters
+    ----------
+    on_card : Callable[[str, tuple[Mapping[str, Any], ...]], str]
+        Puts all entries on a card, Markdown.
+
+    Raises
+    ------
+    ScorerError
+        As `load_scorer` and `save_bundle` do.
     """
     known = load_scorer(name_or_path).background
     entries = (*(old for old in getattr(known, what) if old["name"] != entry["name"]), entry)
@@ -322,7 +338,8 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
 
     Raises
     ------
-    ScorerError : there is no such bundle, or a file of it is missing, damaged or of another format.
+    ScorerError
+        There is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, _MANIFEST, "scorer")
     manifest = _read_manifest(folder)
@@ -360,7 +377,10 @@ def load_transferred(name_or_path: str | Path) -> TransferredScorer:
 def load_with_trunk(name_or_path: str | Path) -> TransferredScorer:
     """Load the scorer whose trunk is to be built on: a bundle's own, or that of scorers side by side which has one.
 
-    Raises ScorerError as `load_transferred` does.
+    Raises
+    ------
+    ScorerError
+        As `load_transferred` does.
     """
     scorer = load_scorer(name_or_path)
     if isinstance(scorer, SideBySideScorer):

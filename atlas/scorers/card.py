@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import ScorerError
-from atlas.records import SPLITS, Evaluation
+from atlas.records import SPLITS, Evaluation, Sentence, told
 from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
@@ -86,8 +86,12 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
 
-    No file name or patient enters it. What the recipe does not say is left out. Raises ScorerError where its counts or labels
-    are not those of the scale's grades.
+    No file name or patient enters it. What the recipe does not say is left out.
+
+    Raises
+    ------
+    ScorerError
+        Where its counts or labels are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
     recipe = known.training
@@ -95,7 +99,7 @@ def write_card(scorer: Scorer) -> str:
     parts = [
         f"# {scorer.name}",
         f"Scores the severity of {scale.disease} in one photograph, from {scale.lowest} ({scale.names[0]}) to {scale.highest} "
-        f"({scale.names[-1]}): {_how_built(recipe)}",
+        f"({scale.names[-1]}). {_how_built(recipe)}",
         "## Intended use",
         "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
         "must not guide the care of patients.",
@@ -143,43 +147,46 @@ def _dealt(scorer: Scorer) -> list[str]:
     return [_table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
-def how_told(scorer: Scorer) -> tuple[str, ...]:
+def how_told(scorer: Scorer) -> tuple[Sentence, ...]:
     """Say in a few sentences how a scorer arrives at its score; for combined scorers, also how each member does."""
-    told = _how_built(scorer.background.training)
-    members = [f"{one.name}: {_how_built(one.background.training)}" for one in getattr(scorer, "members", ())]
-    return told[:1].upper() + told[1:], *members
+    members = [
+        told("%(scorer)s: %(how)s", scorer=one.name, how=_how_built(one.background.training))
+        for one in getattr(scorer, "members", ())
+    ]
+    return _how_built(scorer.background.training), *members
 
 
-def _how_built(recipe: Mapping[str, Any]) -> str:
+def _how_built(recipe: Mapping[str, Any]) -> Sentence:
     form = recipe.get("form")
     if "members" in recipe and "trunk" not in recipe:
-        return (
-            f"several scorers read the photograph side by side ({recipe['members']}), each in the way it learned, and the logit "
-            "is the mean of their logits. Hiding a cell removes from each member what it saw there; from a member with larger "
-            "cells it removes a part, in proportion to the area hidden."
+        return told(
+            "Several scorers read the photograph side by side (%(members)s), each in the way it learned, and the logit is the "
+            "mean of their logits. Hiding a cell removes from each member what it saw there; from a member with larger cells it "
+            "removes a part, in proportion to the area hidden.",
+            members=str(recipe["members"]),
         )
     if form == "evidence":
-        return (
-            "a network finds evidence of disease at each place of the photograph. Evidence is never negative, and the logit "
+        return told(
+            "A network finds evidence of disease at each place of the photograph. Evidence is never negative, and the logit "
             "depends only on its sum, with which it rises. Hiding a place removes exactly the evidence of that place. Nothing "
             "outside the area that a place sees can have counted there."
         )
     if form is None:
-        return "a convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid."
+        return told("A convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.")
     if form == "counts":
-        return (
-            "a lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads how many places show each kind of "
+        return told(
+            "A lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads how many places show each kind of "
             "lesion, and nothing else. More lesions of a kind never lower the score; the first ones count most. Hiding a cell "
             "removes the lesions that were found there."
         )
     if form == "weighted":
-        return (
-            "a lesion net labels each square of the photograph as normal, microaneurysm, haemorrhage or exudate. These labels "
+        return told(
+            "A lesion net labels each square of the photograph as normal, microaneurysm, haemorrhage or exudate. These labels "
             "weight the picture, and a second network with a two-layer regressor, ending in a sigmoid, grades it. Hiding a cell "
             "hides it from the second network only: the lesion net has already weighted the picture."
         )
-    return (
-        "a lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads what it found, by kind and region, and "
+    return told(
+        "A lesion net looks first. A two-layer regressor, ending in a sigmoid, then reads what it found, by kind and region, and "
         "nothing else. Hiding a cell removes the lesions that were found there."
     )
 
@@ -257,7 +264,10 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
     """Return what `label_distribution` said of the grades that a scorer learned from; empty where its bundle does not say.
 
-    Raises ScorerError where the bundle's labels are not [grade, count, share] each.
+    Raises
+    ------
+    ScorerError
+        Where the bundle's labels are not [grade, count, share] each.
     """
     try:
         labels = scorer.background.training.get("labels", ())

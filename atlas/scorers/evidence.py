@@ -56,7 +56,10 @@ _UNIT = 50 / 12900  # brings evidence to about a logit: a retina has so many pla
 class EvidenceModule(nn.Module):
     """A lesion net's network, and what reads evidence from its features, place by place.
 
-    kinds : number of kinds of lesion that the network finds beside; it is taught with them, and scores without.
+    Parameters
+    ----------
+    kinds : int
+        Number of kinds of lesion that the network finds beside; it is taught with them, and scores without.
     """
 
     def __init__(self, kinds: int) -> None:
@@ -76,7 +79,10 @@ class EvidenceModule(nn.Module):
 class EvidencePrediction(LinearPrediction):
     """The evidence of one photograph.
 
-    strongest : uint8 (h, w), which of the finer places in each cell holds most, counted row by row.
+    Parameters
+    ----------
+    strongest : NDArray[np.uint8]
+        uint8 (h, w), which of the finer places in each cell holds most, counted row by row.
     """
 
     strongest: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((CELLS, CELLS), np.uint8))
@@ -114,10 +120,14 @@ class EvidenceScorer(OneTarget, Background):
 
     Parameters
     ----------
-    name : of the scorer.
-    module : finds the evidence, in evaluation mode.
-    head : from the sum of all evidence to the logit, see `rising_head`.
-    scale : of the severities.
+    name : str
+        Of the scorer.
+    module : EvidenceModule
+        Finds the evidence, in evaluation mode.
+    head : Head
+        From the sum of all evidence to the logit, see `rising_head`.
+    scale : Scale
+        Of the severities.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -222,7 +232,10 @@ def plain_sum() -> Head:
 def rising_head(stretch: float, bias: float, knee: float) -> Head:
     """Return the head `bias + stretch * log(1 + sum / knee)`, as straight pieces that meet the curve in KNOTS places.
 
-    stretch, knee : above 0.
+    Parameters
+    ----------
+    stretch, knee : float
+        Above 0.
     """
     powers = 2.0 ** np.arange(KNOTS)
     slopes = stretch * np.log(2) / (knee * powers)

@@ -27,9 +27,11 @@ def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: s
 
     Raises
     ------
-    TrainingError : they are not of trunks that an entry of `TRUNKS` holds side by side, differ in size, preparation or scale, or
-        one that saw smaller pictures weighs each cell on its own.
-    ConfigurationError : the size that a member's pictures would have makes no whole cells.
+    TrainingError
+        They are not of trunks that an entry of `TRUNKS` holds side by side, differ in size, preparation or scale, or one that
+        saw smaller pictures weighs each cell on its own.
+    ConfigurationError
+        The size that a member's pictures would have makes no whole cells.
     """
     able = [_enlarged(member) for member in members]
     given = {member.trunk.name: member for member in able}

@@ -38,9 +38,11 @@ class NetworkSpec:
 
     Parameters
     ----------
-    build : for a number of grades, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, grades)
-        or (n, 1).
-    mean, std : per-channel normalisation of RGB in 0..1.
+    build : Callable[[int], tuple[nn.Module, nn.Module]]
+        For a number of grades, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, grades) or
+        (n, 1).
+    mean, std : tuple[float, float, float]
+        Per-channel normalisation of RGB in 0..1.
     """
 
     build: Callable[[int], tuple[nn.Module, nn.Module]]
@@ -58,12 +60,18 @@ class NetworkScorer(OneTarget, Background):
 
     Parameters
     ----------
-    name : of the scorer.
-    network : its entry in `NETWORKS`.
-    trunk, head : with their weights, in evaluation mode.
-    scale : of the severities.
-    preparation : of photographs, a key of `PREPARATIONS`.
-    size : side of the prepared square, in pixels.
+    name : str
+        Of the scorer.
+    network : str
+        Its entry in `NETWORKS`.
+    trunk, head : nn.Module
+        With their weights, in evaluation mode.
+    scale : Scale
+        Of the severities.
+    preparation : str
+        Of photographs, a key of `PREPARATIONS`.
+    size : int
+        Side of the prepared square, in pixels.
     """
 
     kind: ClassVar[str] = "network"
@@ -148,10 +156,14 @@ class MapsPrediction:
 
     Parameters
     ----------
-    target : what is graded.
-    head : torch module from maps (n, C, h, w) to outputs (n, K) or (n, 1).
-    maps : float32 (C, h, w).
-    pooled : float32 (C,), see `Prediction`.
+    target : Target
+        What is graded.
+    head : nn.Module
+        Torch module from maps (n, C, h, w) to outputs (n, K) or (n, 1).
+    maps : FloatArray
+        float32 (C, h, w).
+    pooled : FloatArray
+        float32 (C,), see `Prediction`.
     """
 
     target: Target

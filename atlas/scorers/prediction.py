@@ -47,8 +47,10 @@ class Prediction(Protocol):
 
         Parameters
         ----------
-        target : name of a target.
-        masks : bool (k, h, w), true where a cell is hidden.
+        target : str
+            Name of a target.
+        masks : BoolArray
+            bool (k, h, w), true where a cell is hidden.
 
         Returns
         -------
@@ -89,12 +91,18 @@ class LinearPrediction:
 
     Parameters
     ----------
-    target : what is graded.
-    readout : from z to a severity.
-    sums : float32 (h*w, H), what each cell adds to z, row-major.
-    cam : float32 (h, w), the Grad-CAM map in logits.
-    shares : float32 (K,), probabilities of the grades, or (0,).
-    pooled : float32 (C,), see `Prediction`.
+    target : Target
+        What is graded.
+    readout : Readout
+        From z to a severity.
+    sums : FloatArray
+        float32 (h*w, H), what each cell adds to z, row-major.
+    cam : FloatArray
+        float32 (h, w), the Grad-CAM map in logits.
+    shares : FloatArray
+        float32 (K,), probabilities of the grades, or (0,).
+    pooled : FloatArray
+        float32 (C,), see `Prediction`.
     """
 
     target: Target
@@ -184,12 +192,15 @@ def read_maps(
 
     Parameters
     ----------
-    coverage : float32 (h, w), share of each cell that is retina; everywhere if not given.
-    classifier : gives the grades' probabilities, beside the readout; a softmax readout gives its own.
+    coverage : FloatArray or None
+        float32 (h, w), share of each cell that is retina; everywhere if not given.
+    classifier : Classifier or None
+        Gives the grades' probabilities, beside the readout; a softmax readout gives its own.
 
     Raises
     ------
-    ScorerError : the maps are not of the readout's shape.
+    ScorerError
+        The maps are not of the readout's shape.
     """
     sums = cell_sums(maps, readout)
     z = np.asarray(readout.hidden_bias + sums.sum(axis=0, dtype=np.float64))

@@ -18,14 +18,22 @@ class Background:
 
     Parameters
     ----------
-    card : the model card, Markdown.
-    training : the recipe's facts, plain JSON values.
-    reading : how its severities are read as grades.
-    judged : what it gave the photographs of its own test split.
-    trust : one entry per set of outlined lesions that its maps were measured on, plain JSON values, see `trust.summary`.
-    evaluations : one entry per set of graded photographs that its severities were measured on, plain JSON values.
-    learned : image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
-    doubt : when it is not sure of a score; None where that was not measured.
+    card : str
+        The model card, Markdown.
+    training : Mapping[str, Any]
+        The recipe's facts, plain JSON values.
+    reading : GradeCuts or None
+        How its severities are read as grades.
+    judged : TestScores or None
+        What it gave the photographs of its own test split.
+    trust : tuple[Mapping[str, Any], ...]
+        One entry per set of outlined lesions that its maps were measured on, plain JSON values, see `trust.summary`.
+    evaluations : tuple[Mapping[str, Any], ...]
+        One entry per set of graded photographs that its severities were measured on, plain JSON values.
+    learned : tuple[str, ...]
+        Image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
+    doubt : DoubtRule or None
+        When it is not sure of a score; None where that was not measured.
     """
 
     card: str = ""

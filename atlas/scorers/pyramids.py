@@ -28,16 +28,18 @@ class Pyramid(nn.Module):
     ----------
     body : nn.Module
         Runs its parts one after the other, or returns the maps of its levels, finest first.
-    channels : sequence of int
-        Maps of each level, finest first.
-    taps : sequence of int
-        Numbers of the parts whose maps are the levels; empty where the body returns them.
+    channels : Sequence[int]
+        Sequence of int Maps of each level, finest first.
+    taps : Sequence[int]
+        Sequence of int Numbers of the parts whose maps are the levels; empty where the body returns them.
     """
 
     def __init__(self, body: nn.Module, channels: Sequence[int], taps: Sequence[int] = ()) -> None:
         super().__init__()
         self.body = body
         self.pyramid = FeaturePyramidNetwork(list(channels), WIDTH)
+        for coarser in range(1, len(channels)):  # only the finest level is read
+            self.pyramid.layer_blocks[coarser] = nn.Identity()
         self._taps = tuple(taps)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,7 +53,10 @@ class Pyramid(nn.Module):
 def on_parts(body: nn.Module, size: int) -> Pyramid:
     """Build a pyramid on a network that runs its parts one after the other.
 
-    size : side of a picture by which the levels are told apart, in pixels.
+    Parameters
+    ----------
+    size : int
+        Side of a picture by which the levels are told apart, in pixels.
     """
     with torch.no_grad():
         maps = _outputs(copy.deepcopy(body).to("meta").eval(), torch.empty(1, 3, size, size, device="meta"))

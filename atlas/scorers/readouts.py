@@ -67,7 +67,8 @@ def cell_sums(maps: FloatArray, readout: Readout) -> FloatArray:
 
     Raises
     ------
-    ScorerError : the maps are not of the readout's shape.
+    ScorerError
+        The maps are not of the readout's shape.
     """
     channels, rows, columns = maps.shape
     expected = readout.hidden_weight.shape[1:]
@@ -112,9 +113,12 @@ class _FirstLayer:
 def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> FloatArray:
     """Weigh each of the maps (C, h, w) by the spatial mean of the gradient and add them up: float32 (h, w), signed.
 
-    z : (H,), the readout's first-layer sums of these maps.
-
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, without the ReLU, which is left to the drawing.
+
+    Parameters
+    ----------
+    z : NDArray[np.floating]
+        (H,), the readout's first-layer sums of these maps.
     """
     # The gradient by x is W1^T slope; W1 is averaged over its cells first, which is the same mean and far smaller.
     weights = readout.slope(z) @ readout.mean_weight
@@ -123,7 +127,13 @@ def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> 
 
 
 def over_retina(maps: FloatArray, coverage: FloatArray) -> FloatArray:
-    """Average maps (C, h, w) over the retina, float32 (C,).   coverage : (h, w), share of each cell that is retina."""
+    """Average maps (C, h, w) over the retina, float32 (C,).
+
+    Parameters
+    ----------
+    coverage : FloatArray
+        (h, w), share of each cell that is retina.
+    """
     share = coverage if coverage.any() else np.ones_like(coverage)
     means: FloatArray = (
         np.tensordot(maps.astype(np.float64), share.astype(np.float64), axes=2) / share.sum(dtype=np.float64)
@@ -140,9 +150,17 @@ def first_sums(maps: FloatArray, readout: Readout) -> NDArray[np.float64]:
 class Head(_FirstLayer):
     """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
 
-    hidden_weight : float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of
-        maps of any size, see `pooled`.   hidden_bias : float32 (H,).   output_weight : float32 (H,).   output_bias : float.
-    The severity is the sigmoid of the logit, read on the scale.
+    Parameters
+    ----------
+    hidden_weight : FloatArray
+        float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of maps of any
+        size, see `pooled`.
+    hidden_bias : FloatArray
+        float32 (H,).
+    output_weight : FloatArray
+        float32 (H,).
+    output_bias : float
+        Float. The severity is the sigmoid of the logit, read on the scale.
     """
 
     hidden_weight: FloatArray
@@ -206,8 +224,16 @@ def grades_in_the_middle(logits: FloatArray, scale: Scale) -> FloatArray:
 class Classifier(_FirstLayer):
     """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
 
-    hidden_weight : float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.   hidden_bias : float32 (H,).   output_weight : float32
-    (K, H).   output_bias : (K,), with one row for each of the scale's K grades.
+    Parameters
+    ----------
+    hidden_weight : FloatArray
+        float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.
+    hidden_bias : FloatArray
+        float32 (H,).
+    output_weight : FloatArray
+        float32 (K, H).
+    output_bias : FloatArray
+        (K,), with one row for each of the scale's K grades.
     """
 
     hidden_weight: FloatArray

@@ -49,7 +49,10 @@ def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
 class SideBySidePrediction(LinearPrediction):
     """What members found in one photograph, put together on the finest of their grids.
 
-    parts : each member's own prediction; `sums` and `readout` are made of them.
+    Parameters
+    ----------
+    parts : tuple[LinearPrediction, ...]
+        Each member's own prediction; `sums` and `readout` are made of them.
     """
 
     parts: tuple[LinearPrediction, ...] = ()
@@ -79,10 +82,14 @@ class SideBySideScorer(OneTarget, Background):
 
     Parameters
     ----------
-    name : of the scorer.
-    members : scorers with a regressor; the first describes patches.
-    scale : of the severities.
-    stretch, shift : of the members' mean logit, so that severities agree with human grades.
+    name : str
+        Of the scorer.
+    members : tuple[Member, ...]
+        Scorers with a regressor; the first describes patches.
+    scale : Scale
+        Of the severities.
+    stretch, shift : float
+        Of the members' mean logit, so that severities agree with human grades.
     """
 
     kind: ClassVar[str] = "side-by-side"

@@ -37,7 +37,10 @@ _RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "laye
 def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Module:
     """Keep only `layers` of a torchvision network, under their own names, so that its weights keep their names too.
 
-    square : cells a side of the squares over which the last maps are averaged.
+    Parameters
+    ----------
+    square : int
+        Cells a side of the squares over which the last maps are averaged.
     """
     whole = torchvision.models.get_model(network, weights=None)
     module = nn.Sequential(OrderedDict((layer, getattr(whole, layer)) for layer in layers))
@@ -50,17 +53,36 @@ def _spatial_module(network: str, layers: tuple[str, ...], square: int) -> nn.Mo
 class TrunkSpec:
     """What is known of a trunk before any weight is loaded.
 
-    network : torchvision's name, or "" where the network is timm's.   channels : maps in the last spatial layer.
-    stride : pixels by which neighbouring cells are apart in the network.
-    layer : the last spatial layer, in words.   default_size : side of the square input, in pixels.
-    build : makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
-    mean, std : per-channel normalisation of RGB in 0..1.
-    weights : those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
-    pretrained : makes the module with timm's weights, from its cache or downloaded; None if timm has none.
-    renamed : gives weights the names that the module's have, where several are in use.
-    step : pixels by which sizes differ that make whole cells.   members : trunks that it holds side by side, if any.
-    base : the trunk below a feature pyramid, whose weights may be given alone: the pyramid's are then random.
-    shrinks_for : the trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
+    Parameters
+    ----------
+    network : str
+        Torchvision's name, or "" where the network is timm's.
+    channels : int
+        Maps in the last spatial layer.
+    stride : int
+        Pixels by which neighbouring cells are apart in the network.
+    layer : str
+        The last spatial layer, in words.
+    default_size : int
+        Side of the square input, in pixels.
+    build : Callable[[], nn.Module]
+        Makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
+    mean, std : tuple[float, float, float]
+        Per-channel normalisation of RGB in 0..1.
+    weights : str
+        Those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
+    pretrained : Callable[[], nn.Module] or None
+        Makes the module with timm's weights, from its cache or downloaded; None if timm has none.
+    renamed : Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Tensor]] or None
+        Gives weights the names that the module's have, where several are in use.
+    step : int
+        Pixels by which sizes differ that make whole cells.
+    members : tuple[str, ...]
+        Trunks that it holds side by side, if any.
+    base : str
+        The trunk below a feature pyramid, whose weights may be given alone: the pyramid's are then random.
+    shrinks_for : str
+        The trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
     """
 
     name: str
@@ -272,7 +294,8 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
 
     Raises
     ------
-    ConfigurationError : unknown trunk, or a size that is too small for it.
+    ConfigurationError
+        Unknown trunk, or a size that is too small for it.
     """
     spec = lookup(name)
     try:

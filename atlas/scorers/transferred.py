@@ -63,12 +63,18 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
 
     Parameters
     ----------
-    name : of the scorer.
-    trunk : makes the last maps.
-    head : reads them.
-    scale : of the severities.
-    preparation : of photographs, a key of `PREPARATIONS`.
-    classifier : a softmax classifier on the same maps, for comparison, or None.
+    name : str
+        Of the scorer.
+    trunk : Trunk
+        Makes the last maps.
+    head : Head | Classifier
+        Reads them.
+    scale : Scale
+        Of the severities.
+    preparation : str
+        Of photographs, a key of `PREPARATIONS`.
+    classifier : Classifier or None
+        A softmax classifier on the same maps, for comparison, or None.
     """
 
     kind: ClassVar[str] = "transferred"

@@ -79,8 +79,16 @@ _FOLLOWS = {
 class Trunk:
     """A frozen trunk at one input size.
 
-    shape : rows and columns of cells.   stride : prepared pixels per cell, size / h.   sha256 : of the weights.
-    module : in evaluation mode, without gradients, on `device`.
+    Parameters
+    ----------
+    shape : tuple[int, int]
+        Rows and columns of cells.
+    stride : float
+        Prepared pixels per cell, size / h.
+    sha256 : str
+        Of the weights.
+    module : nn.Module
+        In evaluation mode, without gradients, on `device`.
     """
 
     name: str
@@ -100,7 +108,8 @@ class Trunk:
 
         Raises
         ------
-        ScorerError : the pixels have another shape or type.
+        ScorerError
+            The pixels have another shape or type.
         """
         if pixels.shape[1:] != (self.size, self.size, 3):
             raise ScorerError(
@@ -116,8 +125,10 @@ class Trunk:
 
         Raises
         ------
-        ConfigurationError : S is too small for the network.
-        ScorerError : the pixels are not square or not uint8.
+        ConfigurationError
+            S is too small for the network.
+        ScorerError
+            The pixels are not square or not uint8.
         """
         return unit_length(self._forward(pixels).mean(axis=(2, 3), dtype=np.float64))
 
@@ -200,18 +211,24 @@ def load_trunk(
 
     Parameters
     ----------
-    name : an entry of `TRUNKS`, or `timm:NAME`.
-    weights : "imagenet" for the weights of an installed package, or else torchvision's or timm's, looked up in their cache and
-        else downloaded; a `.pth`, `.pt` or `.safetensors` file; the name or the folder of a scorer's bundle; or a state dict in
+    name : str
+        An entry of `TRUNKS`, or `timm:NAME`.
+    weights : str | Path | Mapping[str, Tensor]
+        "imagenet" for the weights of an installed package, or else torchvision's or timm's, looked up in their cache and else
+        downloaded; a `.pth`, `.pt` or `.safetensors` file; the name or the folder of a scorer's bundle; or a state dict in
         memory. Of a complete network's weights, those of the classifier are left out. A `{"state_dict": ...}` wrapper and the
         `module.` prefix of DataParallel are taken off.
-    size : side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
+    size : int or None
+        Side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
 
     Raises
     ------
-    ConfigurationError : unknown trunk, or a size whose cells do not come out whole.
-    WeightsMissingError : "imagenet", and the weights are neither cached nor can be downloaded.
-    ScorerError : the weights cannot be read, or do not fit the trunk.
+    ConfigurationError
+        Unknown trunk, or a size whose cells do not come out whole.
+    WeightsMissingError
+        "imagenet", and the weights are neither cached nor can be downloaded.
+    ScorerError
+        The weights cannot be read, or do not fit the trunk.
     """
     spec = lookup(name)
     size = spec.default_size if size is None else size

@@ -63,11 +63,16 @@ class TwoStageScorer(OneTarget, Background):
 
     Parameters
     ----------
-    name : of the scorer.
-    net : finds lesions.
-    head : reads the maps of the second stage.
-    scale : of the severities.
-    trunk : of the published form, whose maps of the weighted picture the head reads; None in the plain form.
+    name : str
+        Of the scorer.
+    net : FundusLesionNet
+        Finds lesions.
+    head : Head
+        Reads the maps of the second stage.
+    scale : Scale
+        Of the severities.
+    trunk : Trunk or None
+        Of the published form, whose maps of the weighted picture the head reads; None in the plain form.
     """
 
     kind: ClassVar[str] = "two-stage"
@@ -200,7 +205,10 @@ def plain_maps(strengths: FloatArray) -> FloatArray:
     Channels are, by region, the mean and then the highest probability of each kind in the cell, 0 outside the region. Their sums
     over all cells are areas and counts, as far as lesions are no larger than a cell, weighed by how sure the net is.
 
-    strengths : float32 (kinds, FINE, FINE), 0 to 1.
+    Parameters
+    ----------
+    strengths : FloatArray
+        float32 (kinds, FINE, FINE), 0 to 1.
     """
     mean, highest = _pooled(strengths)
     regions = _regions()
@@ -231,7 +239,10 @@ def lesion_weights(kinds: Sequence[str], strengths: FloatArray) -> FloatArray:
     L is what a square is called, 0 normal to 3 exudate, and P the probability of that; each square's weight is spread over its
     cells and averaged where squares overlap. A square is of a class as surely as the surest place in it.
 
-    strengths : float32 (kinds, FINE, FINE), 0 to 1.
+    Parameters
+    ----------
+    strengths : FloatArray
+        float32 (kinds, FINE, FINE), 0 to 1.
     """
     _, highest = _pooled(strengths)
     rows = [[kinds.index(kind) for kind in own if kind in kinds] for own in _CLASSES]

@@ -91,7 +91,7 @@ def from_timm(trunk: str, pretrained: Callable[[], nn.Module]) -> dict[str, Tens
     except Exception as error:  # each way in which a hub cannot be reached has a class of its own
         raise WeightsMissingError(
             f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
-            "give --trunk-weights the file of a state dict, or try again with a network",
+            "give --trunk-weights the file of a state dict, or try again with an internet connection",
         ) from error
 
 
@@ -100,7 +100,8 @@ def read_weights(path: Path) -> object:
 
     Raises
     ------
-    ScorerError : there is no such file, or it cannot be read as weights.
+    ScorerError
+        There is no such file, or it cannot be read as weights.
     """
     if not path.is_file():
         raise ScorerError(f"{path}: no such file of weights", 'give a .pth, .pt or .safetensors file, or "imagenet"')
@@ -136,7 +137,8 @@ def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, or
 
     Raises
     ------
-    ScorerError : they are not; names their `origin`.
+    ScorerError
+        They are not; names their `origin`.
     """
     expected = module.state_dict()
     own = {name.removeprefix(f"{trunk}."): tensor for name, tensor in tensors.items() if name.startswith(f"{trunk}.")}

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from atlas.agreement.ranking import flagged
-from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.lesions import LesionKind
 from atlas.explain.methods import METHODS
-from atlas.patterns.alarms import ALARMS, sentence
+from atlas.patterns.alarms import ALARMS
 from atlas.patterns.clusters import Borders, borders
 from atlas.patterns.embedding import LAYOUTS
-from atlas.records import Alarm, Atlas, Curation, SaliencyMaps, Words
+from atlas.records import DIABETIC_RETINOPATHY, Alarm, Atlas, Curation, Provenance, SaliencyMaps, Scale
+from atlas.records import Words as Curated
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
-from atlas.site.found import FoundView, found_view, kind_counts, kind_places, marked_view
-from atlas.site.trust import TrustView, badge_counts, trust_views
+from atlas.site.found import FoundView, found_view, kind_counts, kind_places, kinds_in, marked_view
+from atlas.site.trust import BadgeView, TrustView, badge_counts, badge_views, trust_views
 from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
-from atlas.trust.badges import Badge
+from atlas.site.words import ENGLISH, Words, sentence_case
 
 _NEIGHBOURS = 6
 
@@ -31,21 +32,48 @@ _NEIGHBOURS = 6
 class Book:
     """An atlas as its readers see it.
 
-    names : file names by image id, only where the user asked for them.   finer : pixels a side of those plates that are finer
-    than the photographs, by image id.
+    Parameters
+    ----------
+    atlas : Atlas
+        All that is shown.
+    names : Mapping[str, str]
+        File names by image id, only where the user asked for them.
+    finer : Mapping[str, int]
+        Pixels a side of those plates that are finer than the photographs, by image id.
+    words : Words
+        Of the language that the pages are written in.
     """
 
     atlas: Atlas
     names: Mapping[str, str] = field(default_factory=dict)
     finer: Mapping[str, int] = field(default_factory=dict)
+    words: Words = ENGLISH
 
     @property
     def curation(self) -> Curation:
         return self.atlas.curation
 
     @cached_property
+    def scale(self) -> Scale:
+        """The scale, its names in the words of the pages; names of the user's own stay as they are."""
+        scale, known = self.atlas.dataset.scale, (*DIABETIC_RETINOPATHY.names, DIABETIC_RETINOPATHY.disease)
+        names = tuple(self.words.named(name) if name in known else name for name in scale.names)
+        return replace(scale, names=names, disease=self.words.named(scale.disease) if scale.disease in known else scale.disease)
+
+    @cached_property
+    def kinds(self) -> Mapping[str, LesionKind]:
+        """The kinds of lesion by key, their names in the words of the pages."""
+        return kinds_in(self.words)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """How the atlas was made, told in the words of the pages."""
+        own, told = self.atlas.provenance, self.words.told
+        return replace(own, title=told(own.title), notes=tuple(map(told, own.notes)), how=tuple(map(told, own.how)))
+
+    @cached_property
     def grades(self) -> tuple[GradeView, ...]:
-        scale = self.atlas.dataset.scale
+        scale = self.scale
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         given = [known[i] for i in self.atlas.strip.image_ids if known[i] is not None]
         return tuple(
@@ -59,7 +87,7 @@ class Book:
         strip, scale = self.atlas.strip, self.atlas.dataset.scale
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         wide = set(flagged(strip))
-        words = self.curation.images
+        curated = self.curation.images
         scores = self.atlas.scores
         doubts = {} if scores.doubts is None else dict(zip(scores.image_ids, scores.doubts, strict=True))
         views = []
@@ -77,10 +105,12 @@ class Book:
                     grade=None if grade is None else self.grades[grade - scale.lowest],
                     disagreement=gap if math.isfinite(gap) else None,
                     flagged=i in wide,
-                    title=words[i].title if i in words else "",
-                    note=words[i].note if i in words else "",
+                    title=curated[i].title if i in curated else "",
+                    note=curated[i].note if i in curated else "",
                     finer=self.finer.get(i, 0),
                     doubts=doubts.get(i),
+                    drawn=self.atlas.provenance.synthetic,
+                    words=self.words,
                 )
             )
         return tuple(views)
@@ -109,7 +139,7 @@ class Book:
         kinds = found.kinds or ("",) * len(found.patch_ids)
         return {
             patch: PatchView(
-                patch, self.plate[image], drop, label.get(patch), place(box, self.atlas.frames.get(image)), KINDS.get(kind)
+                patch, self.plate[image], drop, label.get(patch), place(box, self.atlas.frames.get(image)), self.kinds.get(kind)
             )
             for patch, image, drop, box, kind in zip(
                 found.patch_ids, found.image_ids, found.drop.tolist(), found.boxes.tolist(), kinds, strict=True
@@ -122,7 +152,7 @@ class Book:
         """Lesions that a net found, by image id, of the photographs that are shown."""
         frames = self.atlas.frames
         views = {
-            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid)
+            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid, self.words)
             for i, own in self.atlas.found.items()
             if i in self.plate
         }
@@ -131,7 +161,7 @@ class Book:
     @cached_property
     def found_counts(self) -> Mapping[LesionKind, tuple[int | None, ...]]:
         """How many lesions of each kind a net found, by plate; see `kind_counts`."""
-        return kind_counts(self.atlas.found, [plate.id for plate in self.plates])
+        return kind_counts(self.atlas.found, [plate.id for plate in self.plates], self.kinds)
 
     @cached_property
     def found_places(self) -> Mapping[str, tuple[int | None, ...]]:
@@ -206,7 +236,7 @@ class Book:
         of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
         graded = sum(of_grade)
         shares = tuple(n / graded if graded else 0.0 for n in of_grade)
-        words = self.curation.clusters.get(number, Words())
+        curated = self.curation.clusters.get(number, Curated())
         return ClusterView(
             number=number,
             patches=tuple(patches),
@@ -214,12 +244,18 @@ class Book:
             graded=graded,
             shares=shares,
             median_drop=float(np.median([patch.drop for patch in patches])),
-            summary=tendency(self.grades, shares, graded),
-            alarms=tuple((ALARMS[alarm.kind].title, sentence(alarm)) for alarm in alarms),
-            title=words.title,
-            note=words.note,
-            mostly=mostly([patch.kind for patch in patches if patch.kind is not None]),
+            summary=tendency(self.grades, shares, graded, self.words),
+            alarms=tuple(map(self._alarm, alarms)),
+            title=curated.title,
+            note=curated.note,
+            mostly=mostly([patch.kind for patch in patches if patch.kind is not None], self.words),
+            words=self.words,
         )
+
+    def _alarm(self, alarm: Alarm) -> tuple[str, str]:
+        """The title of a cluster's alarm, and what it means."""
+        kind, shares = ALARMS[alarm.kind], {"share": self.words.percent(alarm.share), "usual": self.words.percent(alarm.usual)}
+        return self.words.named(kind.title), sentence_case(self.words.gettext(kind.sentence, **shares))
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
         """Pick at most `count` different plates, evenly spaced between the lowest and the highest score."""
@@ -258,8 +294,10 @@ class Book:
     @cached_property
     def methods(self) -> tuple[tuple[str, str, str], ...]:
         """The methods of the maps: name, title, and a sentence on what each does."""
-        known = ((method, METHODS.get(method)) for method in self.maps)
-        return tuple((name, one.title, one.meaning) if one else (name, name.capitalize(), "") for name, one in known)
+        known, named = ((method, METHODS.get(method)) for method in self.maps), self.words.named
+        return tuple(
+            (name, named(one.title), named(one.meaning)) if one else (name, name.capitalize(), "") for name, one in known
+        )
 
     @cached_property
     def map_rows(self) -> Mapping[str, int]:
@@ -287,12 +325,12 @@ class Book:
     @cached_property
     def trust(self) -> Mapping[str, TrustView]:
         """Badge and deletion figure of each photograph by image id; empty where the atlas holds none."""
-        return trust_views(self.atlas)
+        return trust_views(self.atlas, self.words)
 
     @property
-    def badges(self) -> list[tuple[Badge, int]]:
-        """How many photographs carry each badge."""
-        return badge_counts(self.trust)
+    def badges(self) -> list[tuple[BadgeView, int]]:
+        """How many photographs carry each badge, the most telling first."""
+        return badge_counts(badge_views(self.atlas.dataset.scale, self.words).values(), self.trust)
 
     @property
     def layout(self) -> str:
@@ -312,19 +350,25 @@ class Book:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What the reader must know: the provenance's notes, then one sentence for each thing that is missing."""
-        missing = []
+        w, missing = self.words, []
+        bare = sum(plate.grade is None for plate in self.plates)
         if not self.graded:
-            missing.append("These photographs came without human grades, so nothing is compared with a grade.")
-        elif any(plate.grade is None for plate in self.plates):
-            bare = sum(plate.grade is None for plate in self.plates)
-            missing.append(f"Photographs without a human grade: {bare}; comparisons leave them out.")
+            missing.append(w.gettext("These photographs have no human grades, so nothing is compared with grades."))
+        elif bare:
+            missing.append(
+                w.ngettext(
+                    "%(n)s photograph has no human grade. Comparisons leave it out.",
+                    "%(n)s photographs have no human grade. Comparisons leave them out.",
+                    bare,
+                )
+            )
         if not self.patches:
-            missing.append("This atlas has no salient patches, so it has no clusters and no patch map.")
+            missing.append(w.gettext("This atlas has no salient patches, so it has no clusters and no patch map."))
         elif not self.clusters:
-            missing.append("The patches were not clustered, so there are no cluster pages.")
+            missing.append(w.gettext("The patches were not clustered, so there are no cluster pages."))
         if self.patches and not self.mapped:
-            missing.append("The patches were not laid out in the plane, so there is no patch map.")
-        return tuple(dict.fromkeys((*self.atlas.provenance.notes, *missing)))
+            missing.append(w.gettext("The patches were not laid out in the plane, so there is no patch map."))
+        return tuple(dict.fromkeys((*self.provenance.notes, *missing)))
 
     def report(self, plate: PlateView) -> dict[str, Any]:
         """What a report of one photograph shows."""
@@ -335,7 +379,10 @@ class Book:
             "patches": self.patches_of.get(plate.id, ()),
             "found": self.found.get(plate.id),
             "marked": marked_view(
-                self.atlas.marked.get(plate.id, ()), self.atlas.frames.get(plate.id), drawn=self.atlas.provenance.synthetic
+                self.atlas.marked.get(plate.id, ()),
+                self.atlas.frames.get(plate.id),
+                drawn=self.atlas.provenance.synthetic,
+                words=self.words,
             ),
             "mapped": plate.id in self.map_rows,
             "alike": self.alike(plate),

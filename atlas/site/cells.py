@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.cohort.lesions import KINDS
 from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
 from atlas.site.found import FoundView
 
@@ -30,9 +31,18 @@ def cells_script(
 ) -> bytes:
     """Write `window.ATLAS_CELLS[image_id]`, a script that a page can load.
 
-    maps : by method, values and inside (h, w), see `records.SaliencyMaps`.   limits : by method, the drop drawn strongest.
-    retina : of `jpeg.retina_png`.   live : of `encode_cells`, or None where the sums are not known.
-    lesions : that a net found, or None where it did not look.
+    Parameters
+    ----------
+    maps : Mapping[str, tuple[FloatArray, BoolArray]]
+        By method, values and inside (h, w), see `records.SaliencyMaps`.
+    limits : Mapping[str, float]
+        By method, the drop drawn strongest.
+    retina : bytes
+        Of `jpeg.retina_png`.
+    live : bytes or None
+        Of `encode_cells`, or None where the sums are not known.
+    lesions : FoundView or None
+        That a net found, or None where it did not look.
     """
     found: dict[str, Any] = {
         "window": window,
@@ -59,7 +69,12 @@ def largest_drop(maps: SaliencyMaps) -> float:
 def density_path(positions: Sequence[float], span: int) -> str:
     """Draw how scores spread over the scale, as an SVG path in a box of 100 by 24, its peak at the top.
 
-    positions : of the scores along the scale, in percent.   span : of the scale, in grades.
+    Parameters
+    ----------
+    positions : Sequence[float]
+        Of the scores along the scale, in percent.
+    span : int
+        Of the scale, in grades.
     """
     steps = span * _STEPS_PER_GRADE
     counts, _ = np.histogram(positions, bins=steps, range=(0, 100))
@@ -73,14 +88,26 @@ def density_path(positions: Sequence[float], span: int) -> str:
 
 
 def _lesions(found: FoundView) -> dict[str, Any]:
-    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, words."""
+    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, strength,
+    and how far the score falls when it is hidden. The names of kinds are English: pages of all languages load this, and their
+    scripts translate them."""
     entry = {kind: k for k, (kind, _) in enumerate(found.counts)}
     return {
         "kinds": [
-            {"key": kind.key, "plural": kind.plural, "letter": kind.letter, "colour": kind.colour, "count": count}
+            {
+                "key": kind.key,
+                "name": KINDS[kind.key].name,
+                "plural": KINDS[kind.key].plural,
+                "letter": kind.letter,
+                "colour": kind.colour,
+                "count": count,
+            }
             for kind, count in found.counts
         ],
-        "marks": [[entry[mark.kind], [round(edge, 2) for edge in mark.box], mark.alt] for mark in found.marks],
+        "marks": [
+            [entry[mark.kind], [round(edge, 2) for edge in mark.box], round(mark.strength, 2), round(mark.fall, 2)]
+            for mark in found.marks
+        ],
     }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from atlas.site.book import Book
 from atlas.site.views import ClusterView, GradeView, PatchView
+from atlas.site.words import ENGLISH, Words
 
 TYPICAL = 48
 
@@ -39,25 +40,40 @@ class GradeRow:
     words: str
 
 
-def compared(here: int, expected: float) -> str:
+def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
     """Say how often a grade is met, against how often the cohort would let expect it."""
     if not expected:
-        return "none in the cohort"
-    few = ", of few" if max(here, expected) < _FEW else ""
+        return words.gettext("none in the cohort")
+    few = max(here, expected) < _FEW
     if not here:
-        return f"none here{few and ', few expected'}"
+        return words.gettext("none here (fewer than 5 expected)") if few else words.gettext("none here")
     lift = here / expected
-    return f"about as often{few}" if 1 / _EVEN < lift < _EVEN else f"{lift:.1f} times as often{few}"
+    if 1 / _EVEN < lift < _EVEN:
+        return words.gettext("about as often (fewer than 5 photographs)") if few else words.gettext("about as often")
+    times = words.number(lift, 1)
+    return (
+        words.gettext("%(times)s× (fewer than 5 photographs)", times=times) if few else words.gettext("%(times)s×", times=times)
+    )
 
 
 @dataclass(frozen=True)
 class Places:
     """Where on the retina patches lie.
 
-    levels : SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
-    most : share of the patches that covers the most covered square.   count : patches drawn.   mirrored : of left eyes, drawn as
-    right ones; None where eyes are not known and all are drawn as photographed.   unknown : patches left out, their eye not
-    known.   finding : in words.
+    Parameters
+    ----------
+    levels : tuple[str, ...]
+        SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
+    most : float
+        Share of the patches that covers the most covered square.
+    count : int
+        Patches drawn.
+    mirrored : int or None
+        Of left eyes, drawn as right ones; None where eyes are not known and all are drawn as photographed.
+    unknown : int
+        Patches left out, their eye not known.
+    finding : str
+        In words.
     """
 
     levels: tuple[str, ...]
@@ -68,10 +84,13 @@ class Places:
     finding: str
 
 
-def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None]) -> Places | None:
+def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH) -> Places | None:
     """Lay patches over one retina, the right eye seen from the front: nose to the right. None where no frame is known.
 
-    eyes : "left", "right" or None, by image id.
+    Parameters
+    ----------
+    eyes : Mapping[str, str | None]
+        "left", "right" or None, by image id.
     """
     boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
     if not boxed:
@@ -97,7 +116,7 @@ def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None]) -> Plac
         count=len(drawn),
         mirrored=int(left_eye.sum()) if sided else None,
         unknown=len(boxed) - len(drawn),
-        finding=_finding(x, y, sided),
+        finding=_finding(x, y, words, sided=sided),
     )
 
 
@@ -113,13 +132,22 @@ def _path(squares: NDArray[np.bool_]) -> str:
     return "".join(runs())
 
 
-def _finding(x: NDArray[np.float64], y: NDArray[np.float64], sided: bool) -> str:
-    within = float(np.mean(np.hypot(x, y) < 0.5))
-    parts = [f"{100 * within:.0f}\N{NO-BREAK SPACE}% of their middles lie within half the radius, a quarter of the retina"]
-    if sided:
-        parts.append(f"{100 * float(np.mean(x > 0)):.0f}\N{NO-BREAK SPACE}% on the side of the nose")
-    parts.append(f"{100 * float(np.mean(y < 0)):.0f}\N{NO-BREAK SPACE}% in the upper half")
-    return f"{', '.join(parts[:-1])} and {parts[-1]}."
+def _finding(x: NDArray[np.float64], y: NDArray[np.float64], words: Words, *, sided: bool) -> str:
+    shares = {
+        "within": words.percent(float(np.mean(np.hypot(x, y) < 0.5))),
+        "upper": words.percent(float(np.mean(y < 0))),
+    }
+    if not sided:
+        return words.gettext(
+            "Of their centres, %(within)s lie within half the radius (a quarter of the area) and %(upper)s in the upper half.",
+            **shares,
+        )
+    return words.gettext(
+        "Of their centres, %(within)s lie within half the radius (a quarter of the area), %(nasal)s on the nasal side and "
+        "%(upper)s in the upper half.",
+        nasal=words.percent(float(np.mean(x > 0))),
+        **shares,
+    )
 
 
 def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
@@ -149,7 +177,12 @@ def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
     for grade in book.grades:
         here = sum(plate.grade == grade for plate in plates.values())
         rows.append(
-            GradeRow(grade, here, here / cluster.graded if cluster.graded else 0.0, compared(here, cluster.graded * grade.share))
+            GradeRow(
+                grade,
+                here,
+                here / cluster.graded if cluster.graded else 0.0,
+                compared(here, cluster.graded * grade.share, book.words),
+            )
         )
     samples = []
     for row in rows:
@@ -162,5 +195,5 @@ def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
         "samples": samples,
         "rows": rows,
         "nearest": [(by_number[n], far) for n, far in met.nearest.get(cluster.number, ()) if n in by_number][:NEAREST],
-        "places": places(cluster.patches, {image.image_id: image.eye for image in book.atlas.dataset.images}),
+        "places": places(cluster.patches, {image.image_id: image.eye for image in book.atlas.dataset.images}, book.words),
     }

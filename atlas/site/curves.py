@@ -8,11 +8,12 @@ from typing import Any
 
 from atlas.records import Evaluation, Roc, Scale
 from atlas.site.panels import CHANCE, Figure, Panel, Table, axis_of, grade_name, layout_of
+from atlas.site.words import Words
 
 _LINES = {"score": {"color": "--accent", "width": 2.5}, "classifier": {"color": "--ink", "width": 1.5, "dash": "dash"}}
 
 
-def roc_figure(evaluation: Evaluation, scale: Scale) -> Figure | None:
+def roc_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | None:
     """Draw how well each grade is told from all others; None where no curve is known."""
     kinds = dict.fromkeys(roc.grade for roc in evaluation.rocs)
     order = [*(grade for grade in scale.grades if grade in kinds), *([None] if None in kinds else [])]
@@ -22,23 +23,42 @@ def roc_figure(evaluation: Evaluation, scale: Scale) -> Figure | None:
     methods = [method for method in _LINES if any(roc.method == method for roc in evaluation.rocs)]
     rows = []
     for grade in order:
-        row: list[Any] = ["referable" if grade is None else grade_name(scale, grade)]
+        row: list[Any] = [words.gettext("referable") if grade is None else grade_name(scale, grade)]
         for method in methods:
             roc = found.get((grade, method))
             row += [roc.auc if roc else math.nan, roc.interval if roc else (math.nan, math.nan)]
         rows.append(tuple(row))
-    columns = [kind for method in methods for kind in ((f"area, {method}", "number3"), ("95 % interval", "interval"))]
-    marks = ", with a dot where the threshold for referral stands" if None in order and not evaluation.cross_fitted else ""
+    columns = [
+        kind
+        for method in methods
+        for kind in (
+            (words.gettext("area, %(method)s", method=words.named(method)), "number3"),
+            (words.gettext("95%% confidence interval"), "interval"),
+        )
+    ]
+    caption = (
+        words.gettext(
+            "The closer a curve comes to the upper left corner, the better its grade is told apart from all others; the dotted "
+            "diagonal is chance, the number is the area under the curve, and the dot marks the threshold for referral."
+        )
+        if None in order and not evaluation.cross_fitted
+        else words.gettext(
+            "The closer a curve comes to the upper left corner, the better its grade is told apart from all others; the dotted "
+            "diagonal is chance, and the number is the area under the curve."
+        )
+    )
     return Figure(
         "roc",
-        "Each grade against all others",
-        "The closer a curve hugs the upper left corner, the better this grade is told from all others; the dotted diagonal is "
-        f"chance, and the number is the area under the curve{marks}.",
-        tuple(_roc_panel(grade, [found[grade, m] for m in methods if (grade, m) in found], evaluation, scale) for grade in order),
+        words.gettext("Each grade against all others"),
+        caption,
+        tuple(
+            _roc_panel(grade, [found[grade, m] for m in methods if (grade, m) in found], evaluation, scale, words)
+            for grade in order
+        ),
         (
             Table(
-                "Areas under the curves",
-                (("against all others", "text"), *columns),
+                words.gettext("Areas under the curves"),
+                ((words.gettext("against all others"), "text"), *columns),
                 tuple(rows),
             ),
         ),
@@ -46,8 +66,12 @@ def roc_figure(evaluation: Evaluation, scale: Scale) -> Figure | None:
     )
 
 
-def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, scale: Scale) -> Panel:
-    title = f"referable (≥ {scale.referable})" if grade is None else grade_name(scale, grade)
+def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, scale: Scale, words: Words) -> Panel:
+    title = (
+        words.gettext("referable (grade %(grade)s or above)", grade=scale.referable)
+        if grade is None
+        else grade_name(scale, grade)
+    )
     data: list[dict[str, Any]] = [
         {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "line": CHANCE, "hoverinfo": "skip"}
     ]
@@ -58,11 +82,12 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": roc.method,
+                "name": words.named(roc.method),
                 "x": roc.false_positive.astype(float).round(4).tolist(),
                 "y": roc.true_positive.astype(float).round(4).tolist(),
                 "line": line,
-                "hovertemplate": "%{y:.2f} found at %{x:.2f} false alarms<extra></extra>",
+                "hovertemplate": words.gettext("sensitivity %(y)s, false positive rate %(x)s", x="%{x:.2f}", y="%{y:.2f}")
+                + "<extra></extra>",
             }
         )
         ending = "" if roc.method == "score" else f"_{roc.method}"
@@ -79,24 +104,28 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
                 "xanchor": "right",
                 "y": 0.06 + 0.13 * row,
                 "yanchor": "bottom",
-                "text": f"{'╌╌' if 'dash' in line else '━'} {roc.method} {roc.auc:.2f}",
+                "text": f"{'╌╌' if 'dash' in line else '━'} {words.named(roc.method)} {words.number(roc.auc)}",
                 "showarrow": False,
                 "font": {"color": line["color"], "size": 12},
             }
         )
     ticks = {"range": [-0.02, 1.02], "tickvals": [0, 0.5, 1]}
     layout = layout_of(
+        separators=words.separators,
         height=230,
-        xaxis=axis_of("false alarms", **ticks),
-        yaxis=axis_of("found", **ticks),
+        xaxis=axis_of(words.gettext("false positive rate"), **ticks),
+        yaxis=axis_of(words.gettext("sensitivity"), **ticks),
         annotations=notes,
         hovermode="closest",
     )
-    areas = ", ".join(f"{roc.method} {roc.auc:.2f}" for roc in rocs)
-    return Panel(title, f"ROC curves of {title} against all others; areas: {areas}", {"data": data, "layout": layout})
+    areas = ", ".join(f"{words.named(roc.method)} {words.number(roc.auc)}" for roc in rocs)
+    label = words.gettext(
+        "ROC curves, %(grade)s against all others. Areas under the curves: %(areas)s.", grade=title, areas=areas
+    )
+    return Panel(title, label, {"data": data, "layout": layout})
 
 
-def calibration_figure(evaluation: Evaluation, scale: Scale) -> Figure | None:
+def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | None:
     """Draw how the mean grade follows the score, step by step; None where no step is known."""
     bins = evaluation.calibration
     if not bins:
@@ -129,29 +158,46 @@ def calibration_figure(evaluation: Evaluation, scale: Scale) -> Figure | None:
                 "line": {"color": "--paper", "width": 1},
             },
             "customdata": [one.count for one in bins],
-            "hovertemplate": "%{customdata} photographs: mean score %{x:.2f}, mean grade %{y:.2f}<extra></extra>",
+            "hovertemplate": words.gettext(
+                "photographs: %(count)s, mean score: %(score)s, mean grade: %(grade)s",
+                count="%{customdata}",
+                score="%{x:.2f}",
+                grade="%{y:.2f}",
+            )
+            + "<extra></extra>",
         },
     ]
     span = [scale.lowest - 0.1, scale.highest + 0.1]
     layout = layout_of(
-        height=400, xaxis=axis_of("mean score", range=span, dtick=1), yaxis=axis_of("mean human grade", range=span, dtick=1)
+        separators=words.separators,
+        height=400,
+        xaxis=axis_of(words.gettext("mean score"), range=span, dtick=1),
+        yaxis=axis_of(words.gettext("mean human grade"), range=span, dtick=1),
     )
     return Figure(
         "calibration",
-        "Can the score be taken at its word?",
-        "Each dot is a step of the score, larger where more photographs fall; on the dotted diagonal the mean human grade is "
-        "what the score says, above it the score is too mild, and the whisker is its 95 % interval.",
-        (Panel("", "Mean human grade by step of the score; the table holds the numbers", {"data": data, "layout": layout}),),
+        words.gettext("Does the score mean what it says?"),
+        words.gettext(
+            "Each dot is a range of scores, larger where there are more photographs; on the dotted diagonal the mean human grade "
+            "equals the score, above it the score is too mild, and the whisker is the 95%% confidence interval."
+        ),
+        (
+            Panel(
+                "",
+                words.gettext("Mean human grade by range of scores. The table holds the numbers."),
+                {"data": data, "layout": layout},
+            ),
+        ),
         (
             Table(
-                "Mean grade by step of the score",
+                words.gettext("Mean grade by range of scores"),
                 (
-                    ("scores from", "number"),
-                    ("to", "number"),
-                    ("photographs", "count"),
-                    ("mean score", "number"),
-                    ("mean grade", "number"),
-                    ("95 % interval", "interval"),
+                    (words.gettext("scores from"), "number"),
+                    (words.gettext("to"), "number"),
+                    (words.gettext("photographs"), "count"),
+                    (words.gettext("mean score"), "number"),
+                    (words.gettext("mean grade"), "number"),
+                    (words.gettext("95%% confidence interval"), "interval"),
                 ),
                 tuple((one.low, one.high, one.count, one.mean_score, one.mean_grade, one.interval) for one in bins),
             ),

@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atlas.records import Evaluation, Scale
+from atlas.records import Evaluation, Scale, noop
 from atlas.site.curves import calibration_figure, roc_figure
 from atlas.site.grades import label_figure, range_figure, result_figure
 from atlas.site.panels import Figure
+from atlas.site.words import ENGLISH, Words
 
-SUFFIXES = {"": "score", "_ranges": "score by stage ranges", "_classifier": "classifier"}
+SUFFIXES = {"": noop("score"), "_ranges": noop("score by ranges"), "_classifier": noop("classifier")}
 """How grades were read, by the ending of a figure's name. Without ending: the severity, rounded where a grade is needed."""
 
 
@@ -27,11 +28,11 @@ class Measure:
     cells: tuple[tuple[float, tuple[float, float]] | None, ...]
 
 
-def measures(evaluation: Evaluation) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
+def measures(evaluation: Evaluation, words: Words = ENGLISH) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
     """Lay the figures out: the methods they were measured for, and a row for each with a cell for each method."""
     endings = [ending for ending in SUFFIXES if any(name.endswith(ending) for name in evaluation.figures) or not ending]
     names = dict.fromkeys(base_name(name)[0] for name in evaluation.figures)
-    return tuple(SUFFIXES[ending] for ending in endings), tuple(
+    return tuple(words.named(SUFFIXES[ending]) for ending in endings), tuple(
         Measure(name, tuple(_cell(evaluation, f"{name}{ending}") for ending in endings)) for name in names
     )
 
@@ -48,13 +49,13 @@ def _cell(evaluation: Evaluation, name: str) -> tuple[float, tuple[float, float]
     return evaluation.figures[name], evaluation.intervals.get(name, (math.nan, math.nan))
 
 
-def figures(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> tuple[Figure, ...]:
+def figures(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words = ENGLISH) -> tuple[Figure, ...]:
     """Draw an evaluation. `colours`, #rrggbb, one for each grade. What was not measured has no figure."""
     drawn = (
-        label_figure(evaluation, scale, colours),
-        result_figure(evaluation, scale, colours),
-        range_figure(evaluation, scale, colours),
-        roc_figure(evaluation, scale),
-        calibration_figure(evaluation, scale),
+        label_figure(evaluation, scale, colours, words),
+        result_figure(evaluation, scale, colours, words),
+        range_figure(evaluation, scale, colours, words),
+        roc_figure(evaluation, scale, words),
+        calibration_figure(evaluation, scale, words),
     )
     return tuple(figure for figure in drawn if figure is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from atlas.cohort.regions import REGIONS, Region, disc_diameter, near_fovea, reg
 from atlas.photographs.frames import touched
 from atlas.records import FoundLesions, Frame, Landmarks, Mark
 from atlas.site.views import place
+from atlas.site.words import ENGLISH, Words, sentence_case
 
 _LATE = ("new_vessels", "preretinal_blood")
 
@@ -23,7 +24,14 @@ _MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
 class MarkView:
     """A lesion on a plate.
 
-    box : top, left, height, width in percent of the plate.   cells : those of the maps that it touches, numbered row by row.
+    Parameters
+    ----------
+    box : tuple[float, float, float, float]
+        Top, left, height, width in percent of the plate.
+    cells : tuple[int, ...]
+        Those of the maps that it touches, numbered row by row.
+    words : Words
+        Of the page, as the names of the kind are.
     """
 
     kind: LesionKind
@@ -31,11 +39,19 @@ class MarkView:
     strength: float
     fall: float
     cells: tuple[int, ...] = ()
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def alt(self) -> str:
-        verb = "lowers" if self.fall >= 0 else "raises"
-        return f"{self.kind.name}, found with strength {self.strength:.2f}; hiding it {verb} the score by {abs(self.fall):.2f}"
+        w = self.words
+        values = {
+            "kind": sentence_case(self.kind.name),
+            "strength": w.number(self.strength),
+            "drop": w.number(abs(self.fall)),
+        }
+        if self.fall >= 0:
+            return w.gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", **values)
+        return w.gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", **values)
 
 
 @dataclass(frozen=True)
@@ -64,10 +80,24 @@ def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView |
 class FoundView:
     """The lesions of one plate.
 
-    marks : the strongest first.   counts : of each kind that was found, in the order of the table of kinds.
-    whole, without : the score, and what it is with the cells of all found lesions hidden.   too_small : kinds, in words.
-    by_region : of each region with lesions, from the fovea outwards, how many of each kind.   landmarks : the disc and the fovea.
-    near : of each kind, how many reach within one disc diameter of the fovea.
+    Parameters
+    ----------
+    marks : tuple[MarkView, ...]
+        The strongest first.
+    counts : tuple[tuple[LesionKind, int], ...]
+        Of each kind that was found, in the order of the table of kinds.
+    whole, without : float
+        The score, and what it is with the cells of all found lesions hidden.
+    too_small : str
+        Kinds, in words.
+    by_region : tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...]
+        Of each region with lesions, from the fovea outwards, how many of each kind.
+    landmarks : LandmarksView or None
+        The disc and the fovea.
+    near : Mapping[str, int]
+        Of each kind, how many reach within one disc diameter of the fovea.
+    words : Words
+        Of the page.
     """
 
     marks: tuple[MarkView, ...]
@@ -78,59 +108,104 @@ class FoundView:
     by_region: tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...] = ()
     near: Mapping[str, int] = field(default_factory=dict)
     landmarks: LandmarksView | None = None
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def told(self) -> str:
         """What was found, in a sentence."""
         if not self.marks:
-            return "The lesion net found no lesion here. That does not mean that there is none."
-        return f"The lesion net found {listed([_counted(kind, count) for kind, count in self.counts])}."
+            return self.words.gettext("The lesion net found no lesions here. There may be some all the same.")
+        return self.words.gettext("The lesion net found %(lesions)s.", lesions=self._listed(self.counts))
 
     @property
     def where(self) -> str:
         """In which regions they lie, in a sentence or two; "" where no fovea was found or no lesion."""
+        w = self.words
         if not self.by_region:
             return ""
-        parts = [f"{region.name}: {listed([_counted(*pair) for pair in counts])}" for region, counts in self.by_region]
-        told = f"{'; '.join(parts)}.".capitalize() if len(parts) > 1 else f"All lie {self.by_region[0][0].name}."
+        if len(self.by_region) == 1:
+            ((region, counts),) = self.by_region
+            placed = sum(count for _, count in counts)
+            told = w.ngettext("It lies %(region)s.", "All of them lie %(region)s.", placed, region=region.name)
+        else:
+            parts = [
+                w.gettext("%(region)s: %(lesions)s", region=region.name, lesions=self._listed(counts))
+                for region, counts in self.by_region
+            ]
+            told = f"{sentence_case('; '.join(parts))}."
         if count := self.near.get("hard_exudate", 0):
-            several = "Hard exudates lie" if count > 1 else "A hard exudate lies"
-            told += f" {several} within one disc diameter of the fovea, a sign of macular oedema to screening programmes."
+            near = w.ngettext(
+                "A hard exudate lies within one disc diameter of the fovea. Screening programmes take this as a sign of macular "
+                "oedema.",
+                "%(n)s hard exudates lie within one disc diameter of the fovea. Screening programmes take this as a sign of "
+                "macular oedema.",
+                count,
+            )
+            told = f"{told} {near}"
         return told
 
     @property
     def rule(self) -> str:
         """What the international scale makes of these lesions, in a sentence; "" where none was found."""
-        found = {kind.key: count for kind, count in self.counts}
+        w, found = self.words, {kind.key: count for kind, count in self.counts}
         if not found:
             return ""
         if any(kind in found for kind in _LATE):
-            grade, why = "proliferative", "new vessels or pre-retinal blood"
-        elif set(found) <= {"microaneurysm"}:
-            grade, why = "mild", "microaneurysms and nothing else"
-        elif found.get("haemorrhage", 0) > _MANY_BLEEDS:
-            grade, why = "severe", "more than 20 haemorrhages for each quadrant"
-        else:
-            grade, why = "moderate", "more than microaneurysms, and no sign of a severe eye among them"
-        return f"By these alone the international scale would call the eye {grade}: {why}."
+            return w.gettext(
+                "By these lesions alone, the international scale would grade this eye as proliferative: new vessels or "
+                "pre-retinal blood."
+            )
+        if set(found) <= {"microaneurysm"}:
+            return w.gettext(
+                "By these lesions alone, the international scale would grade this eye as mild: microaneurysms and nothing else."
+            )
+        if found.get("haemorrhage", 0) > _MANY_BLEEDS:
+            return w.gettext(
+                "By these lesions alone, the international scale would grade this eye as severe: more than 20 haemorrhages per "
+                "quadrant on average."
+            )
+        return w.gettext(
+            "By these lesions alone, the international scale would grade this eye as moderate: more than microaneurysms, and no "
+            "sign of severe disease among them."
+        )
 
     @property
     def hidden(self) -> str:
         """What hiding all of them does to the score, in a sentence; "" where none was found."""
         if not self.marks:
             return ""
-        one = len(self.marks) == 1
-        what = "the place of the lesion" if one else "the places of all of them at once"
-        fall = self.whole - self.without
+        w, n, fall = self.words, len(self.marks), self.whole - self.without
         if abs(fall) < _LITTLE:
-            return f"Hiding {what} hardly changes the score: something else in the photograph drives it."
-        verb = "lowers" if fall > 0 else "raises"
-        rest = (
-            ""
-            if fall <= 0 or self.without < _REST * self.whole
-            else " Most of the score is left: it does not rest on these alone."
+            return w.ngettext(
+                "Hiding the lesion hardly changes the score, so something else in the photograph drives it.",
+                "Hiding all lesions at once hardly changes the score, so something else in the photograph drives it.",
+                n,
+            )
+        scores = {"before": w.number(self.whole), "after": w.number(self.without)}
+        if fall < 0:
+            return w.ngettext(
+                "Hiding the lesion raises the score from %(before)s to %(after)s.",
+                "Hiding all lesions at once raises the score from %(before)s to %(after)s.",
+                n,
+                **scores,
+            )
+        told = w.ngettext(
+            "Hiding the lesion lowers the score from %(before)s to %(after)s.",
+            "Hiding all lesions at once lowers the score from %(before)s to %(after)s.",
+            n,
+            **scores,
         )
-        return f"Hiding {what} {verb} the score from {self.whole:.2f} to {self.without:.2f}.{rest}"
+        if self.without < _REST * self.whole:
+            return told
+        rest = w.ngettext(
+            "Most of the score remains, so it does not come from this lesion alone.",
+            "Most of the score remains, so it does not come from these lesions alone.",
+            n,
+        )
+        return f"{told} {rest}"
+
+    def _listed(self, counts: Sequence[tuple[LesionKind, int]]) -> str:
+        return self.words.list_of([_counted(kind, count, self.words) for kind, count in counts])
 
 
 _LITTLE = 0.05  # grade units that no reader should make anything of
@@ -138,54 +213,75 @@ _LITTLE = 0.05  # grade units that no reader should make anything of
 _REST = 0.5  # share of the score
 
 
-def found_view(found: FoundLesions, frame: Frame | None, whole: float, grid: tuple[int, int]) -> FoundView | None:
+def kinds_in(words: Words) -> dict[str, LesionKind]:
+    """Return the table of kinds, with their names in these words."""
+    return {key: replace(kind, name=words.named(kind.name), plural=words.named(kind.plural)) for key, kind in KINDS.items()}
+
+
+def regions_in(words: Words) -> dict[str, Region]:
+    """Return the table of regions, with their names in these words."""
+    return {key: replace(one, title=words.named(one.title), name=words.named(one.name)) for key, one in REGIONS.items()}
+
+
+def found_view(
+    found: FoundLesions, frame: Frame | None, whole: float, grid: tuple[int, int], words: Words = ENGLISH
+) -> FoundView | None:
     """Prepare the lesions of one photograph for its page; None where its frame is unknown.
 
-    whole : its score.   grid : rows and columns of cells that can be hidden.
+    Parameters
+    ----------
+    whole : float
+        Its score.
+    grid : tuple[int, int]
+        Rows and columns of cells that can be hidden.
     """
     if frame is None:
         return None
-    marks = []
+    kinds, marks = kinds_in(words), []
     for mark, fall in zip(found.marks, found.falls.tolist(), strict=True):
         box = place(mark.box, frame)
         if box is not None:
             cells = np.flatnonzero(touched(frame, grid, mark.box)).tolist()
-            marks.append(MarkView(KINDS[mark.kind], box, mark.strength, fall, tuple(cells)))
+            marks.append(MarkView(kinds[mark.kind], box, mark.strength, fall, tuple(cells), words))
     counts = Counter(mark.kind.key for mark in marks)
     regions: dict[str, Counter[str]] = {}
     for mark in found.marks:
         if key := region_of(mark.box, found.landmarks):
             regions.setdefault(key, Counter())[mark.kind] += 1
-    by_region = tuple((region, _in_order(regions[key])) for key, region in REGIONS.items() if key in regions)
+    by_region = tuple((one, _in_order(regions[key], kinds)) for key, one in regions_in(words).items() if key in regions)
     near = Counter(mark.kind for mark in found.marks if near_fovea(mark.box, found.landmarks))
-    small = listed([KINDS[kind].plural for kind in found.too_small]) if found.too_small else ""
-    return FoundView(
-        tuple(marks), _in_order(counts), whole, found.without, small, by_region, near, landmarks_view(found.landmarks, frame)
-    )
+    small = words.list_of([kinds[kind].plural for kind in found.too_small]) if found.too_small else ""
+    landmarks = landmarks_view(found.landmarks, frame)
+    return FoundView(tuple(marks), _in_order(counts, kinds), whole, found.without, small, by_region, near, landmarks, words)
 
 
-def _in_order(counts: Mapping[str, int]) -> tuple[tuple[LesionKind, int], ...]:
+def _in_order(counts: Mapping[str, int], kinds: Mapping[str, LesionKind]) -> tuple[tuple[LesionKind, int], ...]:
     """Counts by kind, in the order of the table of kinds."""
-    return tuple((kind, counts[key]) for key, kind in KINDS.items() if counts.get(key))
+    return tuple((kind, counts[key]) for key, kind in kinds.items() if counts.get(key))
 
 
-def kind_counts(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[LesionKind, tuple[int | None, ...]]:
+def kind_counts(
+    found: Mapping[str, FoundLesions], image_ids: Sequence[str], kinds: Mapping[str, LesionKind] = KINDS
+) -> dict[LesionKind, tuple[int | None, ...]]:
     """Return how many lesions of each kind were found in each photograph; None where the net did not look.
 
     Kinds of which there are none are left out; the others keep the order of the table of kinds.
     """
     counts = [Counter(mark.kind for mark in found[i].marks) if i in found else None for i in image_ids]
     met = {key for own in counts if own for key in own}
-    return {kind: tuple(None if own is None else own[key] for own in counts) for key, kind in KINDS.items() if key in met}
+    return {kind: tuple(None if own is None else own[key] for own in counts) for key, kind in kinds.items() if key in met}
 
 
 NEAR_FOVEA = "fovea"
 """Key of the place within one disc diameter of the fovea, beside those of REGIONS: it lies in the macula."""
 
 
-def places() -> dict[str, str]:
+def places(words: Words = ENGLISH) -> dict[str, str]:
     """Return where a lesion can lie, key to words: near the fovea, then the regions from the fovea outwards."""
-    return {NEAR_FOVEA: "near the fovea", **{key: region.name for key, region in REGIONS.items()}}
+    return {
+        NEAR_FOVEA: words.gettext("near the fovea"),
+        **{key: region.name for key, region in regions_in(words).items()},
+    }
 
 
 def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[str, tuple[int | None, ...]]:
@@ -193,7 +289,7 @@ def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
 
     None where the net did not look or nobody knows the fovea.
     """
-    bits = {key: 1 << number for number, key in enumerate(places())}
+    bits = {key: 1 << number for number, key in enumerate((NEAR_FOVEA, *REGIONS))}
     rows: list[Counter[str] | None] = []
     for image_id in image_ids:
         own = found.get(image_id)
@@ -213,41 +309,72 @@ def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> 
 class PersonsMark:
     """A lesion that a person marked.
 
-    box : top, left, height, width in percent of the plate.   how : outlined, boxed, or drawn with the eye.
+    Parameters
+    ----------
+    box : tuple[float, float, float, float]
+        Top, left, height, width in percent of the plate.
+    how : str
+        Outlined, boxed, or drawn with the eye.
+    words : Words
+        Of the page.
     """
 
     kind: LesionKind | None
     box: tuple[float, float, float, float]
     how: str
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def alt(self) -> str:
-        name = self.kind.name if self.kind else "lesion"
-        return f"{name}, drawn" if self.how == "drawn" else f"{name}, {self.how} by a person"
+        w = self.words
+        kind = sentence_case(self.kind.name if self.kind else w.gettext("lesion"))
+        if self.how == "drawn":
+            return w.gettext("%(kind)s, drawn by the program", kind=kind)
+        if self.how == "boxed":
+            return w.gettext("%(kind)s, boxed by a person", kind=kind)
+        return w.gettext("%(kind)s, outlined by a person", kind=kind)
 
 
-def marked_view(marks: Sequence[Mark], frame: Frame | None, *, drawn: bool = False) -> tuple[PersonsMark, ...]:
+_HOW = {"outline": "outlined", "box": "boxed"}
+
+
+def marked_view(
+    marks: Sequence[Mark], frame: Frame | None, *, drawn: bool = False, words: Words = ENGLISH
+) -> tuple[PersonsMark, ...]:
     """Prepare what people marked on one photograph for its page; nothing where its frame is unknown.
 
-    drawn : the eye is, and its lesions with it.
+    Parameters
+    ----------
+    drawn : bool
+        The eye is, and its lesions with it.
     """
-    places = [(mark, place(mark.box, frame)) for mark in marks]
-    how = {"outline": "drawn" if drawn else "outlined", "box": "boxed"}
-    return tuple(PersonsMark(KINDS.get(mark.kind), box, how.get(mark.source, "")) for mark, box in places if box is not None)
+    kinds, views = kinds_in(words), []
+    for mark in marks:
+        box = place(mark.box, frame)
+        how = "drawn" if drawn and mark.source == "outline" else _HOW.get(mark.source, "")
+        if box is not None:
+            views.append(PersonsMark(kinds.get(mark.kind), box, how, words))
+    return tuple(views)
 
 
-def listed(words: Sequence[str]) -> str:
-    """Join words as a sentence lists them."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _counted(kind: LesionKind, count: int) -> str:
-    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
-    if kind.key in _IN_GROUPS:
-        return f"{kind.plural} in {number} {'place' if count == 1 else 'places'}"
-    return f"{number} {kind.name if count == 1 else kind.plural}"
-
-
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-_IN_GROUPS = ("hard_exudate", "new_vessels", "preretinal_blood")  # what is found of these is a group of many, or has no parts
+def _counted(kind: LesionKind, n: int, words: Words) -> str:
+    """A number of lesions of a kind. Of some kinds what is found is a group of many, or has no parts."""
+    match kind.key:
+        case "microaneurysm":
+            return words.ngettext("%(n)s microaneurysm", "%(n)s microaneurysms", n)
+        case "haemorrhage":
+            return words.ngettext("%(n)s haemorrhage", "%(n)s haemorrhages", n)
+        case "red_lesion":
+            return words.ngettext("%(n)s red lesion", "%(n)s red lesions", n)
+        case "hard_exudate":
+            return words.ngettext("hard exudates in %(n)s place", "hard exudates in %(n)s places", n)
+        case "cotton_wool_spot":
+            return words.ngettext("%(n)s cotton-wool spot", "%(n)s cotton-wool spots", n)
+        case "venous_beading":
+            return words.ngettext("%(n)s beaded vein", "%(n)s beaded veins", n)
+        case "new_vessels":
+            return words.ngettext("new vessels in %(n)s place", "new vessels in %(n)s places", n)
+        case "preretinal_blood":
+            return words.ngettext("pre-retinal blood in %(n)s place", "pre-retinal blood in %(n)s places", n)
+        case _:
+            return words.gettext("%(kinds)s: %(n)s", kinds=kind.plural, n=words.count(n))

@@ -35,15 +35,24 @@ class Entry:
 
     Parameters
     ----------
-    key : its id on the page.
-    name : the term.
-    words : what it means; the first sentence must be clear without the others.
-    also : synonyms, abbreviations and other spellings that a reader may search for.
-    look : how to recognise it, and what it may be mistaken for.
-    see : keys of related entries.
-    source : where a scale or a figure was published, in short.
-    grade : name of a stage's grade.
-    kinds : names of outlined lesions that show it, in small letters.
+    key : str
+        Its id on the page.
+    name : str
+        The term.
+    words : str
+        What it means; the first sentence must be clear without the others.
+    also : tuple[str, ...]
+        Synonyms, abbreviations and other spellings that a reader may search for.
+    look : str
+        How to recognise it, and what it may be mistaken for.
+    see : tuple[str, ...]
+        Keys of related entries.
+    source : str
+        Where a scale or a figure was published, in short.
+    grade : str
+        Name of a stage's grade.
+    kinds : tuple[str, ...]
+        Names of outlined lesions that show it, in small letters.
     """
 
     key: str
@@ -67,11 +76,16 @@ class Glossary(Mapping[str, Entry]):
 
     Parameters
     ----------
-    words : terms about scores, maps and figures; those of the disease come first.
-    stages : stages of the disease.
-    lesions : lesions and landmarks.
-    about_stages : the sentence above the stages.
-    sources : the publications behind the entries of the disease.
+    words : tuple[Entry, ...]
+        Terms about scores, maps and figures; those of the disease come first.
+    stages : tuple[Entry, ...]
+        Stages of the disease.
+    lesions : tuple[Entry, ...]
+        Lesions and landmarks.
+    about_stages : str
+        The sentence above the stages.
+    sources : tuple[str, ...]
+        The publications behind the entries of the disease.
     """
 
     def __init__(
@@ -101,9 +115,12 @@ def known(scale: Scale, folder: Path | None = None, language: str = "en") -> Glo
 
     Parameters
     ----------
-    scale : the grades, with the name of the disease.
-    folder : holds the files; those of this package by default.
-    language : code such as "de". An entry that has no translation stays English.
+    scale : Scale
+        The grades, with the name of the disease.
+    folder : Path or None
+        Holds the files; those of this package by default.
+    language : str
+        Code such as "de". An entry that has no translation stays English.
 
     Raises
     ------
@@ -142,7 +159,7 @@ def same_stages(scale: Scale, glossary: Glossary) -> bool:
 
 def glossary_pages(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
     scale = book.atlas.dataset.scale
-    glossary = known(scale)
+    glossary = known(scale, language=book.words.language)
     same = same_stages(scale, glossary)
     yield (
         "glossary.html",

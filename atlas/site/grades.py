@@ -8,11 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from atlas.records import Confusion, Evaluation, GradeCuts, Scale
+from atlas.records import Confusion, Evaluation, GradeCuts, Scale, noop
 from atlas.site.panels import FRAME, ROW, Figure, Panel, Table, axis_of, grade_label, grade_name, layout_of
+from atlas.site.words import Words
+
+_COLUMNS = {
+    "count": noop("photographs"),
+    "mean": noop("mean"),
+    "sd": noop("standard deviation"),
+    "median": noop("median"),
+    "q05": noop("5%% quantile"),
+    "q25": noop("25%% quantile"),
+    "q75": noop("75%% quantile"),
+    "q95": noop("95%% quantile"),
+}
+"""Heads of the columns of scores by grade."""
 
 
-def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Figure | None:
+def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
     """Draw how common each grade is among the training labels, and what it counted in the fit; None where that is not known."""
     rows = evaluation.labels
     if not rows:
@@ -27,20 +40,21 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
             "x": [100 * share for share in shares],
             "y": names,
             "marker": {"color": fill, "line": outline},
-            "text": [f"{100 * share:.1f} %" for share in shares],
+            "text": [words.percent(share) for share in shares],
             "textposition": "outside",
             "cliponaxis": False,
             "hovertemplate": "%{y}: %{text} " + f"{name}<extra></extra>",
         }
         for name, shares, fill in (
-            ("before balancing", [row.before for row in rows], "--paper"),
-            ("after balancing", [row.after for row in rows], list(colours)),
+            (words.gettext("before balancing"), [row.before for row in rows], "--paper"),
+            (words.gettext("after balancing"), [row.after for row in rows], list(colours)),
         )
     ]
     widest = max(max(row.before, row.after) for row in rows)
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + 30 + ROW * len(rows),
-        xaxis=axis_of("share of training labels, %", range=[0, 125 * widest]),
+        xaxis=axis_of(words.gettext("share of training labels (%%)"), range=[0, 125 * widest]),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
         bargap=0.25,
         showlegend=True,
@@ -48,60 +62,86 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
     )
     return Figure(
         "labels",
-        "The labels it learned from",
-        "Each pair of bars is a grade: the empty bar is how common it is among the training photographs, the filled bar how much "
-        "it counted in the fit, so that rare grades are not drowned by common ones.",
-        (Panel("", "Bars: share of each grade before and after balancing", {"data": data, "layout": layout}),),
+        words.gettext("The labels it learned from"),
+        words.gettext(
+            "The empty bar shows how common a grade is among the training photographs, and the filled bar how much it counted in "
+            "training."
+        ),
+        (
+            Panel(
+                "",
+                words.gettext("Bars: share of each grade before and after balancing"),
+                {"data": data, "layout": layout},
+            ),
+        ),
         (
             Table(
-                "Training labels",
-                (("grade", "text"), ("photographs", "count"), ("before", "percent"), ("after", "percent")),
+                words.gettext("Training labels"),
+                (
+                    (words.gettext("grade"), "text"),
+                    (words.gettext("photographs"), "count"),
+                    (words.gettext("before"), "percent"),
+                    (words.gettext("after"), "percent"),
+                ),
                 tuple((grade_name(scale, row.grade), row.count, row.before, row.after) for row in rows),
             ),
         ),
     )
 
 
-def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Figure | None:
+def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
     """Draw what the classifier made of each grade, and which scores each grade got; None where neither is known."""
     panels, tables = [], []
-    caption = []
     if "classifier" in evaluation.confusions:
         found = evaluation.confusions["classifier"]
-        panels.append(_confusion("Classifier: confusion matrix", found, scale))
-        tables.append(_confusion_table("Grades read by the classifier", found, scale))
-        caption.append(
-            "In the matrix each row is a human grade and its cells say how many of its photographs the classifier called what, "
-            "with dotted frames where it skipped a stage"
-        )
+        panels.append(_confusion(words.gettext("Classifier: confusion matrix"), found, scale, words))
+        tables.append(_confusion_table(words.gettext("Grades by the classifier"), found, scale, words))
     if evaluation.densities is not None and np.isfinite(evaluation.densities.values).any():
-        panels.append(_densities(evaluation, scale, colours))
-        caption.append(
-            f"{'each' if caption else 'Each'} hill shows which scores the photographs of one human grade got, drawn to its own "
-            "height, with dashed lines where one stage's range ends and the next begins"
-        )
+        panels.append(_densities(evaluation, scale, colours, words))
     if not panels:
         return None
     columns = tuple(dict.fromkeys(name for row in evaluation.by_grade for name in row if name != "grade"))
     tables.append(
         Table(
-            "Scores by human grade",
-            (("grade", "text"), *((name, "count" if name == "count" else "number") for name in columns)),
+            words.gettext("Scores by human grade"),
+            (
+                (words.gettext("grade"), "text"),
+                *((words.gettext(_COLUMNS[name]), "count" if name == "count" else "number") for name in columns),
+            ),
             tuple(
                 (grade_name(scale, int(row["grade"])), *(_whole(name, row.get(name, math.nan)) for name in columns))
                 for row in evaluation.by_grade
             ),
         )
     )
-    title = "Two ways to grade: classes or a score" if len(panels) > 1 else "How the results spread"
-    return Figure("results", title, "; ".join(caption) + ".", tuple(panels), tuple(tables), across=len(panels))
+    if len(panels) > 1:
+        title = words.gettext("Two ways to grade: classes or a score")
+        caption = words.gettext(
+            "Each row of the matrix is a human grade, and its cells count how the classifier graded those photographs (dotted "
+            "frame: two or more grades off); each hill shows how the scores of one human grade are distributed, and dashed lines "
+            "separate the ranges of the grades."
+        )
+    else:
+        title = words.gettext("Spread of the results")
+        caption = (
+            words.gettext(
+                "Each row of the matrix is a human grade, and its cells count how the classifier graded those photographs "
+                "(dotted frame: two or more grades off)."
+            )
+            if "classifier" in evaluation.confusions
+            else words.gettext(
+                "Each hill shows how the scores of one human grade are distributed, drawn to its own height, and dashed lines "
+                "separate the ranges of the grades."
+            )
+        )
+    return Figure("results", title, caption, tuple(panels), tuple(tables), across=len(panels))
 
 
 def _whole(name: str, value: float) -> float | int:
     return int(value) if name == "count" else value
 
 
-def _confusion(title: str, found: Confusion, scale: Scale) -> Panel:
+def _confusion(title: str, found: Confusion, scale: Scale, words: Words) -> Panel:
     counts = found.counts
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -120,7 +160,14 @@ def _confusion(title: str, found: Confusion, scale: Scale) -> Panel:
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
-        "hovertemplate": "human grade %{y}, read as %{x}: %{text}, %{z} % of the row<extra></extra>",
+        "hovertemplate": words.gettext(
+            "human grade %(human)s, graded as %(read)s: %(count)s (%(share)s%% of the row)",
+            human="%{y}",
+            read="%{x}",
+            count="%{text}",
+            share="%{z}",
+        )
+        + "<extra></extra>",
     }
     frames = [
         {
@@ -131,22 +178,30 @@ def _confusion(title: str, found: Confusion, scale: Scale) -> Panel:
         for i, j in skipped
     ]
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(grades)),
-        xaxis=axis_of("read as grade", type="category", showgrid=False),
-        yaxis=axis_of("human grade", type="category", autorange="reversed", showgrid=False),
+        xaxis=axis_of(words.gettext("graded as"), type="category", showgrid=False),
+        yaxis=axis_of(words.gettext("human grade"), type="category", autorange="reversed", showgrid=False),
         shapes=frames,
     )
-    label = f"Confusion matrix of {int(counts.sum())} photographs, {found.skipped} of them two or more grades off"
+    label = words.gettext(
+        "Confusion matrix. Photographs: %(total)s. Two or more grades off: %(skipped)s.",
+        total=words.count(int(counts.sum())),
+        skipped=words.count(found.skipped),
+    )
     return Panel(title, label, {"data": [heat], "layout": layout})
 
 
-def _confusion_table(title: str, found: Confusion, scale: Scale) -> Table:
-    columns = (("human grade", "text"), *((f"read as {grade}", "count") for grade in scale.grades))
+def _confusion_table(title: str, found: Confusion, scale: Scale, words: Words) -> Table:
+    columns = (
+        (words.gettext("human grade"), "text"),
+        *((words.gettext("graded as %(grade)s", grade=grade), "count") for grade in scale.grades),
+    )
     rows = tuple((grade_name(scale, grade), *counts) for grade, counts in zip(scale.grades, found.counts.tolist(), strict=True))
     return Table(title, columns, rows)
 
 
-def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Panel:
+def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Panel:
     assert evaluation.densities is not None
     axis = evaluation.densities.axis.astype(float).round(4).tolist()
     names = [grade_label(scale, grade) for grade in scale.grades]
@@ -170,13 +225,16 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> 
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
-        xaxis=axis_of("score", range=[scale.lowest, scale.highest], dtick=1),
+        xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", tickvals=[floor + 0.25 for floor in floors], ticktext=names, range=[-0.05, len(names)], showgrid=False),
         shapes=[] if evaluation.reading is None else _cuts(evaluation.reading),
     )
-    label = "Kernel densities of the score, one row for each human grade; the table below holds means and quantiles"
-    return Panel("Score: kernel density of each grade", label, {"data": data, "layout": layout})
+    label = words.gettext(
+        "Kernel densities of the score, one row for each human grade. The table below holds means and quantiles."
+    )
+    return Panel(words.gettext("Score: kernel density of each grade"), label, {"data": data, "layout": layout})
 
 
 def _cuts(reading: GradeCuts) -> list[dict[str, Any]]:
@@ -185,7 +243,7 @@ def _cuts(reading: GradeCuts) -> list[dict[str, Any]]:
     return [{"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line} for x in cuts]
 
 
-def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -> Figure | None:
+def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
     """Draw how scores are read as grades, and what became of each; None where they are not read by ranges."""
     reading, found = evaluation.reading, evaluation.confusions.get("ranges")
     if reading is None or found is None:
@@ -203,12 +261,21 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
             "x": [high - low for low, high in zip(lows, highs, strict=True)],
             "marker": {"color": list(colours), "line": {"color": "--muted", "width": 1}},
             "customdata": [[low, high] for low, high in zip(lows, highs, strict=True)],
-            "hovertemplate": "%{y}: scores %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
+            "hovertemplate": words.gettext(
+                "%(grade)s: scores %(low)s to %(high)s",
+                grade="%{y}",
+                low="%{customdata[0]:.2f}",
+                high="%{customdata[1]:.2f}",
+            )
+            + "<extra></extra>",
         }
     ]
-    columns = [("grade", "text"), ("from", "number"), ("to", "number")]
+    columns = [(words.gettext("grade"), "text"), (words.gettext("from"), "number"), (words.gettext("to"), "number")]
     rows: list[tuple[Any, ...]] = list(zip((grade_name(scale, grade) for grade in scale.grades), lows, highs, strict=True))
-    peaks = ""
+    caption = words.gettext(
+        "A score is read as the grade in whose bar it lies, and the matrix counts the results for each human grade (dotted "
+        "frame: two or more grades off)."
+    )
     if reading.peaks is not None and reading.deviations is not None:
         peak, deviation = (values.astype(float).round(4).tolist() for values in (reading.peaks, reading.deviations))
         data.append(
@@ -219,12 +286,16 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
                 "y": names,
                 "error_x": {"type": "data", "array": deviation, "color": "--ink", "thickness": 1.5, "width": 5},
                 "marker": {"symbol": "diamond", "size": 9, "color": "--ink", "line": {"color": "--paper", "width": 1}},
-                "hovertemplate": "%{y}: peak %{x:.2f}<extra></extra>",
+                "hovertemplate": words.gettext("%(grade)s: peak at %(score)s", grade="%{y}", score="%{x:.2f}")
+                + "<extra></extra>",
             }
         )
-        columns += [("peak", "number"), ("standard deviation", "number")]
+        columns += [(words.gettext("peak"), "number"), (words.gettext("standard deviation"), "number")]
         rows = [(*row, *pair) for row, *pair in zip(rows, peak, deviation, strict=True)]
-        peaks = ", with a diamond at the grade's peak and a whisker of one standard deviation to both sides"
+        caption = words.gettext(
+            "A score is read as the grade in whose bar it lies (diamond: peak of the grade; whisker: one standard deviation), "
+            "and the matrix counts the results for each human grade (dotted frame: two or more grades off)."
+        )
     shapes, notes = [], []
     if reading.threshold is not None:
         shapes.append(
@@ -244,14 +315,15 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
                 "yref": "paper",
                 "y": 1,
                 "yanchor": "bottom",
-                "text": f"referable from {reading.threshold:.2f}",
+                "text": words.gettext("referable from %(score)s", score=words.number(reading.threshold)),
                 "showarrow": False,
                 "font": {"color": "--accent", "size": 12},
             }
         )
     layout = layout_of(
+        separators=words.separators,
         height=FRAME + ROW * max(5, len(names)),
-        xaxis=axis_of("score", range=[scale.lowest, scale.highest], dtick=1),
+        xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
         shapes=shapes,
         annotations=notes,
@@ -260,17 +332,20 @@ def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str]) -
     layout["margin"]["t"] = 24
     return Figure(
         "ranges",
-        "From score to grade",
-        f"A score is read as the grade whose bar it falls on{peaks}, and the matrix counts what became of each human grade when "
-        "read so, with dotted frames where a stage was skipped.",
+        words.gettext("From score to grade"),
+        caption,
         (
-            Panel("Stage ranges", "Bars: the range of scores that is read as each grade", {"data": data, "layout": layout}),
-            _confusion("Score by stage ranges: confusion matrix", found, scale),
+            Panel(
+                words.gettext("Score ranges"),
+                words.gettext("Bars: the range of scores that is read as each grade"),
+                {"data": data, "layout": layout},
+            ),
+            _confusion(words.gettext("Score by ranges: confusion matrix"), found, scale, words),
         ),
         (
-            Table("Stage ranges", tuple(columns), tuple(rows)),
-            _confusion_table("Grades read by stage ranges", found, scale),
-            _confusion_table("Grades read by rounding the score", evaluation.confusions["nearest"], scale),
+            Table(words.gettext("Score ranges"), tuple(columns), tuple(rows)),
+            _confusion_table(words.gettext("Grades by score ranges"), found, scale, words),
+            _confusion_table(words.gettext("Grades by rounding the score"), evaluation.confusions["nearest"], scale, words),
         ),
         across=2,
     )

@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from atlas.cohort.lesions import KINDS, LesionKind
-from atlas.cohort.regions import REGIONS, Region, near_fovea, region_of
+from atlas.cohort.lesions import LesionKind
+from atlas.cohort.regions import Region, near_fovea, region_of
 from atlas.site.book import Book
 from atlas.site.clusters import Places, places, varied
+from atlas.site.found import regions_in
 from atlas.site.views import ClusterView, GradeView, Pages, PatchView
 
 _EXAMPLES = 60
@@ -19,11 +20,22 @@ _EXAMPLES = 60
 class KindView:
     """A kind of lesion in a cohort.
 
-    patches : of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
-    plates, looked : photographs in which it was found, and in which the net looked.   count : lesions of it in all of them.
-    by_grade : of each grade, how many photographs there are and in how many it was found.
-    by_region : of each region, how many of them lie there, from the fovea outwards.   near : within a disc diameter of the fovea.
-    placed : how many lie where the fovea was found.   clusters : in which most patches are of it.
+    Parameters
+    ----------
+    patches : tuple[PatchView, ...]
+        Of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
+    plates, looked : int
+        Photographs in which it was found, and in which the net looked.
+    count : int
+        Lesions of it in all of them.
+    by_grade : tuple[tuple[GradeView, int, int], ...]
+        Of each grade, how many photographs there are and in how many it was found.
+    by_region : tuple[tuple[Region, int], ...]
+        Of each region, how many of them lie there, from the fovea outwards.
+    near : int
+        Within a disc diameter of the fovea. placed : how many lie where the fovea was found.
+    clusters : tuple[ClusterView, ...]
+        In which most patches are of it.
     """
 
     kind: LesionKind
@@ -58,10 +70,10 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     shown = {i: own for i, own in book.atlas.found.items() if i in book.plate}
     views = []
-    for key, kind in KINDS.items():
+    for key, kind in book.kinds.items():
         strengths = {i: [mark.strength for mark in own.marks if mark.kind == key] for i, own in shown.items()}
         having = {i: max(own) for i, own in strengths.items() if own}
-        patches = [patch for patch in book.patches.values() if patch.kind is kind]
+        patches = [patch for patch in book.patches.values() if patch.kind == kind]
         if not having or not patches:
             continue
         patches.sort(key=lambda patch: -having.get(patch.plate.id, 0.0))  # stable: one photograph's strongest stay first
@@ -83,10 +95,10 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
                 len(shown),
                 sum(map(len, strengths.values())),
                 by_grade,
-                places(patches, eyes),
-                tuple((region, regions[name]) for name, region in REGIONS.items()),
+                places(patches, eyes, book.words),
+                tuple((region, regions[name]) for name, region in regions_in(book.words).items()),
                 sum(near_fovea(*one) is True for one in boxes),
-                tuple(one for one in book.clusters if 2 * sum(p.kind is kind for p in one.patches) > len(one.patches)),
+                tuple(one for one in book.clusters if 2 * sum(p.kind == kind for p in one.patches) > len(one.patches)),
             )
         )
     return tuple(views)

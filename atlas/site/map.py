@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.lesions import LesionKind
 from atlas.site.book import Book
 from atlas.site.colours import cluster_colour
 
@@ -52,7 +52,7 @@ def map_columns(book: Book) -> dict[str, Any]:
         "cluster": [patch.cluster for patch in patches],
         "clusters": [_cluster(number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
         "kind": "".join(kinds.tolist()) if book.of_lesions else "",
-        "kinds": [_kind(kind, own) for kind in KINDS.values() if len(own := xy[kinds == kind.letter])],
+        "kinds": [_kind(kind, own) for kind in book.kinds.values() if len(own := xy[kinds == kind.letter])],
     }
 
 

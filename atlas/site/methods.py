@@ -10,25 +10,52 @@ import numpy as np
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from atlas.records import Evaluation
+from atlas.records import Evaluation, noop
 from atlas.site.book import Book
 from atlas.site.figures import figures, measures
 from atlas.site.views import GradeView, Pages
+from atlas.site.words import ENGLISH, Words
 
-FIGURE_MEANINGS: Mapping[str, str] = {
-    "spearman": "rank correlation with the human grade; 1 is the same order",
-    "mae": "mean distance from the human grade, in grades",
-    "quadratic_kappa": "agreement with the human grade beyond chance, wide misses weighing more; 1 is perfect, 0 is chance",
-    "accuracy": "share of photographs read as the human grade",
-    "skipped": "share of photographs read two or more grades off",
-    "auc_referable": "how often a photograph that would be referred outranks one that would not; 0.5 is chance",
-    "sensitivity_referable": "share called referable among those that would be referred",
-    "specificity_referable": "share called not referable among those that would not be referred",
-    "unsure": "share of photographs that the scorer says it is not sure of",
-    "wrong_sure": "share called referable against the grade, or not referable against it, where the scorer is sure",
-    "wrong_unsure": "the same share where it is not sure; that rule is worth something where this is the larger one",
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "spearman": (noop("rank correlation"), noop("Spearman's correlation with the human grade; 1 means the same order")),
+    "mae": (noop("mean absolute error"), noop("mean distance from the human grade, in grades")),
+    "quadratic_kappa": (
+        noop("quadratic weighted kappa"),
+        noop("agreement with the human grade beyond chance, with larger errors weighted more; 1 is perfect, 0 is chance"),
+    ),
+    "accuracy": (noop("accuracy"), noop("share of photographs given the same grade as the human grade")),
+    "skipped": (noop("two or more grades off"), noop("share of photographs graded two or more grades off")),
+    "auc_referable": (
+        noop("AUC for referable disease"),
+        noop("how often a photograph that would be referred scores higher than one that would not; 0.5 is chance"),
+    ),
+    "sensitivity_referable": (
+        noop("sensitivity for referable disease"),
+        noop("share called referable among the photographs that would be referred"),
+    ),
+    "specificity_referable": (
+        noop("specificity for referable disease"),
+        noop("share called not referable among the photographs that would not be referred"),
+    ),
+    "unsure": (noop("not sure"), noop("share of photographs whose score the scorer is not sure of")),
+    "wrong_sure": (
+        noop("wrong where sure"),
+        noop("share called wrongly referable or not, among the photographs whose score the scorer is sure of"),
+    ),
+    "wrong_unsure": (
+        noop("wrong where not sure"),
+        noop("the same share among the other photographs; the rule is of use if this share is larger"),
+    ),
 }
-"""What the figures of an evaluation mean, whatever the method, for the methods page."""
+"""The figures of an evaluation, whatever the method: the name of each, and what it means."""
+
+
+_NAMES = {
+    "occlusion": noop("occlusion"),
+    "gradcam": noop("Grad-CAM"),
+    "lesion_net": noop("lesion net"),
+}
+"""Other identifiers that pages print within a sentence."""
 
 
 def methods_pages(book: Book) -> Pages:
@@ -36,39 +63,50 @@ def methods_pages(book: Book) -> Pages:
     yield (
         "methods.html",
         {
-            "settings": list(flattened(provenance.settings)),
+            "settings": list(flattened(provenance.settings, words=book.words)),
             "card": card_html(provenance.card),
             "lesion_card": card_html(provenance.lesion_card),
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
-            "meanings": FIGURE_MEANINGS,
+            "meanings": {name: book.words.named(meaning) for name, (_, meaning) in FIGURES.items()},
             "spread": _spread(book),
         },
     )
 
 
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def phrase(words: Words, name: str) -> str:
+    """Return an identifier as a phrase in the words of a page."""
+    if name in FIGURES:
+        return words.named(FIGURES[name][0])
+    if name in _NAMES:
+        return words.named(_NAMES[name])
+    if (number := name.removeprefix("grade ")) != name:
+        return words.gettext("grade %(number)s", number=number)
+    return words.named(name.replace("_", " ").replace(".", " · "))
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "", words: Words = ENGLISH) -> Iterator[tuple[str, str]]:
     """Yield dotted names and readable values, in name order. Absolute paths are withheld: they name machines and people."""
     for name in sorted(settings):
         value = settings[name]
         if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{name}.")
+            yield from flattened(value, f"{prefix}{name}.", words)
         else:
-            yield f"{prefix}{name}", _readable(value)
+            yield f"{prefix}{name}", _readable(value, words)
 
 
-def _readable(value: Any) -> str:
+def _readable(value: Any, words: Words) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return words.gettext("yes") if value else words.gettext("no")
     if value is None:
-        return "not set"
+        return words.gettext("not set")
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return words.plain(value)
     if isinstance(value, list | tuple):
-        return ", ".join(_readable(item) for item in value)
+        return ", ".join(_readable(item, words) for item in value)
     text = str(value)
     if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
-        return "a path on the builder's machine, withheld"
+        return words.gettext("a path on the computer that built this atlas, withheld")
     return text
 
 
@@ -87,8 +125,8 @@ def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | No
     """What the page shows of an evaluation: its measures by method, and its figures."""
     if evaluation is None:
         return None
-    methods, rows = measures(evaluation)
-    drawn = figures(evaluation, book.atlas.dataset.scale, [grade.colour for grade in book.grades])
+    methods, rows = measures(evaluation, book.words)
+    drawn = figures(evaluation, book.scale, [grade.colour for grade in book.grades], book.words)
     return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn}
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from atlas.records import LESION_GRID, ByteArray, Lesions
 from atlas.site.book import Book
+from atlas.site.trust import badge_views
 from atlas.site.views import PlateView
-from atlas.trust.badges import BADGES
 
 _MOST_PER_GRADE = 1000  # photographs of a grade in the deck: nobody needs more, and the file stays small
 
@@ -29,11 +29,12 @@ def quiz_columns(book: Book) -> dict[str, Any]:
     """Return the deck of graded photographs, in ascending id: entry k of `answers` and of the opened `grades` belongs to `id[k]`.
 
     grades (sealed) : JSON list of the human grades.   answers (sealed) : JSON of `_answer`.   deck : names this very deck,
-    however fine its plates are.   finer : pixels a side of the plate, 0 where the photograph holds all there is.
+    however fine its plates are and in any language.   trusts : by badge, its word and its sentence.
+    finer : pixels a side of the plate, 0 where the photograph holds all there is.
     Of a grade with very many photographs those with the lowest ids are in the deck; ids are hashes, so that is a random draw that
     stays the same when photographs are added elsewhere.
     """
-    maps, scale = book.atlas.maps, book.atlas.dataset.scale
+    maps, scale = book.atlas.maps, book.scale
     rows = {image_id: row for row, image_id in enumerate(maps.image_ids)}
     most = _MOST_PER_GRADE
     while True:
@@ -55,19 +56,21 @@ def quiz_columns(book: Book) -> dict[str, Any]:
         "window": maps.window,
         "limit": round(book.limit, 3),
         "grid": LESION_GRID,
-        "trusts": {badge.word: badge.sentence for badge in BADGES},
+        "trusts": {key: [badge.word, badge.sentence] for key, badge in badge_views(scale, book.words).items()},
         "id": [plate.id for plate in chosen],
         "grades": seal(_text([plate.grade.number for plate in chosen if plate.grade]), "grades"),
         "answers": answers,
     }
-    named = hashlib.sha256(_text(deck).encode()).hexdigest()[:12]
+    same = [value for key, value in deck.items() if key not in ("scale", "stages", "trusts")]  # in any language
+    named = hashlib.sha256(_text(same).encode()).hexdigest()[:12]
     return {"deck": named, **deck, "finer": [plate.finer for plate in chosen]}
 
 
 def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
     """What is revealed of a photograph.
 
-    grade; score; plate (its number); trust (word or null); map : drops of the cells, row-major, in hundredths of a grade, null
+    grade; score; plate (its number); trust (key of a badge, or null);
+    map : drops of the cells, row-major, in hundredths of a grade, null
     outside the retina, or null; lesions : by kind, runs of cells of the lesion grid as (gap, length, gap, length, ...), or null
     where nobody outlined them.
     """
@@ -81,7 +84,7 @@ def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
         "grade": plate.grade.number,
         "score": round(plate.severity, 2),
         "plate": plate.number,
-        "trust": trust.badge.word if trust else None,
+        "trust": trust.badge.key if trust else None,
         "map": drops,
         "lesions": None if lesions is None else _kinds(lesions),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -25,6 +25,7 @@ from atlas.site.found import places
 from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
 from atlas.site.map import map_columns
+from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data, write_script
@@ -34,46 +35,84 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _REPORT_STYLES = ("atlas.css", "report.css")
 
-_REPORT_SCRIPTS = ("words.js", "atlas.js", "viewer.js", "overlay.js", "live.js", "film.js", "report.js")
+_REPORT_SCRIPTS = ("words.js", "formats.js", "atlas.js", "viewer.js", "overlay.js", "model.js", "live.js", "film.js", "report.js")
 
 
 def render_site(
-    atlas: Atlas, pictures: Path, out: Path, *, names: Mapping[str, str] | None = None, progress: Progress = silent
+    atlas: Atlas,
+    pictures: Path,
+    out: Path,
+    *,
+    names: Mapping[str, str] | None = None,
+    languages: Sequence[str] = ("en",),
+    progress: Progress = silent,
 ) -> None:
     """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
 
-    pictures : holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, as are
-        plates/<image_id>.jpg, the same photographs with more pixels, where there are some;
-        retinas/<image_id>.png of `retina_png`, beyond which no overlay is drawn, and where known cells/<image_id>.json of
-        `encode_cells`, without which no place can be left out.
-    names : file names to show, by image id; without it no page carries a file name.
+    Parameters
+    ----------
+    atlas : Atlas
+        What the site shows.
+    pictures : Path
+        Holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, as are
+        plates/<image_id>.jpg, the same photographs with more pixels, where there are some; retinas/<image_id>.png of
+        `retina_png`, beyond which no overlay is drawn, and where known cells/<image_id>.json of `encode_cells`, without which no
+        place can be left out.
+    out : Path
+        Folder of the site. Pages of the first language lie in it, those of each other language in a folder of its own below it.
+    names : Mapping[str, str] or None
+        Mapping[str, str], optional File names to show, by image id; without it no page carries a file name.
+    languages : Sequence[str]
+        Codes of the languages that the site is written in, of `resources.languages`.
+    progress : Progress
+        Is told of pictures and pages.
 
-    Raises StoreError where a picture is missing.
+    Raises
+    ------
+    StoreError
+        A picture is missing.
     """
-    book = Book(atlas, names or {}, _finer(atlas, pictures))
-    _write_assets(book, out)
-    _copy_pictures(book, pictures, out, progress)
-    for path, content in _cells(book, pictures):
+    finer = _finer(atlas, pictures)
+    books = [Book(atlas, names or {}, finer, Words.of(language)) for language in languages]
+    folders = {book.words.language: f"{book.words.language}/" if place else "" for place, book in enumerate(books)}
+    _write_assets(books[0], out)
+    _copy_pictures(books[0], pictures, out, progress)
+    for path, content in _cells(books[0], pictures):
         _write(out / path, content)
-    environment = _environment(book)
-    total = sum(kind.count(book) if kind.count else sum(1 for _ in kind.pages(book)) for kind in PAGES.values())
+    total = len(books) * sum(
+        kind.count(books[0]) if kind.count else sum(1 for _ in kind.pages(books[0])) for kind in PAGES.values()
+    )
     done = 0
-    for name, kind in PAGES.items():
-        template = environment.get_template(kind.template)
-        for path, context in kind.pages(book):
-            root = "../" * path.count("/")
-            text = template.render(kind=name, page=root.__add__, asset=root.__add__, live=partial(_live, pictures), **context)
-            _write(out / path, text.encode())
-            done += 1
-            progress("pages", done, total)
+    for book in books:
+        folder = folders[book.words.language]
+        _write_scripts(book, out / folder)
+        environment = _environment(book)
+        for name, kind in PAGES.items():
+            template = environment.get_template(kind.template)
+            for path, context in kind.pages(book):
+                home, root = "../" * path.count("/"), "../" * f"{folder}{path}".count("/")
+                text = template.render(
+                    kind=name,
+                    page=home.__add__,
+                    asset=root.__add__,
+                    elsewhere=[(one.words, f"{root}{folders[one.words.language]}{path}") for one in books],
+                    live=partial(_live, pictures),
+                    **context,
+                )
+                _write(out / folder / path, text.encode())
+                done += 1
+                progress("pages", done, total)
 
 
-def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], file: Path) -> None:
+def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], file: Path, *, language: str = "en") -> None:
     """Write one self-contained HTML file with the report of one or several photographs.
 
-    Raises StoreError where an image id is not in the atlas or a picture is missing.
+    Raises
+    ------
+    StoreError
+        Where an image id is not in the atlas or a picture is missing.
     """
-    book = Book(atlas, finer=_finer(atlas, pictures))
+    book = Book(atlas, finer=_finer(atlas, pictures), words=Words.of(language))
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
     if unknown := [i for i in wanted if i not in book.plate]:
         raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
@@ -87,6 +126,7 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
         image = Path(path).stem
         return f"#{image}" if path.startswith("images/") and image in wanted else ""
 
+    words = json.dumps(book.words.script, separators=(",", ":")).replace("<", r"\u003c")
     text = (
         _environment(book)
         .get_template("report.html")
@@ -95,7 +135,7 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
             page=page,
             asset=asset,
             style=Markup("".join((templates_folder() / "css" / name).read_text("utf-8") for name in _REPORT_STYLES)),
-            scripts=[Markup(text) for text in cells]
+            scripts=[Markup(text) for text in (f"window.ATLAS_WORDS={words};", *cells)]
             + [Markup((templates_folder() / "js" / name).read_text("utf-8")) for name in _REPORT_SCRIPTS],
             live=partial(_live, pictures),
         )
@@ -113,26 +153,26 @@ def _environment(book: Book) -> Environment:
         keep_trailing_newline=True,
         extensions=["jinja2.ext.i18n"],
     )
-    words = Words()
+    words = book.words
     environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters |= {
-        "number": _number,
-        "signed": _signed,
-        "fine": _fine,
-        "percent": _percent,
-        "count": _count,
-        "phrase": _phrase,
+        "number": words.number,
+        "signed": words.signed,
+        "fine": words.fine,
+        "percent": words.percent,
+        "count": words.count,
+        "phrase": partial(phrase, words),
     }
     environment.globals |= {
         "book": book,
         "atlas": book.atlas,
-        "provenance": book.atlas.provenance,
-        "scale": book.atlas.dataset.scale,
+        "provenance": book.provenance,
+        "scale": book.scale,
         "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),
-        "places": places,
-        "glossary": known(book.atlas.dataset.scale),
+        "places": partial(places, words),
+        "glossary": known(book.atlas.dataset.scale, language=book.words.language),
         "retinopathy": book.atlas.dataset.target.name == "dr",
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),
@@ -141,18 +181,24 @@ def _environment(book: Book) -> Environment:
 
 
 def _write_assets(book: Book, out: Path) -> None:
+    """Write what pages of all languages share."""
     for folder in ("css", "js"):
         for source in sorted((templates_folder() / folder).iterdir()):
             _write(out / folder / source.name, source.read_bytes())
-    words = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
-    write_data(book, out, notes=words)
+    if book.measured:
+        _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
+
+
+def _write_scripts(book: Book, out: Path) -> None:
+    """Write the data that hold words, for the pages of one language."""
+    notes = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
+    write_data(book, out, notes=notes)
+    write_script(out / "data" / "words.js", "ATLAS_WORDS", book.words.script)
     write_script(out / "data" / "curation.js", "ATLAS_CURATION", curation_script(book))
     if book.mapped:
         write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
     if book.graded:
         write_script(out / "data" / "quiz.js", "ATLAS_QUIZ", quiz_columns(book))
-    if book.measured:
-        _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
 
 
 def _copy_pictures(book: Book, pictures: Path, out: Path, progress: Progress) -> None:
@@ -218,37 +264,3 @@ def _missing(path: Path) -> StoreError:
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    """A number as printed: a true minus sign, never a negative zero, a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def _signed(value: float, digits: int = 2) -> str:
-    text = _number(value, digits)
-    return text if text.startswith(("−", "–")) or not text.strip("0.") else f"+{text}"
-
-
-def _fine(value: float) -> str:
-    """A difference with as many digits as show two that tell: what one of many small places weighs is small."""
-    return _signed(value, min(6, max(2, 1 - math.floor(math.log10(abs(value) or 1)))))
-
-
-def _percent(share: float) -> str:
-    """A share of 1 in percent; a small share keeps one decimal rather than vanish."""
-    percent = 100 * share
-    return f"{percent:.1f} %" if 0 < percent < 9.95 else f"{percent:.0f} %"
-
-
-def _count(value: int) -> str:
-    """A whole number, its thousands parted by narrow spaces that do not break."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _phrase(name: str) -> str:
-    """An identifier as a phrase."""
-    return name.replace("_", " ").replace(".", " · ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.site.book import Book
-from atlas.trust.badges import BADGES
+from atlas.site.trust import badge_views
 
 Columns = dict[str, Any]
 
@@ -31,18 +31,19 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     id; severity (grade units); grade, eye, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
     plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
-    names may be shown. Beside them: `scale`, `grades`, `trusts` (the badges' words, the most telling first), and `lesions`: the
+    names may be shown. Beside them: `scale`, `grades`, `trusts` (by badge, the most
+    telling first, its word in the language of the pages), and `lesions`: the
     kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look,
     and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
     """
-    scale = book.atlas.dataset.scale
+    scale = book.scale
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     plates, trust = book.plates, book.atlas.trust
     badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
     columns: Columns = {
         "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
         "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
-        "trusts": [badge.word for badge in BADGES] if trust else [],
+        "trusts": {key: badge.word for key, badge in badge_views(scale, book.words).items()} if trust else {},
         "lesions": [
             {
                 "key": kind.key,

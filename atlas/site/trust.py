@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from atlas.records import Atlas, FloatArray, Scale
-from atlas.trust.badges import BADGES, Badge
+from atlas.site.words import ENGLISH, Words
+from atlas.trust.badges import BADGES, limits_on
 from atlas.trust.curves import FIFTH, fifth
 
 WIDTH, HEIGHT = 320, 150
@@ -14,35 +15,75 @@ WIDTH, HEIGHT = 320, 150
 
 
 @dataclass(frozen=True)
+class BadgeView:
+    """A badge in the words of a page.
+
+    Parameters
+    ----------
+    key : str
+        Names it in data and addresses, in any language.
+    word, sentence : str
+        What it says.
+    rule : str
+        When it is given, with its limits in grades of the scale.
+    """
+
+    key: str
+    word: str
+    sentence: str
+    rule: str
+
+
+def badge_views(scale: Scale, words: Words = ENGLISH) -> dict[str, BadgeView]:
+    """Return all badges by key, the most telling first."""
+    limits = {name: words.plain(float(f"{limit:.2g}")) for name, limit in limits_on(scale).items()}
+    return {
+        badge.word: BadgeView(
+            badge.word, words.named(badge.word), words.named(badge.sentence), words.gettext(badge.rule, **limits)
+        )
+        for badge in BADGES
+    }
+
+
+@dataclass(frozen=True)
 class TrustView:
     """A photograph's badge, and its deletion figure.
 
-    marked, chance : how far the score falls without the marked fifth of the retina, and without a random fifth, grade units.
-    deletion, random : points of the two lines, as SVG writes them.   fifth : (x, upper y, lower y) of what parts them there.
+    Parameters
+    ----------
+    marked, chance : float
+        How far the score falls without the marked fifth of the retina, and without a random fifth, grade units.
+    deletion, random : str
+        Points of the two lines, as SVG writes them.
+    fifth : tuple[float, float, float]
+        (x, upper y, lower y) of what parts them there.
     """
 
-    badge: Badge
+    badge: BadgeView
     marked: float
     chance: float
     deletion: str
     random: str
     fifth: tuple[float, float, float]
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def finding(self) -> str:
         """What the figure shows, in a sentence."""
-        return (
-            f"Without the fifth of the retina that the map marks strongest the score {_moves(self.marked)}, "
-            f"without a random fifth it {_moves(self.chance)}."
+        return self.words.gettext(
+            "Hiding the fifth of the image area that the map marks most strongly changes the score by %(marked)s grades. "
+            "Hiding a random fifth changes it by %(random)s grades.",
+            marked=self.words.signed(-self.marked),
+            random=self.words.signed(-self.chance),
         )
 
 
-def trust_views(atlas: Atlas) -> dict[str, TrustView]:
+def trust_views(atlas: Atlas, words: Words = ENGLISH) -> dict[str, TrustView]:
     """Return the views by image id; none where the atlas holds no curves."""
     trust, scale = atlas.trust, atlas.dataset.scale
     if trust is None:
         return {}
-    badge_of = {badge.word: badge for badge in BADGES}
+    badge_of = badge_views(scale, words)
     views = {}
     for image_id, deletion, random, word in zip(trust.image_ids, trust.deletion, trust.random, trust.badges, strict=True):
         (x, low), (_, high) = (_places(curve, scale)[FIFTH] for curve in (deletion, random))
@@ -53,13 +94,14 @@ def trust_views(atlas: Atlas) -> dict[str, TrustView]:
             deletion=_points(deletion, scale),
             random=_points(random, scale),
             fifth=(x, min(low, high), max(low, high)),
+            words=words,
         )
     return views
 
 
-def badge_counts(views: Mapping[str, TrustView]) -> list[tuple[Badge, int]]:
-    """Count the photographs of each badge, the most telling first."""
-    return [(badge, sum(view.badge is badge for view in views.values())) for badge in BADGES]
+def badge_counts(badges: Iterable[BadgeView], views: Mapping[str, TrustView]) -> list[tuple[BadgeView, int]]:
+    """Count the photographs of each badge."""
+    return [(badge, sum(view.badge == badge for view in views.values())) for badge in badges]
 
 
 def _places(curve: FloatArray, scale: Scale) -> list[tuple[float, float]]:
@@ -72,10 +114,3 @@ def _places(curve: FloatArray, scale: Scale) -> list[tuple[float, float]]:
 
 def _points(curve: FloatArray, scale: Scale) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in _places(curve, scale))
-
-
-def _moves(fall: float) -> str:
-    size = f"{abs(fall):.2f}"
-    if float(size) == 0:
-        return "stays as it is"
-    return f"{'falls' if fall > 0 else 'rises'} by {size} grades"

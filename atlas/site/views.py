@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from atlas.agreement.doubt import why_doubted
+from atlas.agreement.doubt import REASONS
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
+from atlas.site.words import ENGLISH, Words, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
 """Addresses of pages, and what their templates are given."""
@@ -18,6 +19,8 @@ Pages = Iterator[tuple[str, dict[str, Any]]]
 _MOSTLY = 50  # percent of a cluster's patches that must be of one kind to lend it its name
 
 _SAMPLES = 12  # patches that stand for a cluster
+
+_FEW = 10  # graded photographs of a cluster; with fewer, chance may explain its grades
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,26 @@ class GradeView:
     def label(self) -> str:
         return f"{self.number} {self.name}"
 
+    @property
+    def within(self) -> str:
+        """Number and name for a place within a sentence."""
+        return f"{self.number} ({self.name})"
+
 
 @dataclass(frozen=True)
 class PlateView:
     """One photograph. `number` is its 1-based place in ascending severity; `position` its score along the scale, in percent.
 
-    finer : pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
-    doubts : why the scorer is not sure of the score; None where it has no rule for that.
+    Parameters
+    ----------
+    finer : int
+        Pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+    doubts : tuple[str, ...] or None
+        Why the scorer is not sure of the score; None where it has no rule for that.
+    drawn : bool
+        The photograph is drawn by a program, and its grade with it.
+    words : Words
+        Of the page.
     """
 
     id: str
@@ -55,11 +71,13 @@ class PlateView:
     note: str = ""
     finer: int = 0
     doubts: tuple[str, ...] | None = None
+    drawn: bool = False
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def unsure(self) -> str:
         """Why the scorer is not sure of the score, in a sentence; "" where it is, or does not say."""
-        return why_doubted(self.doubts) if self.doubts else ""
+        return why_doubted(self.doubts, self.words) if self.doubts else ""
 
     @property
     def page(self) -> str:
@@ -83,27 +101,51 @@ class PlateView:
 
     @property
     def alt(self) -> str:
-        grade = f"human grade {self.grade.label}" if self.grade else "no human grade"
-        return f"Plate {self.number}: photograph scored {self.severity:.2f}, {grade}"
+        w, score = self.words, self.words.number(self.severity)
+        if self.grade is None:
+            return w.gettext("Plate %(plate)s. Score: %(score)s. No human grade.", plate=w.count(self.number), score=score)
+        values = {"plate": w.count(self.number), "score": score, "grade": self.grade.within}
+        if self.drawn:
+            return w.gettext("Plate %(plate)s. Score: %(score)s. Drawn as grade %(grade)s.", **values)
+        return w.gettext("Plate %(plate)s. Score: %(score)s. Human grade: %(grade)s.", **values)
 
     @property
     def verdict(self) -> str:
-        """The score, read as a grade by its place in the cohort, beside the human grade, in words."""
+        """The score, read as a grade by its rank in the cohort, beside the human grade, in words."""
+        w = self.words
         if self.disagreement is None:
-            return "There is no human grade to compare the score with."
+            return w.gettext("There is no human grade to compare the score with.")
         size = abs(self.disagreement)
         if size < 0.5:
-            return "Its place among the graded photographs agrees with the human grade to within half a grade."
-        direction = "more severe" if self.disagreement > 0 else "milder"
-        unit = "grade" if f"{size:.1f}" == "1.0" else "grades"
-        return f"By its place among the graded photographs, the score reads {size:.1f} {unit} {direction} than the human grade."
+            return w.gettext(
+                "Judged by its rank among the graded photographs, the score agrees with the grade to within half a grade."
+            )
+        grades = w.number(size, 1)
+        if self.disagreement > 0:
+            return w.gettext(
+                "Judged by its rank among the graded photographs, the score is more severe than the grade. Difference in grades: "
+                "%(grades)s.",
+                grades=grades,
+            )
+        return w.gettext(
+            "Judged by its rank among the graded photographs, the score is milder than the grade. Difference in grades: "
+            "%(grades)s.",
+            grades=grades,
+        )
+
+
+def why_doubted(reasons: Sequence[str], words: Words = ENGLISH) -> str:
+    """Say in a sentence why the scorer is not sure of a score; reasons are keys of `REASONS`."""
+    because = words.list_of([words.named(REASONS[reason]) for reason in reasons])
+    return words.gettext("The scorer is not sure of this score because %(reasons)s.", reasons=because)
 
 
 @dataclass(frozen=True)
 class PatchView:
     """One salient window, or a lesion that was found.
 
-    `box` is top, left, height, width in percent of the plate, or None where its frame is unknown. `kind` is that of a lesion.
+    `box` is top, left, height, width in percent of the plate, or None where its frame is unknown. `kind` is that of a lesion, its
+    names in the words of the page.
     """
 
     id: str
@@ -123,16 +165,28 @@ class PatchView:
 
     @property
     def alt(self) -> str:
-        verb = "lowers" if self.drop >= 0 else "raises"
-        what = f"Patch of plate {self.plate.number}" if self.kind is None else f"{self.kind.name} of plate {self.plate.number}"
-        return f"{what[0].upper()}{what[1:]}: leaving it out {verb} the score by {abs(self.drop):.2f} grades"
+        w = self.plate.words
+        values = {"plate": w.count(self.plate.number), "drop": w.number(abs(self.drop))}
+        if self.kind is None:
+            if self.drop >= 0:
+                return w.gettext("Patch of plate %(plate)s. Hiding it lowers the score by %(drop)s.", **values)
+            return w.gettext("Patch of plate %(plate)s. Hiding it raises the score by %(drop)s.", **values)
+        values["kind"] = sentence_case(self.kind.name)
+        if self.drop >= 0:
+            return w.gettext("%(kind)s, plate %(plate)s. Hiding it lowers the score by %(drop)s.", **values)
+        return w.gettext("%(kind)s, plate %(plate)s. Hiding it raises the score by %(drop)s.", **values)
 
 
 @dataclass(frozen=True)
 class ClusterView:
     """One lesion pattern: its patches, pinned ones and then the most typical first.
 
-    shares : how its photographs spread over the grades (0..1, per grade).
+    Parameters
+    ----------
+    shares : tuple[float, ...]
+        How its photographs spread over the grades (0..1, per grade).
+    words : Words
+        Of the page.
     """
 
     number: int
@@ -146,6 +200,7 @@ class ClusterView:
     title: str = ""  # of the curator
     note: str = ""
     mostly: str = ""  # the kind of lesion that most of its patches are
+    words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def page(self) -> str:
@@ -162,17 +217,19 @@ class ClusterView:
     @property
     def name(self) -> str:
         """What the curator calls it, or else what most of it is, after its number."""
-        called = self.title or self.mostly
-        return f"Cluster {self.number}" + (f": {called}" if called else "")
+        if called := self.title or self.mostly:
+            return self.words.gettext("Cluster %(number)s: %(name)s", number=self.number, name=called)
+        return self.words.gettext("Cluster %(number)s", number=self.number)
 
 
-def mostly(kinds: Sequence[LesionKind]) -> str:
+def mostly(kinds: Sequence[LesionKind], words: Words = ENGLISH) -> str:
     """Say which kind of lesion most patches of a cluster are, and what share; "" where there are none."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
-    share = 100 * count / len(kinds)
-    return f"mostly {kind.plural}, {share:.0f} %" if share > _MOSTLY else "lesions of several kinds"
+    if 100 * count / len(kinds) <= _MOSTLY:
+        return words.gettext("lesions of several kinds")
+    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.percent(count / len(kinds)))
 
 
 def cluster_page(number: int) -> str:
@@ -190,16 +247,22 @@ def place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float,
     return top, left, bottom - top, right - left
 
 
-def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int) -> str:
+def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int, words: Words = ENGLISH) -> str:
     """Say where a cluster's photographs are over-represented, if anywhere."""
     lifts = [(share / grade.share, grade) for grade, share in zip(grades, shares, strict=True) if grade.share and share]
     if not lifts:
-        return "None of its photographs carries a human grade."
+        return words.gettext("None of its photographs has a human grade.")
     lift, grade = max(lifts, key=lambda pair: (pair[0], pair[1].number))
     if lift < 1.25:
-        return "Its photographs spread over the grades much as the whole cohort does."
-    caution = " Few photographs stand behind this." if graded < 10 else ""
-    return f"Photographs graded {grade.label} are {lift:.1f} times as frequent here as in the whole cohort.{caution}"
+        return words.gettext("Its photographs have about the same mix of grades as the cohort.")
+    values = {"grade": grade.within, "lift": words.number(lift, 1)}
+    if graded < _FEW:
+        return words.gettext(
+            "Photographs of grade %(grade)s are %(lift)s times as frequent here as in the cohort, but this cluster has few "
+            "graded photographs.",
+            **values,
+        )
+    return words.gettext("Photographs of grade %(grade)s are %(lift)s times as frequent here as in the cohort.", **values)
 
 
 @dataclass(frozen=True)
@@ -217,8 +280,8 @@ class StopView:
     def target(self) -> str:
         """What is looked at, in a word or two."""
         if self.cluster is not None:
-            return f"Cluster {self.cluster.number}"
-        return "" if self.plate is None else f"Plate {self.plate.number}"
+            return self.cluster.words.gettext("Cluster %(number)s", number=self.cluster.number)
+        return "" if self.plate is None else self.plate.words.gettext("Plate %(number)s", number=self.plate.number)
 
     @property
     def heading(self) -> str:

@@ -1,14 +1,35 @@
-"""The site's words in one language: messages, plurals and numbers as that language writes them.
+"""The site's words in one language: messages, plurals, numbers and lists as that language writes them.
 
-The English text is the key of a message, as gettext has it. Every text takes its values by name, `%(name)s`, so a percent sign of
-the text itself is written `%%`.
+The English text is the key of a message, as in gettext. Every message takes its values by name, `%(name)s`, so a percent sign of
+the text itself is written `%%`. Translations lie in `site_templates/words/`; `make words` brings them up to date.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from gettext import NullTranslations
+from decimal import Decimal
+from functools import cached_property
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
 from typing import Any
+
+from babel import Locale
+from babel.lists import format_list
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent, get_decimal_symbol, get_group_symbol
+
+from atlas.records import Sentence
+from atlas.resources import words_folder
+
+_LOCALES = {"en": "en_GB"}  # where a language is written as one country writes it
+
+_REVIEWED = frozenset(("en",))  # languages whose texts a specialist wrote or has read
+
+_SCRIPTS = ("site_templates/js/", "atlas/cohort/lesions.py")
+"""Where the messages come from that scripts use; data name kinds of lesion in English where pages of all languages load them."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +40,57 @@ class Words:
     ----------
     language : str
         Code of the language, such as "en" or "de".
-    catalogue : gettext.NullTranslations
-        Its messages; English needs none.
+    catalogue : NullTranslations
+        Gettext.NullTranslations Its messages; English needs none.
+    of_scripts : Mapping[str, str | Sequence[str]]
+        The messages that the pages' scripts use: for each its translation, or both forms of one that counts.
     """
 
     language: str = "en"
     catalogue: NullTranslations = field(default_factory=NullTranslations)
+    of_scripts: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, language: str) -> Words:
+        """Load the words of one of `resources.languages`. A message that has no translation stays English."""
+        if language == "en":
+            return cls()
+        with (words_folder() / f"{language}.po").open("rb") as stream:
+            catalogue = read_po(stream, locale=language)
+        compiled = BytesIO()
+        write_mo(compiled, catalogue)
+        compiled.seek(0)
+        of_scripts: dict[str, str | Sequence[str]] = {}
+        for message in catalogue:
+            used = any(file.startswith(_SCRIPTS) for file, _ in message.locations)
+            if not used or message.fuzzy or not message.string or not all(message.string):
+                continue
+            of_scripts[message.id if isinstance(message.id, str) else message.id[0]] = message.string
+        return cls(language, GNUTranslations(compiled), dict(sorted(of_scripts.items())))
+
+    @cached_property
+    def locale(self) -> Locale:
+        """How the language writes numbers and lists."""
+        return Locale.parse(_LOCALES.get(self.language, self.language))
+
+    @property
+    def name(self) -> str:
+        """What the language calls itself."""
+        own = Locale.parse(self.language)
+        called = own.get_language_name(own) or self.language
+        return sentence_case(called)
+
+    @property
+    def draft(self) -> bool:
+        """Whether the translation is a draft that no specialist has read."""
+        return self.language not in _REVIEWED
+
+    @property
+    def script(self) -> dict[str, Any]:
+        """What scripts need of the language, for `window.ATLAS_WORDS`."""
+        return {"language": self.language, "messages": self.of_scripts}
+
+    # ---- Messages
 
     def gettext(self, message: str, **values: Any) -> str:
         """Return a message in this language, its values filled in."""
@@ -32,4 +98,84 @@ class Words:
 
     def ngettext(self, one: str, many: str, n: int, **values: Any) -> str:
         """Return the message for `n` things, `n` itself among its values."""
-        return self.catalogue.ngettext(one, many, n) % {"n": n, **values}
+        return self.catalogue.ngettext(one, many, n) % {"n": self.count(n), **values}
+
+    def named(self, name: str) -> str:
+        """Return a name in this language, such as that of a grade. A name that is not among the messages stays as it is."""
+        return self.catalogue.gettext(name) if name else name
+
+    def told(self, text: str) -> str:
+        """Return a sentence that was made below the site in this language; any other text stays as it is."""
+        if not isinstance(text, Sentence):
+            return text
+        values = {name: self._value(value) for name, value in text.values.items()}
+        if text.many:
+            return self.catalogue.ngettext(text.message, text.many, text.n) % values
+        return self.catalogue.gettext(text.message) % values
+
+    def _value(self, value: Any) -> str:
+        if isinstance(value, tuple):
+            return self.list_of([self._value(one) for one in value])
+        if isinstance(value, int):
+            return self.count(value)
+        if isinstance(value, float):
+            return self.plain(value)
+        return self.told(value) if isinstance(value, Sentence) else self.named(str(value))
+
+    # ---- Numbers and lists
+
+    def number(self, value: float | None, digits: int = 2) -> str:
+        """Return a number as printed: with a true minus sign, never a negative zero, a dash where there is none."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        text = f"{value:.{digits}f}"
+        return self._written(text if float(text) else text.lstrip("-"))
+
+    def signed(self, value: float, digits: int = 2) -> str:
+        """Return a difference with its sign."""
+        text = self.number(value, digits)
+        return f"+{text}" if text[0] not in "−–" and any(digit in text for digit in "123456789") else text
+
+    def fine(self, value: float) -> str:
+        """Return a difference with two significant digits: what one of many small cells weighs is small."""
+        return self.signed(value, min(6, max(2, 1 - math.floor(math.log10(abs(value) or 1)))))
+
+    def plain(self, value: float) -> str:
+        """Return a number with as many digits as it has, at most six."""
+        return self._written(f"{Decimal(f'{value:.6g}'):f}")
+
+    def percent(self, share: float) -> str:
+        """Return a share of 1 in percent; a small share keeps one decimal, so that it does not become 0."""
+        percent = 100 * share
+        small = 0 < percent < 9.95
+        pattern = self.locale.percent_formats[None].pattern
+        return format_percent(
+            Decimal(f"{percent:.1f}" if small else f"{percent:.0f}") / 100,
+            format=pattern.replace("##0", "##0.0") if small else pattern,
+            locale=self.locale,
+        ).replace("-", "−")
+
+    def count(self, value: int) -> str:
+        """Return a whole number, its thousands grouped."""
+        return format_decimal(value, locale=self.locale).replace("-", "−")
+
+    @cached_property
+    def separators(self) -> str:
+        """What parts decimals and thousands, for Plotly."""
+        return get_decimal_symbol(self.locale) + get_group_symbol(self.locale)
+
+    def list_of(self, items: Sequence[str]) -> str:
+        """Join texts as a sentence lists them."""
+        return format_list(list(items), locale=self.locale)
+
+    def _written(self, text: str) -> str:
+        """Write a number of Python's as the language does: pages hold very many, and Babel takes longer."""
+        return text.replace(".", self.separators[0]).replace("-", "−")
+
+
+ENGLISH = Words()
+
+
+def sentence_case(text: str) -> str:
+    """Return a text with a capital at its beginning; all else stays as it is."""
+    return text[:1].upper() + text[1:]

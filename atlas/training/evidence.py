@@ -82,11 +82,16 @@ class Lesson:
 
     Parameters
     ----------
-    pupil : the photograph, and its boxes.
-    place : of its grade on the scale, 0 to 1.
-    referable : the grade is referable.
-    site : number of its set of photographs.
-    share : how often it is drawn, relative to others.
+    pupil : Pupil
+        The photograph, and its boxes.
+    place : float
+        Of its grade on the scale, 0 to 1.
+    referable : bool
+        The grade is referable.
+    site : int
+        Number of its set of photographs.
+    share : float
+        How often it is drawn, relative to others.
     """
 
     pupil: Pupil
@@ -129,16 +134,25 @@ def train_evidence(
 
     Parameters
     ----------
-    lessons : photographs to learn from.   kinds : of lesion, in the order of the maps of the net that it starts from.
-    start : weights of a lesion net, or of an earlier evidence network.
-    span : grades from the lowest to the highest.
-    photographs : number shown in an epoch, drawn by their shares.
-    device : "cpu" or "cuda".
-    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+    lessons : Sequence[Lesson]
+        Photographs to learn from.
+    kinds : Sequence[str]
+        Of lesion, in the order of the maps of the net that it starts from.
+    start : Mapping[str, Tensor]
+        Weights of a lesion net, or of an earlier evidence network.
+    span : int
+        Grades from the lowest to the highest.
+    photographs : int
+        Number shown in an epoch, drawn by their shares.
+    device : str
+        "cpu" or "cuda".
+    checkpoint : Path or None
+        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
 
     Raises
     ------
-    TrainingError : nothing to learn from, one grade only, weights that do not fit, or another training's checkpoint.
+    TrainingError
+        Nothing to learn from, one grade only, weights that do not fit, or another training's checkpoint.
     """
     if not lessons or len({one.place for one in lessons}) < 2:
         raise TrainingError("there are no photographs of two grades to learn from", "give photographs with their grades")
@@ -230,7 +244,13 @@ def _loss(
     span: int,
     device: str,
 ) -> Tensor:
-    """Return the loss of a batch, a scalar. shown : photographs as the teacher sees them.   flat : as the learner does."""
+    """Return the loss of a batch, a scalar. shown : photographs as the teacher sees them.
+
+    Parameters
+    ----------
+    flat : Sequence[Shown]
+        As the learner does.
+    """
     retina = torch.stack([_cells(one.retina) for one in shown])[:, None].to(device)
     with torch.autocast(device, torch.bfloat16):
         with torch.no_grad():
@@ -254,7 +274,10 @@ def _loss(
 def _off_lesions(evidence: Tensor, told: Tensor, own: Sequence[Lesson], shown: Sequence[Shown], kinds: Sequence[str]) -> Tensor:
     """Return how much of the evidence (n, GRID, GRID) of ill eyes lies off lesions, a scalar.
 
-    told : what the teacher finds, (n, kinds, GRID, GRID).
+    Parameters
+    ----------
+    told : Tensor
+        What the teacher finds, (n, kinds, GRID, GRID).
     """
     losses = []
     pale = [row for row, kind in enumerate(kinds) if kind in _PALE]
@@ -325,14 +348,24 @@ def calibrate_evidence(
 ) -> EvidenceScorer:
     """Calibrate an evidence scorer, fit how its scores are read, and write the card.
 
-    scorer : with the head `plain_sum`.
-    logits : its logit of each graded photograph, the sum of all evidence, in the order of the dataset, or None where it could not
-        be read.
-    recipe : plain JSON values for the card.
-    earlier : the scorer that its network came from; what that has met, it has met.
-    balance, seed : see `train_scorer`.
+    Parameters
+    ----------
+    scorer : EvidenceScorer
+        With the head `plain_sum`.
+    logits : Sequence[float | None]
+        Its logit of each graded photograph, the sum of all evidence, in the order of the dataset, or None where it could not be
+        read.
+    recipe : Mapping[str, Any]
+        Plain JSON values for the card.
+    earlier : Sequence[Background]
+        The scorer that its network came from; what that has met, it has met.
+    balance, seed : Balance, int
+        See `train_scorer`.
 
-    Raises TrainingError : one grade only, or too few patients.
+    Raises
+    ------
+    TrainingError
+        One grade only, or too few patients.
     """
     sums, material = known_logits(dataset, logits, balance, seed)
     held, scale = material.validation, dataset.scale
@@ -345,7 +378,10 @@ def calibrate_evidence(
 def fit_rising_head(sums: FloatArray, places: FloatArray, weights: FloatArray) -> Head:
     """Fit the head that reads sums of evidence: least squares of the severity's place on the scale.
 
-    sums, places, weights : (n,); places 0 to 1. The knee is one of KNEES.
+    Parameters
+    ----------
+    sums, places, weights : FloatArray
+        (n,); places 0 to 1. The knee is one of KNEES.
     """
     best: tuple[float, Head] | None = None
     for knee in KNEES:

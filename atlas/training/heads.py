@@ -63,13 +63,21 @@ def fit_head(
 
     Parameters
     ----------
-    features : float32 (n, C, h, w), may be a memory map: it is read in pieces.
-    unit_labels : (n,) in 0..1, see `Scale.to_unit`.   weights : (n,); rows of weight 0 are left out.
-    training, validation : row numbers into `features`.   max_epochs : the fit ends sooner where the validation loss stands still.
+    features : FloatArray
+        float32 (n, C, h, w), may be a memory map: it is read in pieces.
+    unit_labels : FloatArray
+        (n,) in 0..1, see `Scale.to_unit`.
+    weights : FloatArray
+        (n,); rows of weight 0 are left out.
+    training, validation : IntArray
+        Row numbers into `features`.
+    max_epochs : int
+        The fit ends sooner where the validation loss stands still.
 
     Raises
     ------
-    TrainingError : no validation row, or training rows of one label only.
+    TrainingError
+        No validation row, or training rows of one label only.
     """
     rows, held_out = _chosen(unit_labels, weights, training, validation)
     mean = float(np.average(unit_labels[rows], weights=weights[rows]))
@@ -107,8 +115,16 @@ def fit_classifier(
 ) -> tuple[Classifier, History]:
     """Fit a softmax classifier as `fit_head` fits the regressor, but on weighted cross entropy: the study's comparison.
 
-    classes : int64 (n,), from 0 to `count` - 1: the grade less the lowest grade. Everything else as in `fit_head`. Losses of
-    the history are cross entropies. Raises TrainingError as `fit_head` does.
+    Parameters
+    ----------
+    classes : IntArray
+        int64 (n,), from 0 to `count` - 1: the grade less the lowest grade. Everything else as in `fit_head`. Losses of the
+        history are cross entropies.
+
+    Raises
+    ------
+    TrainingError
+        As `fit_head` does.
     """
     rows, held_out = _chosen(classes.astype(np.float32), weights, training, validation)
     shares = np.bincount(classes[rows], weights[rows], minlength=count) / weights[rows].sum()
@@ -218,7 +234,13 @@ def _fit(
 
 @dataclass(frozen=True)
 class _Basis:
-    """Leading principal components of standardised maps. components : (r, D).   mean, spread : (D,) of raw maps."""
+    """Leading principal components of standardised maps. components : (r, D).
+
+    Parameters
+    ----------
+    mean, spread : FloatArray
+        (D,) of raw maps.
+    """
 
     components: FloatArray
     mean: FloatArray
@@ -269,8 +291,14 @@ class _Basis:
 
 @dataclass(frozen=True)
 class FoldedHeads:
-    """heads, classifiers : one per fold. fold_of : image_id to the index of those that never saw its patient, nor were chosen
-    by it. balancing : of each photograph that was learned from, image_id to its mean weight over the folds."""
+    """Heads fitted by folds, and which of them scores each photograph.
+
+    Parameters
+    ----------
+    heads, classifiers : tuple[Head, ...], tuple[Classifier, ...]
+        One per fold. fold_of : image_id to the index of those that never saw its patient, nor were chosen by it. balancing : of
+        each photograph that was learned from, image_id to its mean weight over the folds.
+    """
 
     heads: tuple[Head, ...]
     classifiers: tuple[Classifier, ...]
@@ -292,11 +320,15 @@ def fit_out_of_fold(
 
     Parameters
     ----------
-    images : (n,), graded or not.   features : float32 (n, C, h, w) in the same order, may be a memory map.
+    images : Sequence[GradedImage]
+        (n,), graded or not.
+    features : FloatArray
+        float32 (n, C, h, w) in the same order, may be a memory map.
 
     Raises
     ------
-    TrainingError : one grade only, or fewer graded patients than needed.
+    TrainingError
+        One grade only, or fewer graded patients than needed.
     """
     require_variety(images, patients=max(folds, 3), setting=f"folds = {folds}")
     labels = unit_labels(images, scale)

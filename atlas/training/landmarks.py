@@ -43,7 +43,10 @@ def inside_disc(box: LesionBox, frame: Frame) -> NDArray[np.bool_]:
 def learn_disc(seen: Sequence[FloatArray], inside: Sequence[NDArray[np.bool_]], seed: int = 0) -> DiscReadout:
     """Learn a readout of the disc from photographs: what `seen_at` and `inside_disc` gave of each.
 
-    Raises TrainingError where too few photographs show a disc.
+    Raises
+    ------
+    TrainingError
+        Where too few photographs show a disc.
     """
     if sum(bool(own.any()) for own in inside) < _FEWEST:
         raise TrainingError(

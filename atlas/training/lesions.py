@@ -64,12 +64,20 @@ class Pupil:
 
     Parameters
     ----------
-    path : its file.
-    boxes : lesions that a person boxed.   healthy : boxes of what is surely none, the optic disc.
-    masks : drawn lesions, files by kind.
-    elsewhere : by kind, how much a place counts as healthy where nothing is marked, 0 to 1; kinds that are missing count 0.
-    some : the eye has some lesion.
-    share : how often it is shown in an epoch, on average.
+    path : Path
+        Its file.
+    boxes : tuple[LesionBox, ...]
+        Lesions that a person boxed.
+    healthy : tuple[LesionBox, ...]
+        Boxes of what is surely none, the optic disc.
+    masks : Mapping[str, Path]
+        Drawn lesions, files by kind.
+    elsewhere : Mapping[str, float]
+        By kind, how much a place counts as healthy where nothing is marked, 0 to 1; kinds that are missing count 0.
+    some : bool
+        The eye has some lesion.
+    share : float
+        How often it is shown in an epoch, on average.
     """
 
     path: Path
@@ -85,9 +93,16 @@ class Pupil:
 class Shown:
     """A photograph as it is shown once.
 
-    plate : uint8 (SIDE, SIDE, 3).   retina : bool (SIDE, SIDE).
-    healthy, lesion : float32 (kinds, GRID, GRID), weights of places that are healthy, and of those that are lesions.
-    owners : by kind or coarse kind, int16 (GRID, GRID), which box a place lies in, counted from 1; 0 in none.
+    Parameters
+    ----------
+    plate : ByteArray
+        uint8 (SIDE, SIDE, 3).
+    retina : BoolArray
+        bool (SIDE, SIDE).
+    healthy, lesion : FloatArray
+        float32 (kinds, GRID, GRID), weights of places that are healthy, and of those that are lesions.
+    owners : Mapping[str, NDArray[np.int16]]
+        By kind or coarse kind, int16 (GRID, GRID), which box a place lies in, counted from 1; 0 in none.
     """
 
     plate: ByteArray
@@ -237,15 +252,23 @@ def train_lesion_net(
 
     Parameters
     ----------
-    pupils : photographs to learn from.   kinds : keys of `cohort.lesions.KINDS`, in the order of the net's maps.
-    start : generic weights of SqueezeNet 1.1 under torchvision's names, or those of an earlier net.
-    learning_rate : the highest; it warms up over the first twentieth of all steps and then falls to 0 along a cosine.
-    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
-    each_epoch : is given the number of epochs done and the averaged net after each.
+    pupils : Sequence[Pupil]
+        Photographs to learn from.
+    kinds : Sequence[str]
+        Keys of `cohort.lesions.KINDS`, in the order of the net's maps.
+    start : Mapping[str, Tensor]
+        Generic weights of SqueezeNet 1.1 under torchvision's names, or those of an earlier net.
+    learning_rate : float
+        The highest; it warms up over the first twentieth of all steps and then falls to 0 along a cosine.
+    checkpoint : Path or None
+        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+    each_epoch : Callable[[int, LesionModule], None] or None
+        Is given the number of epochs done and the averaged net after each.
 
     Raises
     ------
-    TrainingError : nothing to learn from, an unknown kind, or the checkpoint belongs to another training.
+    TrainingError
+        Nothing to learn from, an unknown kind, or the checkpoint belongs to another training.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not pupils:

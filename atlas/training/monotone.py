@@ -45,9 +45,19 @@ def fit_monotone_head(
 ) -> tuple[Head, History]:
     """Fit a head on means over all cells, (n, C): weighted squared error on the sigmoid, smallest validation loss kept.
 
-    unit_labels, weights : (n,).   channels : columns that are read as one, by their sum.   training, validation : rows.
+    Parameters
+    ----------
+    unit_labels, weights : FloatArray
+        (n,).
+    channels : Sequence[Sequence[int]]
+        Columns that are read as one, by their sum.
+    training, validation : IntArray
+        Rows.
 
-    Raises TrainingError where nothing was found in enough photographs to learn from.
+    Raises
+    ------
+    TrainingError
+        Where nothing was found in enough photographs to learn from.
     """
     sums = np.stack([means[:, list(own)].sum(axis=1, dtype=np.float64) for own in channels], axis=1)
     enough = min(_MET, len(training) // 4)

@@ -95,24 +95,39 @@ def train_trunk(
 
     Parameters
     ----------
-    name : an entry of `TRUNKS`, or `timm:NAME`.
-    pixels : uint8 (n, S, S, 3) prepared photographs, may be a memory map.
-    unit_labels : (n,) in 0..1.   weights : (n,).   training, validation : row numbers.
-    start : weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
-    teachers : scorers with pooled heads; their mean score is learned beside the grades, and without `start` at first the maps of
-        the first one. Each sees the pictures at the size that it learned on.
-    pooled : the head's first layer weighs all cells alike: far fewer weights, for few photographs.
-    growing : begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the
-        full side are validated; the figures of the others are NaN.
-    learning_rate : the highest; it warms up over the first tenth of all steps and then falls to 0 along a cosine.
-    augmentation : "flips-rotations" shows each photograph in one of its eight orientations, drawn anew each time; "moved" turns,
-        shifts and scales it a little as well, and varies its contrast and brightness.
-    checkpoint : a file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+    name : str
+        An entry of `TRUNKS`, or `timm:NAME`.
+    pixels : ByteArray
+        uint8 (n, S, S, 3) prepared photographs, may be a memory map.
+    unit_labels : FloatArray
+        (n,) in 0..1.
+    weights : FloatArray
+        (n,).
+    training, validation : IntArray
+        Row numbers.
+    start : Mapping[str, Tensor] or None
+        Weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
+    teachers : Sequence[TransferredScorer]
+        Scorers with pooled heads; their mean score is learned beside the grades, and without `start` at first the maps of the
+        first one. Each sees the pictures at the size that it learned on.
+    pooled : bool
+        The head's first layer weighs all cells alike: far fewer weights, for few photographs.
+    growing : bool
+        Begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the full
+        side are validated; the figures of the others are NaN.
+    learning_rate : float
+        The highest; it warms up over the first tenth of all steps and then falls to 0 along a cosine.
+    augmentation : Augmentation
+        "flips-rotations" shows each photograph in one of its eight orientations, drawn anew each time; "moved" turns, shifts
+        and scales it a little as well, and varies its contrast and brightness.
+    checkpoint : Path or None
+        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
 
     Raises
     ------
-    TrainingError : nothing to learn from or to validate on, a growing network or a teacher without a pooled head, or the
-        checkpoint belongs to another training.
+    TrainingError
+        Nothing to learn from or to validate on, a growing network or a teacher without a pooled head, or the checkpoint
+        belongs to another training.
     """
     rows, held_out = training[weights[training] > 0], validation[weights[validation] > 0]
     if rows.size < 2 or np.ptp(unit_labels[rows]) == 0 or held_out.size == 0:
@@ -283,7 +298,10 @@ class Network(nn.Module):
 class _Distillation:
     """What teachers make of the same pictures, as a loss of the learner.
 
-    channels : of the learner's maps, which are to explain the first teacher's; None where they need not.
+    Parameters
+    ----------
+    channels : int or None
+        Of the learner's maps, which are to explain the first teacher's; None where they need not.
     """
 
     def __init__(self, teachers: Sequence[TransferredScorer], channels: int | None, seed: int) -> None:

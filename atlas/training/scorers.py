@@ -90,24 +90,41 @@ def train_scorer(
 
     Parameters
     ----------
-    name : of the scorer.   trunk : an entry of `TRUNKS`.
-    weights : of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk stays frozen unless asked otherwise.
-    from_scratch : train the trunk too, from random weights, for `epochs` epochs.
-    fine_tune : train the trunk too, from `weights`, for `epochs` epochs, under a head that weighs all cells alike.
-    teachers : scorers that were fine-tuned; a trunk that learns does so from them beside the grades, see `train_trunk`.
-    augmentation : see `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare
-        grade in more orientations than those of a frequent one, which evens out the counts.
-    source : sentences for the card on the photographs: where they come from and on what terms.
-    further : sentences for the card on what would take the scorer further.
-    command : that trains this scorer again, for the card.
-    work : folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
+    name : str
+        Of the scorer.
+    trunk : str
+        An entry of `TRUNKS`.
+    weights : str | Path or None
+        Of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk stays frozen unless asked otherwise.
+    from_scratch : bool
+        Train the trunk too, from random weights, for `epochs` epochs.
+    fine_tune : bool
+        Train the trunk too, from `weights`, for `epochs` epochs, under a head that weighs all cells alike.
+    teachers : Sequence[TransferredScorer]
+        Scorers that were fine-tuned; a trunk that learns does so from them beside the grades, see `train_trunk`.
+    augmentation : Augmentation
+        See `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare grade
+        in more orientations than those of a frequent one, which evens out the counts.
+    source : str
+        Sentences for the card on the photographs: where they come from and on what terms.
+    further : Sequence[str]
+        Sentences for the card on what would take the scorer further.
+    command : str
+        That trains this scorer again, for the card.
+    work : Path or None
+        Folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
         stopped. It is left to the caller, who removes it once the scorer is safe. A temporary folder if not given.
-    code : key of the code that prepares photographs: pixels of other code are prepared again.
+    code : str
+        Key of the code that prepares photographs: pixels of other code are prepared again.
 
     Raises
     ------
-    TrainingError : one grade only, too few patients, or settings that do not go together.
-    UnreadableImageError : a photograph cannot be decoded.   ScorerError, ConfigurationError : weights cannot be used.
+    TrainingError
+        One grade only, too few patients, or settings that do not go together.
+    UnreadableImageError
+        A photograph cannot be decoded.
+    ScorerError, ConfigurationError
+        Weights cannot be used.
     """
     if from_scratch and weights is not None:
         raise TrainingError("weights are given for a trunk that is to be trained from scratch", "give one or the other")
@@ -195,8 +212,10 @@ def join_scorers(
 
     Raises
     ------
-    TrainingError : scorers that do not fit together, one grade only, or too few patients.
-    UnreadableImageError : a photograph cannot be decoded.
+    TrainingError
+        Scorers that do not fit together, one grade only, or too few patients.
+    UnreadableImageError
+        A photograph cannot be decoded.
     """
     joined = side_by_side(name, members, preparation)
     if joined.scale != dataset.scale:
@@ -215,7 +234,16 @@ def join_scorers(
 class Material:
     """Graded photographs, dealt into splits and weighed.
 
-    labels : (n,) in 0..1.   grades, weights : (n,).   training, validation, test : rows.   facts : of all that, for the recipe.
+    Parameters
+    ----------
+    labels : FloatArray
+        (n,) in 0..1.
+    grades, weights : IntArray, FloatArray
+        (n,).
+    training, validation, test : IntArray
+        Rows.
+    facts : Mapping[str, Any]
+        Of all that, for the recipe.
     """
 
     images: Sequence[GradedImage]
@@ -259,7 +287,12 @@ class Material:
     def judged(self, severity: FloatArray, probabilities: FloatArray | None = None) -> TestScores:
         """Keep the scores of the test split.
 
-        severity : (n,) of all photographs.   probabilities : (test, K) of the test split, where there is a classifier.
+        Parameters
+        ----------
+        severity : FloatArray
+            (n,) of all photographs.
+        probabilities : FloatArray or None
+            (test, K) of the test split, where there is a classifier.
         """
         owners = [patient_of(self.images[row]) for row in self.test]
         numbers = np.unique(owners, return_inverse=True)[1].astype(np.int64)
@@ -393,7 +426,12 @@ def calibration(logits: FloatArray, grades: IntArray, scale: Scale) -> tuple[flo
     kappa but for 0.02, those that change the severities least, on photographs that the head did not learn from. The order of
     scores, and with it every ROC curve, stays as it was.
 
-    logits : (n,).   grades : (n,). Returns a and c; 1 and 0 where no kappa is defined.
+    Parameters
+    ----------
+    logits : FloatArray
+        (n,).
+    grades : IntArray
+        (n,). Returns a and c; 1 and 0 where no kappa is defined.
     """
     plain = severity_of_logit(logits, scale)
     tried = []

@@ -19,7 +19,10 @@ from atlas.training.splits import Balance
 def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> SideBySideScorer:
     """Put scorers side by side, not yet calibrated.
 
-    Raises TrainingError where they are fewer than two or of another scale than the dataset, ScorerError as the scorer does.
+    Raises
+    ------
+    TrainingError
+        Where they are fewer than two or of another scale than the dataset, ScorerError as the scorer does.
     """
     if len(members) < 2:
         raise TrainingError("one scorer alone stands beside nothing", "give --member at least twice")
@@ -31,7 +34,10 @@ def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> Side
 def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
     """Return the logits that are known, (n,), and the graded photographs that they are of.
 
-    logits : of each graded photograph, in the order of the dataset, or None where it could not be read.
+    Parameters
+    ----------
+    logits : Sequence[float | None]
+        Of each graded photograph, in the order of the dataset, or None where it could not be read.
     """
     graded = [image for image in dataset.images if image.grade is not None]
     known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
@@ -54,10 +60,19 @@ def calibrate_side_by_side(
 ) -> SideBySideScorer:
     """Calibrate scorers side by side, fit how their scores are read, and write the card.
 
-    scorer : not yet calibrated.   logits : its logit of each graded photograph, in the order of the dataset, or None where it
-        could not be read.   balance, seed, source, further, command : see `train_scorer`.
+    Parameters
+    ----------
+    scorer : SideBySideScorer
+        Not yet calibrated.
+    logits : Sequence[float | None]
+        Its logit of each graded photograph, in the order of the dataset, or None where it could not be read.
+    balance, seed, source, further, command : Balance, int, str, Sequence[str], str
+        See `train_scorer`.
 
-    Raises TrainingError : one grade only, or too few patients.
+    Raises
+    ------
+    TrainingError
+        One grade only, or too few patients.
     """
     own, material = known_logits(dataset, logits, balance, seed)
     held, grades, scale = material.validation, material.grades, dataset.scale

@@ -41,7 +41,8 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
 
     Raises
     ------
-    TrainingError : a patient is on two sides, or no photograph is left to validate on.
+    TrainingError
+        A patient is on two sides, or no photograph is left to validate on.
     """
     side_of: dict[str, str] = {}
     for image in images:
@@ -59,7 +60,10 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
 def parts_of(images: Sequence[GradedImage], *, seed: int) -> dict[str, tuple[str, ...]]:
     """Split photographs as their table says, or else deal them 80/10/10 by patient; as `split_by_patient` returns them.
 
-    Raises TrainingError as `published_split` does.
+    Raises
+    ------
+    TrainingError
+        As `published_split` does.
     """
     published = any(image.split is not None for image in images)
     return published_split(images) if published else split_by_patient(images, seed=seed)
@@ -99,10 +103,13 @@ def balance(grades: Sequence[int] | IntArray, *, how: Balance = "weight", seed: 
 
     Parameters
     ----------
-    grades : (n,).
-    how : "none" weighs all alike. "discard" drops photographs at random until no grade has more than four times as many as the
+    grades : Sequence[int] | IntArray
+        (n,).
+    how : Balance
+        "none" weighs all alike. "discard" drops photographs at random until no grade has more than four times as many as the
         rarest, the proportions of the original study. "weight" weighs a photograph by its grade's count to the power -0.7.
-    seed : decides which photographs are dropped.
+    seed : int
+        Decides which photographs are dropped.
 
     Returns
     -------

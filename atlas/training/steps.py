@@ -78,7 +78,10 @@ def save_checkpoint(path: Path, fingerprint: str, state: Mapping[str, Any]) -> N
 def resume(path: Path, fingerprint: str, parts: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read a checkpoint, give its parts their states, see `states_of`, and return all that it holds.
 
-    Raises TrainingError where it belongs to another training, or cannot be read or restored.
+    Raises
+    ------
+    TrainingError
+        Where it belongs to another training, or cannot be read or restored.
     """
     remedy = "remove the file to begin anew, or name another"
     try:

@@ -47,15 +47,20 @@ def train_two_stage(
 
     Parameters
     ----------
-    scorer : see `untrained`.
-    means : of each graded photograph, in the order of the dataset, the mean of the scorer's maps over all cells, float32 (C,);
+    scorer : TwoStageScorer
+        See `untrained`.
+    means : Iterable[FloatArray | None]
+        Of each graded photograph, in the order of the dataset, the mean of the scorer's maps over all cells, float32 (C,);
         None where it could not be read.
-    rising : the head of the plain form counts lesions, and more of them never lower the score, see `training.monotone`.
-    balance, hidden, seed, source, further, command : see `train_scorer`; a rising head has as many hidden units as it needs.
+    rising : bool
+        The head of the plain form counts lesions, and more of them never lower the score, see `training.monotone`.
+    balance, hidden, seed, source, further, command : Balance, int, int, str, Sequence[str], str
+        See `train_scorer`; a rising head has as many hidden units as it needs.
 
     Raises
     ------
-    TrainingError : one grade only, or too few patients.
+    TrainingError
+        One grade only, or too few patients.
     """
     graded = [image for image in dataset.images if image.grade is not None]
     known = [(image, own) for image, own in zip(graded, means, strict=True) if own is not None]

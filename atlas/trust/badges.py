@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atlas.records import FloatArray, Scale
+from atlas.records import FloatArray, Scale, noop
 from atlas.trust.curves import fifth
 
 _LOW = 1 / 8  # of the scale: so near to the lowest grade there is little to explain
@@ -18,43 +18,54 @@ _TIMES = 2  # as far as a random fifth lowers the score
 
 @dataclass(frozen=True)
 class Badge:
-    """A word for a photograph's map.
+    """A word for a photograph's map, with texts that the site translates.
 
-    sentence : what it means.   rule : when it is given, with `{low}`, `{large}` and `{small}` for limits in grades.
+    Parameters
+    ----------
+    word : str
+        Names it, in tables and data as well.
+    sentence : str
+        What it means.
+    rule : str
+        When it is given, with %(low)s, %(large)s and %(small)s for limits in grades.
     """
 
     word: str
     sentence: str
     rule: str
 
-    def rule_on(self, scale: Scale) -> str:
-        """Return the rule with its limits in grades of a scale."""
-        limits = {"low": _LOW, "large": _LARGE, "small": _SMALL}
-        return self.rule.format(**{name: f"{share * scale.span:.2g}" for name, share in limits.items()})
+
+def limits_on(scale: Scale) -> dict[str, float]:
+    """Return the limits that the rules name, in grades of a scale."""
+    return {name: share * scale.span for name, share in (("low", _LOW), ("large", _LARGE), ("small", _SMALL))}
 
 
 CLEAR = Badge(
-    "clear",
-    "The marked places largely decide this score.",
-    "Leaving out the marked fifth lowers the score by {large} grades or more, and at least twice as far as a random fifth.",
+    noop("clear"),
+    noop("The marked places largely decide this score."),
+    noop("Hiding the marked fifth lowers the score by %(large)s grades or more, and at least twice as much as a random fifth."),
 )
 
 PARTIAL = Badge(
-    "partial",
-    "The marked places explain part of this score; the rest comes from elsewhere in the photograph.",
-    "Leaving out the marked fifth lowers the score by {small} to {large} grades, and at least twice as far as a random fifth.",
+    noop("partial"),
+    noop("The marked places explain part of this score. The rest is spread over the photograph."),
+    noop(
+        "Hiding the marked fifth lowers the score by %(small)s to %(large)s grades, and at least twice as much as a random fifth."
+    ),
 )
 
 WEAK = Badge(
-    "weak",
-    "The marked places hardly matter more for this score than any others: do not read much into this map.",
-    "Leaving out the marked fifth lowers the score by less than {small} grades, or less than twice as far as a random fifth.",
+    noop("weak"),
+    noop("The marked places matter hardly more for this score than any others. Do not rely on this map."),
+    noop(
+        "Hiding the marked fifth lowers the score by less than %(small)s grades, or by less than twice as much as a random fifth."
+    ),
 )
 
 LITTLE = Badge(
-    "little to explain",
-    "The score is close to the lowest grade, so there is little that a map could explain.",
-    "The score lies less than {low} grades above the lowest grade.",
+    noop("score too low to explain"),
+    noop("The score is close to the lowest grade, so there is little that a map could explain."),
+    noop("The score is less than %(low)s grades above the lowest grade."),
 )
 
 BADGES = (CLEAR, PARTIAL, WEAK, LITTLE)

@@ -25,7 +25,10 @@ _ORDERS = 100  # random orders beside each map's own
 def over_cells(values: FloatArray, inside: BoolArray, window: int) -> FloatArray:
     """Give each cell the mean of the windows on the retina that hold it: (h, w), -inf where none does.
 
-    values, inside : (h-window+1, w-window+1), one entry per window.
+    Parameters
+    ----------
+    values, inside : FloatArray, BoolArray
+        (h-window+1, w-window+1), one entry per window.
     """
     rows, columns = (length + window - 1 for length in values.shape)
     total, count = np.zeros((rows, columns)), np.zeros((rows, columns))
@@ -40,8 +43,14 @@ def over_cells(values: FloatArray, inside: BoolArray, window: int) -> FloatArray
 class Curves(NamedTuple):
     """Severities in grade units, float32 (STEPS,), as 0, 10, ... 100 % of the retinal cells are left out or put in.
 
-    deletion : strongest first.   insertion : from no retinal cell to all, strongest first.   random : mean of deletions in random
-    orders; read backwards, of insertions.
+    Parameters
+    ----------
+    deletion : FloatArray
+        Strongest first.
+    insertion : FloatArray
+        From no retinal cell to all, strongest first.
+    random : FloatArray
+        Mean of deletions in random orders; read backwards, of insertions.
     """
 
     deletion: FloatArray
@@ -59,7 +68,12 @@ def strongest_first(values: FloatArray, inside: BoolArray) -> IntArray:
 def severities_without(prediction: Prediction, target: str, orders: IntArray, counts: IntArray) -> FloatArray:
     """Hide the first cells of each order: float32 (m, s), grade units.
 
-    orders : int64 (m, k), row-major places of cells.   counts : int64 (s,), how many of each order's cells are hidden.
+    Parameters
+    ----------
+    orders : IntArray
+        int64 (m, k), row-major places of cells.
+    counts : IntArray
+        int64 (s,), how many of each order's cells are hidden.
     """
     rows, columns = prediction.grid
     rank = np.full((len(orders), rows * columns), orders.shape[1], np.int64)  # of a cell that is in no order: never hidden
@@ -71,7 +85,10 @@ def severities_without(prediction: Prediction, target: str, orders: IntArray, co
 def curves(values: FloatArray, inside: BoolArray, prediction: Prediction, target: str, *, seed: int = 0) -> Curves:
     """Follow the score of one photograph as the cells of its map (h, w) are left out, or put in, strongest first.
 
-    inside : bool (h, w), cell on the retina.   `seed` draws the random orders. Cells off the retina stay as they are.
+    Parameters
+    ----------
+    inside : BoolArray
+        bool (h, w), cell on the retina. `seed` draws the random orders. Cells off the retina stay as they are.
     """
     own = strongest_first(values, inside)
     rng = np.random.default_rng(seed)

@@ -31,11 +31,16 @@ class Found:
 
     Parameters
     ----------
-    strongest : its highest probability.
-    hit : the middle of that place lies in a marked lesion, 0 or 1; NaN where none is marked.
-    by_chance : share of the retina's cells that lie in one.
-    lesions, touched : lesions that a person marked, and those of them that the net marked as well.
-    marks : lesions that the net marked.
+    strongest : float
+        Its highest probability.
+    hit : float
+        The middle of that place lies in a marked lesion, 0 or 1; NaN where none is marked.
+    by_chance : float
+        Share of the retina's cells that lie in one.
+    lesions, touched : int
+        Lesions that a person marked, and those of them that the net marked as well.
+    marks : int
+        Lesions that the net marked.
     """
 
     strongest: float
@@ -51,9 +56,20 @@ def compare(
 ) -> Found:
     """Compare a net's map of one kind with marked lesions, all on the cells (h, w) of the frame.
 
-    values : probability, 0 off the retina.   marked : cells that the net marked.   marks : in how many lesions.
-    lesions : cells of each lesion that a person marked.   retina : cells on the retina.
-    hit : the middle of the likeliest place lies in one of them, by the pixel.
+    Parameters
+    ----------
+    values : FloatArray
+        Probability, 0 off the retina.
+    marked : BoolArray
+        Cells that the net marked.
+    marks : int
+        In how many lesions.
+    lesions : Sequence[BoolArray]
+        Cells of each lesion that a person marked.
+    retina : BoolArray
+        Cells on the retina.
+    hit : bool
+        The middle of the likeliest place lies in one of them, by the pixel.
     """
     whole = np.any(lesions, axis=0) if lesions else np.zeros_like(marked)
     return Found(
@@ -69,7 +85,12 @@ def compare(
 def summarise_discs(off: Sequence[float], inside: Sequence[bool]) -> dict[str, Any] | None:
     """Gather how well the optic disc was found in photographs with a box round it; None where there are none.
 
-    off : distance from the box's middle in its mean side, infinite where no disc was found.   inside : it lies in the box.
+    Parameters
+    ----------
+    off : Sequence[float]
+        Distance from the box's middle in its mean side, infinite where no disc was found.
+    inside : Sequence[bool]
+        It lies in the box.
     """
     if not off:
         return None
@@ -107,7 +128,14 @@ def summarise_found(
     defined: `auc` by photograph, `hit` and `by_chance` where a lesion is marked, `touched` share of the marked lesions, and
     `false_marks` on an eye that is free of the disease.
 
-    photographs : by kind.   patients : whose each is.   free : of the disease; None where nobody said.
+    Parameters
+    ----------
+    photographs : Sequence[Mapping[str, Found]]
+        By kind.
+    patients : Sequence[str]
+        Whose each is.
+    free : Sequence[bool | None]
+        Of the disease; None where nobody said.
     """
     weights, count = resampled(patients, _RESAMPLES, seed)
     healthy = np.array([one is True for one in free])

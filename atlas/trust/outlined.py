@@ -27,7 +27,12 @@ from atlas.trust.curves import area, curves, over_cells
 def lesion_coverage(lesions: BoolArray, frame: Frame, shape: tuple[int, int]) -> FloatArray:
     """Return the share of each cell that is lesion, float32 (h, w): the mask is cropped as its photograph is.
 
-    lesions : bool (H, W) in source pixels.   shape : h, w.
+    Parameters
+    ----------
+    lesions : BoolArray
+        bool (H, W) in source pixels.
+    shape : tuple[int, int]
+        H, w.
     """
     return cell_coverage(crop(lesions.astype(np.uint8), frame) > 0, shape)
 
@@ -53,8 +58,11 @@ def hit(values: FloatArray, inside: BoolArray, touched: BoolArray) -> float:
 def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, coverage: FloatArray) -> float:
     """Return which share of a map's positive drops lies inside lesions, 0..1; NaN where no drop is positive.
 
-    lesions, coverage : float32 (h, w), shares of each cell that are lesion and retina. The drop of a cell counts in proportion
-    to the part of its retina that is lesion, so that drops spread evenly over the retina give `area_share`.
+    Parameters
+    ----------
+    lesions, coverage : FloatArray
+        float32 (h, w), shares of each cell that are lesion and retina. The drop of a cell counts in proportion to the part of its
+        retina that is lesion, so that drops spread evenly over the retina give `area_share`.
     """
     drops = np.where(inside, np.maximum(values, 0.0), 0.0).astype(np.float64)
     if not drops.any():
@@ -66,8 +74,16 @@ def share_inside(values: FloatArray, inside: BoolArray, lesions: FloatArray, cov
 def points_in(lesions: BoolArray, frame: Frame, points: FloatArray, shape: tuple[int, int]) -> BoolArray:
     """Tell of which windows of cells a point lies inside a lesion, bool (h', w').
 
-    lesions : bool (H, W) in source pixels.   frame : in source pixels.   points : (h', w', 2), row and column in cells from the
-    window's first one, see `Prediction.points`.   shape : h, w, cells of the frame.
+    Parameters
+    ----------
+    lesions : BoolArray
+        bool (H, W) in source pixels.
+    frame : Frame
+        In source pixels.
+    points : FloatArray
+        (h', w', 2), row and column in cells from the window's first one, see `Prediction.points`.
+    shape : tuple[int, int]
+        H, w, cells of the frame.
     """
     rows = frame.top + (np.arange(points.shape[0])[:, None] + points[..., 0]) * frame.side / shape[0]
     columns = frame.left + (np.arange(points.shape[1]) + points[..., 1]) * frame.side / shape[1]

@@ -48,7 +48,14 @@ def summarise(
     Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
     defined. `area` is the mean share of the retina, or of the complete picture, that is lesion.
 
-    photographs : one mapping each, from map to figures.   patients : whose each is.   without_lesion : photographs left out.
+    Parameters
+    ----------
+    photographs : Sequence[Mapping[str, Row]]
+        One mapping each, from map to figures.
+    patients : Sequence[str]
+        Whose each is.
+    without_lesion : int
+        Photographs left out.
     """
     weights, count = resampled(patients, _RESAMPLES, seed)
 

@@ -1,7 +1,11 @@
-// What the pages of the atlas share: elements, numbers, the state in the address, data from scripts, downloads.
+// What the pages of the atlas share: elements, addresses, the state in the address, data from scripts, downloads.
 "use strict";
 window.Atlas = (() => {
-  const root = document.documentElement.dataset.root ?? "";
+  const { lang, dataset } = document.documentElement;
+  const { csv, readAddress, writeAddress, ...formats } = window.AtlasFormats(lang || undefined, { drawn: "synthetic" in dataset });
+  // Addresses of what lies in the atlas: files at its root, which all languages share, and pages of this page's language.
+  const asset = (path) => (dataset.root ?? "") + path;
+  const page = (path) => (dataset.pages ?? dataset.root ?? "") + path;
 
   // el("a", { href, class: "thumb", onclick: f, style: { "--grade": c }, dataset: { id } }, "text", node, [more]) -> element.
   // False, null and undefined leave an attribute or a child out; "svg:rect" draws.
@@ -17,54 +21,36 @@ window.Atlas = (() => {
     made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
     return made;
   };
-
-  // A number as printed: a true minus sign, never a negative zero, a dash where there is none.
-  const number = (value, digits = 2) => {
-    if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-    const text = value.toFixed(digits);
-    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+  // A sentence with an element inside: gettext("%(n)s found", { n: Atlas.HERE }) -> [before, element, after].
+  const HERE = "\ufffc";
+  const within = (sentence, element) => {
+    const [before, after] = sentence.split(HERE);
+    return [before, element, after].filter((part) => part !== "");
   };
-  // The same with its sign, for differences.
-  const signed = (value, digits = 2) => {
-    const text = number(value, digits);
-    return /^[−–]/.test(text) || !/[1-9]/.test(text) ? text : `+${text}`;
-  };
-  // As many digits as show two that tell: what one of many small places weighs is small.
-  const telling = (value) => Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.abs(value) || 1))));
-  const fine = (value) => signed(value, telling(value));
-  // A whole number, its thousands parted by narrow spaces that do not break.
-  const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
   // The address after "#": key=value pairs joined by "&". It follows each change at once, so that it never names a place that
-  // the reader has left; but browsers refuse a torrent of changes, so after a burst they are gathered for a moment.
+  // the reader has left. Browsers refuse too many changes in a short time, so after a burst they are collected for a moment.
   const state = (() => {
     const BURST = 10;
     const PAUSE = 250; // milliseconds after which one more change may be written
     let allowed = BURST;
     let counted = performance.now();
     let waiting = null;
-    let known = location.hash; // as last written here, or last told by the browser
+    let known = location.hash; // as last written here, or as the browser last reported it
     let timer = 0;
-    const decoded = (text) => {
-      try { return decodeURIComponent(text.replace(/\+/g, " ")); } catch { return text; }
-    };
-    const written = () => {
-      const pairs = location.hash.slice(1).split("&").filter((pair) => pair.indexOf("=") > 0);
-      return Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2).map(decoded)));
-    };
-    const coded = (text) => encodeURIComponent(text).replace(/%2C/g, ",").replace(/%20/g, "+");
+    const written = () => readAddress(location.hash);
     const drop = () => {
       clearTimeout(timer);
       timer = 0;
       waiting = null;
     };
-    // An address that the reader chose is never overwritten by what the page was at before. The browser tells of the choice late
+    // An address that the reader chose is never overwritten by where the page was before. The browser reports the choice late
     // (hashchange): a timer, a scroll or the end of the page may come first, so the address itself is asked.
     const overtaken = () => location.hash !== known;
     const write = () => {
       if (overtaken()) drop();
       if (!waiting) return;
-      const hash = Object.keys(waiting).map((key) => `${coded(key)}=${coded(waiting[key])}`).join("&");
+      const hash = writeAddress(waiting);
       drop();
       if (hash === location.hash.slice(1)) return;
       allowed -= 1;
@@ -100,16 +86,17 @@ window.Atlas = (() => {
     };
   })();
 
-  // Data travel in scripts, for pages opened from a disk may fetch nothing else. `src` is a path from the site's root.
+  // Data come in scripts, because a page opened from a disk may fetch nothing else. Those in data/ hold words, so each language has
+  // its own; all others lie at the root.
   const loaded = new Map();
   const load = (src) => {
     if (!loaded.has(src)) {
       loaded.set(src, new Promise((resolve, reject) => {
-        const script = el("script", { src: root + src });
+        const script = el("script", { src: src.startsWith("data/") ? page(src) : asset(src) });
         script.addEventListener("load", () => resolve());
         script.addEventListener("error", () => {
           loaded.delete(src);
-          reject(new Error(`${src} is missing from this atlas; copy the whole folder, or build it again`));
+          reject(new Error(gettext("%(file)s is missing from this atlas. Copy the complete folder, or build the atlas again.", { file: src })));
         });
         document.head.append(script);
       }));
@@ -117,9 +104,9 @@ window.Atlas = (() => {
     return loaded.get(src);
   };
   const images = () => load("data/images.js").then(() => window.ATLAS_IMAGES);
-  // Where the pictures of a photograph lie: `src`, fine enough for a page that shows it whole; where its plate has `side` pixels a
-  // side, more than that, `finer`, for AtlasViewer.
-  const picture = (id, side = 0) => ({ src: `${root}photographs/${id}.jpg`, finer: side ? `${root}plates/${id}.jpg` : "", side });
+  // Where the pictures of a photograph lie: `src`, for a page that shows all of it, and `finer`, for AtlasViewer, where there is a
+  // picture with more pixels, `side` of them a side.
+  const picture = (id, side = 0) => ({ src: asset(`photographs/${id}.jpg`), finer: side ? asset(`plates/${id}.jpg`) : "", side });
 
   const download = (filename, text, type = "text/plain") => {
     const address = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
@@ -129,34 +116,37 @@ window.Atlas = (() => {
     link.remove();
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   };
-  // Words that a spreadsheet would take for a formula get an apostrophe before them.
-  const field = (value) => {
-    if (value === null || value === undefined) return "";
-    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) && Number.isNaN(Number(value)) ? `'${value}` : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
-  };
   // Rows are arrays of fields; the first row names the columns.
-  const csv = (filename, rows) => download(filename, rows.map((row) => row.map(field).join(",") + "\r\n").join(""), "text/csv");
+  const save = (filename, rows) => download(filename, csv(rows), "text/csv");
 
-  // Keys of one character disturb those who steer by voice: a switch at the foot of every page turns them off (WCAG 2.1.4).
+  // A link to the same page in another language keeps what the reader sees.
+  const keep = (event) => {
+    const link = event.target.closest?.("a[hreflang]");
+    if (link) link.href = new URL(link.getAttribute("href"), location.href).pathname + location.search + location.hash;
+  };
+  for (const kind of ["click", "auxclick"]) document.addEventListener(kind, keep, true);
+
+  // Shortcuts of a single key disturb people who use voice control: a switch at the foot of every page turns them off (WCAG 2.1.4).
   const remembered = () => {
     try { return localStorage.getItem("atlas-keys"); } catch { return null; }
   };
   let single = remembered() !== "off";
   document.addEventListener("DOMContentLoaded", () => {
-    const button = el("button", { type: "button", class: "keys", "aria-pressed": String(single) }, "Keys of one letter");
+    const button = el("button", { type: "button", class: "keys" });
+    const label = () => { button.textContent = single ? gettext("Keyboard shortcuts: on") : gettext("Keyboard shortcuts: off"); };
+    label();
     button.addEventListener("click", () => {
       single = !single;
-      button.setAttribute("aria-pressed", String(single));
+      label();
       try { localStorage.setItem("atlas-keys", single ? "on" : "off"); } catch { /* a private window: the choice lasts for this page */ }
     });
     document.querySelector(".colophon")?.append(button);
   });
-  // Whether the page's own keys must hold still: the press belongs to a control that takes it, or keys of one letter are off.
+  // Whether the page's own shortcuts must not act: a control takes the key itself, or the shortcuts are off.
   const typing = (event) => event.altKey || event.ctrlKey || event.metaKey || (!single && /^\S$/.test(event.key))
     || Boolean(event.target.closest?.("select, textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=button])"));
   // Whether the reader asked for less motion.
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-  return { root, el, number, signed, fine, count, state, load, images, picture, download, csv, typing, still };
+  return { ...formats, el, HERE, within, asset, page, state, load, images, picture, download, csv: save, typing, still };
 })();

@@ -1,24 +1,25 @@
-// Two plates side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
+// Two photographs side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
 "use strict";
 (async () => {
-  const { el, number, fine, count, state, load, images, picture, typing } = window.Atlas;
+  const { el, number, fine, percent, count, grade: gradeOf, plate, page, state, load, images, picture, typing } = window.Atlas;
   const at = (id) => document.getElementById(id);
   const bar = at("bar"), difference = at("difference");
   let data;
   try {
     data = await images();
   } catch (fault) {
-    difference.textContent = `${fault.message}.`;
+    difference.textContent = fault.message;
     return;
   }
   const plateOf = new Map(data.id.map((id, k) => [id, k]));
   const stageOf = new Map(data.grades.map((stage) => [stage.number, stage]));
-  const page = (path) => window.Atlas.root + path;
-  const named = (grade) => `${grade} ${stageOf.get(grade).name}`;
+  const EYES = { left: gettext("left eye"), right: gettext("right eye") };
+  const named = (value) => gradeOf(stageOf.get(value));
   const shown = { a: null, b: null }; // places in the atlas' order, from mild to severe
 
   const sides = Object.fromEntries([...document.querySelectorAll(".side")].map((section) => {
     const find = (selector) => section.querySelector(selector);
+    find(".layer").prepend(el("img", { class: "photograph", alt: "", width: 1024, height: 1024 }));
     return [section.dataset.side, {
       find, section, photograph: find(".photograph"), overlay: find(".overlay"), form: find(".pick"), fault: find(".fault"), viewer: window.AtlasViewer.attach(find(".plate")),
     }];
@@ -57,7 +58,7 @@
     } catch (error) {
       if (!meant()) return;
       overlay.hidden = true;
-      fault.textContent = `${error.message}.`;
+      fault.textContent = error.message;
     }
   };
   // ---- lesions found by the net -------------------------------------------------------------------------------------------------
@@ -73,9 +74,9 @@
       if (shown[side] !== k || !box.checked || find("svg.found")) return; // the reader went on meanwhile
       const cells = window.ATLAS_CELLS[data.id[k]];
       find(".layer").append(...[window.AtlasOverlay.found(cells)].filter(Boolean));
-      lettered.replaceChildren(window.AtlasOverlay.key(cells) ?? (data.looked[k] ? "The net found no lesion here." : "The net did not look here."));
+      lettered.replaceChildren(window.AtlasOverlay.key(cells) ?? (data.looked[k] ? gettext("The network found no lesions in this photograph.") : gettext("The network did not look for lesions in this photograph.")));
     } catch (error) {
-      if (shown[side] === k) fault.textContent = `${error.message}.`;
+      if (shown[side] === k) fault.textContent = error.message;
     }
   };
   const outlines = () => Object.keys(sides).forEach(outline);
@@ -87,7 +88,7 @@
   const strength = () => {
     if (!at("opacity")) return;
     for (const { overlay } of Object.values(sides)) overlay.style.opacity = at("opacity").value / 100;
-    at("strength").value = `${at("opacity").value} %`;
+    at("strength").value = percent(at("opacity").value / 100);
   };
   at("opacity")?.addEventListener("input", strength);
   const heats = () => Object.keys(sides).forEach(heat);
@@ -99,48 +100,53 @@
   }
 
   // ---- the difference in words --------------------------------------------------------------------------------------------------
-  const grades = (value, digits) => `${number(value, digits)} ${Number(value.toFixed(digits)) === 1 ? "grade" : "grades"}`;
   const told = () => {
     const { a, b } = shown;
-    if (a === b) return "Both sides show the same photograph.";
+    if (a === b) return gettext("Both sides show the same photograph.");
     const gap = data.severity[b] - data.severity[a];
-    const scores = `(${number(data.severity[b])} against ${number(data.severity[a])})`;
-    const sentences = [Math.abs(gap) < 0.005
-      ? `Both score ${number(data.severity[a])}.`
-      : `The right plate scores ${grades(Math.abs(gap), 2)} ${gap > 0 ? "higher" : "lower"} than the left ${scores}.`];
+    const scores = { left: number(data.severity[a]), right: number(data.severity[b]), gap: number(Math.abs(gap)) };
     const between = Math.abs(a - b) - 1;
-    sentences.push(between ? `${count(between)} ${between === 1 ? "plate lies" : "plates lie"} between them in the strip.` : "They are neighbours in the strip.");
-    const [left, right] = [data.grade[a], data.grade[b]];
-    if (left === null || right === null) sentences.push(left === right ? "Neither carries a human grade." : `Only the ${left === null ? "right" : "left"} one carries a human grade.`);
-    else if (left === right) sentences.push(`Both were graded ${named(left)} by a person.`);
-    else {
-      const same = Math.sign(right - left) === Math.sign(gap);
-      sentences.push(`A person graded the left ${named(left)} and the right ${named(right)}: ${grades(Math.abs(right - left), 0)} apart, ${same ? "in the same order as the scores" : "in the other order than the scores"}.`);
-    }
-    return sentences.join(" ");
+    return [
+      Math.abs(gap) < 0.005 ? gettext("Both photographs score %(left)s.", scores)
+        : gap > 0 ? gettext("The photograph on the right scores %(gap)s grades higher (%(right)s) than the one on the left (%(left)s).", scores)
+          : gettext("The photograph on the right scores %(gap)s grades lower (%(right)s) than the one on the left (%(left)s).", scores),
+      between ? ngettext("%(n)s photograph lies between them on the strip.", "%(n)s photographs lie between them on the strip.", between, { n: count(between) })
+        : gettext("They are next to each other on the strip."),
+      graded(data.grade[a], data.grade[b], gap),
+    ].join(" ");
+  };
+  const graded = (left, right, gap) => {
+    if (left === null && right === null) return gettext("Neither has a grade.");
+    if (right === null) return gettext("Only the photograph on the left has a grade.");
+    if (left === null) return gettext("Only the photograph on the right has a grade.");
+    if (left === right) return gettext("Both have grade %(grade)s.", { grade: named(left) });
+    const values = { left: named(left), right: named(right) };
+    return Math.sign(right - left) === Math.sign(gap)
+      ? ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the same order as the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the same order as the scores.", Math.abs(right - left), values)
+      : ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the opposite order to the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the opposite order to the scores.", Math.abs(right - left), values);
   };
 
-  // ---- showing a plate ----------------------------------------------------------------------------------------------------------
+  // ---- showing a photograph ----------------------------------------------------------------------------------------------------------
   const show = (side, k) => {
     const { find, photograph, overlay, fault, form, section, viewer } = sides[side];
     const id = data.id[k], grade = data.grade[k], stage = grade === null ? null : stageOf.get(grade);
     const moved = shown[side] !== k;
     shown[side] = k;
     fault.textContent = "";
-    find(".what").textContent = `plate ${count(k + 1)} of ${count(data.id.length)}`;
+    find(".what").textContent = gettext("plate %(number)s of %(total)s", { number: count(k + 1), total: count(data.id.length) });
     if (moved) {
       viewer.show(picture(id, data.finer[k]));
       overlay.hidden = true; // it is another photograph's map until its own is drawn
     }
-    photograph.alt = `Plate ${k + 1}: photograph scored ${number(data.severity[k])}, ${stage ? `human grade ${named(grade)}` : "no human grade"}`;
-    find("figcaption").textContent = [data.name?.[k], data.eye[k] && `${data.eye[k]} eye`, data.note[k]].filter(Boolean).join(". ");
-    find(".score").replaceChildren(number(data.severity[k]), el("small", {}, ` of ${data.scale.highest}`));
-    find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " not graded")]));
+    photograph.alt = plate(k, data.severity[k], stage);
+    find("figcaption").textContent = [data.name?.[k], EYES[data.eye[k]], data.note[k]].filter(Boolean).join(". ");
+    find(".score").replaceChildren(number(data.severity[k]), el("small", {}, " ", gettext("of %(highest)s", { highest: data.scale.highest })));
+    find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " ", gettext("not graded"))]));
     const badge = find(".trusted-as");
-    if (badge) badge.textContent = data.trust[k] ?? "–";
+    if (badge) badge.textContent = data.trusts[data.trust[k]] ?? "–";
     const link = find(".report-link");
     link.href = page(`images/${id}.html`);
-    link.textContent = `Report of plate ${count(k + 1)}`;
+    link.textContent = gettext("Report on plate %(number)s", { number: count(k + 1) });
     form.querySelector("[data-step='-1']").disabled = k === 0;
     form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
     section.dataset.id = id;
@@ -155,7 +161,7 @@
     state.set({ [side]: data.id[k] });
   };
 
-  // A plate's number, an id or how one begins, or a file name where the atlas shows them.
+  // A photograph's number, its id or the beginning of it, or a file name where the atlas shows them.
   const sought = (text) => {
     const wanted = text.trim().toLowerCase();
     if (plateOf.has(wanted)) return plateOf.get(wanted);
@@ -172,14 +178,15 @@
     const of = sides[side].form.elements.of.value;
     const pool = data.id.map((_, k) => k).filter((k) => k !== shown[side] && (of === "" || data.grade[k] === Number(of)));
     if (pool.length) choose(side, pool[Math.floor(Math.random() * pool.length)]);
-    else sides[side].fault.textContent = "There is no other plate of this kind.";
+    else sides[side].fault.textContent = of === "" ? gettext("There is no other photograph.") : gettext("There is no other photograph of this grade.");
   };
   for (const [side, { form, fault }] of Object.entries(sides)) {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const k = sought(form.elements.wanted.value);
-      if (k === null) fault.textContent = `No plate “${form.elements.wanted.value.trim()}”: give a number from 1 to ${count(data.id.length)}, or an id.`;
-      else choose(side, k);
+      if (k === null) {
+        fault.textContent = gettext("No plate matches “%(text)s”. Enter a number from 1 to %(total)s, or an id.", { text: form.elements.wanted.value.trim(), total: count(data.id.length) });
+      } else choose(side, k);
     });
     for (const button of form.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(side, Number(button.dataset.step)));
     form.querySelector("[data-random]").addEventListener("click", () => random(side));
@@ -209,7 +216,7 @@
   });
 
   // ---- the address --------------------------------------------------------------------------------------------------------------
-  // Where one side is not given: the plate that scores nearest to a grade above the other, or below where there is none.
+  // Where one side is not given: the photograph whose score is closest to one grade above the other, or below where there is none.
   const beside = (k) => {
     const way = data.severity[k] + 1 <= data.severity.at(-1) ? 1 : -1;
     const far = (other) => (other === k ? Infinity : Math.abs(data.severity[other] - data.severity[k] - way));
@@ -228,7 +235,7 @@
     show("b", b ?? beside(a));
     state.set({ a: data.id[shown.a], b: data.id[shown.b] });
     for (const side of ["a", "b"]) {
-      if (wanted[side] && !plateOf.has(wanted[side])) sides[side].fault.textContent = "The address names a plate that is not in this atlas.";
+      if (wanted[side] && !plateOf.has(wanted[side])) sides[side].fault.textContent = gettext("This link names a photograph that is not in this atlas.");
     }
     couple();
     heats();

@@ -7,10 +7,11 @@
 //                               in shares of the plate, or null where nothing is known or there is nothing to find
 //   touched(mark, areas)        the areas that the circle {x, y, r} touches
 //   chance(mark, answer, areas) how often a circle of that size hits when it is put on the retina at random
+//   judge(k, own)               one answer {grade, mark} judged; result(all) and table(seed, all) of all that were judged
 //   kappa(pairs)                quadratic kappa of [human, assigned] grades; NaN where all are one and the same grade
 //
-// The seal hides answers from eyes: from the page, its source and a glance at the file. It does not keep out a determined
-// reader, and cannot: all that is needed to open it stands below.
+// The seal hides answers from the page, its source and a glance at the file. It cannot keep out a determined reader: everything needed
+// to open it is in this file.
 "use strict";
 window.AtlasDeck = (deck) => {
   // FNV-1a, and mulberry32 (Tommy Ettinger, 2017, public domain); atlas/site/quiz.py seals with the same.
@@ -73,7 +74,7 @@ window.AtlasDeck = (deck) => {
 
   const area = (kind, row, column, rows, columns, span) => ({ kind, left: column / columns, top: row / rows, right: (column + span) / columns, bottom: (row + span) / rows });
   const [rows, columns] = deck.shape;
-  const span = deck.window; // of cells, for which one drop stands
+  const span = deck.window; // cells on a side of the window that each drop belongs to
   const cell = (place) => area("", Math.floor(place / columns), place % columns, rows + span - 1, columns + span - 1, span);
   const STRONGEST = 0.1; // of the cells on the retina
   const target = ({ grade, lesions, map }) => {
@@ -107,6 +108,38 @@ window.AtlasDeck = (deck) => {
     return tries ? hits / tries : NaN;
   };
 
+  // How one answer {grade, mark} to the photograph at place k is judged. hit, chance: null where there is no mark, or nothing to hit.
+  const judge = (k, own) => {
+    const known = answer(k), goal = target(known);
+    const counted = Boolean(own.mark && goal);
+    const hits = counted ? touched(own.mark, goal.areas) : [];
+    return {
+      id: deck.id[k], answer: known, own, target: goal, kinds: [...new Set(hits.map((one) => one.kind))].filter(Boolean),
+      hit: counted ? hits.length > 0 : null, chance: counted ? chance(own.mark, known, goal.areas) : null,
+    };
+  };
+  // What all answers that were judged come to. hit and chance are means over the marks that can be judged, NaN where there is none.
+  const result = (all) => {
+    const pairs = all.map((one) => [one.answer.grade, one.own.grade]);
+    const rounded = (score) => Math.min(deck.scale.highest, Math.max(deck.scale.lowest, Math.round(score)));
+    const within = (far) => pairs.filter(([human, own]) => Math.abs(human - own) <= far).length;
+    const marked = all.filter((one) => one.hit !== null);
+    const mean = (value) => marked.reduce((sum, one) => sum + Number(value(one)), 0) / marked.length;
+    return {
+      kappa: kappa(pairs), scorer: kappa(all.map((one) => [one.answer.grade, rounded(one.answer.score)])), same: within(0), near: within(1),
+      marks: marked.length, onLesions: marked.filter((one) => one.target.kind === "lesions").length,
+      hit: mean((one) => one.hit), chance: mean((one) => one.chance),
+    };
+  };
+  // The same as rows of a table, the first with the names of the columns.
+  const table = (seed, all) => [
+    ["quiz", "question", "image_id", "plate", "human_grade", "your_grade", "difference", "score", "mark_x", "mark_y", "mark_radius", "target", "hit", "chance", "touched"],
+    ...all.map(({ id, answer: known, own, target: goal, hit, chance: luck, kinds }, k) => [
+      seed, k + 1, id, known.plate, known.grade, own.grade, own.grade - known.grade, known.score.toFixed(2),
+      own.mark?.x.toFixed(4), own.mark?.y.toFixed(4), own.mark?.r.toFixed(4),
+      goal === null ? "" : { lesions: "outlined lesions", cells: "strongest cells" }[goal.kind], hit === null ? "" : Number(hit), luck?.toFixed(3), kinds.join("; ")]),
+  ];
+
   // 1 less the mean squared distance of the pairs over that of all human with all assigned grades (Cohen, 1968).
   const kappa = (pairs) => {
     const observed = pairs.reduce((sum, [human, own]) => sum + (human - own) ** 2, 0) * pairs.length;
@@ -127,5 +160,5 @@ window.AtlasDeck = (deck) => {
   // The same for an address: what is left out is the default.
   const address = ({ seed, n, stages, all }) => ({ seed, n, stages: all ? null : stages.join(",") });
 
-  return { session, answer, target, touched, chance, kappa, wanted, address };
+  return { session, answer, target, touched, chance, judge, result, table, kappa, wanted, address };
 };

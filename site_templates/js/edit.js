@@ -1,10 +1,10 @@
-// Edit mode: titles, notes, pins, what is left out, and lessons are written in the pages, kept in this browser, and taken home as
-// curation.toml, from which the next build makes them part of the atlas. Off until the reader switches it on.
+// Edit mode: an instructor writes titles, notes, pins, exclusions and lessons in the pages. This browser keeps them, and they are
+// downloaded as curation.toml, from which the next build makes them part of the atlas. Off until the reader switches it on.
 "use strict";
 (() => {
   const { el } = Atlas;
   const ON = "atlas-edit";
-  const DRAFT = `atlas-curation ${new URL(Atlas.root || "./", location.href).pathname}`;
+  const DRAFT = `atlas-curation ${new URL(Atlas.asset("") || "./", location.href).pathname}`;
   const kept = {
     get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
     set: (key, value) => {
@@ -15,106 +15,11 @@
       } catch { return false; }
     },
   };
-  const KINDS = ["images", "clusters", "patches"];
-  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
   const line = (text) => text.replace(/\s+/g, " ").trim();
 
-  // ---- The draft: only what differs from the atlas' own curation
-
-  let base = { file: {}, clusters: {}, images: {} };
-  let draft = null;
-  const lists = () => Object.fromEntries(KINDS.map((kind) => [kind, {}]));
-  const blank = () => ({ images: {}, clusters: {}, pins: lists(), exclude: lists(), lessons: {} });
-  const words = (entry) => ({ title: entry?.title ?? "", note: entry?.note ?? "" });
-  const lesson = (one) => ({
-    title: one.title, slug: one.slug, summary: one.summary ?? "",
-    stops: (one.stops ?? []).map(({ image, cluster, patch, title, text }) => ({
-      ...(image ? { image } : patch ? { patch } : { cluster }), title: title ?? "", text: text ?? "",
-    })),
-  });
-  const built = (slug) => (base.file.lessons ?? []).find((one) => one.slug === slug);
-  const listed = (list, kind, id) => (base.file[list]?.[kind] ?? []).map(String).includes(String(id));
-
-  const prune = () => {
-    for (const kind of ["images", "clusters"]) {
-      for (const [id, entry] of Object.entries(draft[kind])) if (same(words(base.file[kind]?.[id]), words(entry))) delete draft[kind][id];
-    }
-    for (const list of ["pins", "exclude"]) {
-      for (const kind of KINDS) for (const [id, on] of Object.entries(draft[list][kind])) if (on === listed(list, kind, id)) delete draft[list][kind][id];
-    }
-    for (const [slug, one] of Object.entries(draft.lessons)) {
-      const was = built(slug);
-      if (one === null ? !was : was && same(lesson(was), lesson(one))) delete draft.lessons[slug];
-    }
-  };
-  const changes = () => {
-    const size = (table) => Object.keys(table).length;
-    return size(draft.images) + size(draft.clusters) + size(draft.lessons)
-      + ["pins", "exclude"].flatMap((list) => KINDS.map((kind) => size(draft[list][kind]))).reduce((a, b) => a + b, 0);
-  };
-  const keep = () => {
-    prune();
-    const safe = kept.set(DRAFT, changes() ? JSON.stringify(draft) : null);
-    tell(safe ? "" : " This browser keeps nothing: download before you leave the page.");
-  };
-
-  const entry = (kind, id) => words(draft[kind][id] ?? base.file[kind]?.[id]);
-  const chosen = (list, kind, id) => draft[list][kind][id] ?? listed(list, kind, id);
-  const lessons = () => {
-    const all = (base.file.lessons ?? []).map((one) => (one.slug in draft.lessons ? draft.lessons[one.slug] : one)).filter(Boolean);
-    return [...all, ...Object.values(draft.lessons).filter((one) => one && !built(one.slug))].map(lesson);
-  };
-  const put = (one) => { draft.lessons[one.slug] = lesson(one); keep(); };
-  const address = (title) => {
-    const stem = title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 70).replace(/-$/, "") || "lesson";
-    const taken = new Set([...lessons(), ...(base.file.lessons ?? [])].map((known) => known.slug));
-    for (let k = 1; ; k++) if (!taken.has(k === 1 ? stem : `${stem}-${k}`)) return k === 1 ? stem : `${stem}-${k}`;
-  };
-
-  // ---- The file
-
-  const LONE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g; // halves of a character, which no file may hold
-  const inner = (text) => JSON.stringify(text.replace(LONE, "\ufffd")).slice(1, -1).replace(/\u007f/g, "\\u007f");
-  const quoted = (text) => (text.includes("\n") ? `"""\n${text.split("\n").map(inner).join("\n")}"""` : `"${inner(text)}"`);
-  const pair = (key, text) => (text.trim() ? [`${key} = ${quoted(text.trim())}`] : []);
-  const array = (values) => (values.length > 3 ? `[\n${values.map((value) => `  ${value},\n`).join("")}]` : `[${values.join(", ")}]`);
-
-  const toml = () => {
-    const rows = [
-      "# What an instructor added to this atlas. Written by its edit mode; may be changed by hand.",
-      "# Put it beside the folder of photographs, or name it with --curation, and build the atlas again.",
-    ];
-    const ids = (kind) => [...new Set([...Object.keys(base.file[kind] ?? {}), ...Object.keys(draft[kind])])];
-    for (const id of ids("images").sort()) {
-      const { title, note } = entry("images", id);
-      if (title || note) rows.push("", `[images.${id}]`, ...pair("title", title), ...pair("note", note));
-    }
-    const of = (list, kind) => {
-      const first = (base.file[list]?.[kind] ?? []).map(String).filter((id) => chosen(list, kind, id));
-      return [...first, ...Object.keys(draft[list][kind]).filter((id) => draft[list][kind][id] && !first.includes(id))];
-    };
-    const spoken = [...of("pins", "clusters"), ...of("exclude", "clusters"), ...lessons().flatMap((one) => one.stops.map((stop) => stop.cluster ?? ""))];
-    const numbers = new Set([...ids("clusters"), ...spoken.map(String).filter(Boolean)]);
-    for (const number of [...numbers].map(Number).sort((a, b) => a - b)) {
-      const { title, note } = entry("clusters", number);
-      const patches = base.clusters[number] ?? base.file.clusters?.[number]?.patches ?? [];
-      if (!title && !note && (!patches.length || (draft.clusters[number] && !spoken.map(String).includes(String(number))))) continue;
-      rows.push("", `[clusters.${number}]`, ...pair("title", title), ...pair("note", note));
-      if (patches.length) rows.push(`patches = ${array(patches.map(quoted))}`);
-    }
-    for (const list of ["pins", "exclude"]) {
-      const found = KINDS.map((kind) => [kind, of(list, kind)]).filter(([, own]) => own.length);
-      if (found.length) rows.push("", `[${list}]`, ...found.map(([kind, own]) => `${kind} = ${array(kind === "clusters" ? own : own.map(quoted))}`));
-    }
-    for (const one of lessons()) {
-      rows.push("", "[[lessons]]", ...pair("title", one.title), ...pair("slug", one.slug), ...pair("summary", one.summary));
-      for (const stop of one.stops) {
-        const target = stop.image ? `image = ${quoted(stop.image)}` : stop.patch ? `patch = ${quoted(stop.patch)}` : `cluster = ${stop.cluster}`;
-        rows.push("", "[[lessons.stops]]", target, ...pair("title", stop.title), ...pair("text", stop.text));
-      }
-    }
-    return `${rows.join("\n")}\n`;
-  };
+  let base = { clusters: {}, images: {} };
+  let draft = null; // of AtlasDraft
+  const keep = () => tell(kept.set(DRAFT, draft.kept()) ? "" : gettext("This browser cannot keep changes. Download the file before you leave this page."));
 
   // ---- What is written where
 
@@ -122,8 +27,9 @@
   let status = null;
   const tell = (more = "") => {
     if (!status) return;
-    const count = changes();
-    status.textContent = (count ? `${count} ${count === 1 ? "change" : "changes"}, kept in this browser only.` : "No changes.") + more;
+    const count = draft.changes();
+    const said = count ? ngettext("%(n)s change, kept in this browser only.", "%(n)s changes, kept in this browser only.", count) : gettext("No changes.");
+    status.textContent = [said, more].filter(Boolean).join(" ");
     for (const button of drawer.querySelectorAll("[data-of-draft]")) button.disabled = !count;
   };
   let serial = 0;
@@ -135,23 +41,24 @@
     return el("p", { class: "asked" }, el("label", { for: id }, label), control);
   };
   const tick = (label, list, kind, id) => {
-    const box = el("input", { type: "checkbox", onchange: () => { draft[list][kind][id] = box.checked; keep(); } });
-    box.checked = chosen(list, kind, id);
+    const box = el("input", { type: "checkbox", onchange: () => { draft.choose(list, kind, id, box.checked); keep(); } });
+    box.checked = draft.chosen(list, kind, id);
     return el("label", { class: "ticked" }, box, label);
   };
-  const wordsOf = (kind, id) => ["title", "note"].map((key) => field(key === "title" ? "Title" : "Note", entry(kind, id)[key], (text) => {
-    draft[kind][id] = { ...entry(kind, id), [key]: text };
+  const wordsOf = (kind, id) => ["title", "note"].map((key) => field(key === "title" ? gettext("Title") : gettext("Note"), draft.entry(kind, id)[key], (text) => {
+    draft.write(kind, id, { [key]: text });
     keep();
   }, key === "title" ? { most: 120 } : { rows: 5 }));
 
+  const put = (one) => { draft.put(one); keep(); };
   // Adds what the page shows to a lesson, old or new.
-  const toLesson = (target, what) => {
+  const toLesson = (target, heading) => {
     const select = el("select", { id: "edit-lesson" });
-    const name = field("Title of the new lesson", "", null, { most: 120 });
-    const text = field("What to see in it", "", null, { rows: 4 });
+    const name = field(gettext("Title of the new lesson"), "", null, { most: 120 });
+    const text = field(gettext("What to look for"), "", null, { rows: 4 });
     const said = el("p", { class: "hint", role: "status" });
     const fill = (slug) => {
-      select.replaceChildren(...lessons().map((one) => el("option", { value: one.slug }, one.title)), el("option", { value: "" }, "A new lesson"));
+      select.replaceChildren(...draft.lessons().map((one) => el("option", { value: one.slug }, one.title)), el("option", { value: "" }, gettext("New lesson")));
       if (slug !== undefined) select.value = slug;
       name.hidden = select.value !== "";
     };
@@ -160,48 +67,48 @@
     const add = () => {
       const title = line(name.querySelector("input").value);
       if (!select.value && !title) {
-        said.textContent = "Give the new lesson a title first.";
+        said.textContent = gettext("Enter a title for the new lesson first.");
         name.querySelector("input").focus();
         return;
       }
-      const one = lessons().find((known) => known.slug === select.value) ?? { title, slug: address(title), summary: "", stops: [] };
+      const one = draft.lessons().find((known) => known.slug === select.value) ?? { title, slug: draft.slug(title), summary: "", stops: [] };
       one.stops.push({ ...target, title: "", text: text.querySelector("textarea").value });
       put(one);
       text.querySelector("textarea").value = "";
       name.querySelector("input").value = "";
       fill(one.slug);
-      said.textContent = `Stop ${one.stops.length} of “${one.title}”.`;
+      said.textContent = gettext("Added as stop %(number)s of “%(lesson)s”.", { number: one.stops.length, lesson: one.title });
     };
-    return el("section", {}, el("h3", {}, `Add ${what} to a lesson`), el("p", { class: "asked" }, el("label", { for: "edit-lesson" }, "Lesson"), select), name, text,
-      el("p", {}, el("button", { type: "button", class: "tool", onclick: add }, "Add as a stop")), said);
+    return el("section", {}, el("h3", {}, heading), el("p", { class: "asked" }, el("label", { for: "edit-lesson" }, gettext("Lesson")), select), name, text,
+      el("p", {}, el("button", { type: "button", class: "tool", onclick: add }, gettext("Add as a stop"))), said);
   };
 
   const shown = (stop) => {
-    if (stop.image) return base.images[stop.image] ? `Plate ${base.images[stop.image]}` : `Photograph ${stop.image}`;
-    return stop.patch ? `Patch ${stop.patch}` : `Cluster ${stop.cluster}`;
+    if (stop.image) return gettext("Plate %(number)s", { number: base.images[stop.image] ?? stop.image });
+    return stop.patch ? gettext("Patch %(id)s", { id: stop.patch }) : gettext("Cluster %(number)s", { number: stop.cluster });
   };
-  // Writes one lesson: its words, and its stops in their order.
+  // The form of one lesson: its words, and its stops in their order.
   const lessonForm = (slug) => {
     const form = el("section", {});
-    const find = () => lessons().find((one) => one.slug === slug);
+    const find = () => draft.lessons().find((one) => one.slug === slug);
     const change = (act) => { const one = find(); act(one); put(one); };
     const draw = (focus) => {
       const one = find();
-      if (!one) return void form.replaceChildren(el("p", {}, "This lesson will be gone from the next build."));
+      if (!one) return void form.replaceChildren(el("p", {}, gettext("The next build will leave this lesson out.")));
       const move = (k, by) => { change((own) => own.stops.splice(k + by, 0, ...own.stops.splice(k, 1))); draw([k + by, by < 0 ? "earlier" : "later"]); };
       const stops = one.stops.map((stop, k) => el("fieldset", { class: "stop-form" },
-        el("legend", {}, `Stop ${k + 1}: ${shown(stop)}`),
-        field("Title", stop.title, (text) => change((own) => { own.stops[k].title = text; }), { most: 120 }),
-        field("Text", stop.text, (text) => change((own) => { own.stops[k].text = text; }), { rows: 4 }),
+        el("legend", {}, gettext("Stop %(number)s: %(shown)s", { number: k + 1, shown: shown(stop) })),
+        field(gettext("Title"), stop.title, (text) => change((own) => { own.stops[k].title = text; }), { most: 120 }),
+        field(gettext("Text"), stop.text, (text) => change((own) => { own.stops[k].text = text; }), { rows: 4 }),
         el("p", { class: "buttons" },
-          el("button", { type: "button", class: "tool", dataset: { by: "earlier" }, disabled: k === 0, onclick: () => move(k, -1) }, "Earlier"),
-          el("button", { type: "button", class: "tool", dataset: { by: "later" }, disabled: k === one.stops.length - 1, onclick: () => move(k, 1) }, "Later"),
-          el("button", { type: "button", class: "tool", onclick: () => { change((own) => own.stops.splice(k, 1)); draw([Math.max(0, k - 1), "later"]); } }, "Remove"))));
+          el("button", { type: "button", class: "tool", dataset: { by: "earlier" }, disabled: k === 0, onclick: () => move(k, -1) }, gettext("Move up")),
+          el("button", { type: "button", class: "tool", dataset: { by: "later" }, disabled: k === one.stops.length - 1, onclick: () => move(k, 1) }, gettext("Move down")),
+          el("button", { type: "button", class: "tool", onclick: () => { change((own) => own.stops.splice(k, 1)); draw([Math.max(0, k - 1), "later"]); } }, gettext("Remove")))));
       form.replaceChildren(
-        field("Title", one.title, (text) => text && change((own) => { own.title = text; }), { most: 120 }),
-        field("Summary", one.summary, (text) => change((own) => { own.summary = text; }), { rows: 3 }),
+        field(gettext("Title"), one.title, (text) => text && change((own) => { own.title = text; }), { most: 120 }),
+        field(gettext("Summary"), one.summary, (text) => change((own) => { own.summary = text; }), { rows: 3 }),
         ...stops,
-        el("p", {}, twice("Delete this lesson", "Press again to delete it", () => { draft.lessons[slug] = null; keep(); draw(); })));
+        el("p", {}, twice(gettext("Delete this lesson"), gettext("Click again to delete"), () => { draft.remove(slug); keep(); draw(); })));
       if (focus) {
         const own = form.querySelectorAll(".stop-form")[focus[0]];
         [...(own?.querySelectorAll(`[data-by=${focus[1]}], button`) ?? [])].find((button) => !button.disabled)?.focus();
@@ -226,43 +133,43 @@
     return button;
   };
   const anyLesson = () => {
-    const all = lessons();
-    if (!all.length) return [el("p", {}, "No lesson yet. Open a photograph or a cluster and add it to a new one.")];
+    const all = draft.lessons();
+    if (!all.length) return [el("p", {}, gettext("There are no lessons yet. Open a photograph or a cluster to start one."))];
     const place = el("div");
     const select = el("select", { id: "edit-which", onchange: () => place.replaceChildren(lessonForm(select.value)) }, all.map((one) => el("option", { value: one.slug }, one.title)));
     place.append(lessonForm(all[0].slug));
-    return [el("p", { class: "asked" }, el("label", { for: "edit-which" }, "Lesson"), select), place];
+    return [el("p", { class: "asked" }, el("label", { for: "edit-which" }, gettext("Lesson")), select), place];
   };
 
   const { image, cluster, lesson: slug } = document.body.dataset;
   const forms = () => {
     if (image) {
-      return [el("h3", {}, "This photograph"), ...wordsOf("images", image), tick("Show it first, on the home page", "pins", "images", image),
-        tick("Leave it out of the atlas", "exclude", "images", image), toLesson({ image }, "this photograph")];
+      return [el("h3", {}, gettext("This photograph")), ...wordsOf("images", image), tick(gettext("Feature on the home page"), "pins", "images", image),
+        tick(gettext("Leave out of the atlas"), "exclude", "images", image), toLesson({ image }, gettext("Add this photograph to a lesson"))];
     }
     if (cluster) {
-      return [el("h3", {}, `Cluster ${cluster}`), ...wordsOf("clusters", cluster), tick("Show it first among the clusters", "pins", "clusters", cluster),
-        tick("Hide it", "exclude", "clusters", cluster), toLesson({ cluster: Number(cluster) }, "this cluster")];
+      return [el("h3", {}, gettext("Cluster %(number)s", { number: cluster })), ...wordsOf("clusters", cluster), tick(gettext("Show first among the clusters"), "pins", "clusters", cluster),
+        tick(gettext("Leave out of the atlas"), "exclude", "clusters", cluster), toLesson({ cluster: Number(cluster) }, gettext("Add this cluster to a lesson"))];
     }
-    if (slug) return [el("h3", {}, "This lesson"), lessonForm(slug)];
-    if (document.body.classList.contains("lessons")) return [el("h3", {}, "Lessons"), ...anyLesson()];
-    return [el("p", {}, "Open a photograph, a cluster or a lesson to write about it.")];
+    if (slug) return [el("h3", {}, gettext("This lesson")), lessonForm(slug)];
+    if (document.body.classList.contains("lessons")) return [el("h3", {}, gettext("Lessons")), ...anyLesson()];
+    return [el("p", {}, gettext("Open a photograph, a cluster or a lesson to write about it."))];
   };
 
-  // On a cluster's page each patch can be pinned or hidden where it stands.
+  // On a cluster's page each patch has its own buttons.
   const patchButtons = () => {
     for (const figure of document.querySelectorAll(".patch")) {
       const id = figure.querySelector("a[href*='#']")?.hash.slice(1);
       if (!/^[0-9a-f]{16}-\d+w\d+$/.test(id ?? "")) continue;
-      const button = (label, list) => {
-        const made = el("button", { type: "button", "aria-pressed": String(chosen(list, "patches", id)), "aria-label": `${label} patch ${id}`, onclick: () => {
-          draft[list].patches[id] = !chosen(list, "patches", id);
+      const button = (label, title, list) => {
+        const made = el("button", { type: "button", "aria-pressed": String(draft.chosen(list, "patches", id)), "aria-label": title, onclick: () => {
+          draft.choose(list, "patches", id, !draft.chosen(list, "patches", id));
           keep();
-          for (const twin of document.querySelectorAll(`[data-patch-button="${list} ${id}"]`)) twin.setAttribute("aria-pressed", String(chosen(list, "patches", id)));
+          for (const twin of document.querySelectorAll(`[data-patch-button="${list} ${id}"]`)) twin.setAttribute("aria-pressed", String(draft.chosen(list, "patches", id)));
         }, dataset: { patchButton: `${list} ${id}` } }, label);
         return made;
       };
-      figure.append(el("p", { class: "patch-buttons" }, button("Pin", "pins"), button("Hide", "exclude")));
+      figure.append(el("p", { class: "patch-buttons" }, button(gettext("Pin"), gettext("Pin patch %(id)s", { id }), "pins"), button(gettext("Hide"), gettext("Hide patch %(id)s", { id }), "exclude")));
     }
   };
 
@@ -276,19 +183,18 @@
   };
   const open = async () => {
     if (drawer) return;
-    await Atlas.load("data/curation.js");
+    await Promise.all([Atlas.load("data/curation.js"), Atlas.load("js/draft.js")]);
     base = window.ATLAS_CURATION;
-    try { draft = { ...blank(), ...JSON.parse(kept.get(DRAFT) ?? "{}") }; } catch { draft = blank(); }
-    prune();
+    try { draft = AtlasDraft(base, JSON.parse(kept.get(DRAFT) ?? "{}")); } catch { draft = AtlasDraft(base); }
     status = el("output", { class: "edit-status", "aria-live": "polite" });
-    drawer = el("aside", { class: "drawer", id: "drawer", "aria-label": "Edit mode" },
-      el("header", {}, el("h2", {}, "Edit mode"), el("button", { type: "button", class: "tool", "aria-label": "Leave edit mode", onclick: () => turn(false) }, "Leave")),
+    drawer = el("aside", { class: "drawer", id: "drawer", "aria-label": gettext("Edit mode") },
+      el("header", {}, el("h2", {}, gettext("Edit mode")), el("button", { type: "button", class: "tool", "aria-label": gettext("Leave edit mode"), onclick: () => turn(false) }, gettext("Leave"))),
       status,
       ...forms(),
       el("div", { class: "taking" }, el("p", { class: "buttons" },
-        el("button", { type: "button", class: "button", onclick: () => Atlas.download("curation.toml", toml(), "application/toml") }, "Download curation.toml"),
-        twice("Discard changes", "Press again to discard", () => { draft = blank(); keep(); close(); open(); }, { dataset: { ofDraft: "" } })),
-      el("p", { class: "hint" }, "The pages change with the next build: put the file beside the folder of photographs, or name it with ", el("code", {}, "--curation"), ".")));
+        el("button", { type: "button", class: "button", onclick: () => Atlas.download("curation.toml", draft.toml(), "application/toml") }, gettext("Download %(file)s", { file: "curation.toml" })),
+        twice(gettext("Discard changes"), gettext("Click again to discard"), () => { draft = AtlasDraft(base); keep(); close(); open(); }, { dataset: { ofDraft: "" } })),
+      el("p", { class: "hint" }, Atlas.within(gettext("Your changes appear after the next build. Put the file next to the folder of photographs, or name it with %(option)s.", { option: Atlas.HERE }), el("code", {}, "--curation")))));
     document.querySelector("footer").before(drawer);
     document.documentElement.classList.add("editing");
     patchButtons();
@@ -304,7 +210,7 @@
     else close();
   };
   for (const button of document.querySelectorAll("[data-edit-switch]")) button.addEventListener("click", () => turn(button.getAttribute("aria-pressed") !== "true"));
-  const sheet = el("link", { rel: "stylesheet", href: `${Atlas.root}css/edit.css` });
+  const sheet = el("link", { rel: "stylesheet", href: Atlas.asset("css/edit.css") });
   if (document.querySelector("[data-edit-switch]") || kept.get(ON)) document.head.append(sheet);
   if (kept.get(ON) === "on") {
     press(true);

@@ -1,4 +1,4 @@
-// The figures of agreement: each drawing stands as JSON beside its place; theme colours stand in it as names of CSS variables.
+// The figures of agreement: each drawing is JSON next to its place on the page, with theme colours as names of CSS variables.
 "use strict";
 (() => {
   const paper = { 1: 680, 2: 330, 3: 220 }; // widths in pixels of one, two or three panels side by side on a sheet

@@ -1,6 +1,6 @@
-// Found lesions hidden on a report, all at once or one by one, and what the score does.
+// Found lesions hidden on a report, all at once or one by one, and how the score changes.
 //
-// AtlasFilm.attach(report, live) takes what AtlasLive.attach returned. The lesion whose place holds most of the score goes first.
+// AtlasFilm.attach(report, live) takes what AtlasLive.attach returned. The lesion that changes the score most is hidden first.
 "use strict";
 (() => {
   const LONGEST = 900, WHOLE = 12000; // milliseconds for a lesion, and for all of them together
@@ -12,11 +12,15 @@
     const marks = [...report.querySelectorAll("svg.found g")]
       .map((mark) => ({ mark, fall: Number(mark.dataset.fall), cells: mark.dataset.cells.split(" ").map(Number) }))
       .sort((a, b) => b.fall - a.fall);
-    const lesions = (count) => `${count} ${count === 1 ? "lesion" : "lesions"}`;
     const moved = () => {
       const fall = Number(live.whole.toFixed(2)) - Number(live.score().toFixed(2));
-      return Math.abs(fall) < 0.005 ? "the score stays as it is" : `the score ${fall > 0 ? "falls" : "rises"} from ${Atlas.number(live.whole)} to ${Atlas.number(live.score())}`;
+      const scores = { before: Atlas.number(live.whole), after: Atlas.number(live.score()) };
+      if (Math.abs(fall) < 0.005) return gettext("The score does not change.");
+      return fall > 0 ? gettext("The score falls from %(before)s to %(after)s.", scores) : gettext("The score rises from %(before)s to %(after)s.", scores);
     };
+    const hidden = (count) => (count === marks.length
+      ? ngettext("%(n)s lesion is hidden.", "All %(n)s lesions are hidden.", count)
+      : ngettext("The strongest of %(total)s lesions is hidden.", "The %(n)s strongest of %(total)s lesions are hidden.", count, { total: marks.length }));
     let timer = 0;
     const rest = () => {
       clearInterval(timer);
@@ -27,8 +31,7 @@
       marks.forEach(({ mark }, place) => mark.classList.toggle("gone", place < count));
       live.leave(new Set(marks.slice(0, count).flatMap(({ cells }) => cells)));
       all.setAttribute("aria-pressed", String(count === marks.length));
-      if (count) told.textContent = `Without ${count === marks.length ? (count === 1 ? "it" : `all ${lesions(count)}`) : `the ${count === 1 ? "strongest lesion" : `${count} strongest lesions`} of ${marks.length}`} ${moved()}.`;
-      else told.textContent = "";
+      told.textContent = count ? [hidden(count), moved()].join(" ") : "";
     };
     const show = () => { // what is hidden should be seen to go
       const button = report.querySelector("[data-found=all]");

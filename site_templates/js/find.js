@@ -1,4 +1,4 @@
-// The finder: every photograph by grade, score, eye, cluster, disagreement, trust and words, at once.
+// The finder: photographs by grade, score, eye, cluster, disagreement, trust and words, all at once.
 "use strict";
 Atlas.images().then((images) => {
   const { number, count, state } = Atlas;
@@ -7,7 +7,8 @@ Atlas.images().then((images) => {
   const fields = form.elements;
   const host = byId("found");
   const total = images.id.length;
-  const sieve = Atlas.sieve(images);
+  const sieve = AtlasSieve(images);
+  const sort = AtlasOrder(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
   const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "place", "order"];
@@ -39,7 +40,7 @@ Atlas.images().then((images) => {
     ...Object.fromEntries(ticks.filter((name) => fields[name]).map((name) => [name, fields[name].checked ? 1 : null])),
   });
   const value = (name) => (fields[name] && fields[name].value !== "" ? Number(fields[name].value) : null);
-  const wishes = () => ({
+  const filters = () => ({
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), from: value("from"), to: value("to"),
@@ -54,18 +55,9 @@ Atlas.images().then((images) => {
   const spread = byId("spread");
 
   const apply = (at = null) => {
-    const { rows, counts } = sieve(wishes());
-    if (fields.order.value === "severe") rows.reverse();
-    if (fields.order.value === "apart") {
-      const width = (row) => (images.disagreement[row] === null ? -1 : Math.abs(images.disagreement[row]));
-      rows.sort((a, b) => width(b) - width(a) || a - b);
-    }
+    const { rows, counts } = sieve(filters());
+    sort(rows, fields.order.value, kinds());
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(counts.grades.get(tally.dataset.count) ?? 0);
-    if (fields.order.value === "lesions") { // of the kinds that are ticked, or of all
-      const wanted = images.lesions.filter((kind) => !kinds().length || kinds().includes(kind.key));
-      const many = (row) => wanted.reduce((sum, kind) => sum + (kind.counts[row] ?? 0), 0);
-      rows.sort((a, b) => many(b) - many(a) || a - b);
-    }
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(counts.lesions.get(tally.dataset.lesion) ?? 0);
     grid.letter(Boolean(fields.marks?.checked));
     for (const tally of form.querySelectorAll("[data-trust]")) tally.textContent = count(counts.trusts.get(tally.dataset.trust) ?? 0);
@@ -73,18 +65,21 @@ Atlas.images().then((images) => {
       if (option.value) option.textContent = `${option.dataset.label} (${count(counts.cluster.get(Number(option.value)) ?? 0)})`;
     }
     for (const option of fields.eye?.options ?? []) {
-      if (option.value) option.textContent = `${option.value === "none" ? "not known" : option.value} (${count(counts.eyes.get(option.value) ?? 0)})`;
+      if (option.value) option.textContent = `${option.dataset.label ??= option.textContent} (${count(counts.eyes.get(option.value) ?? 0)})`;
     }
     const flags = form.querySelector("[data-flagged]");
     if (flags) flags.textContent = count(counts.flagged);
     const unsure = form.querySelector("[data-unsure]");
     if (unsure) unsure.textContent = count(counts.unsure);
     form.querySelector("[data-noted]").textContent = count(counts.noted);
-    shown.replaceChildren(Atlas.el("b", {}, count(rows.length)), rows.length === total ? ` ${total === 1 ? "photograph" : "photographs"}` : ` of ${count(total)} photographs`);
+    shown.replaceChildren(...Atlas.within(rows.length === total
+      ? ngettext("%(n)s photograph", "%(n)s photographs", total, { n: Atlas.HERE })
+      : ngettext("%(shown)s of %(n)s photograph", "%(shown)s of %(n)s photographs", total, { shown: Atlas.HERE, n: count(total) }), Atlas.el("b", {}, count(rows.length))));
     const scores = rows.map((row) => images.severity[row]);
     const low = scores.reduce((a, b) => Math.min(a, b), Infinity);
     const high = scores.reduce((a, b) => Math.max(a, b), -Infinity);
-    spread.textContent = rows.length ? (rows.length > 1 ? `scores ${number(low)} to ${number(high)}` : `score ${number(low)}`) : "";
+    spread.textContent = rows.length > 1 ? gettext("scores %(low)s to %(high)s", { low: number(low), high: number(high) })
+      : rows.length ? gettext("score %(score)s", { score: number(low) }) : "";
     byId("empty").hidden = rows.length > 0;
     host.hidden = !rows.length;
     byId("save").disabled = !rows.length;

@@ -52,7 +52,7 @@
     if (!button) return;
     const on = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", on);
-    stop.querySelector("svg.found").toggleAttribute("hidden", !on);
+    stop.querySelector("svg.found").classList.toggle("off", !on);
     stop.querySelector(".found-here .caption").hidden = !on;
   };
 

@@ -1,73 +1,11 @@
-// Live occlusion: a photograph scored anew, exactly, as places are left out of it.
+// Live occlusion: the exact score of a photograph while places of it are hidden.
 //
-// AtlasLive.model(cells) takes an entry of window.ATLAS_CELLS and returns {rows, columns, places, whole, without}: `places` are the
-// row-major numbers of the cells on the retina, `whole` the score, and without(left) the score without the cells of a set of numbers.
 // AtlasLive.attach(report, cells, viewer) makes the tools of a report work, and returns {leave, score, whole}: leave(set) leaves
 // these cells out, score() is the score without what is left out.
 "use strict";
 (() => {
-  // The 24-bit whole numbers of a part, times the step of each hidden unit.
-  const numbers = ({ sums, step }) => {
-    const bytes = atob(sums);
-    const found = new Float64Array(bytes.length / 3);
-    for (let k = 0; k < found.length; k++) {
-      const low = bytes.charCodeAt(3 * k) | (bytes.charCodeAt(3 * k + 1) << 8);
-      found[k] = (low | ((bytes.charCodeAt(3 * k + 2) << 24) >> 8)) * step[k % step.length];
-    }
-    return found;
-  };
-
-  // For each of `cells` that divide a length, which of `coarse` ones that divide it too it lies in, and with what share of those.
-  const overlaps = (coarse, cells) => Array.from({ length: cells }, (_, at) => {
-    const found = [];
-    for (let one = 0; one < coarse; one++) {
-      const share = Math.min((at + 1) * coarse / cells, one + 1) - Math.max(at * coarse / cells, one);
-      if (share > 1e-9) found.push([one, share]);
-    }
-    return found;
-  });
-
-  const model = ({ live, scale }) => {
-    const [rows, columns] = live.shape;
-    const units = live.whole.length;
-    const sums = new Float64Array(live.cells.length * units);
-    let first = 0;
-    for (const part of live.parts) {
-      const own = numbers(part);
-      const width = part.step.length;
-      const column = part.units ?? part.step.map((_, k) => k); // of each unit, in `own`
-      const add = (place, from, share) => {
-        for (let k = 0; k < column.length; k++) sums[place * units + first + k] += share * own[from * width + column[k]];
-      };
-      if (part.shape[0] === rows && part.shape[1] === columns) live.cells.forEach((cell, place) => add(place, place, 1));
-      else {
-        const down = overlaps(part.shape[0], rows), across = overlaps(part.shape[1], columns);
-        live.cells.forEach((cell, place) => {
-          for (const [row, height] of down[Math.floor(cell / columns)]) {
-            for (const [along, breadth] of across[cell % columns]) add(place, row * part.shape[1] + along, height * breadth);
-          }
-        });
-      }
-      first += column.length;
-    }
-    const score = (z) => {
-      let logit = live.bias;
-      for (let k = 0; k < units; k++) if (z[k] > 0) logit += live.weight[k] * z[k];
-      return scale.lowest + scale.span / (1 + Math.exp(-logit));
-    };
-    const without = (left) => {
-      const z = Float64Array.from(live.whole);
-      live.cells.forEach((cell, place) => {
-        if (!left.has(cell)) return;
-        for (let k = 0; k < units; k++) z[k] -= sums[place * units + k];
-      });
-      return score(z);
-    };
-    return { rows, columns, places: live.cells, whole: score(live.whole), without };
-  };
-
   const attach = (report, cells, viewer) => {
-    const { rows, columns, places, whole, without } = model(cells);
+    const { rows, columns, places, whole, without } = AtlasModel(cells);
     const inside = new Set(places);
     const mat = report.querySelector(".plate .mat");
     const panel = report.querySelector(".live");
@@ -92,7 +30,7 @@
     grid.style.display = "none";
     mat.querySelector(".layer").append(grid);
 
-    // What a press or a key leaves out: one cell, or of a fine grid a square of them, smaller as the reader comes closer.
+    // What a click or a key hides: one cell, or a square of them where the grid is fine, smaller as the reader zooms in.
     const brush = () => Math.max(1, Math.round(rows / 24 / viewer.view().scale));
     const under = (cell) => {
       const wide = brush(), before = Math.floor((wide - 1) / 2);
@@ -121,13 +59,13 @@
       const share = (score - cells.scale.lowest) / cells.scale.span;
       now.classList.toggle("on", on);
       scoreNow.value = Atlas.number(score);
-      // The difference of the numbers that are shown, so that a reader who subtracts finds the same.
-      difference.textContent = `${Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2)))} from ${Atlas.number(whole)}`;
+      // The difference of the numbers as shown, so that a reader who subtracts them gets the same.
+      difference.textContent = gettext("%(difference)s from %(score)s", { difference: Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2))), score: Atlas.number(whole) });
       marker.style.left = `${100 * share}%`;
       marker.classList.toggle("on", on);
       told.textContent = left.size
-        ? `${Atlas.count(left.size)} of ${Atlas.count(places.length)} places left out.`
-        : `All ${Atlas.count(places.length)} places of the retina are kept.`;
+        ? gettext("%(hidden)s of %(total)s places hidden.", { hidden: Atlas.count(left.size), total: Atlas.count(places.length) })
+        : gettext("Nothing hidden.");
     };
     const turn = (yes) => {
       on = yes;
@@ -139,7 +77,7 @@
       show();
     };
     const say = (text) => { said.textContent = text; };
-    const spoken = () => `Score ${Atlas.number(left.size ? without(left) : whole)}, ${told.textContent}`;
+    const spoken = () => [gettext("Score %(score)s.", { score: Atlas.number(left.size ? without(left) : whole) }), told.textContent].join(" ");
     const change = (next) => {
       left = next;
       show();
@@ -214,7 +152,8 @@
       const at = { x: (column + 0.5) / columns, y: (row + 0.5) / rows };
       if (Math.abs(at.x - x) > 0.45 / scale || Math.abs(at.y - y) > 0.45 / scale) viewer.setView(at, { glide: true });
       show();
-      say(`Row ${row + 1}, column ${column + 1}: ${left.has(cursor) ? "left out" : "kept"}`);
+      const spot = { row: row + 1, column: column + 1 };
+      say(left.has(cursor) ? gettext("Row %(row)s, column %(column)s: hidden", spot) : gettext("Row %(row)s, column %(column)s: not hidden", spot));
     };
     mat.addEventListener("keydown", (event) => { // before the viewer's own keys
       if (!on || event.altKey || event.ctrlKey || event.metaKey || event.target !== mat) return;
@@ -224,7 +163,7 @@
         const next = new Set(left);
         brushed(next, cursor, !next.has(cursor));
         change(next);
-        say(`${left.has(cursor) ? "Left out" : "Kept"}. ${spoken()}`);
+        say([left.has(cursor) ? gettext("Hidden.") : gettext("No longer hidden."), spoken()].join(" "));
       } else if (event.key === "Escape") turn(false);
       else return;
       event.preventDefault();
@@ -247,5 +186,5 @@
     return { leave, score: () => (left.size ? without(left) : whole), whole };
   };
 
-  window.AtlasLive = { model, attach };
+  window.AtlasLive = { attach };
 })();

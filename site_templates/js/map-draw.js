@@ -1,5 +1,5 @@
-// The map on its canvases: our own drawing, since a page from a disk can rely on neither a server nor WebGL. Dots are stamped into a
-// pixel buffer (100,000 in some ten milliseconds), pictures are drawn where there is room, marks lie on a sheet above.
+// The map on its canvases: drawn by this script, since a page from a disk can rely on neither a server nor WebGL. Dots are written into
+// a pixel buffer (100,000 in about ten milliseconds), pictures are drawn where there is room, marks lie on a canvas above.
 //
 // Atlas.mapDrawing({ stage, field, sheet, points, view, scene }) draws what `scene` says:
 //   colouring   "cluster", "grade", "kind" or "drop"          pictures   whether pictures take the place of dots
@@ -42,7 +42,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       groups = points.clusters.map((one) => ({ key: `cluster:${one.number}`, label: String(one.number), colour: hex(one.colour), count: one.count }));
       const entry = new Map(points.clusters.map((one, k) => [one.number, k]));
       for (let i = 0; i < total; i += 1) of[i] = entry.get(points.cluster[i]) ?? groups.length;
-      groups.push({ key: "", label: "in no cluster", colour: token("--muted"), count: 0 });
+      groups.push({ key: "", label: gettext("in no cluster"), colour: token("--muted"), count: 0 });
     } else if (scene.colouring === "kind") {
       groups = points.kinds.map((one) => ({ ...one, key: `kind:${one.key}`, label: one.plural, colour: hex(one.colour) }));
       const entry = new Map(points.kinds.map((one, k) => [one, k]));
@@ -112,7 +112,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     if (!image) {
       image = new Image();
       image.onload = refresh;
-      image.src = Atlas.root + path;
+      image.src = Atlas.asset(path);
       if (cache.size >= 3 * points.ROOM) cache.delete(cache.keys().next().value);
     } else cache.delete(path);
     cache.set(path, image);
@@ -170,7 +170,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.globalAlpha = 1;
     }
   };
-  const CLOSE = 400; // dots in sight at most that bear the letter of their kind
+  const CLOSE = 400; // letters of kinds are drawn for at most so many dots in sight
   const paintLetters = (context) => { // on pictures always, on dots once they lie apart
     const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(view.wide, view.high);
     const seen = tiles.map(({ i, sx, sy, side }) => [i, sx - side / 2 + 9, sy - side / 2 + 10]);
@@ -192,8 +192,8 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     const { current } = scene;
     const tile = tiles.find((one) => one.i === current);
     const [sx, sy] = view.toScreen(x[current], y[current]);
-    for (const [colour, width] of [[ground, 5], [ink, 2.5]]) {
-      context.strokeStyle = colour;
+    for (const [stroke, width] of [[ground, 5], [ink, 2.5]]) {
+      context.strokeStyle = stroke;
       context.lineWidth = width;
       context.beginPath();
       if (tile) context.rect(sx - tile.side / 2 - 1, sy - tile.side / 2 - 1, tile.side + 2, tile.side + 2);

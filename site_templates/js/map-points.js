@@ -14,6 +14,7 @@
 //                             or null where the key means nothing
 //   sought(words)             the key that a search means, or null
 //   graded(plates)            {counts: grade -> photographs, graded: how many have a grade}
+//   compared(here, selected, cohort, all)  how often a grade is among selected photographs, compared with all, in words
 //   tiles(view, within)       pictures that have room: [{i, sx, sy, side}], none over another
 // `within` is a Uint8Array by patch, 1 where it is selected, or null where all count.
 "use strict";
@@ -56,7 +57,7 @@ window.AtlasPoints = (data, images) => {
   // ---- names ----------------------------------------------------------------------------------------------------------------
   const id = (i) => `${images.id[plate[i]]}-${data.cells[data.cell[i]]}`;
   const gradeOf = (of) => images.grades.find((grade) => grade.number === images.grade[of]);
-  const named = (grade) => (grade ? `${grade.number} ${grade.name}` : "not graded");
+  const named = (grade) => (grade ? `${grade.number} ${grade.name}` : gettext("not graded"));
   const padded = (n) => String(n).padStart(2, "0");
 
   // ---- what lies at a place: patches by squares of a grid ---------------------------------------------------------------------
@@ -125,39 +126,42 @@ window.AtlasPoints = (data, images) => {
     const points = (value ?? "").split(",").map(Number);
     if (sort === "kind") {
       const one = kinds.find((known) => known.key === value);
-      return one ? { key, members: where((i) => kind(i) === one), title: `Found by the net: ${one.plural}`, file: one.key } : null;
+      return one ? { key, members: where((i) => kind(i) === one), title: gettext("Found by the network: %(kind)s", { kind: one.plural }), file: one.key } : null;
     }
     if (sort === "cluster") {
       const n = Number(value);
-      return clusters.some((one) => one.number === n) ? { key, members: where((i) => cluster[i] === n), title: `Cluster ${n}`, file: `cluster-${padded(n)}` } : null;
+      return clusters.some((one) => one.number === n) ? { key, members: where((i) => cluster[i] === n), title: gettext("Cluster %(number)s", { number: n }), file: `cluster-${padded(n)}` } : null;
     }
     if (sort === "grade") {
       const grade = value === "none" ? null : images.grades.find((one) => one.number === Number(value));
-      return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? `Patches of photographs graded ${named(grade)}` : "Patches of photographs without a grade", file: `grade-${value}` };
+      return grade === undefined ? null : { key, members: where((i) => images.grade[plate[i]] === (grade ? grade.number : null)), title: grade ? gettext("Patches of photographs of grade %(grade)s", { grade: named(grade) }) : gettext("Patches of photographs without a grade"), file: `grade-${value}` };
     }
     if (sort === "plate") {
       const n = Number(value) - 1;
-      return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: `Patches of plate ${value}`, file: `plate-${value}` };
+      return images.id[n] === undefined ? null : { key, members: where((i) => plate[i] === n), title: gettext("Patches of plate %(number)s", { number: value }), file: `plate-${value}` };
     }
     if (sort === "box" && points.length === 4 && points.every(Number.isFinite)) {
       const [left, top, right, bottom] = points;
       const members = [];
       each(left, top, right, bottom, (i) => members.push(i));
-      return { key, members, title: "What the view showed", polygon: [left, top, right, top, right, bottom, left, bottom], file: "view" };
+      return { key, members, title: gettext("Patches in the view"), polygon: [left, top, right, top, right, bottom, left, bottom], file: "view" };
     }
     if (sort === "lasso" && points.length >= 6 && points.length % 2 === 0 && points.every(Number.isFinite)) {
-      return { key, members: inside(points), title: "Inside the lasso", polygon: points, file: "lasso" };
+      return { key, members: inside(points), title: gettext("Patches inside the lasso"), polygon: points, file: "lasso" };
     }
     return null;
   };
-  const sought = (words) => { // "cluster 3", a plate's number, the beginning of an id, a part of a name
+  const CALLED = { // what readers may write before a number
+    cluster: ["c", "cluster", gettext("cluster")], plate: ["", "p", "plate", "photograph", gettext("plate")],
+  };
+  const sought = (words) => { // "cluster 3", a photograph's number, the beginning of an id, a part of a name
     const text = words.trim().toLowerCase();
     const meant = kinds.find((one) => [one.key, one.name, one.plural].includes(text));
     if (meant) return `kind:${meant.key}`;
-    const group = text.match(/^c(?:luster)?\s*#?(\d+)$/);
-    if (group) return clusters.some((one) => one.number === Number(group[1])) ? `cluster:${Number(group[1])}` : null;
-    const number = text.match(/^(?:p(?:late)?\s*#?)?(\d+)$/);
-    if (number && Number(number[1]) >= 1 && Number(number[1]) <= images.id.length) return `plate:${Number(number[1])}`;
+    const [, called, digits] = text.match(/^(\D*?)\s*#?(\d+)$/) ?? [];
+    const number = Number(digits);
+    if (CALLED.cluster.includes(called)) return clusters.some((one) => one.number === number) ? `cluster:${number}` : null;
+    if (CALLED.plate.includes(called) && number >= 1 && number <= images.id.length) return `plate:${number}`;
     if (text.length < 3) return null;
     const [image] = text.split("-");
     let found = images.id.findIndex((one) => one.startsWith(image));
@@ -176,7 +180,17 @@ window.AtlasPoints = (data, images) => {
     return { counts, graded: known };
   };
 
-  // ---- pictures instead of dots: one for each place that has room, those first that drove the score most ---------------------------
+  // How often a grade is among selected photographs, compared with all: counts and totals of each. The same rule as on cluster pages.
+  const compared = (here, selected, cohort, all) => {
+    if (!cohort) return gettext("none in the cohort");
+    const expected = selected * cohort / all, few = here < 5 && expected < 5, lift = here / expected;
+    if (!here) return few ? gettext("none here (fewer than 5 expected)") : gettext("none here");
+    const even = lift > 0.8 && lift < 1.25, times = { times: Atlas.number(lift, 1) };
+    if (few) return even ? gettext("about as often (fewer than 5 photographs)") : gettext("%(times)s× (fewer than 5 photographs)", times);
+    return even ? gettext("about as often") : gettext("%(times)s×", times);
+  };
+
+  // ---- pictures instead of dots: one for each place that has room, those that drove the score most first ---------------------------
   const ROOM = 400; // pictures on the map at once, at most
   const SIDES = [112, 88, 68, 52, 40]; // of a picture, in CSS pixels
   const placed = (view, wanted, side) => {
@@ -210,7 +224,7 @@ window.AtlasPoints = (data, images) => {
   };
 
   return {
-    total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, tiles, ROOM,
+    total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, compared, tiles, ROOM,
     picture: (i) => `patches/${id(i)}.jpg`,
     page: (i) => `images/${images.id[plate[i]]}.html#${id(i)}`,
     clusterPage: (n) => `clusters/${padded(n)}.html`,

@@ -4,47 +4,45 @@
 // Atlas.mapGallery({ points, words }) fills the section #selection and returns
 //   show(selection)  of AtlasPoints.from, or null for none; gives the selection its members in order, largest drop first
 "use strict";
-Atlas.plural = (n, one, many) => `${Atlas.count(n)} ${n === 1 ? one : many}`;
-
 Atlas.patchWords = (points) => ({
   facts: (i) => {
     const drop = points.drop[i] / 1000;
     const kind = points.kind(i);
-    return `Plate ${points.plate[i] + 1}${kind ? `, ${kind.name}` : ""}; leaving this place out ${drop >= 0 ? "lowers" : "raises"} the score by ${Atlas.number(Math.abs(drop))} grades`;
+    const values = { plate: Atlas.count(points.plate[i] + 1), drop: Atlas.number(Math.abs(drop)) };
+    if (!kind) {
+      return drop >= 0
+        ? gettext("Patch of plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
+        : gettext("Patch of plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
+    }
+    values.kind = Atlas.sentence(kind.name);
+    return drop >= 0
+      ? gettext("%(kind)s, plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
+      : gettext("%(kind)s, plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
   },
 });
 
 Atlas.mapGallery = ({ points, words }) => {
-  const { el, number, signed, count, plural } = Atlas;
+  const { el, signed, count, percent } = Atlas;
   const { images } = points;
   const get = (id) => document.getElementById(id);
   const PAGE = 60; // pictures that the gallery adds at a time
   let selection = null;
   let listed = 0;
 
-  // ---- grades, against the whole cohort ---------------------------------------------------------------------------------------
-  const percent = (share) => (share > 0 && share < 0.0995 ? `${(100 * share).toFixed(1)} %` : `${Math.round(100 * share)} %`);
-  const compared = (here, graded, cohort, whole) => { // in words; the same rule as on the cluster pages
-    const expected = graded * cohort / whole;
-    if (!cohort) return "none in the cohort";
-    const few = here < 5 && expected < 5;
-    if (!here) return few ? "none here, few expected" : "none here";
-    const lift = here / expected;
-    return (lift > 0.8 && lift < 1.25 ? "about as often" : `${number(lift, 1)} times as often`) + (few ? ", of few" : "");
-  };
+  // ---- grades, compared with all photographs ------------------------------------------------------------------------------------
   const sharesTable = (plates) => {
     const { counts, graded } = points.graded(plates);
     const cohort = points.graded(images.id.keys());
-    if (!graded || !cohort.graded) return el("p", {}, "None of these photographs carries a human grade.");
+    if (!graded || !cohort.graded) return el("p", {}, gettext("None of these photographs has a grade."));
     return el("table", { class: "shares" },
-      el("caption", {}, `Grades of its ${plural(graded, "graded photograph", "graded photographs")}, against the whole cohort. A photograph counts once.`),
-      el("thead", {}, el("tr", {}, ["Grade", "Here", "Cohort", "Compared"].map((text) => el("th", { scope: "col" }, text)), el("td", { class: "bars" }))),
+      el("caption", {}, ngettext("Grade of the %(n)s graded photograph in the selection, compared with all photographs.", "Grades of the %(n)s graded photographs in the selection, compared with all photographs. Each photograph counts once.", graded, { n: count(graded) })),
+      el("thead", {}, el("tr", {}, [gettext("Grade"), gettext("Selection"), gettext("All photographs"), gettext("Comparison")].map((text) => el("th", { scope: "col" }, text)), el("td", { class: "bars" }))),
       el("tbody", {}, images.grades.map((grade) => {
         const here = counts.get(grade.number), there = cohort.counts.get(grade.number);
         return el("tr", {},
           el("th", { scope: "row" }, el("span", { class: "chip" }, el("i", { style: { background: grade.colour }, "aria-hidden": "true" }), points.named(grade))),
           el("td", {}, percent(here / graded)), el("td", {}, percent(there / cohort.graded)),
-          el("td", { class: "words" }, compared(here, graded, there, cohort.graded)),
+          el("td", { class: "words" }, points.compared(here, graded, there, cohort.graded)),
           el("td", { class: "bars", "aria-hidden": "true" }, el("b", { style: { width: `${100 * here / graded}%`, background: grade.colour } }), el("s", { style: { width: `${100 * there / cohort.graded}%` } })));
       })));
   };
@@ -53,9 +51,9 @@ Atlas.mapGallery = ({ points, words }) => {
   const figure = (i) => {
     const grade = points.grade(points.plate[i]);
     return el("figure", { class: "patch" },
-      el("a", { href: Atlas.root + points.page(i) }, el("img", { src: Atlas.root + points.picture(i), alt: words.facts(i), width: 128, height: 128, loading: "lazy" })),
+      el("a", { href: Atlas.page(points.page(i)) }, el("img", { src: Atlas.asset(points.picture(i)), alt: words.facts(i), width: 128, height: 128, loading: "lazy" })),
       el("figcaption", {}, el("span", {}, signed(points.drop[i] / 1000)),
-        grade && el("span", { class: "of", title: `human grade: ${points.named(grade)}` }, el("i", { class: "dot", style: { background: grade.colour } }), String(grade.number))));
+        grade && el("span", { class: "of", title: Atlas.graded(grade) }, el("i", { class: "dot", style: { background: grade.colour } }), String(grade.number))));
   };
   const more = () => { // returns the first link that was added
     const { ordered } = selection;
@@ -63,7 +61,7 @@ Atlas.mapGallery = ({ points, words }) => {
     get("gallery").append(...next.map(figure));
     const first = get("gallery").children[listed]?.querySelector("a");
     listed += next.length;
-    get("gallery-shown").textContent = `${count(listed)} of ${plural(ordered.length, "patch", "patches")} shown, largest drop first.`;
+    get("gallery-shown").textContent = ngettext("%(shown)s of %(n)s patch shown.", "%(shown)s of %(n)s patches shown, largest drop first.", ordered.length, { shown: count(listed), n: count(ordered.length) });
     get("gallery-more").hidden = listed >= ordered.length;
     return first;
   };
@@ -78,10 +76,10 @@ Atlas.mapGallery = ({ points, words }) => {
     made.ordered = Array.from(points.byDrop).filter((i) => members.has(i));
     const plates = new Set(made.members.map((i) => points.plate[i]));
     get("selection-title").textContent = made.title;
-    get("selection-count").textContent = `${plural(made.members.length, "patch", "patches")} in ${plural(plates.size, "photograph", "photographs")}.`;
+    get("selection-count").textContent = gettext("Patches: %(patches)s. Photographs: %(photographs)s.", { patches: count(made.members.length), photographs: count(plates.size) });
     const own = made.key.startsWith("cluster:") ? Number(made.key.slice(8)) : 0;
     get("selection-page").hidden = !own;
-    if (own) get("selection-page").href = Atlas.root + points.clusterPage(own);
+    if (own) get("selection-page").href = Atlas.page(points.clusterPage(own));
     get("selection-shares").replaceChildren(made.members.length ? sharesTable(plates) : "");
     get("gallery").replaceChildren();
     listed = 0;

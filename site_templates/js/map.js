@@ -1,8 +1,8 @@
 // The page of the patch map: the card of the patch pointed at, the key, the search, pointer and keys. What lies where is
-// map-points.js, the canvases are map-draw.js, the selected patches map-select.js. View, colours and selection stand in the address.
+// map-points.js, the canvases are map-draw.js, the selected patches map-select.js. The address holds view, colours and selection.
 "use strict";
 Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
-  const { el, number, count, plural, state } = Atlas;
+  const { el, number, count, asset, page, state } = Atlas;
   const get = (id) => document.getElementById(id);
   const stage = get("map");
   const data = window.ATLAS_MAP;
@@ -22,7 +22,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     const tile = drawing.tileAt(sx, sy);
     return tile >= 0 ? tile : nearest(sx, sy, FAR);
   };
-  const open = (i) => { location.href = Atlas.root + points.page(i); };
+  const open = (i) => { location.href = page(points.page(i)); };
 
   // ---- the view ---------------------------------------------------------------------------------------------------------------
   const seen = () => {
@@ -47,21 +47,22 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     if (i < 0 || i === scene.current) return;
     scene.current = i;
     const plate = points.plate[i], drop = points.drop[i] / 1000, cluster = points.cluster[i];
-    const shown = get("card-picture");
-    shown.src = Atlas.root + points.picture(i);
+    const shown = get("card-picture") ?? get("card-link").appendChild(el("img", { id: "card-picture", width: 128, height: 128 }));
+    shown.src = asset(points.picture(i));
     shown.alt = words.facts(i);
-    shown.hidden = false;
-    for (const link of [get("card-link"), get("card-open")]) link.href = Atlas.root + points.page(i);
+    for (const link of [get("card-link"), get("card-open")]) link.href = page(points.page(i));
     get("card-open").hidden = false;
+    const by = { drop: number(Math.abs(drop)) };
     const lines = [
-      ["Plate", `${count(plate + 1)}${images.name?.[plate] ? `, ${images.name[plate]}` : ""}`],
-      ["Score", `${number(images.severity[plate])}, ${images.grade[plate] === null ? "not graded" : `human grade ${points.named(points.grade(plate))}`}`],
-      points.kind(i) && ["Found", `${points.kind(i).name}, by the net`],
-      ["Left out", `the score ${drop >= 0 ? "falls" : "rises"} by ${number(Math.abs(drop))} grades`],
-      cluster && ["Cluster", el("a", { href: Atlas.root + points.clusterPage(cluster) }, String(cluster))],
+      [gettext("Plate"), [count(plate + 1), images.name?.[plate]].filter(Boolean).join(", ")],
+      [gettext("Score"), number(images.severity[plate])],
+      [Atlas.gradeName, points.named(points.grade(plate))],
+      points.kind(i) && [gettext("Lesion"), gettext("%(kind)s, found by the network", { kind: points.kind(i).name })],
+      [gettext("When hidden"), drop >= 0 ? gettext("the score falls by %(drop)s grades", by) : gettext("the score rises by %(drop)s grades", by)],
+      cluster && [gettext("Cluster"), el("a", { href: page(points.clusterPage(cluster)) }, String(cluster))],
     ];
     get("card-facts").replaceChildren(...lines.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-    if (spoken) say(`${words.facts(i)}${cluster ? `, cluster ${cluster}` : ""}. Press Enter to open it.`);
+    if (spoken) say([words.facts(i), cluster && gettext("Cluster %(number)s.", { number: cluster }), gettext("Press Enter to open the photograph.")].filter(Boolean).join(" "));
     drawing.mark();
   };
 
@@ -78,8 +79,10 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     if (written) state.set({ select: made?.key ?? null });
     for (const button of get("map-key").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.key === made?.key));
     gallery.show(made);
-    if (told && made) say(`${made.title}: ${plural(made.members.length, "patch", "patches")} selected. `, el("a", { href: "#selection-title", onclick: reach }, "See them below"));
-    else if (told) say("Nothing is selected.");
+    if (told && made) {
+      say(ngettext("%(title)s: %(n)s patch selected.", "%(title)s: %(n)s patches selected.", made.members.length, { title: made.title, n: count(made.members.length) }), " ",
+        el("a", { href: "#selection-title", onclick: reach }, gettext("Show the selection below")));
+    } else if (told) say(gettext("Nothing selected."));
     drawing.draw();
   };
   const selectView = () => {
@@ -87,13 +90,18 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     select(points.from(`box:${corners.join(",")}`));
   };
   const search = (text) => {
-    if (!text) return say("Type a plate's number, “cluster 3”, or the beginning of an id.");
+    if (!text) return say(gettext("Enter the number of a plate, “cluster 3”, or the beginning of an id."));
     const key = points.sought(text);
-    if (!key) return say(`No plate, photograph or cluster is called “${text}”. Plates are numbered 1 to ${count(images.id.length)}${data.clusters.length ? `, clusters 1 to ${data.clusters.at(-1).number}` : ""}.`);
+    if (!key) {
+      const known = { text, plates: count(images.id.length), clusters: data.clusters.at(-1)?.number };
+      return say(data.clusters.length
+        ? gettext("No plate or cluster matches “%(text)s”. Plates are numbered from 1 to %(plates)s, clusters from 1 to %(clusters)s.", known)
+        : gettext("No plate matches “%(text)s”. Plates are numbered from 1 to %(plates)s.", known));
+    }
     const made = points.from(key);
     if (!made.members.length) {
       const plate = Number(key.slice(6)) - 1;
-      return say(`Plate ${count(plate + 1)} has no salient patch on this map. `, el("a", { href: `${Atlas.root}images/${images.id[plate]}.html` }, "Open its report"));
+      return say(gettext("Plate %(number)s has no patch on this map.", { number: count(plate + 1) }), " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
     }
     select(made);
     show(made.members);
@@ -105,19 +113,24 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     const place = get("map-key");
     if (scene.colouring === "drop") {
       const { low, high } = drawing.ramp();
-      const ends = [`${number(low / 1000)} grades`, `${number(high / 1000)} and more`];
+      const ends = [gettext("%(drop)s grades", { drop: number(low / 1000) }), gettext("%(drop)s or more", { drop: number(high / 1000) })];
       place.replaceChildren(el("div", { class: "ramp-key" }, el("span", {}, ends[0]),
         el("i", { style: { background: "linear-gradient(90deg, var(--drop-low), var(--drop-high))" }, "aria-hidden": "true" }), el("span", {}, ends[1])));
-      get("map-key-title").textContent = "How far the score falls without the patch";
+      get("map-key-title").textContent = gettext("How far the score falls when the patch is hidden");
       return;
     }
-    const [title, sort] = { cluster: ["Clusters", "Cluster"], grade: ["Human grades", "Grade"], kind: ["Lesions found by the net", ""] }[scene.colouring];
+    const title = { cluster: gettext("Clusters"), grade: gettext("Grades"), kind: gettext("Lesions found by the network") }[scene.colouring];
+    const spoken = ({ label, count: n }) => {
+      const values = { name: label, n: count(n) };
+      if (scene.colouring === "cluster") return ngettext("Cluster %(name)s, %(n)s patch", "Cluster %(name)s, %(n)s patches", n, values);
+      if (scene.colouring === "grade") return ngettext("Grade %(name)s, %(n)s patch", "Grade %(name)s, %(n)s patches", n, values);
+      return ngettext("%(name)s, %(n)s patch", "%(name)s, %(n)s patches", n, values);
+    };
     place.replaceChildren(...drawing.groups().filter((one) => one.count).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
-      title: `Select ${plural(one.count, "patch", "patches")}`,
-      "aria-label": `${sort} ${one.label}, ${plural(one.count, "patch", "patches")}`.trim(),
-    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), one.label, el("small", {}, count(one.count)))));
-    get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, ": press one to select its patches"));
+      title: ngettext("Select %(n)s patch", "Select %(n)s patches", one.count, { n: count(one.count) }),
+    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
+    get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, " ", gettext("(click one to select its patches)")));
   };
   const restyle = () => {
     drawing.colour();
@@ -142,7 +155,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     lassoing = wanted;
     stage.classList.toggle("lassoing", wanted);
     get("lasso").setAttribute("aria-pressed", String(wanted));
-    if (wanted) say("Draw round the patches you want.");
+    if (wanted) say(gettext("Draw around the patches to select them."));
   };
 
   // ---- pointer ----------------------------------------------------------------------------------------------------------------

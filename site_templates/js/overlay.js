@@ -1,7 +1,7 @@
 // Heat maps, drawn from the values of a photograph's cells as atlas.pictures.jpeg.overlay_png draws them.
 //
 // AtlasOverlay.draw(canvas, cells, {method, own}) draws one method's map of `cells`, an entry of window.ATLAS_CELLS, onto a canvas
-// and resolves to the drop that is drawn strongest, in grades: that of the whole atlas, or with `own` the largest of this map.
+// and resolves to the drop that is drawn strongest, in grades: that of all photographs, or with `own` the largest of this map.
 //
 // AtlasOverlay.found(cells) returns the outlines of the lesions that a net found, as the macro `found` of _macros.html draws them,
 // and AtlasOverlay.key(cells) what their letters mean, with their counts; both null where there are none.
@@ -73,12 +73,18 @@
   };
 
   const { el } = Atlas;
-  const found = ({ lesions }) => (lesions?.marks.length ? el("svg:svg", { class: "found", viewBox: "0 0 100 100", role: "group", "aria-label": "Lesions that the lesion net found" },
-    lesions.marks.map(([k, [y, x, height, width], alt]) => el("svg:g", { "data-kind": lesions.kinds[k].key, style: { "--kind": lesions.kinds[k].colour } },
-      el("svg:title", {}, alt), ["under", "line"].map((name) => el("svg:rect", { class: name, x, y, width, height, rx: 0.4 })),
+  const told = (kind, strength, fall) => {
+    const values = { kind: Atlas.sentence(gettext(kind)), strength: Atlas.number(strength), drop: Atlas.number(Math.abs(fall)) };
+    return fall >= 0
+      ? gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", values)
+      : gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", values);
+  };
+  const found = ({ lesions }) => (lesions?.marks.length ? el("svg:svg", { class: "found", viewBox: "0 0 100 100", role: "group", "aria-label": gettext("Lesions found by the network") },
+    lesions.marks.map(([k, [y, x, height, width], strength, fall]) => el("svg:g", { "data-kind": lesions.kinds[k].key, style: { "--kind": lesions.kinds[k].colour } },
+      el("svg:title", {}, told(lesions.kinds[k].name, strength, fall)), ["under", "line"].map((name) => el("svg:rect", { class: name, x, y, width, height, rx: 0.4 })),
       el("svg:text", { x: x + width, y, dx: ".15em", dy: ".3em" }, lesions.kinds[k].letter)))) : null);
   const key = ({ lesions }) => (lesions?.kinds.length ? el("span", {}, lesions.kinds.flatMap(({ letter, colour, plural, count }) => [
-    el("span", { class: "kind" }, el("b", { class: "letter", style: { "--kind": colour } }, letter), ` ${plural} `, el("small", {}, Atlas.count(count))), " "])) : null);
+    el("span", { class: "kind" }, el("b", { class: "letter", style: { "--kind": colour } }, letter), ` ${gettext(plural)} `, el("small", {}, Atlas.count(count))), " "])) : null);
 
   window.AtlasOverlay = { draw, found, key };
 })();

@@ -1,46 +1,52 @@
-// The quiz on paper: blind plates, and an answer key that is made only when it is asked for. The address chooses both.
+// The quiz on paper: photographs without answers, and an answer key that is made only when it is asked for. The address chooses both.
 "use strict";
 (() => {
-  const { el, number, count, state, load, picture } = window.Atlas;
+  const { el, number, count, list, asset, page, state, load, picture } = window.Atlas;
   const deck = window.ATLAS_QUIZ;
   const rules = window.AtlasDeck(deck);
   const at = (id) => document.getElementById(id);
   const setup = at("setup"), key = at("key"), plates = at("plates");
-  const page = (path) => window.Atlas.root + path;
-  const stageOf = new Map(deck.stages.map((stage) => [stage.number, stage]));
+  const words = window.AtlasQuizWords(deck, window.Atlas);
   let wanted = null;
   let asked = [];
 
   const told = () => {
-    const stages = wanted.all ? "all stages" : `stages ${wanted.stages.join(", ")}`;
-    return `Quiz ${wanted.seed}: ${asked.length} ${asked.length === 1 ? "plate" : "plates"} from ${stages}.`;
+    const values = { seed: wanted.seed, stages: list(wanted.stages), n: count(asked.length) };
+    return wanted.all
+      ? ngettext("Quiz %(seed)s: %(n)s photograph from all stages.", "Quiz %(seed)s: %(n)s photographs from all stages.", asked.length, values)
+      : ngettext("Quiz %(seed)s: %(n)s photograph. Stages: %(stages)s.", "Quiz %(seed)s: %(n)s photographs. Stages: %(stages)s.", asked.length, values);
   };
   const boxes = () => deck.stages.map((stage) => el("span", {}, el("i", {}), `${stage.number} ${stage.name}`));
   const draw = () => {
     asked = rules.session(wanted);
-    at("plates-says").textContent = `${told()} Grade each plate, circle the region that decided, and say in a word what you see.`;
+    at("plates-says").textContent = [told(), gettext("Grade each photograph, circle the place that decided the grade, and write in a word what you see.")].join(" ");
     at("sheets").replaceChildren(...asked.map((k, place) => el("article", {},
       el("h3", {}, String(place + 1)),
-      el("img", { src: picture(deck.id[k]).src, alt: `Photograph ${place + 1}, to be graded`, width: 1024, height: 1024 }),
+      el("img", { src: picture(deck.id[k]).src, alt: gettext("Photograph %(number)s, to be graded", { number: place + 1 }), width: 1024, height: 1024 }),
       el("p", { class: "boxes-line" }, boxes()),
-      el("p", { class: "write-on" }, "I see"))));
+      el("p", { class: "write-on" }, gettext("I see")))));
     at("screen").href = page(`quiz.html#${new URLSearchParams(Object.entries(rules.address(wanted)).filter(([, value]) => value !== null))}`);
     if (key.hidden) return Promise.resolve();
     return answers();
   };
 
-  const heat = async (canvas, id, told) => {
+  const heat = async (canvas, id, caption) => {
     await load(`cells/${id}.js`);
     const cells = window.ATLAS_CELLS[id];
     const outlines = window.AtlasOverlay.found(cells);
     if (outlines) {
       canvas.parentElement.append(outlines);
-      told.append("the lesion net found: ", window.AtlasOverlay.key(cells));
+      caption.append(gettext("Found by the network:"), " ", window.AtlasOverlay.key(cells));
     }
     await window.AtlasOverlay.draw(canvas, cells, { method: Object.keys(cells.maps)[0] });
   };
   const answers = () => {
-    at("key-says").textContent = `${told()} On each plate: the scorer’s map, cyan where it raised the score, and in white the lesions that were outlined, where they are known${at("key").dataset.found ? ", and what the lesion net found, in the colour and with the letter of its kind" : ""}. The map shows what drove the scorer, not what an expert saw.${at("key").dataset.found ? ` Lesions found: ${at("key").dataset.found}` : ""}`;
+    const trust = key.dataset.found;
+    at("key-says").textContent = [
+      told(), gettext("Each photograph carries the map of the scorer: cyan places raised the score. White outlines are lesions that people outlined, where there are any."),
+      trust && gettext("Lesions that the network found have the colour and the letter of their kind."),
+      gettext("The map shows what drove the score, not what an expert saw."), trust && gettext("Lesions found: %(trust)s", { trust }),
+    ].filter(Boolean).join(" ");
     const drawn = [];
     at("answers").replaceChildren(...asked.map((k, place) => {
       const id = deck.id[k];
@@ -48,30 +54,31 @@
       const target = rules.target(answer);
       const kinds = Object.keys(answer.lesions ?? {}).filter(Boolean);
       const map = answer.map && el("canvas", { "aria-hidden": "true", width: 160, height: 160 });
-      const told = el("p", { class: "told" });
-      if (map) drawn.push(heat(map, id, told).catch(() => { /* the plate stands without its map */ }));
-      const look = answer.lesions ? `outlined: ${kinds.join(", ") || "lesions of kinds not told"}`
-        : target ? "where the map is strongest" : answer.grade === deck.scale.lowest ? "nothing to find" : "not known";
+      const caption = el("p", { class: "told" });
+      if (map) drawn.push(heat(map, id, caption).catch(() => { /* shown without its map */ }));
+      const look = answer.lesions ? (kinds.length ? gettext("outlined: %(kinds)s", { kinds: words.kinds(kinds) }) : gettext("outlined lesions, kinds not known"))
+        : target ? gettext("where the map is strongest") : answer.grade === deck.scale.lowest ? gettext("nothing to find") : gettext("not known");
+      const serial = count(answer.plate);
       return el("tr", {}, el("th", { scope: "row" }, String(place + 1)),
         el("td", {}, el("div", { class: "small-plate" },
-          el("img", { src: picture(id).src, alt: `Photograph ${place + 1}, plate ${count(answer.plate)} of the atlas`, width: 1024, height: 1024 }), map,
-          answer.lesions && el("img", { src: page(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
-        el("td", {}, `${answer.grade} ${stageOf.get(answer.grade).name}`), el("td", {}, number(answer.score)),
-        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, `plate ${count(answer.plate)} of the atlas`), told));
+          el("img", { src: picture(id).src, alt: gettext("Question %(question)s: plate %(number)s of the atlas", { question: place + 1, number: serial }), width: 1024, height: 1024 }), map,
+          answer.lesions && el("img", { src: asset(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
+        el("td", {}, words.grade(answer.grade)), el("td", {}, number(answer.score)),
+        el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, gettext("plate %(number)s of the atlas", { number: serial })), caption));
     }));
     return Promise.all(drawn);
   };
   const show = (yes) => {
     key.hidden = !yes;
     at("show-key").setAttribute("aria-expanded", String(yes));
-    at("show-key").textContent = yes ? "Hide the answer key" : "Show the answer key";
+    at("show-key").textContent = yes ? gettext("Hide the answer key") : gettext("Show the answer key");
     if (yes) return answers();
     at("answers").replaceChildren();
     return Promise.resolve();
   };
   at("show-key").addEventListener("click", () => show(key.hidden));
 
-  // What a print shows stands in the page while it is printed, and no longer.
+  // What is printed is in the page only while it is printed.
   const loaded = () => Promise.all([...document.images].filter((image) => !image.closest("[hidden]")).map((image) => image.decode().catch(() => null)));
   const print = async (withPlates, withKey) => {
     const before = !key.hidden;

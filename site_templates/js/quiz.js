@@ -1,16 +1,15 @@
 // The quiz: its address says which photographs are asked, this tab keeps how they were answered, and nothing is sent. What is
-// known of a photograph is opened only once it is revealed; see deck.js for how far it is hidden until then.
+// known of a photograph is read only once it is revealed; see deck.js for how well it is hidden until then.
 "use strict";
 (() => {
-  const { el, number, count, state, load, picture, csv, typing } = window.Atlas;
+  const { el, number, percent, count, asset, page, state, load, picture, csv, typing } = window.Atlas;
   const deck = window.ATLAS_QUIZ;
   const rules = window.AtlasDeck(deck);
   const at = (id) => document.getElementById(id);
   const quiz = at("quiz"), heading = at("heading"), ask = at("ask"), grading = at("grading"), setup = at("setup");
   const stageOf = new Map(deck.stages.map((stage) => [stage.number, stage]));
-  const named = (grade) => `${grade} ${stageOf.get(grade).name}`;
-  const grades = (value) => `${value} ${value === 1 ? "grade" : "grades"}`;
-  const page = (path) => window.Atlas.root + path;
+  const words = window.AtlasQuizWords(deck, window.Atlas);
+  const [title, kicker] = [heading.textContent, at("kicker").textContent];
 
   let session = null; // {wanted, asked: places in the deck, given: [{grade, mark}], at, revealed}
   let mark = null; // {x, y, r} in shares of the plate
@@ -43,15 +42,15 @@
   const paper = () => { at("paper").href = page(`quiz-print.html#${new URLSearchParams(Object.entries(rules.address(asks())).filter(([, value]) => value !== null))}`); };
   const begin = () => {
     session = null;
-    heading.textContent = "Grade what you see";
-    at("kicker").textContent = "Quiz";
+    heading.textContent = title;
+    at("kicker").textContent = kicker;
     if (!setup.elements.seed.value) setup.elements.seed.value = String(1000 + Math.floor(Math.random() * 9000));
     paper();
     part("start");
   };
   setup.addEventListener("input", () => {
     const boxes = [...setup.querySelectorAll("[name=stage]")];
-    boxes[0]?.setCustomValidity(boxes.some((box) => box.checked) ? "" : "Choose at least one stage.");
+    boxes[0]?.setCustomValidity(boxes.some((box) => box.checked) ? "" : gettext("Choose at least one stage."));
     setup.elements.n.max = deck.stages.reduce((sum, stage) => sum + (boxes.some((box) => box.checked && Number(box.value) === stage.number) ? stage.count : 0), 0) || 1;
     paper();
   });
@@ -77,6 +76,7 @@
 
   // ---- ask ----------------------------------------------------------------------------------------------------------------------
   const figure = at("plate"), mat = figure.querySelector(".mat"), layer = mat.querySelector(".layer");
+  layer.prepend(el("img", { class: "photograph", id: "photograph", alt: gettext("The photograph to be graded"), width: 1024, height: 1024 }));
   const circle = at("mark");
   const SMALLEST = 0.02, LARGEST = 0.12, USUAL = 0.05; // radius of a mark: larger ones would hit by chance
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -92,16 +92,14 @@
     at("unmark").disabled = !mark;
     at("smaller").disabled = !mark || mark.r <= SMALLEST;
     at("larger").disabled = !mark || mark.r >= LARGEST;
-    at("marked").textContent = mark ? `Marked: ${where(mark)}. Press elsewhere to move it.` : "Nothing is marked. A healthy eye may have nothing to mark.";
-  };
-  const where = ({ x, y }) => {
-    const row = y < 0.4 ? "upper" : y > 0.6 ? "lower" : "", column = x < 0.4 ? "left" : x > 0.6 ? "right" : "";
-    return row || column ? `${[row, column].filter(Boolean).join(" ")} part of the plate` : "middle of the plate";
+    at("marked").textContent = mark
+      ? gettext("Marked: %(place)s. Click elsewhere to move the mark.", { place: words.place(mark) })
+      : gettext("Nothing is marked. A normal photograph may have nothing to mark.");
   };
   const size = (factor) => { if (mark) setMark({ ...mark, r: mark.r * factor }); };
   const answered = () => session !== null && session.given.length > session.at;
 
-  // A press marks; a drag draws the mark where the whole plate is shown, moves the mark where it begins on it, and else the plate.
+  // A click marks. A drag draws the mark if the plate is not zoomed, moves the mark if it begins on it, and else moves the plate.
   let drawing = null;
   layer.addEventListener("pointerdown", (event) => {
     if (answered() || event.button !== 0 || !event.isPrimary) return;
@@ -144,21 +142,25 @@
     event.preventDefault();
   });
   const viewer = window.AtlasViewer.attach(figure);
-  mat.querySelector(".zoom button:last-child").title = "Show the whole plate";
+  mat.querySelector(".zoom button:last-child").title = gettext("Show the full photograph");
 
   at("smaller").addEventListener("click", () => size(1 / 1.25));
   at("larger").addEventListener("click", () => size(1.25));
   at("unmark").addEventListener("click", () => { setMark(null); mat.focus(); });
 
   const course = () => {
-    at("course").replaceChildren(...session.asked.map((_, k) => el("li", { class: k < session.given.length && k !== session.at ? "done" : k === session.at ? "now" : "" },
-      el("span", { class: "unseen" }, `${k + 1}: ${k === session.at ? "this one" : k < session.given.length ? "answered" : "to come"}`))));
+    const said = (k) => {
+      const which = { question: k + 1 };
+      if (k === session.at) return gettext("Question %(question)s: current", which);
+      return k < session.given.length ? gettext("Question %(question)s: answered", which) : gettext("Question %(question)s: not answered yet", which);
+    };
+    at("course").replaceChildren(...session.asked.map((_, k) => el("li", { class: k === session.at ? "now" : k < session.given.length ? "done" : "" }, el("span", { class: "unseen" }, said(k)))));
   };
   const question = () => {
     const { asked, given, at: now } = session;
     const id = deck.id[asked[now]];
-    heading.textContent = `Photograph ${now + 1} of ${asked.length}`;
-    at("kicker").textContent = `Quiz ${session.wanted.seed}`;
+    heading.textContent = gettext("Photograph %(number)s of %(total)s", { number: now + 1, total: asked.length });
+    at("kicker").textContent = gettext("Quiz %(seed)s", { seed: session.wanted.seed });
     ask.dataset.revealed = "no";
     at("pictures").replaceChildren();
     at("told").replaceChildren();
@@ -177,7 +179,7 @@
 
   grading.addEventListener("invalid", (event) => { // one sentence in its place instead of the browser's bubble
     event.preventDefault();
-    at("missing").textContent = "Choose a grade first.";
+    at("missing").textContent = gettext("Choose a grade first.");
     event.target.focus();
   }, true);
   grading.addEventListener("change", () => { at("missing").textContent = ""; });
@@ -190,45 +192,16 @@
   });
 
   // ---- reveal -------------------------------------------------------------------------------------------------------------------
-  const judged = (k) => {
-    const { asked, given } = session;
-    const answer = rules.answer(asked[k]);
-    const own = given[k];
-    const target = rules.target(answer);
-    const touched = own.mark && target ? rules.touched(own.mark, target.areas) : [];
-    return {
-      id: deck.id[asked[k]], answer, own, target, kinds: [...new Set(touched.map((area) => area.kind))],
-      hit: own.mark && target ? touched.length > 0 : null,
-      chance: own.mark && target ? rules.chance(own.mark, answer, target.areas) : null,
-    };
-  };
-  const words = (kinds) => {
-    const known = kinds.filter(Boolean);
-    return known.length < 2 ? known.join("") : `${known.slice(0, -1).join(", ")} and ${known.at(-1)}`;
-  };
-  const agreement = ({ answer, own }) => {
-    const off = own.grade - answer.grade;
-    if (!off) return `You and the human grade agree: ${named(answer.grade)}.`;
-    return `You graded ${named(own.grade)}, the human grade is ${named(answer.grade)}: ${grades(Math.abs(off))} too ${off > 0 ? "severe" : "mild"}.`;
-  };
-  const region = ({ answer, own, target, hit, kinds, chance }) => {
-    if (!target) {
-      return answer.grade === deck.scale.lowest ? "In an eye of the lowest grade there is no region to find, so none is counted." : "Nothing is known of where to look, so no region is counted.";
-    }
-    const what = target.kind === "lesions" ? "an outlined lesion" : "one of the map’s strongest places; nobody outlined lesions here";
-    if (!own.mark) return `You marked nothing; ${target.kind === "lesions" ? "the outlines show where lesions lie" : "the map shows what drove the score"}.`;
-    const luck = ` A mark of this size put anywhere on the retina would hit ${number(100 * chance, 0)}\u00a0% of the time.`;
-    if (!hit) return `Your mark does not touch ${what}.${luck}`;
-    return `Your mark touches ${what}${words(kinds) ? `: ${words(kinds)}` : ""}.${luck}`;
-  };
+  const judged = (k) => rules.judge(session.asked[k], session.given[k]);
   const share = (grade) => `${(100 * (grade - deck.scale.lowest)) / (deck.scale.highest - deck.scale.lowest)}%`;
-  const three = ({ answer, own }) => el("div", { class: "three", role: "img", "aria-label": `On the scale: you ${own.grade}, human grade ${answer.grade}, score ${number(answer.score)}` },
+  const three = ({ answer, own }) => el("div", { class: "three", role: "img", "aria-label": gettext("On the scale: your grade %(own)s, grade of the photograph %(human)s, score %(score)s", { own: own.grade, human: answer.grade, score: number(answer.score) }) },
     el("div", { class: "ramp" }, deck.stages.map((stage) => el("i", { style: `background:${stage.colour}` }))),
     deck.stages.map((stage) => el("span", { class: "tick", style: `left:${share(stage.number)}` }, String(stage.number))),
     el("span", { class: "scored", style: `left:${share(answer.score)}` }, number(answer.score)),
     el("span", { class: "person", style: `left:${share(answer.grade)}` }),
     el("span", { class: "own", style: `left:${share(own.grade)}` }));
 
+  const NEXT = gettext("Next"), RESULT = gettext("Your result");
   const toggles = new Map(); // key -> button
   const toggle = (text, key, shown) => {
     const button = el("button", { type: "button", class: "small", "aria-pressed": "true" }, `${text} `, el("kbd", {}, key));
@@ -253,7 +226,7 @@
     if (!outlines || !actions.isConnected) return;
     pictures.append(outlines);
     const told = el("p", { class: "hint" }, window.AtlasOverlay.key(cells), el("br"), quiz.dataset.found);
-    const button = toggle("Lesions found by the net", "F", [outlines, told]);
+    const button = toggle(gettext("Lesions found by the network"), "F", [outlines, told]);
     actions.append(" ", button);
     actions.after(told);
     if (answer.lesions) button.click(); // a person's outlines are looked at first
@@ -261,39 +234,42 @@
 
   const reveal = () => {
     const found = judged(session.at);
-    const { id, answer, own, target } = found;
+    const { id, answer, own } = found;
     setMark(own.mark);
     ask.dataset.revealed = "yes";
     course();
     toggles.clear();
     const pictures = at("pictures"), buttons = [];
+    const kinds = words.kinds(Object.keys(answer.lesions ?? {}));
+    const outlined = kinds ? gettext("Outlined lesions: %(kinds)s.", { kinds }) : gettext("Lesions are outlined here. Their kinds are not known.");
     if (answer.map) {
       const map = el("canvas", { "aria-hidden": "true", class: "map", width: 160, height: 160 });
       pictures.append(map);
-      draw(map, id).catch((fault) => { if (map.isConnected) at("caption").append(` ${fault.message}.`); });
-      buttons.push(toggle("Map", "M", [map]));
+      draw(map, id).catch((fault) => { if (map.isConnected) at("caption").append(` ${fault.message}`); });
+      buttons.push(toggle(gettext("Map"), "M", [map]));
     }
     if (answer.lesions) {
-      const outlines = el("img", { src: page(`masks/${id}.png`), alt: `Outlined lesions: ${words(Object.keys(answer.lesions)) || "kinds not told"}`, width: 1024, height: 1024 });
+      const outlines = el("img", { src: asset(`masks/${id}.png`), alt: outlined, width: 1024, height: 1024 });
       pictures.append(outlines);
-      buttons.push(toggle("Outlined lesions", "L", [outlines]));
+      buttons.push(toggle(gettext("Outlined lesions"), "L", [outlines]));
     }
-    at("caption").replaceChildren(
-      answer.map ? "Cyan raised the score, violet lowered it. " : "", answer.lesions ? "White: lesions that were outlined. " : "", own.mark ? "Dashed: your mark." : "");
+    at("caption").replaceChildren([
+      answer.map && gettext("Cyan places raised the score, violet places lowered it."), answer.lesions && gettext("White: outlined lesions."), own.mark && gettext("Dashed: your mark."),
+    ].filter(Boolean).join(" "));
     const actions = buttons.length ? el("p", { class: "actions" }, buttons) : null;
     const badge = answer.trust === null ? null : deck.trusts[answer.trust];
     at("told").replaceChildren(...[
-      el("p", { class: "said" }, agreement(found)),
+      el("p", { class: "said" }, words.agreement(found)),
       three(found),
-      el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), "you"), el("span", {}, el("i", { class: "person" }), "human grade"), el("span", {}, "▾ score")),
-      el("p", {}, region(found)),
-      answer.lesions ? el("p", {}, `Outlined here: ${words(Object.keys(answer.lesions)) || "lesions, their kinds not told"}.`) : null,
-      badge ? el("p", { class: "hint" }, `Trust in this map: ${answer.trust}. ${badge}`) : null,
+      el("p", { class: "key-line", "aria-hidden": "true" }, el("span", {}, el("i", { class: "own" }), gettext("your grade")), el("span", {}, el("i", { class: "person" }), gettext("grade of the photograph")), el("span", {}, "▾ ", gettext("score"))),
+      el("p", {}, words.region(found)),
+      answer.lesions ? el("p", {}, outlined) : null,
+      badge ? el("p", { class: "hint" }, gettext("Trust in this map: %(word)s.", { word: badge[0] }), " ", badge[1]) : null,
       actions,
-      el("p", {}, el("a", { href: page(`images/${id}.html`) }, `Report of plate ${count(answer.plate)}`), " · ", el("a", { href: page(`compare.html#a=${id}`) }, "Compare it")),
+      el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on plate %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
     ].filter(Boolean));
-    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map tells of a file that is missing
-    at("next").firstChild.textContent = session.at + 1 < session.asked.length ? "Next " : "Your result ";
+    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map already reports a file that is missing
+    at("next").firstChild.textContent = `${session.at + 1 < session.asked.length ? NEXT : RESULT} `;
     if (quiz.dataset.part === "ask") at("verdict").focus({ preventScroll: true });
   };
   const next = () => {
@@ -305,59 +281,47 @@
   at("next").addEventListener("click", next);
 
   // ---- result -------------------------------------------------------------------------------------------------------------------
-  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const percent = (value) => `${number(100 * value, 0)}\u00a0%`;
   const measured = (term, value, told) => el("div", {}, el("dt", {}, term), el("dd", {}, value, el("small", {}, told)));
 
   const matrix = (all) => {
     const cell = (human, own) => all.filter((one) => one.answer.grade === human && one.own.grade === own).length;
     return el("table", { class: "matrix" },
-      el("caption", {}, "Photographs by human grade (rows) and by your grade (columns); those framed agree"),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Human grade"), deck.stages.map((stage) => el("th", { scope: "col", title: stage.name }, `you ${stage.number}`)))),
+      el("caption", {}, gettext("Photographs by their grade (rows) and by your grade (columns). Framed: both agree.")),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, gettext("Grade")), deck.stages.map((stage) => el("th", { scope: "col", title: stage.name }, gettext("you %(grade)s", { grade: stage.number }))))),
       el("tbody", {}, deck.stages.map((row) => {
         const total = all.filter((one) => one.answer.grade === row.number).length;
-        return el("tr", {}, el("th", { scope: "row" }, named(row.number)), deck.stages.map((column) => {
+        return el("tr", {}, el("th", { scope: "row" }, `${row.number} ${row.name}`), deck.stages.map((column) => {
           const found = cell(row.number, column.number);
           return el("td", { class: [found ? "" : "none", row === column ? "agree" : ""].join(" ").trim() || null, style: `--share:${total ? found / total : 0}` }, String(found));
         }));
       })));
   };
-  const table = (all) => [
-    ["quiz", "question", "image_id", "plate", "human_grade", "your_grade", "difference", "score", "mark_x", "mark_y", "mark_radius", "target", "hit", "chance", "touched"],
-    ...all.map(({ id, answer, own, target, hit, chance, kinds }, k) => [
-      session.wanted.seed, k + 1, id, answer.plate, answer.grade, own.grade, own.grade - answer.grade, answer.score.toFixed(2),
-      own.mark?.x.toFixed(4), own.mark?.y.toFixed(4), own.mark?.r.toFixed(4),
-      target === null ? "" : { lesions: "outlined lesions", cells: "strongest cells" }[target.kind], hit === null ? "" : Number(hit), chance?.toFixed(3), kinds.filter(Boolean).join("; ")]),
-  ];
-
+  const scored = (score, hit) => {
+    const value = { score: number(score) };
+    if (hit === null) return gettext("Score %(score)s", value);
+    return hit ? gettext("Score %(score)s, place found", value) : gettext("Score %(score)s, place missed", value);
+  };
   const finish = () => {
     const all = session.given.map((_, k) => judged(k));
-    const pairs = all.map(({ answer, own }) => [answer.grade, own.grade]);
-    const rounded = (score) => clamp(Math.round(score), deck.scale.lowest, deck.scale.highest);
-    const scorer = rules.kappa(all.map(({ answer }) => [answer.grade, rounded(answer.score)]));
-    const marked = all.filter((one) => one.hit !== null);
-    const byLesions = marked.filter((one) => one.target.kind === "lesions").length;
-    const against = byLesions === marked.length ? "touch an outlined lesion" : byLesions ? `touch an outlined lesion (${byLesions}) or, where none is outlined, the map’s strongest places (${marked.length - byLesions})` : "touch the map’s strongest places, for no lesions were outlined";
-    const agree = pairs.filter(([human, own]) => human === own).length, near = pairs.filter(([human, own]) => Math.abs(human - own) <= 1).length;
-    heading.textContent = "Your result";
-    at("kicker").textContent = `Quiz ${session.wanted.seed}`;
+    const result = rules.result(all);
+    heading.textContent = RESULT;
+    at("kicker").textContent = gettext("Quiz %(seed)s", { seed: session.wanted.seed });
     at("result").replaceChildren(
       el("dl", { class: "measured" },
-        measured(el("a", { class: "term", href: page("glossary.html#kappa") }, "Quadratic kappa"), number(rules.kappa(pairs)), `your agreement with the human grades beyond chance, wide misses weighing more: 1 is perfect, 0 is chance. The scorer’s own, its score rounded, on these photographs: ${number(scorer)}`),
-        measured("Same grade", `${agree} of ${all.length}`, `within one grade: ${near}`),
-        measured("Region", marked.length ? percent(mean(marked.map((one) => Number(one.hit)))) : "–", marked.length
-          ? `of your ${marked.length} ${marked.length === 1 ? "mark" : "marks"} that can be judged ${against}; marks of these sizes put anywhere on the retina would hit ${percent(mean(marked.map((one) => one.chance)))}`
-          : "no mark of yours can be judged")),
+        measured(el("a", { class: "term", href: page("glossary.html#kappa") }, gettext("Quadratic kappa")), number(result.kappa),
+          gettext("How far your grades agree with those of the photographs beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The network on the same photographs, its scores rounded: %(kappa)s.", { kappa: number(result.scorer) })),
+        measured(gettext("Same grade"), gettext("%(same)s of %(total)s", { same: result.same, total: all.length }), gettext("within one grade: %(near)s", { near: result.near })),
+        measured(gettext("Place that decided"), percent(result.hit), words.marks(result))),
       el("p", { class: "actions" },
-        el("button", { type: "button", class: "button", id: "save", onclick: () => csv(`quiz-${session.wanted.seed.replace(/[^\w-]+/g, "-")}.csv`, table(all)) }, "Save as CSV"),
-        el("button", { type: "button", class: "button quiet", id: "again", onclick: () => { session.given = []; session.at = 0; keep(); question(); } }, "The same again"),
-        el("button", { type: "button", class: "button quiet", id: "fresh", onclick: () => { state.set({ seed: null, n: null, stages: null }); setup.elements.seed.value = ""; begin(); heading.focus(); } }, "Another quiz")),
-      el("h2", {}, "Where you and the human grades differ"),
-      el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" }, matrix(all)),
-      el("h2", {}, "The photographs"),
+        el("button", { type: "button", class: "button", id: "save", onclick: () => csv(`quiz-${session.wanted.seed.replace(/[^\w-]+/g, "-")}.csv`, rules.table(session.wanted.seed, all)) }, gettext("Save as CSV")),
+        el("button", { type: "button", class: "button quiet", id: "again", onclick: () => { session.given = []; session.at = 0; keep(); question(); } }, gettext("Repeat this quiz")),
+        el("button", { type: "button", class: "button quiet", id: "fresh", onclick: () => { state.set({ seed: null, n: null, stages: null }); setup.elements.seed.value = ""; begin(); heading.focus(); } }, gettext("New quiz"))),
+      el("h2", {}, gettext("Where your grades differ")),
+      el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": gettext("Confusion matrix") }, matrix(all)),
+      el("h2", {}, gettext("The photographs")),
       el("ol", { class: "answered" }, all.map(({ id, answer, own, hit }, k) => el("li", {},
-        el("a", { href: page(`images/${id}.html`) }, el("img", { src: page(`thumbnails/${id}.jpg`), alt: `Photograph ${k + 1}: report of plate ${count(answer.plate)}`, width: 160, height: 160, loading: "lazy" })),
-        el("p", { class: own.grade === answer.grade ? null : "off" }, `You ${own.grade}, human grade ${answer.grade}`), el("p", {}, `Score ${number(answer.score)}${hit === null ? "" : hit ? ", region hit" : ", region missed"}`)))));
+        el("a", { href: page(`images/${id}.html`) }, el("img", { src: asset(`thumbnails/${id}.jpg`), alt: gettext("Question %(question)s: report on plate %(number)s", { question: k + 1, number: count(answer.plate) }), width: 160, height: 160, loading: "lazy" })),
+        el("p", { class: own.grade === answer.grade ? null : "off" }, gettext("Your grade %(own)s, grade of the photograph %(human)s", { own: own.grade, human: answer.grade })), el("p", {}, scored(answer.score, hit))))));
     part("result");
     heading.focus({ preventScroll: true });
   };

@@ -1,4 +1,4 @@
-// Reports: heat maps and their scale, outlines, reading a place, leaving places out, and turning pages by arrow keys.
+// Reports: heat maps and their scale, outlines, reading a value, hiding places, and turning pages by arrow keys.
 "use strict";
 for (const report of document.querySelectorAll(".report")) {
   const plate = report.querySelector(".plate");
@@ -18,7 +18,7 @@ for (const report of document.querySelectorAll(".report")) {
     marks.addEventListener("click", () => {
       const on = marks.getAttribute("aria-pressed") !== "true";
       marks.setAttribute("aria-pressed", String(on));
-      plate.querySelector("svg.marked").toggleAttribute("hidden", !on);
+      plate.querySelector("svg.marked").classList.toggle("off", !on);
     });
     onKey("p", marks);
   }
@@ -27,14 +27,14 @@ for (const report of document.querySelectorAll(".report")) {
   landmarks?.addEventListener("click", () => {
     const on = landmarks.getAttribute("aria-pressed") !== "true";
     landmarks.setAttribute("aria-pressed", String(on));
-    plate.querySelector("svg.landmarks").toggleAttribute("hidden", !on);
+    plate.querySelector("svg.landmarks").classList.toggle("off", !on);
   });
 
   const found = plate.querySelector("svg.found");
   const all = report.querySelector("[data-found=all]");
   if (found && all) {
     const shown = (on) => {
-      found.toggleAttribute("hidden", !on);
+      found.classList.toggle("off", !on);
       all.setAttribute("aria-pressed", on);
     };
     all.addEventListener("click", () => shown(all.getAttribute("aria-pressed") !== "true"));
@@ -62,7 +62,7 @@ for (const report of document.querySelectorAll(".report")) {
   const legend = report.querySelector(".legend");
   const lay = () => {
     overlay.style.opacity = slider.value / 100;
-    slider.nextElementSibling.value = `${slider.value} %`;
+    slider.nextElementSibling.value = Atlas.percent(slider.value / 100);
   };
   const chosen = () => report.querySelector(".method:checked").value;
   const draw = async () => {
@@ -84,12 +84,12 @@ for (const report of document.querySelectorAll(".report")) {
     plate.dataset.drawn = `${method} ${own.checked ? "own" : "common"}`;
   };
 
-  // A value may stand for a window of cells: then there are fewer values than cells, and the nearest window speaks.
+  // A value may belong to a window of cells: then there are fewer values than cells, and the nearest window is read.
   const span = cells.window;
   const nearest = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * (count + span - 1) - (span - 1) / 2)));
   const readout = report.querySelector(".readout");
   const bare = readout.value;
-  const resting = () => (chosen() === "none" ? bare : "Point at the plate to read a place.");
+  const resting = () => (chosen() === "none" ? bare : gettext("Point at the photograph to read a value."));
   slider.addEventListener("input", lay);
   for (const input of report.querySelectorAll(".method, .own")) input.addEventListener("change", draw);
   lay();
@@ -101,10 +101,11 @@ for (const report of document.querySelectorAll(".report")) {
     const { values } = cells.maps[method];
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
-    if (drop === null || drop === undefined) readout.value = "Outside the retina.";
-    else if (!drop) readout.value = "This place weighs nothing.";
-    else if (method === "gradcam") readout.value = `By Grad-CAM this place weighs ${Atlas.fine(drop)} grades.`;
-    else readout.value = `This place weighs ${Atlas.fine(drop)} grades: it made the eye look ${drop < 0 ? "milder" : "more severe"}.`;
+    if (drop === null || drop === undefined) readout.value = gettext("Outside the image area.");
+    else if (!drop) readout.value = gettext("This place has no effect on the score.");
+    else if (method === "gradcam") readout.value = gettext("Grad-CAM gives this place a weight of %(weight)s grades.", { weight: Atlas.fine(drop) });
+    else if (drop < 0) readout.value = gettext("This place lowered the score by %(drop)s grades.", { drop: Atlas.size(drop) });
+    else readout.value = gettext("This place raised the score by %(drop)s grades.", { drop: Atlas.size(drop) });
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting(); });
 

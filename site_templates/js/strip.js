@@ -1,4 +1,4 @@
-// The strip: all photographs by severity, a scrubber over the score axis, one at random per step, and the strip as a moving plate.
+// The strip: all photographs by severity, a slider along the score axis, one at random per step, and the strip shown one by one.
 "use strict";
 Atlas.images().then((images) => {
   const { el, number, count, state } = Atlas;
@@ -6,19 +6,18 @@ Atlas.images().then((images) => {
   const form = byId("filter");
   const scrub = byId("scrub");
   const host = byId("strip");
-  const { lowest, highest } = images.scale;
-  const span = highest - lowest;
   const total = images.id.length;
   const colours = new Map(images.grades.map((grade) => [grade.number, grade]));
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
-  const sieve = Atlas.sieve(images);
-  const part = (row) => Math.min(1, Math.max(0, (images.severity[row] - lowest) / span));
+  const sieve = AtlasSieve(images);
+  const axis = AtlasAxis(images);
+  const { BINS, part, binOf, sample, smooth } = axis;
 
   // ---- what is chosen: controls and address --------------------------------------------------------------------------------
   const boxes = [...form.querySelectorAll("[name=grades]")];
   const lesions = [...form.querySelectorAll("[name=lesions]")];
   const marks = form.elements.marks;
-  const where_ = form.elements.place;
+  const region = form.elements.place;
   const eye = form.elements.eye;
   const shade = form.elements.shade;
   const gap = form.elements.gap;
@@ -35,7 +34,7 @@ Atlas.images().then((images) => {
     if (marks) marks.checked = pairs.marks === "1";
     choose(eye, pairs.eye ?? "");
     choose(gap, pairs.gap ?? "");
-    choose(where_, pairs.place ?? "");
+    choose(region, pairs.place ?? "");
     choose(shade, pairs.shade ?? "");
     form.elements.mode.value = pairs.mode === "steps" ? "steps" : "all";
     choose(steps, pairs.steps ?? "40");
@@ -43,48 +42,25 @@ Atlas.images().then((images) => {
   };
   const kinds = () => lesions.filter((box) => box.checked).map((box) => box.value);
   const write = () => state.set({
-    lesions: kinds().join(","), place: where_?.value, marks: marks?.checked ? 1 : null, shade: shade?.value,
+    lesions: kinds().join(","), place: region?.value, marks: marks?.checked ? 1 : null, shade: shade?.value,
     grades: boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.value).join(",") || "-",
     eye: eye?.value, gap: gap?.value,
     mode: mode() === "steps" ? "steps" : null, steps: mode() === "steps" ? steps.value : null, seed: mode() === "steps" ? seed : null,
   });
-  const wishes = () => ({
+  const filters = () => ({
     grades: boxes.every((box) => box.checked) ? null : new Set(boxes.filter((box) => box.checked).map((box) => box.value)),
     eyes: eye?.value ? new Set([eye.value]) : null,
-    lesions: new Set(kinds()), place: where_?.value ? where_.selectedIndex - 1 : null,
-    ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value] ?? {}),
+    lesions: new Set(kinds()), place: region?.value ? region.selectedIndex - 1 : null,
+    ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value]),
   });
-
-  // ---- one photograph drawn at random from each equal step of the score ------------------------------------------------------
-  const random = (step) => { // 0..1, the same for the same seed and step: what is filtered out of one step moves no other
-    let x = (Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(step + 1, 0x85ebca6b)) >>> 0;
-    for (const [shift, factor] of [[16, 0x21f0aaad], [15, 0x735a2d97]]) x = Math.imul(x ^ (x >>> shift), factor) >>> 0;
-    return ((x ^ (x >>> 15)) >>> 0) / 2 ** 32;
-  };
-  const drawn = (rows, into) => {
-    const held = Array.from({ length: into }, () => []);
-    for (const row of rows) held[Math.min(into - 1, Math.floor(part(row) * into))].push(row);
-    return held.flatMap((those, step) => (those.length ? [those[Math.floor(random(step) * those.length)]] : []));
-  };
 
   // ---- the density of the grades under the scrubber --------------------------------------------------------------------------
   const density = byId("density");
   const peaks = byId("peaks");
-  const BINS = 200;
-  const smooth = (bins) => {
-    const width = 3;
-    const kernel = Array.from({ length: 6 * width + 1 }, (_, k) => Math.exp(-0.5 * ((k - 3 * width) / width) ** 2));
-    const sum = kernel.reduce((a, b) => a + b);
-    // mass that would fall off an end is laid back onto the scale
-    const inside = (k) => (k < 0 ? -k - 1 : k >= BINS ? 2 * BINS - k - 1 : k);
-    const out = new Float64Array(BINS);
-    bins.forEach((mass, at) => { if (mass) kernel.forEach((weight, k) => { out[inside(at + k - 3 * width)] += (mass * weight) / sum; }); });
-    return out;
-  };
   const lines = (rows) => { // how many photographs show each kind of lesion: a photograph can show several
     const found = images.lesions.map((kind) => {
       const bins = new Float64Array(BINS);
-      for (const row of rows) if (kind.counts[row]) bins[Math.min(BINS - 1, Math.floor(part(row) * BINS))] += 1;
+      for (const row of rows) if (kind.counts[row]) bins[binOf(row)] += 1;
       return { kind, heights: [...smooth(bins)] };
     }).filter(({ heights }) => heights.some((v) => v > 0));
     const tallest = Math.max(...found.flatMap(({ heights }) => heights), 1e-9);
@@ -92,7 +68,7 @@ Atlas.images().then((images) => {
     density.replaceChildren(...found.map(({ kind, heights }) => el("svg:polyline", {
       points: heights.map((v, k) => `${(1000 * (k + 0.5)) / BINS},${y(v)}`).join(" "), style: { stroke: kind.colour }, "data-kind": kind.key, class: "line",
     })));
-    const taken = []; // letters stand at the peaks of their lines, and beside each other where these fall together
+    const taken = []; // letters are at the peaks of their lines, and side by side where peaks fall together
     peaks.replaceChildren(...found.map(({ kind, heights }) => {
       const top = heights.indexOf(Math.max(...heights));
       let left = top;
@@ -104,10 +80,10 @@ Atlas.images().then((images) => {
   const draw = (rows) => {
     peaks.replaceChildren();
     if (shade?.value === "lesions") { lines(rows); return; }
-    const kinds = [...images.grades.map((grade) => grade.number), null];
-    const bins = new Map(kinds.map((kind) => [kind, new Float64Array(BINS)]));
-    for (const row of rows) bins.get(images.grade[row])[Math.min(BINS - 1, Math.floor(part(row) * BINS))] += 1;
-    const layers = kinds.map((kind) => [kind, smooth(bins.get(kind))]);
+    const grades = [...images.grades.map((grade) => grade.number), null];
+    const bins = new Map(grades.map((kind) => [kind, new Float64Array(BINS)]));
+    for (const row of rows) bins.get(images.grade[row])[binOf(row)] += 1;
+    const layers = grades.map((kind) => [kind, smooth(bins.get(kind))]);
     const heights = Array.from({ length: BINS }, (_, k) => layers.reduce((sum, [, values]) => sum + values[k], 0));
     const tallest = Math.max(...heights, 1e-9);
     const base = new Float64Array(BINS);
@@ -123,23 +99,28 @@ Atlas.images().then((images) => {
     }));
   };
 
-  // ---- the grid, and where in it the reader stands ---------------------------------------------------------------------------
+  // ---- the grid, and the reader's place in it --------------------------------------------------------------------------------
   const where = byId("where");
   const sight = byId("window");
   let scrubbing = false;
   let rows = [];
   const says = (row) => {
     const grade = colours.get(images.grade[row]);
-    return `Plate ${count(row + 1)} of ${count(total)}, score ${number(images.severity[row])}${grade ? `, human grade ${grade.number} ${grade.name}` : ""}`;
+    return [
+      gettext("Plate %(plate)s of %(total)s.", { plate: count(row + 1), total: count(total) }), gettext("Score: %(score)s.", { score: number(images.severity[row]) }),
+      grade && Atlas.graded(grade),
+    ].filter(Boolean).join(" ");
   };
+  const flagged = (row) => (images.flagged[row] ? [says(row), FLAGGED].join(" ") : says(row));
+  const FLAGGED = gettext("Flagged: score and grade differ.");
   let settled = false;
   const grid = Atlas.grid(host, images, ({ place, row, first, last }) => {
     if (row === null) {
-      where.value = "Nothing to show";
+      where.value = gettext("No photographs to show");
       sight.style.width = "0";
       return;
     }
-    where.value = says(row) + (images.flagged[row] ? ". Flagged: score and grade differ" : "");
+    where.value = flagged(row);
     if (!scrubbing) scrub.value = images.severity[row];
     scrub.setAttribute("aria-valuetext", says(row));
     const left = part(grid ? grid.list[first] : row);
@@ -148,31 +129,24 @@ Atlas.images().then((images) => {
     if (settled) state.set({ at: place > 0 ? images.id[row] : null });
   });
 
-  const at = (row) => { // the place in the list nearest to a photograph that may not be in it
-    let [low, high] = [0, rows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (rows[middle] < row) low = middle + 1; else high = middle;
-    }
-    return Math.min(low, rows.length - 1);
-  };
   const shown = byId("shown");
   const apply = (row = grid.list.length ? grid.list[grid.place] : 0) => {
-    const found = sieve(wishes());
+    const found = sieve(filters());
     const stepping = mode() === "steps";
-    rows = stepping ? drawn(found.rows, Number(steps.value)) : found.rows;
+    rows = stepping ? sample(found.rows, Number(steps.value), seed) : found.rows;
     steps.disabled = !stepping;
     byId("reshuffle").disabled = !stepping;
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(found.counts.grades.get(tally.dataset.count) ?? 0);
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(found.counts.lesions.get(tally.dataset.lesion) ?? 0);
     grid.letter(Boolean(marks?.checked));
-    shown.value = stepping
-      ? `${count(rows.length)} shown: one from each of ${steps.value} equal steps${rows.length < steps.value ? ", where there is one" : ""}`
-      : rows.length === total ? `${count(total)} shown` : `${count(rows.length)} of ${count(total)} shown`;
+    const many = { shown: count(rows.length), total: count(total), steps: count(Number(steps.value)) };
+    if (!stepping) shown.value = rows.length === total ? gettext("%(total)s shown", many) : gettext("%(shown)s of %(total)s shown", many);
+    else if (rows.length < steps.value) shown.value = gettext("%(shown)s shown, one per step. Some of the %(steps)s equal steps are empty.", many);
+    else shown.value = gettext("%(shown)s shown, one from each of %(steps)s equal steps", many);
     byId("empty").hidden = rows.length > 0;
     host.hidden = !rows.length;
     draw(found.rows);
-    grid.show(rows, at(row));
+    grid.show(rows, axis.place(rows, row));
   };
   const changed = () => {
     write();
@@ -193,18 +167,13 @@ Atlas.images().then((images) => {
   };
   byId("reshuffle").addEventListener("click", reshuffle);
 
-  // Forwards to the first plate at or above a score, backwards to the last at or below it: a key press never stands still.
+  // Forwards to the first photograph at or above a score, backwards to the last at or below it, so that each key press moves.
   scrub.addEventListener("input", () => {
     if (!rows.length) return;
     scrubbing = true;
     const wanted = Number(scrub.value);
     const forwards = wanted >= images.severity[rows[grid.place]];
-    let [low, high] = [0, rows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (forwards ? images.severity[rows[middle]] < wanted : images.severity[rows[middle]] <= wanted) low = middle + 1; else high = middle;
-    }
-    grid.go(Math.max(0, Math.min(rows.length - 1, forwards ? low : low - 1)), { align: "start" });
+    grid.go(axis.scored(rows, wanted, forwards), { align: "start" });
   });
   scrub.addEventListener("change", () => {
     scrubbing = false;
@@ -214,16 +183,17 @@ Atlas.images().then((images) => {
   const flag = () => {
     const next = [...rows.keys()].map((k) => (grid.place + 1 + k) % rows.length).find((place) => images.flagged[rows[place]]);
     if (next !== undefined) grid.go(next, { focus: true });
-    else shown.value = "No flagged plate is shown";
+    else shown.value = gettext("No flagged photographs are shown");
   };
   byId("next-flag")?.addEventListener("click", flag);
 
-  // ---- two plates for the compare page ---------------------------------------------------------------------------------------
+  // ---- two photographs for the compare page ----------------------------------------------------------------------------------
   const compare = byId("compare");
   let pair = null;
   const label = () => {
     compare.setAttribute("aria-pressed", String(pair !== null));
-    compare.firstChild.textContent = pair === null ? "Compare two " : pair.length ? `Plate ${count(pair[0] + 1)} and … ` : "Choose the first ";
+    const text = pair === null ? gettext("Compare two") : pair.length ? gettext("Plate %(number)s and …", { number: count(pair[0] + 1) }) : gettext("Choose the first");
+    compare.firstChild.textContent = `${text} `;
     host.classList.toggle("choosing", pair !== null);
     grid.pick(pair ?? []);
   };
@@ -249,17 +219,18 @@ Atlas.images().then((images) => {
 
   // ---- watch it progress -----------------------------------------------------------------------------------------------------
   const theatre = byId("theatre");
-  const plates = [...theatre.querySelectorAll(".stage img")];
+  const plates = [0, 1].map(() => theatre.querySelector(".stage").appendChild(Atlas.el("img", { alt: "", width: 1024, height: 1024 })));
   const along = byId("along");
   const play = byId("play");
   const speed = byId("speed");
   const MOST = 120;
+  const PLAY = gettext("Play"), PAUSE = gettext("Pause");
   let scenes = [];
   let scene = 0;
   let playing = false;
   let timer = 0;
   let ticket = 0;
-  let coming = false; // whether a plate is asked for but not seen yet: nothing goes on to the one after it
+  let coming = false; // whether a photograph is asked for but not seen yet: until then the next one waits
   const expect = (yes) => {
     coming = yes;
     theatre.querySelector(".stage").setAttribute("aria-busy", String(yes));
@@ -269,7 +240,7 @@ Atlas.images().then((images) => {
   const turn = (on) => {
     playing = on;
     clearTimeout(timer);
-    play.firstChild.textContent = on ? "Pause " : "Play ";
+    play.firstChild.textContent = on ? `${PAUSE} ` : `${PLAY} `;
     play.setAttribute("aria-pressed", String(on));
     byId("now").setAttribute("aria-live", on ? "off" : "polite");
     if (on) next();
@@ -283,7 +254,7 @@ Atlas.images().then((images) => {
       else face(scene + 1);
     }, pace());
   };
-  // The new plate fades in above the old one once it is decoded, so that the mat is never bare.
+  // The new photograph fades in above the old one once it is decoded, so that there is always one in sight.
   const face = (to) => {
     scene = Math.min(scenes.length - 1, Math.max(0, to));
     const row = scenes[scene];
@@ -305,8 +276,8 @@ Atlas.images().then((images) => {
       theatre.dataset.scene = scene;
       along.value = scene;
       along.setAttribute("aria-valuetext", says(row));
-      byId("now").textContent = `${says(row)}${images.flagged[row] ? ". Flagged: score and grade differ" : ""}`;
-      byId("open-now").href = `${Atlas.root}images/${images.id[row]}.html`;
+      byId("now").textContent = flagged(row);
+      byId("open-now").href = Atlas.page(`images/${images.id[row]}.html`);
       state.set({ watch: images.id[row] });
       if (scene + 1 < scenes.length) new Image().src = picture(scenes[scene + 1]);
       if (playing) next();
@@ -314,10 +285,10 @@ Atlas.images().then((images) => {
   };
   const enter = (from, start) => {
     if (!rows.length) return;
-    scenes = rows.length > MOST ? drawn(rows, MOST) : rows;
+    scenes = rows.length > MOST ? sample(rows, MOST, seed) : rows;
     byId("sequence").textContent = rows.length > MOST
-      ? `${count(scenes.length)} plates: one from each of ${MOST} equal steps of score among the ${count(rows.length)} shown in the strip.`
-      : `The ${count(rows.length)} plates shown in the strip, in order of score.`;
+      ? gettext("%(scenes)s of the %(shown)s photographs on the strip: one from each of %(steps)s equal steps of the score.", { scenes: count(scenes.length), shown: count(rows.length), steps: MOST })
+      : ngettext("The %(n)s photograph on the strip.", "The %(n)s photographs on the strip, in order of score.", rows.length, { n: count(rows.length) });
     along.max = Math.max(0, scenes.length - 1);
     if (!theatre.open) theatre.showModal();
     play.focus();
@@ -325,7 +296,7 @@ Atlas.images().then((images) => {
     face(first < 0 ? scenes.length - 1 : first);
     turn(start);
   };
-  // It plays at once, except for readers who asked for less motion: they press the button, and plates change without a fade.
+  // It plays at once, except for readers who asked for less motion: they press the button, and photographs change without a fade.
   byId("watch").addEventListener("click", () => enter(grid.place > 0 && grid.place < rows.length - 1 ? rows[grid.place] : 0, !Atlas.still()));
   play.addEventListener("click", () => {
     if (!playing && scene === scenes.length - 1) face(0);
@@ -338,7 +309,7 @@ Atlas.images().then((images) => {
     turn(false);
     ticket += 1;
     state.set({ watch: null });
-    grid.go(at(scenes[scene]), { align: "start", focus: true });
+    grid.go(axis.place(rows, scenes[scene]), { align: "start", focus: true });
   });
   theatre.addEventListener("keydown", (event) => {
     if (event.key === " " && !event.target.closest("button, select, a")) {

@@ -1,12 +1,12 @@
-// A plate that is zoomed and moved: wheel, pinch, drag, double click, and keys while it has the focus.
+// A photograph that is zoomed and moved: wheel, pinch, drag, double click, and keys while it has the focus.
 //
 // AtlasViewer.attach(figure, {onView}) takes an element that holds `.mat > .layer`; the layer holds the photograph (the first
 // img) and whatever lies over it, which moves along. It returns
 //   view()                 {x, y, scale}: the point of the plate in the middle of the mat, as shares 0..1 of its width and
-//                          height, and how many times the plate is enlarged; 1 shows the whole
-//   setView({x, y, scale}) moves there; what is left out stays, what lies beyond the edge is brought back
-//   reset()                shows the whole plate
-//   couple(other)          from now on both show the same place; returns a function that parts them
+//                          height, and how many times the plate is enlarged; 1 shows all of it
+//   setView({x, y, scale}) moves there; values that are missing stay, and the view never leaves the plate
+//   reset()                shows all of the plate
+//   couple(other)          from now on both show the same place; returns a function that uncouples them
 //   at(event)              the point of the plate under a pointer event, {x, y} as shares; beyond 0..1 off the plate
 //   hold(yes)              while held, the first finger or button does not move the plate: something else draws with it
 //   show({src, finer, side})  another photograph, as of Atlas.picture
@@ -22,8 +22,8 @@
   const known = new WeakMap();
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-  // The wheel belongs to what it first turned: a page on its way past a plate is not caught, nor does a plate that has become
-  // whole push the page on.
+  // The wheel goes on doing what it began with: a page that scrolls past a plate goes on scrolling, and a plate that is zoomed out
+  // completely does not start to scroll the page.
   let scrolled = -Infinity;
   addEventListener("scroll", () => { scrolled = performance.now(); }, { passive: true, capture: true });
 
@@ -40,8 +40,8 @@
     // ---- the finer picture ----
     let finer = null; // while it is not shown: {src, side, picture: where it is being loaded, wanted: to be shown once it is}
     let side = 0; // pixels of the finest picture there is, where that is known before it is loaded
-    const pixels = () => side || photograph?.naturalWidth || 0;
-    const own = () => Math.max(DETAIL, (DETAIL * pixels()) / (mat.clientWidth || 1));
+    const detail = () => side || photograph?.naturalWidth || 0;
+    const own = () => Math.max(DETAIL, (DETAIL * detail()) / (mat.clientWidth || 1));
     const most = () => Math.max(own(), ...[...partners].map((partner) => partner.most())); // coupled plates go equally far
     const fetched = (one) => {
       one.picture = one.picture ?? Object.assign(new Image(), { src: one.src });
@@ -57,13 +57,13 @@
         finer = null;
         photograph.decoding = "sync"; // in one frame, without a gap
         photograph.src = one.src;
-      }, () => { /* a copy of the atlas without its plates: the photograph stands */ });
+      }, () => { /* a copy of the atlas without its plates: the photograph stays */ });
     };
     const know = (src, pixelsASide) => {
       finer = src ? { src, side: pixelsASide, picture: null, wanted: false } : null;
       side = pixelsASide || 0;
     };
-    // Its bytes come while nothing else is to be done, so that the first zoom need not wait for them; it is decoded only then.
+    // It is fetched while the page is idle, so that the first zoom need not wait for it, and decoded only when it is needed.
     const settled = () => {
       draw();
       const one = finer;
@@ -74,7 +74,7 @@
     const bar = document.createElement("div");
     bar.className = "zoom";
     bar.setAttribute("role", "group");
-    bar.setAttribute("aria-label", "Zoom");
+    bar.setAttribute("aria-label", gettext("Zoom"));
     const press = (text, label, key, act) => {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: text, title: `${label} (${key})` });
       button.setAttribute("aria-label", label);
@@ -82,11 +82,11 @@
       bar.append(button);
       return button;
     };
-    const out = press("−", "Zoom out", "−", () => zoom(1 / STEP));
+    const out = press("−", gettext("Zoom out"), "−", () => zoom(1 / STEP));
     const readout = bar.appendChild(document.createElement("output"));
     readout.setAttribute("aria-live", "off");
-    const closer = press("+", "Zoom in", "+", () => zoom(STEP));
-    const whole = press("Fit", "Show the whole plate", "0", () => reset());
+    const closer = press("+", gettext("Zoom in"), "+", () => zoom(STEP));
+    const whole = press(gettext("Fit"), gettext("Fit: show the full photograph"), "0", () => reset());
     for (const event of ["pointerdown", "dblclick"]) bar.addEventListener(event, (e) => e.stopPropagation());
     mat.append(bar);
 
@@ -94,9 +94,9 @@
       const { x, y, scale } = view;
       layer.style.transform = scale === 1 ? "" : `translate(${(0.5 - x * scale) * 100}%, ${(0.5 - y * scale) * 100}%) scale(${scale})`;
       layer.style.setProperty("--zoom", scale);
-      layer.classList.toggle("crisp", pixels() > 0 && scale * mat.clientWidth > 3 * pixels());
+      layer.classList.toggle("crisp", detail() > 0 && scale * mat.clientWidth > 3 * detail());
       mat.classList.toggle("zoomed", scale > 1);
-      readout.value = `${scale.toFixed(1)} ×`;
+      readout.value = gettext("%(times)s×", { times: Atlas.number(scale, 1) });
       out.disabled = whole.disabled = scale <= 1;
       closer.disabled = scale >= most() - 1e-9;
       sharpen();
@@ -213,7 +213,7 @@
       if (event.key === "+" || event.key === "=") done = zoom(STEP) || true;
       else if (event.key === "-" || event.key === "_") done = zoom(1 / STEP) || true;
       else if (event.key === "0") done = reset() || true;
-      else if (way && view.scale > 1) { // at the whole plate the arrows are the page's
+      else if (way && view.scale > 1) { // without zoom the arrow keys belong to the page
         const far = 0.15 / view.scale;
         done = move({ x: view.x + way[0] * far, y: view.y + way[1] * far }, true) || true;
       }
@@ -222,7 +222,7 @@
 
     if (!mat.hasAttribute("tabindex")) mat.tabIndex = 0;
     if (!mat.hasAttribute("role")) mat.setAttribute("role", "group");
-    if (!mat.hasAttribute("aria-label")) mat.setAttribute("aria-label", "Plate: plus and minus zoom, arrows move, 0 shows the whole");
+    if (!mat.hasAttribute("aria-label")) mat.setAttribute("aria-label", gettext("Photograph. Keys: plus and minus zoom, arrows move, 0 shows the full photograph."));
 
     const controller = {
       view: () => ({ ...view }),

@@ -1,0 +1,120 @@
+// Which photographs fit a choice, and in which order they are shown. Nothing here touches the page.
+//
+// AtlasSieve(images)(filters) -> { rows, counts }: which photographs match all filters, and for each kind of filter how many would
+// match with another choice of that kind. A filter that is missing, null or "" lets all pass.
+//   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
+//   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
+//   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
+//   place: number of the place where they must lie, from 0; without kinds, any lesion must. "none" then means: none there
+"use strict";
+window.AtlasSieve = (images) => {
+  const total = images.id.length;
+  // Each choice gets a small number, so that a pass over all photographs touches nothing but typed arrays.
+  const coded = (values) => {
+    const names = [...new Set(values.map((value) => (value === null ? "none" : String(value))))];
+    const code = new Map(names.map((name, k) => [name, k]));
+    return { names, codes: Uint16Array.from(values, (value) => code.get(value === null ? "none" : String(value))) };
+  };
+  const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
+  const severity = Float64Array.from(images.severity);
+  const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
+  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7, 8];
+  const NONE = 1; // a photograph's kinds as bits: none found, then one for each kind; 0 where the net did not look
+  const bits = new Map([["none", NONE], ...images.lesions.map((kind, k) => [kind.key, 2 << k])]);
+  const heldAt = (place) => { // of any place, or of those that lie in one
+    const here = (kind, row) => (place === null ? kind.counts[row] : (kind.places?.[row] ?? 0) & (1 << place));
+    const known = (row) => (place === null ? images.looked?.[row] : images.lesions.some((kind) => (kind.places?.[row] ?? null) !== null));
+    return Uint32Array.from(images.id, (_, row) => images.lesions.reduce((sum, kind) => sum | (here(kind, row) ? bits.get(kind.key) : 0), 0) || (known(row) ? NONE : 0));
+  };
+  const made = new Map(); // by place
+  const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
+
+  // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
+  let index = null; // made in an idle moment, or when words are first looked for
+  const indexed = () => {
+    if (!index) {
+      const prose = images.note.map((note, row) => `${images.name?.[row] ?? ""}\n${note}`.toLowerCase());
+      const worded = prose.flatMap((text, row) => (text.length > 1 ? [row] : []));
+      index = { prose, worded, byId: [...images.id.keys()].sort((a, b) => (images.id[a] < images.id[b] ? -1 : 1)) };
+    }
+    return index;
+  };
+  (window.requestIdleCallback ?? setTimeout)(indexed);
+  const found = (word) => {
+    const { prose, worded, byId } = indexed();
+    const mask = new Uint8Array(total);
+    const plate = Number(/^#?(\d{1,9})$/.exec(word)?.[1] ?? NaN) - 1;
+    if (plate >= 0 && plate < total) mask[plate] = 1;
+    if (word.startsWith("#") && plate >= 0) return mask;
+    for (const row of worded) if (prose[row].includes(word)) mask[row] = 1;
+    let [low, high] = [0, total];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (images.id[byId[middle]] < word) low = middle + 1; else high = middle;
+    }
+    for (; low < total && images.id[byId[low]].startsWith(word); low += 1) mask[byId[low]] = 1;
+    return mask;
+  };
+  const matching = (text) => {
+    const masks = text.toLowerCase().split(/\s+/).filter(Boolean).map(found);
+    return masks.length ? masks.reduce((all, one) => all.map((value, row) => value & one[row])) : null;
+  };
+
+  return (filters) => {
+    const chosen = Object.entries(kinds).map(([name, { names, codes }], k) => ({
+      name, names, codes, kind: 10 + k, fits: Uint8Array.from(names, (one) => (!filters[name] || filters[name].has(one) ? 1 : 0)), counts: new Uint32Array(names.length),
+    }));
+    const given = (value, otherwise) => (value === null || value === undefined || value === "" ? otherwise : Number(value));
+    const low = given(filters.low, -Infinity) - 1e-9;
+    const high = given(filters.high, Infinity) + 1e-9;
+    const from = given(filters.from, -Infinity) - 1e-9;
+    const to = given(filters.to, Infinity) + 1e-9;
+    const gapped = from > -Infinity || to < Infinity;
+    const cluster = given(filters.cluster, null);
+    const text = matching(filters.text ?? "");
+    const wanted = [...filters.lesions ?? []].reduce((sum, key) => sum | (bits.get(key) ?? 0), 0);
+    const place = given(filters.place, null);
+    if (!made.has(place)) made.set(place, heldAt(place));
+    const held = made.get(place);
+    const some = place !== null && !wanted; // any lesion must lie there
+    const rows = [];
+    const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), flagged: 0, unsure: 0, noted: 0 };
+    for (let row = 0; row < total; row += 1) {
+      let fails = 0;
+      let only = 0; // the one kind of filter that keeps this photograph out
+      for (const { codes, fits, kind } of chosen) if (!fits[codes[row]]) { fails += 1; only = kind; }
+      if (severity[row] < low || severity[row] > high) { fails += 1; only = SCORE; }
+      if (gapped && !(gap[row] >= from && gap[row] <= to)) { fails += 1; only = GAP; }
+      if (filters.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
+      if (filters.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
+      if (filters.noted && !noted[row]) { fails += 1; only = NOTED; }
+      if ((held[row] & wanted) !== wanted || (some && held[row] <= NONE)) { fails += 1; only = LESIONS; }
+      if (text && !text[row]) { fails += 1; only = TEXT; }
+      if (fails > 1) continue;
+      if (cluster !== null && !images.clusters[row].includes(cluster)) { fails += 1; only = CLUSTER; }
+      if (fails > 1) continue;
+      if (fails === 0) {
+        rows.push(row);
+        for (const [key, bit] of bits) if (held[row] & bit) counts.lesions.set(key, counts.lesions.get(key) + 1);
+      }
+      for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
+      if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
+      if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];
+      if (fails === 0 || only === UNSURE) counts.unsure += images.unsure[row];
+      if (fails === 0 || only === NOTED) counts.noted += noted[row];
+    }
+    for (const { name, names, counts: tally } of chosen) counts[name] = new Map(names.map((one, k) => [one, tally[k]]));
+    return { rows, counts };
+  };
+};
+
+// AtlasOrder(images)(rows, order, kinds): sorts rows, which are in ascending severity, in place. "severe": most severe first; "apart": score
+// and grade farthest apart first; "lesions": most lesions of `kinds` first, of all kinds where the list is empty; else as they are.
+window.AtlasOrder = (images) => (rows, order, kinds = []) => {
+  const falling = (value) => rows.sort((a, b) => value(b) - value(a) || a - b);
+  if (order === "severe") return rows.reverse();
+  if (order === "apart") return falling((row) => (images.disagreement[row] === null ? -1 : Math.abs(images.disagreement[row])));
+  if (order !== "lesions") return rows;
+  const wanted = images.lesions.filter((kind) => !kinds.length || kinds.includes(kind.key));
+  return falling((row) => wanted.reduce((sum, kind) => sum + (kind.counts[row] ?? 0), 0));
+};
