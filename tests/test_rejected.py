@@ -145,3 +145,18 @@ def test_with_nothing_left_out_strict_is_content(tmp_path: Path) -> None:
         main(["build", str(images), "--out", str(out), "--store", str(tmp_path / "store"), *BUILD, "--strict"])
     assert done.value.code == 0
     assert rows_of(out) == []
+
+
+def test_where_nothing_can_be_used_the_list_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(draw_eye(1, 1, size=96).pixels).save(images / "eye.png")
+    (tmp_path / "grades.csv").write_text("image,level\neye,9\nother,1\n")
+    out = tmp_path / "site"
+    arguments = ["build", str(images), "--grades", str(tmp_path / "grades.csv"), "--out", str(out), *BUILD]
+    with pytest.raises(SystemExit) as done:
+        main([*arguments, "--store", str(tmp_path / "store")])
+    assert done.value.code == 1
+    assert not out.exists()
+    assert [row["what"] for row in rows_of(out)] == ["row 3: other", "row 2: eye"]
+    assert rejected_file(out).name in capsys.readouterr().err

@@ -509,7 +509,7 @@ def test_readers_are_joined_by_a_rule_that_is_said_with_their_agreement(images, 
     assert report.grades_off_scale == ("row 8: C3: `9` is not on the scale",)
     (told,) = report.told
     assert "median" in told
-    assert "25 % of 4 pairs" in told
+    assert "25% of 4 pairs" in told
     assert told in report.guesses
 
 

@@ -51,7 +51,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas.cohort.cells import TABLE_ENDINGS, shortened
-from atlas.cohort.draft import Draft
+from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.files import File, find_photographs, image_id
 from atlas.cohort.grades import GradeReader
 from atlas.cohort.match import Matcher
@@ -145,10 +145,11 @@ def read_dataset(
                 f"no photograph belongs to the split `{split}`", "give a table with a split column, or leave --split out"
             )
     if not photographs:
-        raise DatasetError(
+        raise NothingUsableError(
             f"no usable photograph in {images}" + (f" with {grades}" if grades else "") + draft.summary(),
             "check that the table names the files of this folder and that its grades are on the scale "
             f"{scale.lowest} to {scale.highest} ({', '.join(scale.names)})",
+            draft.close(layouts),
         )
     if limit is not None:
         sample = _sample(photographs, limit, seed)

@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from atlas.errors import DatasetError
 from atlas.records import DatasetReport, Line
+
+
+class NothingUsableError(DatasetError):
+    """No photograph can be used.
+
+    Parameters
+    ----------
+    message, remedy : str
+        As of any `AtlasError`.
+    report : DatasetReport
+        Why each was left out.
+    """
+
+    def __init__(self, message: str, remedy: str, report: DatasetReport) -> None:
+        super().__init__(message, remedy)
+        self.report = report
 
 
 class Draft:

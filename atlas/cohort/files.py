@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.cohort.cells import TABLE_ENDINGS
-from atlas.cohort.draft import Draft
+from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.names import ENDINGS, split_name
 from atlas.errors import DatasetError
 from atlas.resources import is_atlas, is_store
@@ -66,7 +66,8 @@ def find_photographs(images: Path, draft: Draft) -> list[File]:
         else:
             draft.add("other_files", file.name, "files without an ending are not read")
     if not files:
-        raise DatasetError(f"no photographs in {images}{draft.summary()}", f"give files ending in {', '.join(sorted(ENDINGS))}")
+        remedy = f"give files ending in {', '.join(sorted(ENDINGS))}"
+        raise NothingUsableError(f"no photographs in {images}{draft.summary()}", remedy, draft.close(()))
     return files
 
 

@@ -54,7 +54,7 @@ def readers_agreement(graded: Mapping[str, Mapping[str, int]]) -> str:
             weights.append(len(pairs))
     if not shared:
         return told
-    told = told.removesuffix(".") + f"; two readers gave the same grade in {100 * equal / shared:.0f} % of {shared:,} pairs"
+    told = told.removesuffix(".") + f"; two readers gave the same grade in {100 * equal / shared:.0f}% of {shared:,} pairs"
     return told + (f", quadratic kappa {np.average(kappas, weights=weights):.2f}." if kappas else ".")
 
 

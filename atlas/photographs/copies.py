@@ -9,6 +9,7 @@ of one eye agree on their vessels, but not on that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,9 @@ _BITS, _HASHES = 32, 6
 
 _MOST_ALIKE = 50  # photographs that share a hash: more tell nothing but that they come from one camera
 
-_LEAST_SHARED = 4  # hashes; unrelated eyes share at most that many
+_LEAST_SHARED = 4  # hashes: fewer than one in a hundred pairs of unrelated eyes share as many
+
+_PER_PHOTOGRAPH = 20  # pairs that are compared, at most, for each photograph
 
 _LEAST_INLIERS = 8
 
@@ -171,36 +174,46 @@ def _candidates(descriptors: Sequence[ByteArray]) -> list[tuple[int, int]]:
         return []
     sample = _rooted(np.concatenate([own[:: max(1, len(descriptors) // 500)] for own in descriptors]))
     middle = sample.mean(axis=0)
-    planes = np.random.Generator(np.random.PCG64(0)).standard_normal((128, _BITS * _HASHES)).astype(np.float32)
-    powers = np.uint64(1) << np.arange(_BITS, dtype=np.uint64)
+    # Chance meetings grow with the square of the number of photographs, and halve with about every second bit.
+    bits = _BITS + max(0, math.ceil(math.log2(len(descriptors) / 1000)))
+    planes = np.random.Generator(np.random.PCG64(0)).standard_normal((128, bits * _HASHES)).astype(np.float32)
+    powers = np.uint64(1) << np.arange(bits, dtype=np.uint64)
 
     def hashed(own: ByteArray) -> NDArray[np.uint64]:
-        bits = ((_rooted(own) - middle) @ planes > 0).reshape(len(own), _HASHES, _BITS)
-        return np.asarray((bits * powers).sum(axis=2), np.uint64)
+        signs = ((_rooted(own) - middle) @ planes > 0).reshape(len(own), _HASHES, bits)
+        return np.asarray((signs * powers).sum(axis=2), np.uint64)
 
     plain = np.concatenate([hashed(own) for own in descriptors])
     mirror = np.concatenate([hashed(_mirrored(own)) for own in descriptors])
-    shared: dict[tuple[int, int], int] = {}
-    for table in range(_HASHES):
-        met = np.concatenate(
-            [_meetings(plain[:, table], plain[:, table], owners), _meetings(plain[:, table], mirror[:, table], owners)]
-        )
-        pairs, often = np.unique(met[met[:, 0] < met[:, 1]], axis=0, return_counts=True)
-        for (i, j), count in zip(pairs.tolist(), often.tolist(), strict=True):
-            shared[i, j] = shared.get((i, j), 0) + count
-    return sorted(pair for pair, count in shared.items() if count >= _LEAST_SHARED)
+    met: list[IntArray] = []
+    for own in plain.T:
+        met.append(_meetings(own, own, owners, len(counts)))
+    for own, other in zip(plain.T, mirror.T, strict=True):
+        met.append(_meetings(own, other, owners, len(counts)))
+    keys, shared = np.unique(np.concatenate(met), return_counts=True)
+    # Of very many photographs, those pairs that share most: what copies share does not grow with the number.
+    most = _PER_PHOTOGRAPH * len(descriptors)
+    least = _LEAST_SHARED
+    while np.count_nonzero(shared >= least) > most:
+        least += 1
+    return [(int(key) // len(counts), int(key) % len(counts)) for key in keys[shared >= least]]
 
 
-def _meetings(one: NDArray[np.uint64], other: NDArray[np.uint64], owners: IntArray) -> IntArray:
-    """Return the owners (m, 2) of equal hashes in both, but for hashes that many have."""
+def _meetings(one: NDArray[np.uint64], other: NDArray[np.uint64], owners: IntArray, photographs: int) -> IntArray:
+    """Return i * n + j for each hash that photographs i < j of n have in common, but for hashes that many have.
+
+    owners : the photograph of each hash.   photographs : n.
+    """
     order = np.argsort(other, kind="stable")
-    first = np.searchsorted(other[order], one, "left")
-    count = np.searchsorted(other[order], one, "right") - first
+    ordered = other[order]
+    first = np.searchsorted(ordered, one, "left")
+    count = np.searchsorted(ordered, one, "right") - first
     count[count > _MOST_ALIKE] = 0
     left = np.repeat(owners, count)
     offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     right = owners[order[np.repeat(first, count) + offsets]]
-    return np.sort(np.stack([left, right], axis=1), axis=1)
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    return np.asarray((low * photographs + high)[low < high], np.int64)
 
 
 def _rooted(descriptors: ByteArray) -> FloatArray:

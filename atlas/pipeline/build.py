@@ -30,7 +30,7 @@ from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
-from atlas.pipeline.rejected import require_own, write_rejected
+from atlas.pipeline.rejected import listing, require_own, write_rejected
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source, fold_key
 from atlas.pipeline.store import digest, disk_faults
 from atlas.pipeline.study import (
@@ -89,7 +89,7 @@ def build_atlas(
     publication = Publication(configuration.out)
     workshop.store.tidy()
     with publication as folder, single_threaded():
-        with workshop.timed("dataset"):
+        with workshop.timed("dataset"), listing(configuration.out):
             cohort = gather(workshop)
             curated = read_curation_of(cohort, workshop)
         masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)

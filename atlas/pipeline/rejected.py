@@ -6,9 +6,12 @@ It names files, so it never lies in the atlas itself.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas.cohort.draft import NothingUsableError
 from atlas.errors import ConfigurationError
 from atlas.records import DatasetReport, Line
 
@@ -91,6 +94,17 @@ def write_rejected(out: Path, report: DatasetReport) -> Path:
                 what, why, remedy = _parts(line)
                 writer.writerow([kind.words, _harmless(what), _harmless(why), _harmless(remedy or kind.remedy)])
     return file
+
+
+@contextmanager
+def listing(out: Path) -> Iterator[None]:
+    """Write the list also where no photograph can be used and nothing is built."""
+    try:
+        yield
+    except NothingUsableError as error:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        told = f"{error.remedy}; all that was left out is listed in {write_rejected(out, error.report)}"
+        raise NothingUsableError(error.message, told, error.report) from error
 
 
 def listed(out: Path) -> int | None:
