@@ -184,7 +184,7 @@ def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{path}: is not a picture of a kind that is read ({FORMATS_TOLD})", _EXPORT_AGAIN) from error
+        raise UnreadableImageError(f"{path}: is not a {FORMATS_TOLD} picture", _EXPORT_AGAIN) from error
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more
