@@ -1,4 +1,4 @@
-"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and where on the retina it lies."""
+"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and its place on the retina."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PER_GRADE = 8
 
 NEAREST = 4
 
-_FEW = 5  # photographs; below this, found and expected alike, chance may explain a share
+_FEW = 5  # photographs; if both the found and the expected number are below this, chance may explain a share
 
-_EVEN = 1.25  # times as often that still counts as even
+_EVEN = 1.25  # ratio of frequencies that still counts as even
 
 _GRID = 24  # squares a side of the picture of the retina
 
@@ -41,7 +41,7 @@ class GradeRow:
 
 
 def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
-    """Say how often a grade is met, against how often the cohort would let expect it."""
+    """Compare how often a grade occurs with how often it is expected from the cohort, in words."""
     if not expected:
         return words.gettext("none in the cohort")
     few = max(here, expected) < _FEW
@@ -58,22 +58,22 @@ def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where on the retina patches lie.
+    """Where on the retina patches are.
 
     Parameters
     ----------
     levels : tuple[str, ...]
-        SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
+        SVG paths on a square of `_GRID` units, the least covered first: path k holds the squares in the k-th fifth of `most`.
     most : float
-        Share of the patches that covers the most covered square.
+        Share of the patches that cover the most covered square.
     count : int
-        Patches drawn.
+        Number of patches drawn.
     mirrored : int or None
-        Of left eyes, drawn as right ones; None where eyes are not known and all are drawn as photographed.
+        Number of patches of left eyes, drawn as right eyes; None if eyes are not known and all are drawn as photographed.
     unknown : int
-        Patches left out, their eye not known.
+        Number of patches left out because their eye is not known.
     finding : str
-        In words.
+        The result in words.
     """
 
     levels: tuple[str, ...]
@@ -85,12 +85,17 @@ class Places:
 
 
 def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH) -> Places | None:
-    """Lay patches over one retina, the right eye seen from the front: nose to the right. None where no frame is known.
+    """Draw all patches over one retina, that of the right eye seen from the front, with the nose to the right.
 
     Parameters
     ----------
     eyes : Mapping[str, str | None]
         "left", "right" or None, by image id.
+
+    Returns
+    -------
+    Places or None
+        None if no frame is known.
     """
     boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
     if not boxed:
@@ -102,7 +107,7 @@ def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: 
     left_eye = np.array([eye == "left" for _, eye in drawn])
     corners[left_eye] = corners[left_eye][:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
     covered = np.zeros((_GRID, _GRID))
-    # A square counts where its middle lies inside the patch.
+    # A square counts if its middle is inside the patch.
     for top, left, bottom, right in np.ceil(corners * _GRID - 0.5).astype(int).clip(0, _GRID).tolist():
         covered[top:bottom, left:right] += 1
     middle = np.mgrid[:_GRID, :_GRID] + 0.5 - _GRID / 2
@@ -121,7 +126,7 @@ def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: 
 
 
 def _path(squares: NDArray[np.bool_]) -> str:
-    """Runs of squares as one SVG path."""
+    """Return runs of squares as one SVG path."""
 
     def runs() -> Iterator[str]:
         for row, line in enumerate(squares):
@@ -151,7 +156,7 @@ def _finding(x: NDArray[np.float64], y: NDArray[np.float64], words: Words, *, si
 
 
 def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
-    """Pick at most `count`, first one from each photograph, and keep their order."""
+    """Pick at most `count` patches, preferring one from each photograph, and keep their order."""
     seen: set[str] = set()
     rank = []
     for place, patch in enumerate(patches):
@@ -161,11 +166,17 @@ def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
 
 
 def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
-    """Gather what the page of one cluster shows.
+    """Return what the page of one cluster shows.
 
-    typical : patches.   borderline : (patch, next nearest cluster) pairs, the closest to the border first.   samples : (row of
-    `rows`, its patches, how many there are) per grade that has some.   rows : a `GradeRow` per grade, by photographs.
-    nearest : (cluster, distance of the centroids in multiples of its own spread).   places : see `Places`, or None.
+    Returns
+    -------
+    dict[str, Any]
+        `typical`: patches.
+        `borderline`: pairs (patch, next nearest cluster), those closest to the border first.
+        `samples`: triples (row of `rows`, its patches, their number) for each grade that has some.
+        `rows`: a `GradeRow` for each grade, counting photographs.
+        `nearest`: pairs (cluster, distance of the centroids in multiples of its own spread).
+        `places`: `Places` or None.
     """
     met = book.borders
     by_number = {other.number: other for other in book.clusters}
