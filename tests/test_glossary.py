@@ -399,7 +399,11 @@ FAULTS = {
         "[lesions.sources]",
         "lesions.sources: this key is another place",
     ),
-    "a key that is no address": ("[lesions.spoke]", '[lesions."A spoke"]', "lesions.A spoke: expected a key of small letters"),
+    "a key that is no address": (
+        "[lesions.spoke]",
+        '[lesions."A spoke"]',
+        "lesions.A spoke: expected a key of lower-case letters",
+    ),
     "a grade with two stages": (
         'grade = "hazy"',
         'grade = "clear"',

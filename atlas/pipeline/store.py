@@ -229,7 +229,7 @@ class Store:
 
     def writing(self) -> AbstractContextManager[None]:
         """Turn errors of a full, read-only or failing disk under the store into a StoreError."""
-        return disk_faults(self.root, "make room, or name another folder with --store; the same command then continues from here.")
+        return disk_faults(self.root, "make room, or name another folder with --store; the same command then continues.")
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

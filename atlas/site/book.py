@@ -277,7 +277,7 @@ class Book:
 
     @cached_property
     def limits(self) -> Mapping[str, float]:
-        """The drop that is drawn in the strongest colour, by method, in grade units. 99.5% of all cells of the atlas are within it."""
+        """The drop that is drawn in the strongest colour, by method, in grade units. 99.5% of the atlas's cells are within it."""
         return {method: largest_drop(maps) for method, maps in self.maps.items()}
 
     @property

@@ -90,9 +90,9 @@ def density_path(positions: Sequence[float], span: int) -> str:
 def _lesions(found: FoundView) -> dict[str, Any]:
     """Return the lesions of one photograph as plain JSON values.
 
-    `kinds` holds the kinds in the order of their table, with counts. `marks` holds for each lesion the index of its kind, its box in
-    percent of the plate, its strength, and how far the score falls when it is hidden. The names of kinds are English: pages of all
-    languages load this, and their scripts translate them.
+    `kinds` holds the kinds in the order of their table, with counts. `marks` holds for each lesion the index of its kind, its box
+    in percent of the plate, its strength, and how far the score falls when it is hidden. The names of kinds are English: pages of
+    all languages load this, and their scripts translate them.
     """
     entry = {kind: k for k, (kind, _) in enumerate(found.counts)}
     return {

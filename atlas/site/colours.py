@@ -15,8 +15,8 @@ def severity_colours(count: int) -> tuple[str, ...]:
     return tuple("#{:02x}{:02x}{:02x}".format(*(round(float(c)) for c in colour)) for colour in zip(*channels, strict=True))
 
 
-# Ten hues of equal chroma (OKLCH) with a contrast of about 3:1 both to paper and to the dark background. The second ten swap light
-# and dark. Further clusters start again with the first colour; pages always show the number, too.
+# Ten hues of equal chroma (OKLCH) with a contrast of about 3:1 both to paper and to the dark background. The second ten swap
+# light and dark. Further clusters start again with the first colour; pages always show the number, too.
 _COLOURS = (
     *("#de6420", "#006ebe", "#39a745", "#ab3782", "#ac8909", "#7550c2", "#0ca1a7", "#ba3441", "#829a05", "#c064c6"),
     *("#af4803", "#2191f0", "#028321", "#d25ca5", "#846801", "#9774e9", "#017b80", "#e25a61", "#637505", "#9a40a1"),

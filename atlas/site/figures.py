@@ -1,7 +1,7 @@
 """An evaluation as figures: what Plotly draws, one sentence on how to read it, and the same numbers as tables.
 
-The modules `grades` and `curves` draw the figures from the parts in `panels`. Nothing is shown by colour alone: rows are labelled,
-lines differ in dash, cells hold numbers.
+The modules `grades` and `curves` draw the figures from the parts in `panels`. Nothing is shown by colour alone: rows are
+labelled, lines differ in dash, cells hold numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from atlas.site.panels import Figure
 from atlas.site.words import ENGLISH, Words
 
 SUFFIXES = {"": noop("score"), "_ranges": noop("score by ranges"), "_classifier": noop("classifier")}
-"""How scores were read as grades, by the ending of a figure's name. Without ending: the severity, rounded if a grade is needed."""
+"""How scores were read as grades, by the ending of a figure's name. No ending: the severity, rounded if a grade is needed."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The patch map's data in columns, and the colours of clusters.
 
-`data/map.js` stays below 3 MB for 100,000 patches. It holds whole numbers instead of fractions, and no facts of photographs, which
-are already in `data/images.js`.
+`data/map.js` stays below 3 MB for 100,000 patches. It holds whole numbers instead of fractions, and no facts of photographs,
+which are already in `data/images.js`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _kind(kind: LesionKind, xy: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _densest(xy: NDArray[np.int64]) -> dict[str, int]:
-    """Return the middle of a group's densest part, and its count. A group may be in several pieces; its label is on the densest."""
+    """Return the middle of a group's densest part, for its label, and the group's count. A group may be in several pieces."""
     squares = xy * _COARSE // (SIDE + 1)
     _, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
     x, y = np.rint(xy[member.reshape(-1) == np.argmax(counts)].mean(axis=0)).astype(int).tolist()

@@ -56,8 +56,8 @@ def render_site(
     pictures : Path
         Folder of the pictures. It holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg. It also
         holds retinas/<image_id>.png of `retina_png`, outside which no overlay is drawn. Some photographs have a
-        plates/<image_id>.jpg, the same photograph with more pixels, and a cells/<image_id>.json of `encode_cells`, without which no
-        place can be left out.
+        plates/<image_id>.jpg, the same photograph with more pixels, and a cells/<image_id>.json of `encode_cells`, without which
+        no place can be left out.
     out : Path
         Folder of the site. It holds the pages of the first language; each other language has a folder of its own below it.
     names : Mapping[str, str] or None
@@ -227,7 +227,7 @@ def _finer(atlas: Atlas, pictures: Path) -> dict[str, int]:
 
 
 def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the script of each photograph's maps and cell sums, one at a time, because all do not fit into memory."""
+    """Yield path and script of each photograph's maps and cell sums, one at a time, because all do not fit into memory."""
     for image_id, row in book.map_rows.items():
         if image_id in book.plate and (only is None or image_id in only):
             yield (

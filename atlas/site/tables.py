@@ -41,7 +41,7 @@ from atlas.trust.curves import fifth
 
 
 def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None = None) -> None:
-    """Write the atlas's tables into `folder`. `names` (image_id to file name) adds a `name` column; without it no name appears."""
+    """Write the atlas's tables into `folder`. `names` (file names by image_id) adds a `name` column; else no name appears."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "images.csv", *_images(atlas, names))
     if atlas.found or atlas.marked:

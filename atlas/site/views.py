@@ -144,8 +144,8 @@ def why_doubted(reasons: Sequence[str], words: Words = ENGLISH) -> str:
 class PatchView:
     """One salient window, or a lesion that was found.
 
-    `box` is top, left, height, width in percent of the plate, or None if its frame is unknown. `kind` is the kind of a lesion, with
-    its names in the language of the page.
+    `box` is top, left, height, width in percent of the plate, or None if its frame is unknown. `kind` is the kind of a lesion,
+    with its names in the language of the page.
     """
 
     id: str
