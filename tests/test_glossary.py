@@ -397,7 +397,7 @@ FAULTS = {
     "a key of the page itself": (
         "[lesions.spoke]",
         "[lesions.sources]",
-        "lesions.sources: this key is another place",
+        "lesions.sources: the page already uses this key",
     ),
     "a key that is no address": (
         "[lesions.spoke]",

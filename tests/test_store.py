@@ -141,7 +141,7 @@ def test_a_refusal_elsewhere_is_not_blamed_on_the_store(store: Store, tmp_path: 
 
     with pytest.raises(PermissionError):
         store.keep("stage", 1, refused(tmp_path / "photograph.jpg"))
-    with pytest.raises(StoreError, match="no right"):
+    with pytest.raises(StoreError, match="no permission"):
         store.keep("stage", 1, refused(store.root / "stage" / "file"))
 
 
