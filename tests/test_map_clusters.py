@@ -17,7 +17,7 @@ from drawn_atlas import drawn_atlas
 from PIL import Image
 
 from atlas.patterns.clusters import borders, cluster, normalised
-from atlas.records import Atlas, Clusters, Embedding, Patches
+from atlas.records import IMAGE, Atlas, Clusters, Embedding, Patches
 from atlas.site.book import Book
 from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places, study, varied
 from atlas.site.colours import cluster_colour
@@ -223,6 +223,19 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)
     assert places([replace(view, box=None) for view in views], {}) is None
+
+
+def test_places_in_other_images_than_retinas_reach_into_the_corners() -> None:
+    views = boxed((0.0, 0.0, 20.0, 20.0), (30.0, 28.0, 20.0, 20.0), (80.0, 80.0, 20.0, 20.0), (5.0, 45.0, 10.0, 10.0))
+    found = places(views, {}, subject=IMAGE)
+    on_a_disc = places(views, {})
+    assert found is not None
+    assert on_a_disc is not None
+    assert found.levels[-1].startswith("M0 0h5")
+    assert not on_a_disc.levels[-1].startswith("M0 0")
+    assert found.mirrored is None
+    assert found.finding == "Of their centres, 25% lie in the middle quarter of the square and 75% in the upper half."
+    assert "radius" in on_a_disc.finding
 
 
 def test_one_patch_of_each_photograph_comes_first() -> None:

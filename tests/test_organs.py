@@ -31,7 +31,7 @@ from atlas.pipeline.train import train
 from atlas.pipeline.trust import measure_trust
 from atlas.pipeline.two_stage import train_in_two_stages
 from atlas.records import DIABETIC_RETINOPATHY, IMAGE, RETINA, SUBJECTS, Scale
-from atlas.resources import models_folder
+from atlas.resources import languages, models_folder
 from atlas.scorers.card import write_card
 from atlas.scorers.protocol import scale_facts
 from atlas.trust.outlined import hit, lesion_coverage
@@ -193,7 +193,7 @@ def test_hashes_of_older_bundles_hold() -> None:
 @pytest.fixture(scope="module")
 def built(knees: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     folder = tmp_path_factory.mktemp("atlas")
-    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4}
+    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4, "masks": knees / "masks", "languages": languages()}
     return build_atlas(load_configuration(knees / "atlas.toml", out=folder / "site", store=folder / "store", **settings))
 
 
@@ -294,7 +294,9 @@ def test_scorers_of_different_subjects_do_not_teach_each_other(trained: Path, kn
 
 _EYE_WORDS = re.compile(
     r"\b(eyes?|retinas?|retinae|retinal|fundus|fundi|maculas?|macular|foveas?|foveal|discs?|vessels?|lesion nets?|ophthalm\w*"
-    r"|ocul(us|ar)|retinopathy)\b",
+    r"|ocul(us|ar)|retinopathy"
+    r"|auges?|augen|netzhaut|retinopathie|papillen?|fovea|makula|gefäße?n?"  # German
+    r"|ojos?|retinianos?|retinianas?|retinopatía|papilas?|fóveas?|máculas?|vasos?)\b",  # Spanish
     re.IGNORECASE,
 )
 

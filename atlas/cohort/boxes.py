@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.cohort.grades import plain_key
 from atlas.cohort.lesions import KINDS, LANDMARKS, kind_of
-from atlas.cohort.tables import plain_key, read_cells, split_name
+from atlas.cohort.names import split_name
+from atlas.cohort.tables import read_cells
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, Dataset, LesionBox, Mark
 
@@ -40,7 +42,7 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
     ------
     DatasetError : the table cannot be read, lacks a column, or speaks of no photograph of the dataset.
     """
-    header, rows = read_cells(table, "boxes")
+    header, rows = read_cells(table, "boxes", _COLUMNS)
     columns = [plain_key(column) for column in header]
     missing = [column for column in _COLUMNS if column not in columns]
     if missing:

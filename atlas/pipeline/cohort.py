@@ -14,6 +14,7 @@ from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
+from atlas.pipeline.copies import with_copies
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -46,8 +47,10 @@ class Cohort:
     synthetic: bool = False
 
 
-def gather(workshop: Workshop) -> Cohort:
+def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     """Read the photographs and grades that the settings name.
+
+    copies : look for copies of one picture, for which every photograph is decoded once.
 
     Raises DatasetError where there are none, ConfigurationError where another disease is asked of the embedded cohort.
     """
@@ -69,6 +72,7 @@ def gather(workshop: Workshop) -> Cohort:
         patient_column=settings.patient_column,
         eye_column=settings.eye_column,
         split_column=settings.split_column,
+        rater_column=settings.rater_column,
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
@@ -76,6 +80,8 @@ def gather(workshop: Workshop) -> Cohort:
     )
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
+    elif copies:
+        dataset, report = with_copies(workshop, dataset, report)
     return Cohort(dataset, report, images, synthetic)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
+from atlas.cohort.copies import once
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
@@ -260,6 +261,7 @@ def agreement(workshop: Workshop, seen: Seen, scores: Scores) -> Evaluation | No
     if not graded:
         return None
     rows = [row for row in graded if scores.unseen(scores.image_ids[row]) is not False] or graded
+    rows = once([images[scores.image_ids[row]] for row in rows], rows)
     compared = [images[scores.image_ids[row]] for row in rows]
     return evaluate(
         scores.severity[rows],

@@ -1,4 +1,4 @@
-"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and its place on the retina."""
+"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and its place in the photograph."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.records import RETINA, Subject
 from atlas.site.book import Book
 from atlas.site.views import ClusterView, GradeView, PatchView
 from atlas.site.words import ENGLISH, Words
@@ -25,7 +26,7 @@ _FEW = 5  # photographs; if both the found and the expected number are below thi
 
 _EVEN = 1.25  # ratio of frequencies that still counts as even
 
-_GRID = 24  # squares a side of the picture of the retina
+_GRID = 24  # squares a side of the chart
 
 _LEVELS = 5
 
@@ -58,7 +59,7 @@ def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where on the retina patches are.
+    """Where in the photograph patches are.
 
     Parameters
     ----------
@@ -84,13 +85,20 @@ class Places:
     finding: str
 
 
-def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH) -> Places | None:
-    """Draw all patches over one retina, that of the right eye seen from the front, with the nose to the right.
+def places(
+    patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH, subject: Subject = RETINA
+) -> Places | None:
+    """Draw all patches over one picture.
+
+    Patches of retinas are drawn on a disc: the right eye seen from the front, with the nose to the right. Patches of other images
+    are drawn on the complete square.
 
     Parameters
     ----------
     eyes : Mapping[str, str | None]
         "left", "right" or None, by image id.
+    subject : Subject
+        What the photographs show.
 
     Returns
     -------
@@ -110,8 +118,9 @@ def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: 
     # A square counts if its middle is inside the patch.
     for top, left, bottom, right in np.ceil(corners * _GRID - 0.5).astype(int).clip(0, _GRID).tolist():
         covered[top:bottom, left:right] += 1
-    middle = np.mgrid[:_GRID, :_GRID] + 0.5 - _GRID / 2
-    covered[np.hypot(*middle) > _GRID / 2 + 0.7] = 0  # squares that the rim crosses stay; the page cuts them
+    if subject.retina:
+        middle = np.mgrid[:_GRID, :_GRID] + 0.5 - _GRID / 2
+        covered[np.hypot(*middle) > _GRID / 2 + 0.7] = 0  # squares that the rim crosses stay; the page cuts them
     most = float(covered.max())
     level = np.ceil(covered * _LEVELS / most).astype(int) if most else covered.astype(int)
     y, x = ((corners[:, k] + corners[:, k + 2]) - 1 for k in (0, 1))
@@ -121,7 +130,7 @@ def places(patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: 
         count=len(drawn),
         mirrored=int(left_eye.sum()) if sided else None,
         unknown=len(boxed) - len(drawn),
-        finding=_finding(x, y, words, sided=sided),
+        finding=_finding(x, y, words, sided=sided) if subject.retina else _finding_in_square(x, y, words),
     )
 
 
@@ -152,6 +161,14 @@ def _finding(x: NDArray[np.float64], y: NDArray[np.float64], words: Words, *, si
         "%(upper)s in the upper half.",
         nasal=words.percent(float(np.mean(x > 0))),
         **shares,
+    )
+
+
+def _finding_in_square(x: NDArray[np.float64], y: NDArray[np.float64], words: Words) -> str:
+    return words.gettext(
+        "Of their centres, %(within)s lie in the middle quarter of the square and %(upper)s in the upper half.",
+        within=words.percent(float(np.mean(np.maximum(np.abs(x), np.abs(y)) < 0.5))),
+        upper=words.percent(float(np.mean(y < 0))),
     )
 
 
@@ -200,11 +217,12 @@ def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
         own = [patch for patch in cluster.patches if patch.plate.grade == row.grade]
         if own:
             samples.append((row, varied(own, PER_GRADE), len(own)))
+    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     return {
         "typical": varied(cluster.patches, TYPICAL),
         "borderline": [pair for pair in border if pair[0].id in chosen],
         "samples": samples,
         "rows": rows,
         "nearest": [(by_number[n], far) for n, far in met.nearest.get(cluster.number, ()) if n in by_number][:NEAREST],
-        "places": places(cluster.patches, {image.image_id: image.eye for image in book.atlas.dataset.images}, book.words),
+        "places": places(cluster.patches, eyes, book.words, book.atlas.dataset.scale.subject),
     }

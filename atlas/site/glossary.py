@@ -159,7 +159,7 @@ def same_stages(scale: Scale, glossary: Glossary) -> bool:
 
 def glossary_pages(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
     scale = book.atlas.dataset.scale
-    glossary = known(scale)
+    glossary = known(scale, language=book.words.language)
     same = same_stages(scale, glossary)
     yield (
         "glossary.html",

@@ -172,7 +172,7 @@ def _environment(book: Book) -> Environment:
         "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),
         "places": partial(places, words),
-        "glossary": known(book.atlas.dataset.scale),
+        "glossary": known(book.atlas.dataset.scale, language=book.words.language),
         "retinopathy": book.atlas.dataset.target.name == "dr",
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),

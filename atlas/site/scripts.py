@@ -39,7 +39,8 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     dict[str, Any]
         `id`.
         `severity`: in grade units.
-        `grade`, `eye`, `disagreement` and `trust`: null if there is none.
+        `grade`, `disagreement` and `trust`: null if there is none.
+        `eye`: null if it is not known. Only for retinas, with `eyes`, its words.
         `flagged` and `unsure`: 0 or 1.
         `clusters`: 1-based numbers of the clusters of its patches, ascending.
         `note`: "" if there is none.
@@ -52,7 +53,6 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         `places` are the places where they are, see `found.kind_places`, null for a kind without known places.
     """
     scale = book.scale
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     plates, trust = book.plates, book.atlas.trust
     badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
     columns: Columns = {
@@ -75,7 +75,6 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "id": [plate.id for plate in plates],
         "severity": [round(plate.severity, 3) for plate in plates],
         "grade": [plate.grade.number if plate.grade else None for plate in plates],
-        "eye": [eyes[plate.id] for plate in plates],
         "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
         "unsure": [int(bool(plate.doubts)) for plate in plates],
@@ -84,6 +83,10 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "note": [notes.get(plate.id, "") for plate in plates],
         "finer": [plate.finer for plate in plates],
     }
+    if book.atlas.dataset.scale.subject.retina:
+        eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
+        columns["eye"] = [eyes[plate.id] for plate in plates]
+        columns["eyes"] = {"left": book.words.gettext("left eye"), "right": book.words.gettext("right eye")}
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]
     return columns

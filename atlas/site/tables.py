@@ -6,8 +6,10 @@ people have neither strength nor drop. `region` is the region of the middle of t
 any part of the box is within one disc diameter of the fovea, else 0. Both are empty if no fovea was found. `count_KIND` in
 `images.csv` is the number of lesions of a kind that the net found.
 
+`eye`, `region` and `near_fovea` are columns only if the photographs show the retina.
+
 `trust` is the badge of a photograph's map, see `atlas.trust.badges`. `deletion_gain`, in grade units, is how much further the
-score falls without the fifth of the retina that the map marks strongest than without a random fifth.
+score falls without the fifth of the image area that the map marks strongest than without a random fifth.
 
 `not_sure` states why the scorer is not sure of a score (`members`, `moves`, `colours`; empty if it is sure), see
 `atlas.agreement.doubt`. The column exists if the scorer has a rule for that.
@@ -68,8 +70,9 @@ def _number(value: float) -> str:
 
 
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen", "eye", "patches"]
-    header += ["trust", "deletion_gain"]
+    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen"]
+    retina = atlas.dataset.scale.subject.retina
+    header += [*(["eye"] if retina else []), "patches", "trust", "deletion_gain"]
     doubts = atlas.scores.doubts
     header += [] if doubts is None else ["not_sure"]
     why = {} if doubts is None else dict(zip(atlas.scores.image_ids, doubts, strict=True))
@@ -94,7 +97,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 _number(disagreement),
                 int(atlas.scores.out_of_fold),
                 "" if (unseen := atlas.scores.unseen(image_id)) is None else int(unseen),
-                image.eye or "",
+                *([image.eye or ""] if retina else []),
                 patches[image_id],
                 *(found.get(image_id) or ("", "")),
                 *([] if doubts is None else [" ".join(why[image_id])]),
@@ -115,16 +118,18 @@ def _counts(atlas: Atlas, image_id: str, kinds: Sequence[str]) -> list[Any]:
 
 
 def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "kind", "top", "left", "bottom", "right", "strength", "source", "drop", "region", "near_fovea"]
+    retina = atlas.dataset.scale.subject.retina
+    header = ["image_id", "kind", "top", "left", "bottom", "right", "strength", "source", "drop"]
+    header += ["region", "near_fovea"] if retina else []
     rows: list[list[Any]] = []
     for image_id in atlas.strip.image_ids:
         found = atlas.found.get(image_id)
         for mark, fall in () if found is None else zip(found.marks, found.falls.tolist(), strict=True):
-            place = _place(mark, found)
+            place = _place(mark, found) if retina else []
             rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall), *place])
-        rows += [
-            [image_id, mark.kind, *mark.box, "", mark.source, "", *_place(mark, found)] for mark in atlas.marked.get(image_id, ())
-        ]
+        for mark in atlas.marked.get(image_id, ()):
+            place = _place(mark, found) if retina else []
+            rows.append([image_id, mark.kind, *mark.box, "", mark.source, "", *place])
     return header, rows
 
 
@@ -136,7 +141,7 @@ def _place(mark: Mark, found: FoundLesions | None) -> list[Any]:
 
 
 def _gains(trust: Trust) -> list[str]:
-    """Return how much further the score falls without the marked fifth of the retina than without a random fifth."""
+    """Return how much further the score falls without the marked fifth of the image area than without a random fifth."""
     return [_number(fifth(own) - fifth(random)) for own, random in zip(trust.deletion, trust.random, strict=True)]
 
 

@@ -54,7 +54,7 @@ class TrustView:
     Parameters
     ----------
     marked : float
-        How far the score falls without the marked fifth of the retina, in grade units.
+        How far the score falls without the marked fifth of the image area, in grade units.
     chance : float
         How far the score falls without a random fifth, in grade units.
     deletion : str
@@ -111,7 +111,7 @@ def badge_counts(badges: Iterable[BadgeView], views: Mapping[str, TrustView]) ->
 
 
 def _places(curve: FloatArray, scale: Scale) -> list[tuple[float, float]]:
-    """Place a curve (k,) on the drawing area. The scale goes upwards, the left-out share of the retina to the right."""
+    """Place a curve (k,) on the drawing area. The scale goes upwards, the left-out share of the image area to the right."""
     steps = len(curve) - 1
     return [
         (round(WIDTH * step / steps, 1), round(HEIGHT * (1 - scale.to_unit(float(value))), 1)) for step, value in enumerate(curve)

@@ -13,7 +13,6 @@
   }
   const plateOf = new Map(data.id.map((id, k) => [id, k]));
   const stageOf = new Map(data.grades.map((stage) => [stage.number, stage]));
-  const EYES = { left: gettext("left eye"), right: gettext("right eye") };
   const named = (value) => gradeOf(stageOf.get(value));
   const shown = { a: null, b: null }; // places in the atlas' order, from mild to severe
 
@@ -139,7 +138,7 @@
       overlay.hidden = true; // it is another photograph's map until its own is drawn
     }
     photograph.alt = plate(k, data.severity[k], stage);
-    find("figcaption").textContent = [data.name?.[k], EYES[data.eye[k]], data.note[k]].filter(Boolean).join(". ");
+    find("figcaption").textContent = [data.name?.[k], data.eyes?.[data.eye[k]], data.note[k]].filter(Boolean).join(". ");
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, " ", gettext("of %(highest)s", { highest: data.scale.highest })));
     find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " ", gettext("not graded"))]));
     const badge = find(".trusted-as");

@@ -99,10 +99,10 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", "eye", "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
+    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", ...(images.eye ? ["eye"] : []), "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
     const rows = grid.list.map((row) => [
       row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row], images.unsure[row],
-      images.eye[row], images.clusters[row].join(" "), images.trust[row], images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
+      ...(images.eye ? [images.eye[row]] : []), images.clusters[row].join(" "), images.trust[row], images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);
   });

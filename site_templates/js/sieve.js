@@ -15,7 +15,7 @@ window.AtlasSieve = (images) => {
     const code = new Map(names.map((name, k) => [name, k]));
     return { names, codes: Uint16Array.from(values, (value) => code.get(value === null ? "none" : String(value))) };
   };
-  const kinds = { grades: coded(images.grade), eyes: coded(images.eye), trusts: coded(images.trust) };
+  const kinds = { grades: coded(images.grade), ...(images.eye && { eyes: coded(images.eye) }), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
   const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
   const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7, 8];
