@@ -86,7 +86,7 @@ def test_files_are_found_by_image_id(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="changed"):
         store.find_file(image_id)
     photograph.unlink()
-    with pytest.raises(StoreError, match="gone"):
+    with pytest.raises(StoreError, match="missing"):
         store.find_file(image_id)
 
 
