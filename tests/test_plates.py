@@ -21,7 +21,8 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.frames import crop
 from atlas.pipeline.build import BuildResult
-from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, Cutting, Preparing, cut_patches, prepare_photograph
+from atlas.pipeline.cutting import Cutting, cut_patches
+from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, Preparing, prepare_photograph
 from atlas.pipeline.report import build_report
 from atlas.pipeline.sources import trained_source
 from atlas.pipeline.store import Store

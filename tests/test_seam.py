@@ -18,9 +18,10 @@ from atlas.explain import occlusion
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
 from atlas.pipeline.build import BuildResult
+from atlas.pipeline.cutting import Cutting
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.outlined import Outlining
-from atlas.pipeline.photograph import Cutting, Explaining, Preparing, Reading, prepare_photograph
+from atlas.pipeline.photograph import Explaining, Preparing, Reading, prepare_photograph
 from atlas.pipeline.report import build_report
 from atlas.pipeline.sources import Scorers, trained_source
 from atlas.pipeline.store import Store

@@ -1,7 +1,7 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
 `prepare_photograph` decodes it, draws its pictures, runs the network and finds its lesions. `score_photograph` computes the score
-and finds what drives it. `cut_patches` cuts out its patches in detail. Each is a task(item, shared), see `engine`.
+and finds what drives it. Both are a task(item, shared), see `engine`; the third, `cut_patches`, is in `cutting`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from atlas.explain.methods import METHODS, saliency_map
 from atlas.explain.occlusion import drops, weights
 from atlas.explain.windows import inside_cells
 from atlas.lesionnets.protocol import LesionNet
-from atlas.patterns.alarms import Camera, camera_of, dark_share
+from atlas.patterns.alarms import Camera, camera_of
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.preparations import SURROUND, find_subject, normalised_pixels, prepare, retina_in
+from atlas.photographs.preparations import find_subject, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
@@ -37,7 +37,6 @@ from atlas.records import (
     FloatArray,
     Frame,
     GradedImage,
-    IntArray,
     Landmarks,
     Mark,
     Preprocessed,
@@ -63,16 +62,10 @@ THUMBNAIL_SIDE = 160
 PLATE_QUALITY = 90
 """JPEG quality of plates. Readers see their single pixels, and the quality of the other pictures would show JPEG's blocks."""
 
-PATCH_SIDE = 128
-
-PATCH_MARGIN = 0.25
-"""How much of its surroundings belongs to a patch when it is described, on each side, in widths of the patch. A lesion that its
-edge cuts is then seen completely, at a scale nearer to that of the photographs that the trunk learned from (measured by
-benchmarks/clusters.py)."""
-
-_PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
+# Modules whose code decides what a task makes.
+PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
 _PREPARED = ("atlas.photographs.decode", "atlas.photographs.preparations")
-_FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
+FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
 _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.curves")
 
 
@@ -202,7 +195,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
 
     sides = [PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE]
     parts = [image.image_id, *sides, source.size, list(source.grid), source.subject.name]
-    folder = store.keep("pictures", [*parts, code_of(*_PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
+    folder = store.keep("pictures", [*parts, code_of(*PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
     found = None if shared.net is None else _find(image.image_id, shared.net, store, opened)
@@ -272,7 +265,7 @@ def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tupl
             "landmarks": _places(found.landmarks),
         }
 
-    parts = [image_id, LEAST_SIDE, net.sha256, list(KINDS), code_of(*_FOUND)]
+    parts = [image_id, LEAST_SIDE, net.sha256, list(KINDS), code_of(*FOUND)]
     kept = store.keep_arrays("lesions", parts, find)
     kinds = tuple(KINDS)
     places = zip(kept["kinds"].tolist(), kept["boxes"].tolist(), kept["strengths"].tolist(), strict=True)
@@ -327,16 +320,12 @@ def _plate(image: GradedImage, frame: Frame, most: int, opened: Callable[[], tup
         (folder / "plate.jpg").write_bytes(encode_jpeg(crop(whole.pixels, frame, side=side), PLATE_QUALITY))
 
     place = [frame.top, frame.left, frame.side]
-    return store.keep("plates", [image.image_id, place, side, PLATE_QUALITY, code_of(*_PICTURES)], draw) / "plate.jpg"
+    return store.keep("plates", [image.image_id, place, side, PLATE_QUALITY, code_of(*PICTURES)], draw) / "plate.jpg"
 
 
 def _packed(retina: BoolArray) -> NDArray[np.uint8]:
     """Return a mask as the bytes of a PNG, a few kilobytes."""
     return np.frombuffer(cv2.imencode(".png", retina.astype(np.uint8) * np.uint8(255))[1].tobytes(), np.uint8)
-
-
-def _unpacked(png: NDArray[np.uint8]) -> BoolArray:
-    return np.asarray(cv2.imdecode(np.asarray(png), cv2.IMREAD_GRAYSCALE)) > 0
 
 
 @dataclass(frozen=True)
@@ -487,87 +476,3 @@ def _hidden(found: Prediction, target: str, inside: BoolArray, places: Sequence[
     masks = np.stack([*places, np.any(places, axis=0)]) & inside
     left = found.without(target, masks)
     return {"falls": np.asarray(whole - left[:-1], np.float32), "without": np.asarray(left[-1:], np.float64)}
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """A photograph whose patches are to be cut.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of its pictures, see `View`.
-    boxes : IntArray
-        int64 (m, 4), boxes of the patches in source pixels, in the order of `patch_ids`.
-    described : Sequence[int]
-        Indices of the patches that a network is to describe.
-    """
-
-    image: GradedImage
-    frame: Frame
-    folder: Path
-    patch_ids: Sequence[str]
-    boxes: IntArray
-    described: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
-class Detail:
-    """A photograph's patches in detail, in the order asked for.
-
-    Parameters
-    ----------
-    descriptors : FloatArray
-        float32 (k, d), descriptors of the patches that were to be described.
-    dark : FloatArray
-        float32 (m,), see `alarms.dark_share`.
-    folder : Path
-        Folder of their pictures, `<patch_id>.jpg`.
-    """
-
-    descriptors: FloatArray
-    dark: FloatArray
-    folder: Path
-
-
-def cut_patches(item: Cutting, shared: Preparing) -> Detail:
-    """Cut patches out in detail, draw them, and describe those that are to be described.
-
-    The lesion net describes them if there is one. Otherwise the scorer does, by its mean maps of each patch and its surroundings.
-    """
-    source, store, net, frame = shared.source, shared.store, shared.net, item.frame
-
-    def cut(folder: Path) -> None:
-        decoded = decode_photograph(item.image.path, least=LEAST_SIDE, part=frame.side)
-        retina = _unpacked(load_arrays(item.folder / "facts.safetensors", "retina")["retina"])
-        plate = crop(decoded.pixels, decoded.of_source(frame), side=len(retina))
-        pixels = normalised_pixels(plate, retina, source.preparation)
-        ratio = len(pixels) / frame.side  # the plate may be smaller than the source
-        reach = len(pixels)  # as far as any margin goes
-        pixels = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), constant_values=SURROUND)
-        descriptors: list[FloatArray] = []
-        dark = []
-        for row, (patch_id, box) in enumerate(zip(item.patch_ids, item.boxes, strict=True)):
-            top, left, bottom, right = ((box - [frame.top, frame.left, frame.top, frame.left]) * ratio).tolist()
-            # After rounding, a box can be a pixel off the square that a network takes.
-            place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
-            margin = round(PATCH_MARGIN * place.side)
-            wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)
-            if net is None and row in item.described:
-                descriptors.append(source.describe(crop(pixels, wide, side=source.size)[None])[0])
-            picture = crop(plate, place, side=PATCH_SIDE)
-            dark.append(dark_share(picture))
-            (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
-        if net is not None and item.described:
-            whole, (found, mask) = open_photograph(item.image.path)  # the pixels that its lesions were found in
-            wanted = np.array([item.boxes[row] for row in item.described])
-            descriptors = list(net.describe(whole.pixels, found, mask, np.round(wanted / whole.factor).astype(np.int64)))
-        described = np.array(descriptors, np.float32) if descriptors else np.empty((0, 0), np.float32)
-        save_arrays(folder / "descriptors.safetensors", {"descriptors": described, "dark": np.array(dark, np.float32)})
-
-    place = [list(item.patch_ids), item.boxes.tolist(), list(item.described), DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
-    by = [] if net is None else [net.sha256, code_of(*_FOUND)]
-    code = code_of(*_PICTURES, "atlas.patterns.alarms")
-    folder = store.keep("patches", [*prediction_key(item.image.image_id, source), *place, *by, code], cut)
-    made = load_arrays(folder / "descriptors.safetensors")
-    return Detail(made["descriptors"], made["dark"], folder)

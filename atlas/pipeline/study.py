@@ -29,16 +29,15 @@ from atlas.patterns.patches import (
     with_windows,
 )
 from atlas.photographs.frames import cell_box
+from atlas.pipeline.cutting import Cutting, cut_patches
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.outlined import Outlining, draw_outlines
 from atlas.pipeline.photograph import (
-    Cutting,
     Explaining,
     Look,
     Preparing,
     Reading,
     View,
-    cut_patches,
     prediction_key,
     prepare_photograph,
     score_photograph,
