@@ -24,7 +24,12 @@ _COLUMNS = ("image", "lesion", "x", "y", "width", "height")
 class Boxes:
     """Boxes by image_id, and lines on the rows that were left out, for the terminal only.
 
-    boxed : of lesions.   landmarks : of what is healthy, such as the optic disc.
+    Parameters
+    ----------
+    boxed : Mapping[str, tuple[LesionBox, ...]]
+        Of lesions.
+    landmarks : Mapping[str, tuple[LesionBox, ...]]
+        Of what is healthy, such as the optic disc.
     """
 
     boxed: Mapping[str, tuple[LesionBox, ...]]
@@ -40,7 +45,8 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
 
     Raises
     ------
-    DatasetError : the table cannot be read, lacks a column, or speaks of no photograph of the dataset.
+    DatasetError
+        The table cannot be read, lacks a column, or speaks of no photograph of the dataset.
     """
     header, rows = read_cells(table, "boxes", _COLUMNS)
     columns = [plain_key(column) for column in header]

@@ -129,7 +129,10 @@ def shortened(text: str) -> str:
 def read_text(table: Path, names: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
     """Decode a text file, see `read_sheets`; return it with what had to be assumed.
 
-    Raises DatasetError where it cannot be opened.
+    Raises
+    ------
+    DatasetError
+        Where it cannot be opened.
     """
     try:
         content = table.read_bytes()

@@ -71,7 +71,10 @@ def join_copies(dataset: Dataset, pairs: Iterable[tuple[str, str]], images: Path
 def once(images: Sequence[GradedImage], rows: Sequence[Row]) -> list[Row]:
     """Keep the rows of photographs that differ: of copies, the first of its kind where it is there, else one of them.
 
-    images : the photograph of each row.
+    Parameters
+    ----------
+    images : Sequence[GradedImage]
+        The photograph of each row.
     """
     kept: dict[str, int] = {}
     for place in sorted(range(len(rows)), key=lambda place: images[place].copy_of is not None):

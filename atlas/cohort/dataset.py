@@ -162,7 +162,10 @@ def read_dataset(
 def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
     """Read single photographs, ungraded. Patient and eye come from their names; identical files are one photograph.
 
-    Raises DatasetError where a file cannot be read, or none is given.
+    Raises
+    ------
+    DatasetError
+        Where a file cannot be read, or none is given.
     """
     if not files:
         raise DatasetError("no photograph is given", "name at least one file")
@@ -289,7 +292,10 @@ def _claims_of_folders(files: Sequence[File], scale: Scale, draft: Draft) -> tup
 def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided: bool) -> list[GradedImage]:
     """One photograph for each content, in ascending image_id; what its claims disagree on is reported.
 
-    sided : each is of a left or a right eye.
+    Parameters
+    ----------
+    sided : bool
+        Each is of a left or a right eye.
     """
     by_name: defaultdict[str, list[_Claim]] = defaultdict(list)
     for claim in claims:

@@ -26,7 +26,12 @@ _NOTES = frozenset(
 class File:
     """A file that may be a photograph.
 
-    name : relative to the folder of images, with forward slashes.   ending : "" unless it is a photograph's.
+    Parameters
+    ----------
+    name : str
+        Relative to the folder of images, with forward slashes.
+    ending : str
+        "" unless it is a photograph's.
     """
 
     path: Path
@@ -44,7 +49,10 @@ class File:
 def find_photographs(images: Path, draft: Draft) -> list[File]:
     """Find all photographs under a folder, in order of their names; what is passed over is reported.
 
-    Raises DatasetError where the folder cannot be read or holds none.
+    Raises
+    ------
+    DatasetError
+        Where the folder cannot be read or holds none.
     """
     if not images.exists():
         raise DatasetError(f"the folder of photographs {images} does not exist", "check the path's spelling")

@@ -27,7 +27,8 @@ def find_masks(masks: Path, dataset: Dataset, images: Path) -> Mapping[str, tupl
 
     Raises
     ------
-    DatasetError : a mask at the top may belong to several photographs, or there is no mask at all.
+    DatasetError
+        A mask at the top may belong to several photographs, or there is no mask at all.
     """
     places = {image.image_id: _place(image.path, images) for image in dataset.images}
     taken, stems = set(places.values()), Counter(place.name for place in places.values())
@@ -56,7 +57,10 @@ def find_masks(masks: Path, dataset: Dataset, images: Path) -> Mapping[str, tupl
 def kind_word(file: Path, photograph: str) -> str:
     """Return the part of a mask's path that may name its kind of lesion: what its name adds to its photograph's, or its folder.
 
-    photograph : name without ending.
+    Parameters
+    ----------
+    photograph : str
+        Name without ending.
     """
     if file.stem != photograph:
         return file.stem
@@ -93,7 +97,15 @@ def _files(place: Path) -> tuple[Path, ...]:
 def read_lesions(files: Iterable[Path], shape: tuple[int, int]) -> BoolArray:
     """Read masks and join them: bool (H, W), true where any mask is not black.
 
-    shape : H, W of the upright photograph. Raises DatasetError where a mask cannot be read or is of another size.
+    Parameters
+    ----------
+    shape : tuple[int, int]
+        H, W of the upright photograph.
+
+    Raises
+    ------
+    DatasetError
+        Where a mask cannot be read or is of another size.
     """
     lesions = np.zeros(shape, np.bool_)
     for file in files:

@@ -103,8 +103,10 @@ class Matcher:
     def missing(self, row: Row, others: Sequence[str]) -> tuple[str, str]:
         """Say why a row finds no photograph, and what to do.
 
-        others : sequence of str
-            Lines on the files that are not read.
+        Parameters
+        ----------
+        others : Sequence[str]
+            Lines about the files that are not read.
         """
         name = row.image
         if not name:

@@ -15,7 +15,10 @@ RULE = "the median of their grades, the higher of two in the middle"
 def consensus(grades: Mapping[str, int]) -> int:
     """Return the grade that is used, see `RULE`.
 
-    grades : by reader, at least one.
+    Parameters
+    ----------
+    grades : Mapping[str, int]
+        By reader, at least one.
     """
     ordered = sorted(grades.values())
     return ordered[len(ordered) // 2]

@@ -130,7 +130,12 @@ class Columns:
 class Row:
     """What a row of a table says.
 
-    number : as a spreadsheet counts.   image : empty where patient and eye name the photograph.
+    Parameters
+    ----------
+    number : int
+        As a spreadsheet counts.
+    image : str
+        Empty where patient and eye name the photograph.
     """
 
     number: int
@@ -147,7 +152,12 @@ class Row:
 class GradeTable:
     """A table of grades as it was read.
 
-    layout : its layout's name.   guesses : what reading it had to assume, a sentence each.
+    Parameters
+    ----------
+    layout : str
+        Its layout's name.
+    guesses : tuple[str, ...]
+        What reading it had to assume, a sentence each.
     """
 
     layout: str

@@ -202,7 +202,12 @@ def _candidates(descriptors: Sequence[ByteArray]) -> list[tuple[int, int]]:
 def _meetings(one: NDArray[np.uint64], other: NDArray[np.uint64], owners: IntArray, photographs: int) -> IntArray:
     """Return i * n + j for each hash that photographs i < j of n have in common, but for hashes that many have.
 
-    owners : the photograph of each hash.   photographs : n.
+    Parameters
+    ----------
+    owners : IntArray
+        The photograph of each hash.
+    photographs : int
+        N.
     """
     order = np.argsort(other, kind="stable")
     ordered = other[order]

@@ -54,8 +54,14 @@ _EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take
 class Decoded:
     """A photograph as it was decoded.
 
-    pixels : uint8 (h, w, 3) RGB, upright.   factor : pixels of the source a side for each of these: 1, 2, 4 or 8.
-    shape : rows and columns of the source, upright.
+    Parameters
+    ----------
+    pixels : ByteArray
+        uint8 (h, w, 3) RGB, upright.
+    factor : int
+        Pixels of the source a side for each of these: 1, 2, 4 or 8.
+    shape : tuple[int, int]
+        Rows and columns of the source, upright.
     """
 
     pixels: ByteArray
@@ -82,8 +88,8 @@ def read_photograph(path: Path) -> ByteArray:
 
     Raises
     ------
-    UnreadableImageError : the file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too
-        narrow.
+    UnreadableImageError
+        The file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too narrow.
     """
     return decode_photograph(path).pixels
 
@@ -92,8 +98,12 @@ def decode_photograph(path: Path, *, least: int | None = None, part: int | None 
     """Decode a file as `read_photograph` does, a large JPEG at a half, a quarter or an eighth of its side: that takes a third of
     the time. Raises what `read_photograph` raises.
 
-    least : pixels that the shorter side keeps at least; without it nothing is reduced.
-    part : side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
+    Parameters
+    ----------
+    least : int or None
+        Pixels that the shorter side keeps at least; without it nothing is reduced.
+    part : int or None
+        Side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
     """
     with _opened(path) as (image, file):
         # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
@@ -184,7 +194,7 @@ def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{path}: is not a picture of a kind that is read ({FORMATS_TOLD})", _EXPORT_AGAIN) from error
+        raise UnreadableImageError(f"{path}: is not a {FORMATS_TOLD} picture", _EXPORT_AGAIN) from error
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more

@@ -61,7 +61,12 @@ _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, f
 class BuildResult:
     """What a build made. `report` and `kept` name files: for the terminal only.
 
-    timings : seconds by stage.   kept : the user's own files that were in the atlas before, and still are.
+    Parameters
+    ----------
+    timings : Mapping[str, float]
+        Seconds by stage.
+    kept : tuple[str, ...]
+        The user's own files that were in the atlas before, and still are.
     """
 
     out: Path
@@ -76,10 +81,15 @@ def build_atlas(
 ) -> BuildResult:
     """Build the atlas that `configuration` asks for into its `out` folder.
 
-    Raises ConfigurationError, DatasetError, ScorerError or StoreError. Then, and when interrupted, an atlas that was at `out`
-    is unchanged, and what was computed is kept in the store.
+    Parameters
+    ----------
+    announce : Callable[[Check], None] or None
+        Is called with what a check finds, before the work begins.
 
-    announce : is called with what a check finds, before the work begins.
+    Raises
+    ------
+    ConfigurationError, DatasetError, ScorerError, StoreError
+        Then, and when interrupted, an atlas that was at `out` is unchanged, and what was computed is kept in the store.
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")

@@ -35,10 +35,14 @@ class Cohort:
 
     Parameters
     ----------
-    dataset : the photographs.
-    report : what reading them left out or had to decide.
-    images : their folder.
-    synthetic : every eye is drawn.
+    dataset : Dataset
+        The photographs.
+    report : DatasetReport
+        What reading them left out or had to decide.
+    images : Path
+        Their folder.
+    synthetic : bool
+        Every eye is drawn.
     """
 
     dataset: Dataset
@@ -50,9 +54,15 @@ class Cohort:
 def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     """Read the photographs and grades that the settings name.
 
-    copies : look for copies of one picture, for which every photograph is decoded once.
+    Parameters
+    ----------
+    copies : bool
+        Look for copies of one picture, for which every photograph is decoded once.
 
-    Raises DatasetError where there are none, ConfigurationError where another disease is asked of the embedded cohort.
+    Raises
+    ------
+    DatasetError
+        Where there are none, ConfigurationError where another disease is asked of the embedded cohort.
     """
     settings = workshop.configuration
     images, grades, synthetic = settings.images, settings.grades, False
@@ -126,7 +136,10 @@ def curation_file(cohort: Cohort, workshop: Workshop) -> Path:
 def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...]]:
     """Find the lesion masks that the settings name, by image_id; the embedded cohort brings its own.
 
-    Raises ConfigurationError where the folder is missing, and what `find_masks` raises.
+    Raises
+    ------
+    ConfigurationError
+        Where the folder is missing, and what `find_masks` raises.
     """
     masks = cohort.images.parent / "masks" if cohort.synthetic else workshop.configuration.masks
     if masks is None:

@@ -40,7 +40,10 @@ def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> 
 def keep_fingerprint(image: GradedImage, shared: tuple[Store, bool]) -> None:
     """Keep in the store what a photograph is known by: nothing where it cannot be decoded.
 
-    shared : the store, and whether photographs show a retina.
+    Parameters
+    ----------
+    shared : tuple[Store, bool]
+        The store, and whether photographs show a retina.
     """
     store, retina = shared
 

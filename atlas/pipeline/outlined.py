@@ -50,7 +50,10 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
 
     None where none shows on the plate.
 
-    Raises DatasetError where a mask cannot be read or is not of the photograph's size.
+    Raises
+    ------
+    DatasetError
+        Where a mask cannot be read or is not of the photograph's size.
     """
     frame = item.frame
     kinds = {file: kind_in_words(kind_word(file, item.name), item.name) for file in item.files}

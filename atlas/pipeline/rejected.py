@@ -83,7 +83,12 @@ def require_own(out: Path) -> None:
 def write_rejected(out: Path, report: DatasetReport) -> Path:
     """Write the list of an atlas, also where nothing was left out, and return its path.
 
-    Cells cannot become formulas in a spreadsheet, nor control a terminal. Raises OSError where the list cannot be written.
+    Cells cannot become formulas in a spreadsheet, nor control a terminal.
+
+    Raises
+    ------
+    OSError
+        Where the list cannot be written.
     """
     file = rejected_file(out)
     with file.open("w", newline="", encoding="utf-8") as stream:

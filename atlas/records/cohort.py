@@ -16,10 +16,14 @@ class Subject:
 
     Parameters
     ----------
-    name : its name in settings and bundles.
-    noun : one photographed thing.
-    nouns : the same, plural.
-    outline : what a map covers, within the square that is scored.
+    name : str
+        Its name in settings and bundles.
+    noun : str
+        One photographed thing.
+    nouns : str
+        The same, plural.
+    outline : str
+        What a map covers, within the square that is scored.
     """
 
     name: str
@@ -47,8 +51,12 @@ class Scale:
     """An ordinal scale of named grades, consecutive whole numbers from `lowest`, and what the graded photographs show.
 
     `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
-    disease has no such notion. Raises ValueError where it is not one of the grades above the lowest: were everyone referred,
-    there would be nobody to tell them from.
+    disease has no such notion.
+
+    Raises
+    ------
+    ValueError
+        Where it is not one of the grades above the lowest: were everyone referred, there would be nobody to tell them from.
     """
 
     lowest: int = 0
