@@ -25,7 +25,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def photographs() -> Path:
-    """The folder of real photographs; the test is skipped where it does not stand."""
+    """The folder of real photographs; the test is skipped if it does not exist."""
     if not (PHOTOGRAPHS / "eyepacs-colour").is_dir():
         pytest.skip("no real photographs beside this checkout (set ATLAS_PHOTOGRAPHS)")
     return PHOTOGRAPHS

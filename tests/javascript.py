@@ -32,7 +32,7 @@ def node() -> str:
 
 
 def evaluate(scripts: list[str], expression: str, given: Any = None) -> Any:
-    """Return the value of a JavaScript expression as JSON tells it.
+    """Return the value of a JavaScript expression converted from JSON.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the benchmarks take for true is true."""
+"""The assumptions of the benchmarks are true."""
 
 from __future__ import annotations
 

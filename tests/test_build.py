@@ -151,7 +151,7 @@ def test_tables_agree_with_each_other_and_with_the_records(built: BuildResult) -
 
 
 def test_each_page_can_score_its_photograph_anew(built: BuildResult) -> None:
-    """Out of what travels to the page come the score, and the occlusion map by leaving out one cell at a time."""
+    """The data for the page give the score, and the occlusion map by leaving out one cell at a time."""
     severity, scale = built.atlas.scores.by_id(), built.atlas.dataset.scale
     maps = {maps.method: maps for maps in (built.atlas.maps, *built.atlas.other_maps)}
     assert list(maps) == ["occlusion", "gradcam"]
@@ -668,7 +668,7 @@ def test_an_atlas_never_lies_among_its_photographs_nor_they_in_it(cohort: Path, 
 
 
 def test_a_store_in_the_atlas_is_refused(tmp_path: Path) -> None:
-    """It would be taken for the user's own files, and carried from atlas to atlas."""
+    """The store would count as the user's own files, and move from atlas to atlas."""
     with pytest.raises(ConfigurationError, match=r"store = .* lies in the folder of the atlas"):
         build_atlas(load_configuration(out=tmp_path / "site", store=tmp_path / "site" / "store"))
     assert not (tmp_path / "site").exists()
@@ -682,7 +682,7 @@ def test_an_atlas_names_its_maker_first(built: BuildResult) -> None:
 
 @pytest.fixture(scope="module")
 def small(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Settings of a build of few photographs, whose store is warm."""
+    """Settings of a build of few photographs whose results are all in the store."""
     folder = tmp_path_factory.mktemp("small")
     settings = {"images": cohort / "images", "scorer": "synthetic-alexnet", "store": folder / "store", "limit": 5, "workers": 1}
     build_atlas(load_configuration(out=folder / "site", **settings))

@@ -1,4 +1,4 @@
-"""What `atlas check` tells before a build: what is read, what is left out, how grades fall, and what it costs."""
+"""What `atlas check` reports before a build: what is read, what is left out, how grades are distributed, and the cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows_of(table: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve drawn eyes, one of each trouble beside them."""
+    """Twelve drawn eyes, and one file with each kind of fault."""
     root = tmp_path_factory.mktemp("check")
     write_cohort(12, root, seed=3, size=128)
     head, *rows = rows_of(root / "grades.csv")

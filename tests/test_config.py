@@ -126,7 +126,7 @@ SECRET = "/clinic/Mrs-Surname"
 
 
 def secret(annotation: Any) -> Any:
-    """A value that tells on itself, for a setting that holds a path or free text."""
+    """A value that is easy to find in the output, for a setting that holds a path or free text."""
     text = str(annotation)
     if "Table" in text and "ScaleTable" not in text:
         return {SECRET: {"file": SECRET}}

@@ -1,4 +1,4 @@
-"""A curation file beside a folder of photographs, through whole builds."""
+"""A curation file beside a folder of photographs, through complete builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The curation file: read back whole, faulted by key, laid over an atlas; and clusters that stay the same from build to build."""
+"""The curation file: read, checked and applied to an atlas; and clusters that keep their numbers between builds."""
 
 from __future__ import annotations
 

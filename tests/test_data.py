@@ -1,4 +1,4 @@
-"""The columns that the pages' scripts read: true to the records, small, and discreet."""
+"""The columns that the pages' scripts read: equal to the records, small, and without private data."""
 
 from __future__ import annotations
 

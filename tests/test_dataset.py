@@ -1,4 +1,4 @@
-"""Datasets: what the field publishes is read as it stands, and everything left out is said."""
+"""Datasets: published data sets are read as they are, and everything left out is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a scorer says that it is not sure: the rule, what it is measured from, and where readers meet it."""
+"""When a scorer says that it is not sure: the rule, the data behind it, and where readers see it."""
 
 from __future__ import annotations
 

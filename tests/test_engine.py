@@ -1,4 +1,4 @@
-"""The engine keeps order, bounds what waits, and tells one photograph's fault from everybody's."""
+"""The engine keeps order, limits waiting results, and separates faults of one photograph from those of all."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_stage_ranges_ascend_even_where_grades_are_confused_or_missing() -> None
 
 
 def test_ranges_are_judged_on_other_patients_than_they_were_fitted_on() -> None:
-    """Severities that tell the patient, not the grade: whoever fits and judges on the same photographs would find agreement."""
+    """Severities that depend on the patient, not the grade. Fitting on the photographs to measure would show agreement."""
     grades = np.tile([0, 1], 200)
     severity = np.repeat(np.linspace(0, 4, 200), 2) + np.tile([0.0, 0.0], 200)
     figures = evaluate(severity, grades, FIVE, [f"p{i // 2}" for i in range(400)]).figures
@@ -291,7 +291,7 @@ def test_intervals_hold_a_share_as_statistics_say() -> None:
 
 
 def test_photographs_of_one_patient_are_drawn_together() -> None:
-    """Every patient four times: as many photographs as before tell no more than one of each patient."""
+    """Every patient four times: four photographs of a patient give no more information than one."""
     rng = np.random.default_rng(6)
     grades = rng.integers(0, 5, 100)
     severity = np.clip(grades + rng.normal(0, 1, 100), 0, 4)

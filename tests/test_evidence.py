@@ -1,4 +1,4 @@
-"""Evidence scorers: a score that is its own map, and how it learns where evidence belongs."""
+"""Evidence scorers: the map adds up to the score, and training puts evidence in the right places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: what Plotly is told to draw, what stands beside it, and the table of all its numbers."""
+"""Figures of an evaluation: the drawings for Plotly, their texts, and the table of all numbers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def spec(panel: Any, colour: str = "#123456") -> dict[str, Any]:
 
 @pytest.mark.parametrize("scale", [FIVE, FOUR], ids=["five", "four"])
 def test_plotly_knows_every_property(scale: Scale) -> None:
-    """`graph_objects` refuses unknown properties and values, which plotly.js would pass over in silence."""
+    """`graph_objects` refuses unknown properties and values, which plotly.js would silently ignore."""
     found = drawn(measured(scale), scale)
     assert list(found) == ["labels", "results", "ranges", "roc", "calibration"]
     for figure in found.values():

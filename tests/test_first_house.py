@@ -16,7 +16,7 @@ FIRST = Path(__file__).parent / "first_house"
 
 
 def first_version(tmp_path: Path) -> Path:
-    """Draw the eyes of an atlas that the first version built, and lay its files round them."""
+    """Draw the eyes of an atlas that the first version built, and write its files beside them."""
     write_cohort(12, tmp_path, seed=3, size=320)
     (tmp_path / "SYNTHETIC.txt").unlink()
     for name in ("atlas.toml", "curation.toml"):
@@ -30,7 +30,7 @@ def first_version(tmp_path: Path) -> Path:
 
 
 def test_no_word_is_lost_where_lesions_take_the_place_of_windows(tmp_path: Path) -> None:
-    """What spoke of windows that are no more is told with its words, and stays in the curator's file."""
+    """Entries on windows that no longer exist are reported with their texts, and stay in the curator's file."""
     first_version(tmp_path)
     words = (tmp_path / "curation.toml").read_bytes()
     result = build_atlas(load_configuration(tmp_path / "atlas.toml", store=tmp_path / "store"))

@@ -1,4 +1,4 @@
-"""The command line: its flags are made from the settings, its help tells all of them, and its texts are plain."""
+"""The command line: its flags are made from the settings, its help lists all of them, and its texts are plain."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_help_loads_no_library_of_networks_or_pictures() -> None:
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in sorted(COMMANDS))], ids=lambda names: " ".join(names) or "atlas")
 def test_help_is_plain(command: tuple[str, ...]) -> None:
-    """Words of the manner that plain text avoids."""
+    """Words of the style that plain text avoids."""
     shown = help_of(*command)
     assert re.findall(r"\b(?:stands?|anew|whole|mend|by what|of few|side by side|\d %)\b", shown) == []
     for parameter in COMMANDS[command[0]].params if command else ():

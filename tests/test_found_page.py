@@ -1,4 +1,4 @@
-"""Lesions found, on the report of a photograph: shown on request, by kind, and told in words that fit the figures."""
+"""Lesions found, on the report of a photograph: shown on request, by kind, and described in words that match the numbers."""
 
 from __future__ import annotations
 

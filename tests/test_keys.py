@@ -1,4 +1,4 @@
-"""What a change of the code costs: all that it may have changed is made again, and nothing else."""
+"""Changes of the code: everything that a change may affect is made again, and nothing else."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def entries(store: Path) -> set[str]:
 
 
 def made(house: Path, cohort: Path, store: Path) -> dict[str, int]:
-    """Let the code in `house` work, and tell how many entries of each stage it made."""
+    """Run the code in `house`, and return how many entries of each stage it made."""
     before = entries(store)
     command = [sys.executable, "-c", WORK, house, cohort, store]
     environment = os.environ | {"PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -82,7 +82,7 @@ def house(cohort: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def first(house: Path, cohort: Path) -> dict[str, int]:
-    """What the code as it stands makes in an empty store, `cohort.parent / "store"`."""
+    """The entries that the unchanged code makes in an empty store, `cohort.parent / "store"`."""
     return made(house, cohort, cohort.parent / "store")
 
 

@@ -1,4 +1,4 @@
-"""The shipped lesion net on real photographs that it never met: what its card says comes out again."""
+"""The shipped lesion net on real photographs that it did not learn from: the figures on its card are found again."""
 
 from __future__ import annotations
 

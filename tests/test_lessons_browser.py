@@ -1,4 +1,4 @@
-"""Lessons, handouts and the edit mode in a real browser, used as a person would: written, taken home, and built again."""
+"""Lessons, handouts and the edit mode in a real browser, used as a person would: written, downloaded, and built again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Made = tuple[Atlas, Path, Path]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """An atlas with a curation that knows more than the build holds."""
+    """An atlas with a curation that mentions more than the build contains."""
     folder = tmp_path_factory.mktemp("lessons")
     drawn = drawn_atlas(folder / "pictures", count=12)
     first, second = drawn.dataset.image_ids[:2]
@@ -129,7 +129,7 @@ def test_keys_walk_through_the_stops_and_the_address_keeps_the_place(visit: Any,
 
 
 def test_the_address_never_lags_behind_the_stop(visit: Any) -> None:
-    """Else a stop that is pressed quickly after another is named by the address of the one before, and lost by a reload."""
+    """Otherwise a stop that is pressed quickly after another keeps the address of the previous one, and a reload loses it."""
     page = visit("lessons/one.html")
     assert page.evaluate(
         """() => ["ArrowRight", "ArrowRight", "ArrowLeft", "End"].map((key) => {

@@ -35,7 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def atlas(pictures: Path) -> Atlas:
-    """A drawn atlas whose patches stand one by one on the map, one of each cluster in a corner of its own."""
+    """A drawn atlas whose patches are apart from each other on the map, one of each cluster in a separate corner."""
     drawn = drawn_atlas(pictures, count=60, synthetic=True)
     assert drawn.patches is not None
     ids = drawn.patches.patch_ids
@@ -295,7 +295,7 @@ def opened_map(page: Any, site: Path, state: str = "") -> Any:
 
 
 def on_screen(page: Any) -> Any:
-    """Where the patches stand on the map in its present view, in CSS pixels, by the page's own arithmetic: [row, (x, y)]."""
+    """The places of the patches in the current view of the map, in CSS pixels, by the page's own arithmetic: [row, (x, y)]."""
     return np.array(
         page.evaluate(
             """() => {
@@ -309,7 +309,7 @@ def on_screen(page: Any) -> Any:
 
 
 def position(page: Any, row: int) -> tuple[float, float]:
-    """Where a patch stands in the window."""
+    """The place of a patch in the window."""
     page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center' })")
     area = page.locator("#map-dots").bounding_box()
     x, y = on_screen(page)[row]
@@ -539,7 +539,7 @@ def test_dots_become_pictures_that_do_not_cover_each_other(tab: Any, site: Path,
 
 
 def ink(page: Any, row: int) -> list[int]:
-    """The colour drawn where a patch stands."""
+    """The colour drawn at the place of a patch."""
     found: list[int] = page.evaluate(
         "(at) => [...document.getElementById('map-dots').getContext('2d').getImageData(...at, 1, 1).data]",
         [round(float(at)) for at in on_screen(page)[row]],

@@ -1,4 +1,4 @@
-"""Odd files in the folder: none hangs, none goes unmentioned, and none harms the photographs beside it."""
+"""Odd files in the folder: none blocks a build, all are reported, and none affects the photographs beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs of something else than the retina: drawn knees, their atlas, and what would presume an eye."""
+"""Photographs of other subjects than the retina: drawn knees, their atlas, and no text about eyes in it."""
 
 from __future__ import annotations
 
@@ -310,7 +310,7 @@ _NUMBERS_IN_LETTERS = ("mask", "sums")  # of a photograph's cells: base64
 
 
 def _eye_words(text: str) -> list[str]:
-    """Find the eye words of a text, each with what stands round it."""
+    """Find the eye words of a text, each with its surrounding text."""
     return [re.sub(r"\s+", " ", text[max(0, m.start() - 60) : m.end() + 40]).strip() for m in _EYE_WORDS.finditer(text)]
 
 
@@ -390,7 +390,7 @@ def _told(file: Path) -> Iterator[str]:
 
 
 def _words_of(folder: Path) -> list[str]:
-    """List the eye words of a site: the kind of file, and what stands round each."""
+    """List the eye words of a site: the kind of file, and the surrounding text of each."""
     found: dict[str, None] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _SCRIPTS_OF_OTHERS):
         place = file.relative_to(folder)
@@ -444,7 +444,7 @@ def test_no_page_of_the_knees_holds_an_eye_word(sites: Sites) -> None:
 
 @pytest.mark.browser
 def test_no_page_of_the_knees_shows_an_eye_word(browser: Any, sites: Sites) -> None:
-    """One page of each kind as it stands once its scripts have run, and the table that the finder saves."""
+    """One page of each kind after its scripts have run, and the table that the finder saves."""
     folder = sites.fitted
     pages = [*folder.glob("*.html"), *(next(iter(sorted(one.glob("*.html"))), None) for one in folder.iterdir() if one.is_dir())]
     page = browser.new_page()

@@ -1,4 +1,4 @@
-"""Plates: photographs with the source's own pixels, for readers who look closer; what they cost, and what they leave alone."""
+"""Plates: photographs with the source's own pixels, for readers who look closer; their cost, and what they do not change."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_plate_holds_the_pixels_of_the_source(built: BuildResult) -> None:
 
 
 def test_a_small_retina_in_a_large_picture_keeps_its_pixels(tmp_path: Path) -> None:
-    """A large JPEG is decoded at a part of its size, but only as far as its retina can spare pixels."""
+    """A large JPEG is decoded at a reduced size, but only if its retina keeps enough pixels."""
     picture = np.zeros((2200, 3000, 3), np.uint8)
     picture[500:1700, 700:2140] = eye(1200, seed=3)
     Image.fromarray(picture).save(tmp_path / "eye.jpg", quality=97, subsampling=0)

@@ -199,7 +199,7 @@ DISCS = {
 
 
 def agrees(frame: Frame, x: float, y: float, radius: float, tolerance: float = 0.02) -> bool:
-    """Whether the frame bounds the circle, but for the rounding to whole pixels."""
+    """Whether the frame bounds the circle, apart from rounding to whole pixels."""
     half = frame.side / 2
     slack = tolerance * radius + 1
     return abs(frame.left + half - x) < slack and abs(frame.top + half - y) < slack and abs(half - radius) < slack

@@ -1,4 +1,4 @@
-"""A publication replaces an atlas only by a complete one, and nothing else at all."""
+"""A publication replaces an atlas only with a complete one, and replaces nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optic disc and the fovea, and the regions that they tell."""
+"""The optic disc and the fovea, and the regions that they define."""
 
 from __future__ import annotations
 

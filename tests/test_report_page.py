@@ -1,4 +1,4 @@
-"""The report of one photograph: zoom, heat maps and their scales, live occlusion, where the score stands, and its print."""
+"""The report of one photograph: zoom, heat maps and their scales, live occlusion, the place of the score, and printing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def visit(browser: Any) -> Iterator[Any]:
 
 
 def centre(page: Any, cell: tuple[int, int], grid: int) -> tuple[float, float]:
-    """Where the middle of a cell stands in the window."""
+    """The place of the middle of a cell in the window."""
     area = page.locator(".layer").first.bounding_box()
     return area["x"] + area["width"] * (cell[1] + 0.5) / grid, area["y"] + area["height"] * (cell[0] + 0.5) / grid
 
@@ -429,7 +429,7 @@ def test_scores_of_the_page_are_those_of_the_head(visit: Any, grid: str, request
 
 
 def told(page: Any) -> tuple[str, str, float]:
-    """The new score, its difference from the whole, and its marker's place on the axis in percent."""
+    """The new score, its difference from the complete photograph's, and its marker's place on the axis in percent."""
     place = page.locator("[data-live=marker]").evaluate("(m) => parseFloat(m.style.left)")
     return page.locator("[data-live=score]").inner_text(), page.locator("[data-live=difference]").inner_text(), place
 

@@ -1,4 +1,4 @@
-"""One table of methods, and a surround that stays dark."""
+"""The table of methods, and maps that mark nothing outside the retina."""
 
 from __future__ import annotations
 

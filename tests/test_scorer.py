@@ -1,4 +1,4 @@
-"""Scorers: the exact arithmetic of the head, and bundles that come back as they were or not at all."""
+"""Scorers: the exact arithmetic of the head, and bundles that are loaded unchanged or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scorer that no room knows goes through all of them: bundled, loaded, built, explained, trusted and evaluated."""
+"""A kind of scorer that no module knows works everywhere: in bundles, builds, maps, trust and evaluation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_network(grades: int) -> tuple[nn.Module, nn.Module]:
 
 @pytest.fixture(scope="module", autouse=True)
 def known() -> Iterator[None]:
-    """The one line by which a network becomes known."""
+    """The one line that registers a network."""
     NETWORKS["mixing"] = NetworkSpec(build_network)
     yield
     del NETWORKS["mixing"]
@@ -216,7 +216,7 @@ def test_a_report_is_written(cohort: Path, bundle: Path, tmp_path: Path) -> None
 
 
 def test_items_are_small_and_all_that_a_worker_is_given_can_be_pickled(cohort: Path, tmp_path: Path) -> None:
-    """So that the same tasks can run in other processes, and on other machines."""
+    """This lets the same tasks run in other processes, and on other machines."""
     source = trained_source(DEFAULT_SCORER, DIABETIC_RETINOPATHY)
     store, target = Store(tmp_path), Target.of(DIABETIC_RETINOPATHY)
     image = GradedImage("0" * 16, sorted((cohort / "images").iterdir())[0], 2, "patient", "left")

@@ -1,4 +1,4 @@
-"""The shipped scorers: what their cards claim comes out again on the photographs that it was measured on."""
+"""The shipped scorers: the figures on their cards are found again on the photographs of their measurement."""
 
 from __future__ import annotations
 

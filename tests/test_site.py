@@ -1,4 +1,4 @@
-"""The site's files: complete, closed in themselves, discreet, and the same on every render."""
+"""The site's files: complete, self-contained, without private data, and the same on every render."""
 
 from __future__ import annotations
 

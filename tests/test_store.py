@@ -1,4 +1,4 @@
-"""The store keeps complete entries only, and notices what happened to them since."""
+"""The store keeps complete entries only, and notices later damage."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_entry_with_folders_in_it_is_checked_too(tmp_path: Path) -> None:
 
 
 def test_an_entry_of_an_earlier_version_is_made_again(tmp_path: Path) -> None:
-    """It tells no hashes, so nothing can be said for it."""
+    """It has no hashes, so it cannot be checked."""
     entry = Store(tmp_path).path("pictures", 1)
     entry.mkdir(parents=True)
     (entry / "picture.jpg").write_text("old")
@@ -179,7 +179,7 @@ def test_a_store_is_marked_as_a_cache_and_its_pictures_are_not_read_as_photograp
 
 @pytest.mark.parametrize("name", ["top.jpg", "0/by_grade.jpg", "0/12/by_patient.jpg", "0/12/left/eye.jpg"])
 def test_a_folder_that_also_holds_photographs_is_not_marked_as_a_cache(tmp_path: Path, name: str) -> None:
-    """Were it marked, backups would pass over the photographs, and no build would read them."""
+    """If it were marked, backups would skip the photographs, and no build would read them."""
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"a photograph")
     Store(tmp_path)
@@ -205,7 +205,7 @@ def cohort_like(tmp_path: Path) -> Path:
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(store: Store) -> None:
-    """A process that may write files of a kilobyte only stands for a disk that is full."""
+    """A process that may only write files of up to a kilobyte simulates a full disk."""
     script = f"""
 import resource, signal, numpy as np
 from atlas.errors import StoreError

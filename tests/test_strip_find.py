@@ -105,7 +105,7 @@ def arrive(visitor: Visitor, path: str) -> Any:
 
 
 def all_plates(page: Any) -> list[int]:
-    """Numbers of the plates in the whole list, gathered by scrolling through it as a reader would."""
+    """Numbers of the plates in the complete list, gathered by scrolling through it as a reader would."""
     found: list[int] = page.evaluate(
         """async () => {
           const host = document.querySelector(".sheet-view"), rows = new Map();
@@ -584,7 +584,7 @@ def test_the_address_keeps_any_words_and_bears_a_torrent_of_changes(visit: Open)
 
 
 def test_an_address_that_the_reader_chose_is_not_overwritten(visit: Open) -> None:
-    """Whatever comes between the choice and the moment at which the browser tells the page of it."""
+    """Events between the choice and the moment at which the browser informs the page."""
     page = visit("find.html")
     late = page.evaluate(
         """() => {

@@ -1,4 +1,4 @@
-"""Synthetic eyes: what their grades promise, where their lesions lie, and what a cohort holds."""
+"""Synthetic eyes: the lesions of each grade, their places, and the contents of a cohort."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def read(images: Path, content: bytes | str, name: str = "t.csv", **settings: st
 
 
 def outcome(work: Callable[[], Any]) -> tuple[Any, DatasetError | None]:
-    """What some work gives, or why it was refused."""
+    """Return the result of a call, or the reason why it was refused."""
     try:
         return work(), None
     except DatasetError as error:

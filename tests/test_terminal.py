@@ -1,4 +1,4 @@
-"""Results on the terminal: every figure has its words, and nothing is told twice."""
+"""Results on the terminal: every figure has a name, and nothing is shown twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: no patient on two sides, heads that learn what is there and nothing where nothing is, trunks that resume and fold."""
+"""Training: no patient in two parts, heads that learn a signal but no noise, trunks that resume and fold."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_no_balance_weighs_all_alike() -> None:
 
 
 def _signal(count: int, seed: int) -> tuple[FloatArray, np.ndarray]:
-    """Maps (n, 12, 3, 3) on unlike scales, where two cells of two channels tell the grade."""
+    """Maps (n, 12, 3, 3) on different scales, with the grade in two cells of two channels."""
     rng = np.random.default_rng(seed)
     grades = rng.integers(0, 5, count)
     maps = rng.normal(0, 1, (count, 12, 3, 3))
@@ -496,7 +496,7 @@ def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _assert_validation_figures(scorer: TransferredScorer, dataset: Dataset) -> None:
-    """The figures of the recipe are those of the validation photographs, scored anew; the AUC by counting pairs."""
+    """The figures of the recipe are those of the validation photographs, scored again; the AUC by counting pairs."""
     own = set(split_by_patient(dataset.images, seed=0)["validation"])
     images = [image for image in dataset.images if image.image_id in own]
     pixels = np.stack(
@@ -552,7 +552,7 @@ PYRAMIDS = ("fpn:squeezenet1_1", "fpn:timm:mobilenetv3_small_050")
 
 
 def awake(trunk: str) -> dict[str, torch.Tensor]:
-    """Weights at random, and the statistics that go with them: without these, deep networks say the same of everything."""
+    """Weights at random, and the statistics that go with them: without these, deep networks give one result for everything."""
     module = new_module(trunk, 0).train()
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):

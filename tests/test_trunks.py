@@ -1,4 +1,4 @@
-"""Trunks: the networks' own numbers, from any honest source of weights, and from no dishonest one."""
+"""Trunks: they give the networks' own numbers, and they refuse weights that are unsafe or do not fit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def squeezenet() -> Trunk:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No network, and empty caches; torchvision's is the folder that is returned."""
+    """Block the network and empty the caches. Return torchvision's cache folder."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,4 +1,4 @@
-"""What is said of the maps follows from small cases counted by hand."""
+"""The statements on maps are checked with small cases counted by hand."""
 
 from __future__ import annotations
 
@@ -481,7 +481,7 @@ def test_undefined_figures_are_left_out_of_the_mean() -> None:
 
 
 def test_patients_not_photographs_are_drawn() -> None:
-    """Four photographs of one patient know no more than one."""
+    """Four photographs of one patient give no more information than one."""
     many = summary([1, 1, 1, 1, 0, 0, 0, 0], [*"abcdefgh"])["hit"]
     few = summary([1, 1, 1, 1, 0, 0, 0, 0], [*"aaaabbbb"])["hit"]
     assert many is not None

@@ -1,4 +1,4 @@
-"""The wheel holds the package with its scorers and templates, and nothing else; and it works where it is unpacked."""
+"""The wheel holds the package with its scorers and templates, and nothing else; and it works from where it is unpacked."""
 
 from __future__ import annotations
 
