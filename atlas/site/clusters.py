@@ -1,4 +1,4 @@
-"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and where in the photograph it lies."""
+"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and where in photographs it lies."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     id; severity (grade units); grade, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
     clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
     plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
-    names may be shown; eye (null where it is not known), only of retinas, with `eyes`, its words. Beside them: `scale`, `grades`, `trusts` (by badge, the most
-    telling first, its word in the language of the pages), and `lesions`: the
-    kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net did not look,
-    and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
+    names may be shown; eye (null where it is not known), only of retinas. Beside them: `scale`, `grades`, `trusts` (by badge, the
+    most telling first, its word in the language of the pages), `eyes` (left and right in that language, only of retinas), and
+    `lesions`: the kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net
+    did not look, and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
     """
     scale = book.scale
     plates, trust = book.plates, book.atlas.trust
