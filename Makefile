@@ -1,6 +1,6 @@
-# make demo     from a fresh checkout to an atlas of drawn eyes, ready to open
-# make test     the whole suite
-# make scorers  the shipped scorers again, from their photographs: hours on two cores
+# make demo     builds an atlas of drawn eyes from a fresh checkout
+# make test     runs the complete test suite
+# make scorers  trains the shipped scorers again from their photographs: hours on two cores
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -14,23 +14,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
-	@echo 'make words        collect the texts of the site and bring its translations up to date'
-	@echo 'make test         install what tests need (once) and run the whole suite (WORKERS=2)'
-	@echo 'make test-lowest  the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
-	@echo 'make coverage     the tests, and which share of atlas they run; fails below the share that pyproject.toml names'
-	@echo 'make versions     the tests with each of Python 3.11 to 3.13 that this machine has, by nox'
+	@echo 'make words        collect the texts of the site and update its translations'
+	@echo 'make test         install what tests need (once) and run the complete suite (WORKERS=2)'
+	@echo 'make test-lowest  run the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
+	@echo 'make coverage     run the tests and measure their coverage of atlas; fails below the share that pyproject.toml names'
+	@echo 'make versions     run the tests with each of Python 3.11 to 3.13 on this machine, with nox'
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
-	@echo 'make evidence     train and measure the default scorer again, once make scorers and make lesions are done (DEVICE=cuda)'
-	@echo 'make lint         ruff, mypy, import-linter and oxlint alone'
+	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
+	@echo 'make lint         run only ruff, mypy, import-linter and oxlint'
 	@echo 'make format       let ruff format the sources and fix what it can'
-	@echo 'make constraints  look up the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
+	@echo 'make constraints  find the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
 	@echo 'make clean        remove .venv, caches, built wheels and built sites'
 
 demo: .venv/installed
 	$(BIN)/atlas build --out $(DEMO) --language en --language de --language es
 
-# Texts that are new or changed come without a translation; `make test` names them.
+# New and changed texts have no translation; `make test` lists them.
 WORDS := site_templates/words
 words: .venv/installed
 	@$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords "$(KEYWORDS)" --no-default-keywords --sort-by-file \
@@ -46,7 +46,7 @@ KEYWORDS := gettext ngettext:1,2 _ noop told ntold:1,2
 test: .venv/installed-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
 
-# What atlas runs on in its lowest versions; what tests need beside is as new as fits. Tools that check the sources are left out.
+# The dependencies of atlas in their lowest versions, and those of the tests in their newest. Tools that check the sources are left out.
 FILES ?= tests
 test-lowest: $(LOWEST)/installed
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --ignore tests/test_house.py $(FILES)
@@ -58,9 +58,9 @@ versions: .venv/installed-test
 	@$(PIP) install -qq nox
 	$(BIN)/nox
 
-# The recipe of the shipped scorers, and their figures. DATA holds the folders eyepacs-colour, eyepacs-equalized, messidor2, idrid
-# and hei-med,
-# SQUEEZENET generic weights of SqueezeNet 1.1. Two networks learn from the grades, each alone; `eyepacs-pair` is both of them.
+# How the shipped scorers are trained and measured. DATA holds the folders eyepacs-colour, eyepacs-equalized, messidor2, idrid and
+# hei-med, and SQUEEZENET is a file with generic weights of SqueezeNet 1.1. Two networks learn from the grades separately;
+# `eyepacs-pair` combines them.
 DATA ?= ../shared/data
 SQUEEZENET ?= ../shared/weights/squeezenet1_1-imagenet.pth
 LARGE := output/members/eyepacs-efficientnet
@@ -81,7 +81,7 @@ MORE = More photographs: peers report an AUC of 0.96 and a kappa of 0.87 with tw
 LARGER = Larger photographs: most of these have 256 x 256 pixels, in which a microaneurysm is a pixel or none.
 export SOURCE LARGE_START SMALL_START PAIR_START MORE LARGER
 
-# What photographs of other clinics and cameras tell of the scorer that $$scorer names.
+# Measures the scorer $$scorer on photographs of other clinics and cameras.
 OTHERS_TELL = $(BIN)/atlas evaluate $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --scorer $$scorer \
     --record 'Messidor-2, test part'; \
   $(BIN)/atlas evaluate $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --split test --scorer $$scorer \
@@ -107,7 +107,7 @@ scorers: .venv/installed
 	  $(BIN)/atlas trust output/outlined/images --masks output/outlined/masks --scorer $$scorer --record 'Drawn eyes, all lesions'; \
 	done
 
-# The recipe of the shipped lesion net, and its figures. It learns from the training parts; HEI-MED and DIARETDB1 measure only.
+# How the shipped lesion net is trained and measured. It learns from the training parts. HEI-MED and DIARETDB1 are for measuring only.
 FINDER := models/lesions-squeezenet
 FOUND_IN = Photographs of IDRiD (Porwal et al. 2018, CC BY 4.0; boxes CODRAS, CC BY-SA 4.0), of Messidor-2 and of the Kaggle \
   competition Diabetic Retinopathy Detection (EyePACS, 2015), for research. No photograph is shipped.
@@ -129,8 +129,9 @@ lesions: .venv/installed
 	$(MEASURE) $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.csv --split test \
 	  --record 'the test part of EyePACS in colour'
 
-# The default scorer: the pair beside one whose map is its evidence. The latter's network learns from the training parts of four sets,
-# on two cores for many hours, on a GPU in minutes (DEVICE=cuda); both are calibrated on the validation parts of three.
+# The default scorer combines the pair with a scorer whose map is its evidence. The network of the latter learns from the training
+# parts of four sets, for many hours on two cores or for minutes on a GPU (DEVICE=cuda). Both are calibrated on the validation parts
+# of three.
 EVIDENCE := models/evidence-squeezenet
 BOTH := models/eyepacs-and-evidence
 DEVICE ?= cpu
@@ -168,7 +169,7 @@ format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Resolved without installing. A local tag (2.1.0+cpu) names one machine's build, so it is cut off.
+# Resolved without installing. A local tag (2.1.0+cpu) names one machine's build, so it is removed.
 constraints: | $(BIN)/python
 	$(PIP) install -qq --dry-run --ignore-installed --report .venv/resolved.json --editable '.[test]' $(HOLD)
 	@$(BIN)/python -c 'import json; \
@@ -188,9 +189,9 @@ $(BIN)/python:
 	echo 'atlas needs Python 3.11 or newer, and none was found. Install one, or name yours: make demo PYTHON=/path/to/python3' >&2; \
 	exit 1
 
-# Hatchling first and pinned too, so that the editable install builds with the version that constraints.txt names.
+# Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt.
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing atlas into .venv: a few minutes and about 7 GB the first time, nothing after that.'
+	@echo 'Installing atlas into .venv. The first time, this takes a few minutes and about 7 GB.'
 	@$(PIP) install -qq --constraint constraints.txt hatchling
 	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable .
 	@touch $@
@@ -200,7 +201,7 @@ $(BIN)/python:
 	@touch $@
 
 $(LOWEST)/installed: pyproject.toml | $(BIN)/python
-	@echo 'Installing the lowest versions into $(LOWEST): another 7 GB.'
+	@echo 'Installing the lowest versions into $(LOWEST). This takes another 7 GB.'
 	@$(BIN)/python -m venv --clear $(LOWEST)
 	@$(LOWEST)/bin/python -m pip --disable-pip-version-check install -qq uv
 	@$(LOWEST)/bin/uv pip compile -q --python $(LOWEST)/bin/python --resolution lowest-direct pyproject.toml -o $(LOWEST)/versions.txt

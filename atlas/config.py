@@ -98,7 +98,8 @@ class Configuration(BaseModel):
         None, description="Folder of photographs. Without it, atlas uses its built-in cohort of drawn eyes."
     )
     grades: Annotated[Path | None, PRIVATE, Panel.INPUT] = Field(
-        None, description="Table of grades: CSV, TSV, XLSX, or a text file with a name and a grade on each line."
+        None,
+        description="Table of grades: CSV, TSV, XLSX, a text file with a name and a grade on each line, or a folder of such.",
     )
     masks: Annotated[Path | None, PRIVATE, Panel.INPUT] = Field(
         None,
@@ -138,6 +139,13 @@ class Configuration(BaseModel):
     split_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None,
         description="Column that says training, validation or test. Without it, a column called split is used, if there is one.",
+    )
+    rater_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
+        None,
+        description=(
+            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, the "
+            "higher of two in the middle. Without it, a column called rater, reader or grader is used, if there is one."
+        ),
     )
     out: Annotated[Path | None, PRIVATE, Panel.OUTPUT] = Field(
         None, description="Folder for the atlas. An existing atlas is replaced only once the new one is complete."
@@ -253,6 +261,9 @@ class Configuration(BaseModel):
     )
     store: Annotated[Path | None, PRIVATE, Panel.RUNNING] = Field(
         None, description="Folder for intermediate results, which later runs use again. Without it, your cache folder."
+    )
+    strict: Annotated[bool, PRIVATE, Panel.RUNNING] = Field(
+        False, description="End with exit code 1 if a file or row was left out. The atlas is built all the same."
     )
     scale: ScaleTable | None = Field(None, description="Names of the grades of another disease. Only in atlas.toml.")
 

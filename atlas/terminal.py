@@ -26,6 +26,7 @@ _KINDS = {
     "identical_files": ("file is a copy of another", "files are copies of others"),
     "unreadable": ("file cannot be read", "files cannot be read"),
     "other_files": ("file is of another kind", "files are of other kinds"),
+    "near_copies": ("photograph is a changed copy of another", "photographs are changed copies of others"),
 }
 """Lists of a `DatasetReport`, in words for one line and for several."""
 
@@ -77,7 +78,12 @@ _SCORES = {
 def print_report(out: Console, found: DatasetReport, verbose: bool) -> None:
     """Print what reading the photographs left out or had to decide."""
     out.print(f"Layout of the data: {found.layout}")
+    for sentence in found.guesses:
+        out.print(f"  {printable(sentence, out.encoding)}", markup=False, soft_wrap=True)
     print_left_out(out, found, verbose)
+    if found.passed_over:
+        out.print(f"{len(found.passed_over):,} passed over: not asked for, or not photographs" + (":" if verbose else "."))
+        print_lines(out, found.passed_over if verbose else (), verbose)
 
 
 def print_left_out(out: Console, found: DatasetReport, verbose: bool, told: DatasetReport | None = None) -> None:

@@ -1,11 +1,11 @@
-"""Measures how well an atlas's clusters tell exudates, red lesions and neither apart, on photographs whose lesions were boxed.
+"""Measures how well an atlas's clusters separate exudates, red lesions and neither, on photographs whose lesions were boxed.
 
     .venv/bin/python benchmarks/boxed_clusters.py --images DIR --boxes TABLE [--grades TABLE --split test]
 
-Builds the atlas three times: of windows that drive the score of eyepacs-pair (`--patches occlusion`, as the first atlases had
-it), of lesions that the net finds, and of both. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters against
-what the middle of each patch lies in, beside that of the same clusters against shuffled kinds. Boxes are coarse, and not all
-lesions are boxed: a patch in no box counts as none, though it may show a lesion, so that no clusters can reach 1.
+Builds the atlas three times: with windows that drive the score of eyepacs-pair (`--patches occlusion`, as in the first atlases),
+with lesions that the net finds, and with both. Prints the V-measure (Rosenberg and Hirschberg, EMNLP 2007) of clusters compared
+with the kind of box at the middle of each patch, and that of the same clusters compared with shuffled kinds. Boxes are coarse,
+and not all lesions are boxed. A patch in no box counts as none, though it may show a lesion, so no clusters can reach 1.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Measures how well clusters of patches tell the kinds of lesion apart, on drawn eyes whose lesions are known to the pixel.
+"""Measures how well clusters of patches separate the kinds of lesion, on drawn eyes whose lesions are known to the pixel.
 
     .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--windows 1 2 3] [--trunk NAME --weights FILE]
     .venv/bin/python benchmarks/clusters.py --lesion-net lesions-squeezenet
 
-With `--lesion-net` the patches are lesions that a net found, described by what it saw, as an atlas's are by default.
-The shipped scorer chooses the patches: the windows with the largest drops, of eyes of grades 1 to 4. The kind of a patch is the
-lesion that fills it most for its kind: each lesion's share of the patch, over the median of the patches that hold any of it;
-where none reaches a quarter of that median, the patch holds no lesion to speak of.
+With `--lesion-net` the patches are lesions that a net found, described by the net, as in an atlas by default. Without it, the
+shipped scorer chooses the patches: the windows with the largest drops, of eyes of grades 1 to 4. The kind of a patch is the
+lesion with the largest relative share: its share of the patch, divided by the median share in patches with this lesion. If no
+lesion reaches a quarter of that median, the patch counts as having no lesion.
 
 The columns: V-measure (Rosenberg and Hirschberg, EMNLP 2007), homogeneity, completeness, and mutual information adjusted for
 chance, means over three seeds of k-means. "shuffled" is chance; "true lesions" clusters the lesions' true shares and is about the
-best to be hoped for. V-measure grows as patches per cluster get fewer, so windows of another size compare with their own chance
-only; adjusted information compares across.
+best possible result. V-measure grows with fewer patches per cluster, so compare windows of one size only with their own chance;
+adjusted information can be compared across sizes.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from atlas.records import BoolArray, ByteArray, FloatArray, Frame, IntArray, Pat
 from atlas.scorers.bundle import load_transferred
 from atlas.scorers.trunks import TRUNKS, Trunk, load_trunk
 
-QUANTILE = 0.85  # of all drops: a few patches of each eye, as a build with a scorer of real eyes finds
+QUANTILE = 0.85  # of all drops: a few patches of each eye, as in a build with a scorer of real eyes
 NONE = 0.25
 
 Eye = tuple[ByteArray, Mapping[str, BoolArray]]
 
 
 def eyes(count: int, folder: Path) -> dict[str, Eye]:
-    """Draw eyes of grades 1 to 4 in turn, each of another person, or take them from `folder`, where they are kept."""
+    """Draw eyes of grades 1 to 4 in turn, each of another person, and keep them in `folder`, or read them from there."""
     found = {}
     for number in range(count):
         file = folder / f"{number}.npz"
@@ -61,14 +61,14 @@ def eyes(count: int, folder: Path) -> dict[str, Eye]:
 
 
 def patch_kinds(shares: FloatArray) -> IntArray:
-    """Name each patch's kind of lesion, 1-based, from the lesions' shares of it (m, kinds); 0 where there is none to speak of."""
+    """Return each patch's kind of lesion, 1-based, from the lesions' shares of it (m, kinds); 0 if there is hardly any lesion."""
     typical = np.array([np.median(column[column > 0]) if column.any() else np.inf for column in shares.T])
     relative = shares / typical
     return np.where(relative.max(axis=1) >= NONE, relative.argmax(axis=1) + 1, 0)
 
 
 def lesion_shares(patches: Patches, cohort: Mapping[str, Eye]) -> FloatArray:
-    """Measure what share of each patch each kind of lesion covers, (m, kinds)."""
+    """Return the share of each patch that each kind of lesion covers, (m, kinds)."""
     return np.array(
         [
             [crop(masks[kind].astype(np.float32), tuple(box)).mean() if kind in masks else 0.0 for kind in LESIONS]
@@ -79,7 +79,7 @@ def lesion_shares(patches: Patches, cohort: Mapping[str, Eye]) -> FloatArray:
 
 
 def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-    """Run the trunk on one square; return its last maps (C, h, w), and the means (c,) of those half-way."""
+    """Run the trunk on one square. Return its last maps (C, h, w), and the means (c,) of the maps of its middle layer."""
     half: list[FloatArray] = []
     hooks = []
     for one in trunk.module.children() if TRUNKS[trunk.name].members else [trunk.module]:
@@ -95,7 +95,7 @@ def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
 
 
 def detailed(photograph: ByteArray, preparation: str) -> tuple[ByteArray, ByteArray, Frame]:
-    """Prepare a photograph at its own pixels; return it so, in its own colours, and the frame."""
+    """Prepare a photograph at its full resolution. Return it prepared, in its own colours, and its frame."""
     frame, mask = find_retina(photograph)
     prepared = prepare("", photograph, size=frame.side, preparation=preparation, found=(frame, mask))
     return prepared.pixels, prepared.photograph, frame
@@ -224,7 +224,7 @@ def measure(
 
 
 def measure_lesions(count: int, clusters: int, folder: Path, name: str) -> None:
-    """Print the same figures of patches that a lesion net finds."""
+    """Print the same figures for patches that a lesion net finds."""
     net = load_lesion_net(name)
     cohort = eyes(count, folder)
     found, frames = {}, {}
@@ -261,8 +261,8 @@ def main() -> None:
     parser.add_argument("--windows", type=int, nargs="+", default=(1, 2, 3), help="cells a side of a patch")
     parser.add_argument("--lesion-net", help="chooses the patches and describes them instead of a scorer")
     parser.add_argument("--trunk", help="describes the patches instead of the scorer's trunk")
-    parser.add_argument("--weights", type=Path, help="of --trunk")
-    parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that it holds")
+    parser.add_argument("--weights", type=Path, help="file of the weights of --trunk")
+    parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that are already there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:

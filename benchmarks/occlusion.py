@@ -1,11 +1,11 @@
-"""Times exact occlusion from cell sums against captum's feature ablation, side by side in one run.
+"""Compares the time of exact occlusion from cell sums with that of captum's feature ablation, in one run.
 
     .venv/bin/python benchmarks/occlusion.py [--images 16] [--rounds 5]
 
-Both answer the same question, how far the score falls without each cell of a trunk's last maps, for the same maps and head, one
-photograph at a time as a build works. What atlas needs to read the maps, the first layer's sums and Grad-CAM, is in its time.
-The table shows the median milliseconds of each for a photograph, the median of their ratio round by round, and the largest
-difference in grade units, for heads that weigh all cells alike, as the shipped ones do, and for heads with weights for each cell.
+Both compute how far the score falls without each cell of a trunk's last maps, for the same maps and head, one photograph at a
+time as in a build. The time of atlas includes reading the maps, that is the sums of the first layer and Grad-CAM. The table shows
+the median milliseconds of each for a photograph, the median of their ratio in each round, and the largest difference in grade
+units, for heads with equal weights for all cells, as in the shipped ones, and for heads with separate weights for each cell.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def compare(shape: tuple[int, int, int], pooled: bool, images: int, rounds: int)
 
 
 def main() -> None:
-    """Print one row a trunk and a kind of head."""
+    """Print one row for each trunk and kind of head."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)

@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/site.py [--photographs 35000] [--patches 100000] [--reports N] [--keep FOLDER] [--again FOLDER]
 
-Pictures repeat (a few are drawn, the rest are hard links); scores, grades, patches, clusters, map and trust are drawn for every
-photograph, and the cell sums have the size of a real scorer's. `--reports` writes that many of the report pages only, evenly
-spaced over the order, with all data complete. `--keep` leaves the atlas in a folder that does not exist yet;
-`--again` measures one that was kept.
+Pictures repeat (a few are drawn, the others are hard links). Scores, grades, patches, clusters, map and trust are random for
+every photograph, and the cell sums have the size of a real scorer's. `--reports` writes only that many of the report pages,
+evenly spaced over the order, with all data complete. `--keep` keeps the atlas in a folder that does not exist yet; `--again`
+measures one that was kept.
 
-The table names each figure, its bar, and whether it is met. The exit status is 1 where a bar is missed.
+The table shows each figure, its limit, and whether it is met. The exit status is 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ from atlas.records import (
 )
 from atlas.site import pages, render
 
-DRAWN = 25  # different photographs; a file system allows only so many names of one file
+DRAWN = 25  # different photographs; a file system limits the number of hard links to one file
 GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers
 GROUPS = 60
-NOTE, NOTED = "A cotton wool spot near the disc", 40  # on one photograph in so many
+NOTE, NOTED = "A cotton wool spot near the disc", 40  # the note is on one photograph in NOTED
 SEARCHES = ("plate 12", "#3", "cotton wool")
 STOPS = 400
 
@@ -102,7 +102,7 @@ def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) 
 
 
 def records_of(count: int, patches: int) -> Atlas:
-    """Draw the records of an atlas of that size."""
+    """Return random records of an atlas of that size."""
     random = np.random.default_rng(0)
     scale = DIABETIC_RETINOPATHY
     ids = tuple(sorted({f"{int(n):016x}" for n in random.integers(2**63, size=count, dtype=np.int64)}))
@@ -112,7 +112,7 @@ def records_of(count: int, patches: int) -> Atlas:
     inside = np.hypot(*(np.mgrid[:GRID, :GRID] - (GRID - 1) / 2)) < GRID / 2
     values = np.where(inside, random.normal(0.02, 0.1, (len(ids), GRID, GRID)), 0).astype(np.float32)
     scores = Scores(ids, severity, out_of_fold=True)
-    # Each window is of a photograph of its own place in a list that goes round, so that no photograph has one twice.
+    # Windows are assigned to photographs in turn, each time at another cell, so that no photograph has the same window twice.
     owners = np.arange(patches) % len(ids)
     cells = np.flatnonzero(inside)
     spots = cells[(owners * 7 + np.arange(patches) // len(ids)) % len(cells)]
@@ -173,7 +173,7 @@ def records_of(count: int, patches: int) -> Atlas:
 
 @contextlib.contextmanager
 def sampled(atlas: Atlas, reports: int) -> Iterator[None]:
-    """Write only `reports` report pages with their cells, evenly spaced along the order, and link pictures instead of copying."""
+    """Write only `reports` report pages with their cells, evenly spaced along the order. Link pictures, do not copy them."""
     order = atlas.strip.image_ids
     every = max(1, -(-len(order) // reports))
     wanted = set(order[::every])
@@ -193,7 +193,7 @@ def sampled(atlas: Atlas, reports: int) -> Iterator[None]:
 
 
 class Clock:
-    """Seconds by stage, as `progress` of render_site tells them."""
+    """Measures seconds by stage, as the `progress` of render_site."""
 
     def __init__(self) -> None:
         self.stages: dict[str, tuple[float, int]] = {}
@@ -212,7 +212,7 @@ READY = """new Promise((done) => {
 
 
 class Reader:
-    """A window of 1440 by 900 that opens pages afresh."""
+    """A browser window of 1440 by 900 that opens each page in a new context."""
 
     def __init__(self, browser: Any, site: Path) -> None:
         self.browser, self.site = browser, site
@@ -226,9 +226,9 @@ class Reader:
             context.close()
 
     def opened(self, path: str, ready: str | None, rounds: int) -> tuple[float, float]:
-        """Median seconds from the request to a page that has drawn and answers, and of the processor's time on the page's thread.
+        """Return median seconds until a page is drawn and interactive, and median seconds of processor time on the page's thread.
 
-        A first round, not counted, warms up.
+        The first round is a warm-up and does not count.
         """
         taken, worked = [], []
         for _ in range(rounds + 1):
@@ -244,7 +244,7 @@ class Reader:
         return statistics.median(taken[1:]), statistics.median(worked[1:])
 
     def weight(self, path: str) -> int:
-        """Bytes of all that a page asks for, pictures left out: the page, its data, styles and scripts."""
+        """Return the bytes of everything that a page loads except pictures: the page, its data, styles and scripts."""
         files: set[Path] = set()
         with self.tab() as page:
             page.on("request", lambda request: files.add(Path(request.url.removeprefix("file://").partition("?")[0])))
@@ -254,7 +254,7 @@ class Reader:
         return sum(file.stat().st_size for file in files if file.is_file() and file.suffix not in pictures)
 
     def keys(self) -> list[float]:
-        """Seconds from each key in the finder to the frame that shows its answer."""
+        """Return the seconds from each key press in the finder to the frame that shows the result."""
         with self.tab() as page:
             page.goto((self.site / "find.html").as_uri())
             page.wait_for_selector("#found[data-ready]", state="attached")
@@ -272,7 +272,7 @@ class Reader:
             return [ms / 1000 for ms in page.evaluate("answered")]
 
     def strip(self) -> tuple[int, float]:
-        """Scroll the strip from end to end: how many cells in sight were missing or wrong, and the median seconds of a step."""
+        """Scroll the strip from end to end. Return how many visible cells were missing or wrong, and median seconds a step."""
         with self.tab() as page:
             page.goto((self.site / "strip.html").as_uri())
             page.wait_for_selector("#strip .cell", state="attached")
@@ -312,7 +312,7 @@ class Reader:
 
 
 def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, bool]]:
-    """Rows of figure, value, bar and whether it is met."""
+    """Return rows of figure, value, limit and whether it is met."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     rows = []
 
@@ -348,7 +348,7 @@ def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, b
 
 
 def table(rows: list[tuple[str, str, str, bool]]) -> str:
-    lines = [("figure", "value", "bar", ""), *((a, b, c, "met" if met else "MISSED") for a, b, c, met in rows)]
+    lines = [("figure", "value", "limit", ""), *((a, b, c, "met" if met else "MISSED") for a, b, c, met in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(4)]
     return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}" for a, b, c, d in lines)
 
@@ -357,9 +357,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=int, default=35_000)
     parser.add_argument("--patches", type=int, default=100_000)
-    parser.add_argument("--reports", type=int, help="report pages to write; all where it is left out")
-    parser.add_argument("--rounds", type=int, default=3, help="times a page is opened")
-    parser.add_argument("--keep", type=Path, help="leave the atlas in this folder")
+    parser.add_argument("--reports", type=int, help="number of report pages to write (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each page is opened")
+    parser.add_argument("--keep", type=Path, help="keep the atlas in this folder")
     parser.add_argument("--again", type=Path, help="measure the atlas that was kept in this folder")
     asked = parser.parse_args()
     if asked.again:
@@ -384,7 +384,7 @@ def main() -> None:
 
 
 def tell(site: Path, rounds: int) -> None:
-    """Measure, print, and leave with the exit status."""
+    """Measure, print the table, and exit with the status."""
     report = next((site / "images").iterdir())
     rows = measure(site, f"images/{report.name}", rounds)
     print(table(rows))

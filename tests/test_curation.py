@@ -113,7 +113,7 @@ def test_an_empty_file_is_a_curation(tmp_path: Path) -> None:
         ('[exclude]\npatches = ["x-0203w2"]', "exclude.patches[1]", "a patch id"),
         ('[[lessons]]\nsummary = "x"', "lessons[1].title", "is missing"),
         ('[[lessons]]\ntitle = ""', "lessons[1].title", "at least one character"),
-        ('[[lessons]]\ntitle = "x"\nslug = "No Spaces"', "lessons[1].slug", "small letters"),
+        ('[[lessons]]\ntitle = "x"\nslug = "No Spaces"', "lessons[1].slug", "lower-case letters"),
         ('[[lessons]]\ntitle = "x"\nsteps = []', "lessons[1].steps", "title, slug, summary or stops"),
         ('[[lessons]]\ntitle = "x"\n[[lessons]]\ntitle = "X!"', "lessons/x.html", "another slug"),
         ('[[lessons]]\ntitle = "x"\n[[lessons.stops]]\ntext = "y"', "lessons[1].stops[1]", "exactly one of image, cluster"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import os
 import unicodedata
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.cohort.dataset import read_dataset, read_files
-from atlas.cohort.tables import ENDINGS, TABLE_LAYOUTS, parse_name
+from atlas.cohort.names import ENDINGS, parse_name
+from atlas.cohort.tables import TABLE_LAYOUTS
 from atlas.errors import DatasetError
 from atlas.records import Dataset, DatasetReport, Scale
 
@@ -37,6 +39,11 @@ def write_table(path: Path, *rows: str, encoding: str = "utf-8") -> Path:
     return path
 
 
+def left_out(report: DatasetReport) -> DatasetReport:
+    """The report without what was guessed, what is told to readers, and what nobody takes for a photograph."""
+    return dataclasses.replace(report, guesses=(), told=(), passed_over=())
+
+
 def grades_of(dataset: Dataset, root: Path) -> dict[str, int | None]:
     return {image.path.relative_to(root).as_posix(): image.grade for image in dataset.images}
 
@@ -50,16 +57,20 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "layout", [layout for layout in TABLE_LAYOUTS if len(layout.grades) == 1], ids=lambda layout: layout.name
+    "layout",
+    [layout for layout in TABLE_LAYOUTS if len(layout.grades) == 1 and not layout.fellow],
+    ids=lambda layout: layout.name,
 )
 @pytest.mark.parametrize(
     "spell", [str, str.upper, lambda column: column.replace("_", " "), lambda column: column.replace(" ", "_")]
 )
 def test_every_published_table_is_recognised_however_its_columns_are_spelt(tmp_path, images, layout, spell):
-    header = ",".join(spell(column) for column in ("other", layout.image, layout.grades[0], layout.patient, layout.eye))
-    table = write_table(tmp_path / "t.csv", header, "x,10_left,3,P7,right", "x,10_right,0,P7,left", "x,13_left,4,P8,left")
+    names = ("other", layout.image, layout.grades[0], layout.patient, layout.eye, *layout.marks)
+    table = write_table(
+        tmp_path / "t.csv", ",".join(map(spell, names)), "x,10_left,3,P7,right", "x,10_right,0,P7,left", "x,13_left,4,P8,left"
+    )
     dataset, report = read_dataset(images, table, scale=SCALE)
-    assert report == DatasetReport(layout.name)
+    assert left_out(report) == DatasetReport(layout.name)
     told = {image.path.stem: (image.grade, image.patient, image.eye) for image in dataset.images}
     # The table is believed before the name.
     assert told == {"10_left": (3, "P7", "right"), "10_right": (0, "P7", "left"), "13_left": (4, "P8", "left")}
@@ -98,7 +109,7 @@ def test_messidor_rows_marked_ungradable_are_reported_and_not_used(tmp_path):
     table = write_table(tmp_path / "t.csv", "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable", *rows)
     dataset, report = read_dataset(root, table, scale=SCALE)
     assert grades_of(dataset, root) == {"20051020_1_PP.png": 0, "IM2.JPG": 2}
-    assert report == DatasetReport("Messidor-2", grades_off_scale=("row 4: IM3.jpg: marked ungradable",))
+    assert left_out(report) == DatasetReport("Messidor-2", grades_off_scale=("row 4: IM3.jpg: marked ungradable",))
     assert all(image.patient is None and image.eye is None for image in dataset.images)
 
 
@@ -119,7 +130,7 @@ def test_idrid_tables_with_empty_trailing_columns_are_read(tmp_path, images):
         ",,,,,",
     )
     _, report = read_dataset(images, write_table(tmp_path / "t.csv", *rows), scale=SCALE)
-    assert report == DatasetReport("IDRiD")
+    assert left_out(report) == DatasetReport("IDRiD")
 
 
 @pytest.mark.parametrize("kind", ["semicolons", "tabs", "BOM", "windows", "xlsx"])
@@ -145,7 +156,7 @@ def test_the_same_table_in_any_spelling_gives_the_same_dataset(tmp_path, images,
         table.write_bytes("\r\n".join(plain).encode("latin-1"))
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert dataset == expected
-    assert report == DatasetReport("EyePACS")
+    assert left_out(report) == DatasetReport("EyePACS")
 
 
 def test_any_table_is_read_by_naming_its_columns(tmp_path, images):
@@ -156,7 +167,7 @@ def test_any_table_is_read_by_naming_its_columns(tmp_path, images):
     )
     told = {image.path.stem: (image.grade, image.patient, image.eye) for image in dataset.images}
     assert told == {"10_left": (1, "A", "right"), "10_right": (4, "A", "right"), "13_left": (2, "13", "left")}
-    assert report == DatasetReport("columns as given")
+    assert left_out(report) == DatasetReport("columns as given")
 
 
 def test_a_grade_column_can_replace_that_of_a_known_layout(tmp_path, images):
@@ -181,7 +192,7 @@ def test_a_folder_per_grade_is_read_by_number_or_name(tmp_path):
     root = write_files(tmp_path / "images", "train/0/a.png", "test/MODERATE/b.png", "2/c.png", "5/d.png", "loose.png")
     dataset, report = read_dataset(root, scale=SCALE)
     assert grades_of(dataset, root) == {"train/0/a.png": 0, "test/MODERATE/b.png": 2, "2/c.png": 2}
-    assert report == DatasetReport(
+    assert left_out(report) == DatasetReport(
         "a folder per grade",
         grades_off_scale=("5/d.png: folder `5` is not on the scale",),
         files_without_row=("loose.png: in no folder of a grade",),
@@ -191,7 +202,7 @@ def test_a_folder_per_grade_is_read_by_number_or_name(tmp_path):
 def test_folders_of_patients_are_not_taken_for_grades(tmp_path):
     root = write_files(tmp_path / "images", *(f"{patient}/{patient}_l1.png" for patient in range(1, 12)))
     dataset, report = read_dataset(root, scale=SCALE)
-    assert report == DatasetReport("no grades")
+    assert left_out(report) == DatasetReport("no grades")
     assert not dataset.graded
     assert {image.patient for image in dataset.images} == {str(patient) for patient in range(1, 12)}
 
@@ -202,7 +213,7 @@ def test_photographs_are_found_by_ending_and_hidden_files_are_ignored(tmp_path):
     (root / "sub" / "loop").symlink_to(root, target_is_directory=True)
     dataset, report = read_dataset(root, scale=SCALE)
     assert set(grades_of(dataset, root)) == set(shown)
-    assert report == DatasetReport("no grades")
+    assert left_out(report) == DatasetReport("no grades")
 
 
 # Names -------------------------------------------------------------------------------------------------------------------------
@@ -223,8 +234,8 @@ def test_a_stem_in_two_folders_is_ambiguous_until_the_row_names_the_folder(tmp_p
     table = write_table(tmp_path / "t.csv", "image,level", "x,1", "y,0")
     dataset, report = read_dataset(root, table, scale=SCALE)
     assert grades_of(dataset, root) == {"y.jpg": 0}
-    assert report == DatasetReport(
-        "EyePACS", rows_without_file=("row 2: x may be any of a/x.jpg, b/x.jpg: name sub-folder and ending",)
+    assert left_out(report) == DatasetReport(
+        "EyePACS", rows_without_file=("row 2: x: may be any of a/x.jpg, b/x.jpg: name sub-folder and ending",)
     )
     table = write_table(tmp_path / "t.csv", "image,level", "a/x,1", "b/x.jpg,2", "c/x,3", "y,0")
     dataset, report = read_dataset(root, table, scale=SCALE)
@@ -266,7 +277,7 @@ def test_patient_and_eye_from_names(stem, patient, eye):
 def test_any_name_can_be_parsed(stem):
     patient, eye = parse_name(stem)
     assert eye in (None, "left", "right")
-    assert patient is None or (eye is not None and stem.startswith(patient))
+    assert patient is None or (eye is not None and patient in stem)
 
 
 @given(st.from_regex(r"[A-Za-z0-9]{0,8}[0-9]", fullmatch=True), st.sampled_from(["left", "right"]), st.sampled_from("_-"))
@@ -282,7 +293,7 @@ def test_rows_without_file_and_files_without_row_are_listed_and_the_rest_goes_on
     table = write_table(tmp_path / "t.csv", "image,level", "10_left,2", "", "99_left,1", ",3")
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert grades_of(dataset, images) == {"10_left.jpeg": 2}
-    assert report == DatasetReport(
+    assert left_out(report) == DatasetReport(
         "EyePACS",
         rows_without_file=("row 4: 99_left: no such file", "row 5: no image named"),
         files_without_row=("10_right.jpeg: not in the table", "13_left.jpeg: not in the table"),
@@ -294,8 +305,9 @@ def test_grades_off_the_scale_leave_their_photograph_out(tmp_path, images, value
     table = write_table(tmp_path / "t.csv", "image,level", "10_left,4", "10_right,0", f"13_left,{value}")
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert grades_of(dataset, images) == {"10_left.jpeg": 4, "10_right.jpeg": 0}
-    fault = f"`{value}` is not on the scale" if value else "no grade"
-    assert report == DatasetReport("EyePACS", grades_off_scale=(f"row 4: 13_left: {fault}",))
+    shown = value if len(value) < 80 else value[:77] + "..."  # no more than a line is printed
+    fault = f"`{shown}` is not on the scale" if value else "no grade"
+    assert left_out(report) == DatasetReport("EyePACS", grades_off_scale=(f"row 4: 13_left: {fault}",))
 
 
 def test_two_grades_for_one_name_leave_it_ungraded(tmp_path, images):
@@ -303,7 +315,7 @@ def test_two_grades_for_one_name_leave_it_ungraded(tmp_path, images):
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert grades_of(dataset, images) == {"10_left.jpeg": None, "10_right.jpeg": 1, "13_left.jpeg": 0}
     line = "10_left.jpeg: grade 2 in row 2 (10_left.jpeg), grade 3 in row 3 (10_left.jpeg); kept without a grade"
-    assert report == DatasetReport("EyePACS", conflicting_duplicates=(line,))
+    assert left_out(report) == DatasetReport("EyePACS", conflicting_duplicates=(line,))
 
 
 @pytest.mark.parametrize(("second", "kept"), [("2", 2), ("3", None), ("9", None)])
@@ -329,7 +341,7 @@ def test_two_patients_for_one_photograph_are_reported(tmp_path, images):
     table = write_table(tmp_path / "t.csv", "image,level,patient", "10_left,2,A", "10_left,2,B", "10_right,0,A", "13_left,0,B")
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert {image.path.stem: image.patient for image in dataset.images} == {"10_left": "A", "10_right": "A", "13_left": "B"}
-    assert report == DatasetReport("EyePACS", conflicting_duplicates=("10_left.jpeg: patient A, B; the first is kept",))
+    assert left_out(report) == DatasetReport("EyePACS", conflicting_duplicates=("10_left.jpeg: patient A, B; the first is kept",))
 
 
 def test_a_file_that_cannot_be_opened_is_left_out(tmp_path, images):
@@ -390,7 +402,7 @@ def test_a_sample_keeps_every_grade_and_their_proportions(unequal, limit):
     assert len(sample.images) == min(limit, 987)
     assert set(sample.images) <= set(whole.images)
     assert list(sample.image_ids) == sorted(sample.image_ids)
-    assert report == DatasetReport("a folder per grade")
+    assert left_out(report) == DatasetReport("a folder per grade")
     counts = Counter(image.grade for image in sample.images)
     assert len(counts) == min(limit, 5)
     if limit >= 50:
@@ -456,7 +468,7 @@ def test_missing_and_empty_places_are_refused_by_name(tmp_path, images):
         with pytest.raises(DatasetError, match=message) as error:
             read_dataset(place, scale=SCALE)
         assert place.name in str(error.value)
-    for table, message in ((tmp_path / "nowhere.csv", "does not exist"), (images, "not a file")):
+    for table, message in ((tmp_path / "nowhere.csv", "does not exist"), (images, "no table of grades")):
         with pytest.raises(DatasetError, match=message) as error:
             read_dataset(images, table, scale=SCALE)
         assert table.name in str(error.value)
@@ -484,7 +496,7 @@ def test_a_closed_folder_is_named_and_the_rest_is_read(images):
 def test_a_real_cohort_is_read_whole(photographs):
     root = photographs / "eyepacs-colour"
     dataset, report = read_dataset(root / "images", root / "grades.csv", scale=SCALE)
-    assert report == DatasetReport("EyePACS")
+    assert left_out(report) == DatasetReport("EyePACS")
     with (root / "grades.csv").open(newline="") as stream:
         rows = {row["image"]: (int(row["level"]), row["patient"], row["eye"]) for row in csv.DictReader(stream)}
     assert len(dataset.images) == len(rows)

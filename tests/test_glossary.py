@@ -397,9 +397,13 @@ FAULTS = {
     "a key of the page itself": (
         "[lesions.spoke]",
         "[lesions.sources]",
-        "lesions.sources: this key is another place",
+        "lesions.sources: the page already uses this key",
     ),
-    "a key that is no address": ("[lesions.spoke]", '[lesions."A spoke"]', "lesions.A spoke: expected a key of small letters"),
+    "a key that is no address": (
+        "[lesions.spoke]",
+        '[lesions."A spoke"]',
+        "lesions.A spoke: expected a key of lower-case letters",
+    ),
     "a grade with two stages": (
         'grade = "hazy"',
         'grade = "clear"',

@@ -89,3 +89,15 @@ def test_scripts_stay_in_the_language_and_share_the_pictures(page: Any, site: tu
     assert all(file.is_file() for file in pages | pictures)
     assert all((folder / "de") in file.parents for file in pages)
     assert not any((folder / "de") in file.parents for file in pictures)
+
+
+def test_the_glossary_speaks_the_language_of_the_page(page: Any, site: tuple[Atlas, Path]) -> None:
+    anchors = "(all) => all.map((one) => one.id)"
+    texts, ids = [], []
+    for place in ("", "de/"):
+        page.goto((site[1] / f"{place}glossary.html").as_uri())
+        texts.append(page.locator("#mild").inner_text())
+        ids.append(page.locator(".entries [id]").evaluate_all(anchors))
+    assert "Microaneurysms only" in texts[0]
+    assert "Nur Mikroaneurysmen" in texts[1]
+    assert ids[0] == ids[1] != []

@@ -129,6 +129,19 @@ def test_a_search_means_a_cluster_a_plate_or_nothing(words: str, key: str | None
     assert run("points.sought(given)", words) == key
 
 
+def test_a_search_ignores_the_case_of_translated_words() -> None:
+    """German nouns begin with a capital."""
+    kinds = [{"key": "haemorrhage", "letter": "H", "name": "Blutung", "plural": "Blutungen"}]
+    program = """(([data, images, words]) => {
+      const german = { cluster: "Cluster", plate: "Tafel" };
+      page.gettext = (message) => german[message] ?? message;
+      return words.map(page.AtlasPoints(data, images).sought);
+    })(given)"""
+    words = ["Tafel 12", "tafel 12", "Cluster 3", "Blutungen", "blutung"]
+    found = evaluate(["map-points"], program, [DATA | {"kinds": kinds}, IMAGES, words])
+    assert found == ["plate:12", "plate:12", "cluster:3", "kind:haemorrhage", "kind:haemorrhage"]
+
+
 def test_keys_of_the_address_mean_patches_or_nothing() -> None:
     cluster, plate = np.array(DATA["cluster"]), np.array(DATA["plate"])
     grade = np.array([-1 if one is None else one for one in IMAGES["grade"]])[plate]

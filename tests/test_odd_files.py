@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,43 @@ def test_files_of_other_kinds_are_named_with_a_table_and_without(images: Path, t
     assert ".heic" in of_phone
     assert "no such file" not in of_phone
     assert "no such file" in of_lost
+
+
+@pytest.mark.parametrize("ending", ["gif", "ppm", "jp2", "avif", "jfif", "webp", "bmp", "tif"])
+def test_every_kind_of_picture_with_a_decoder_is_read(tmp_path: Path, ending: str) -> None:
+    pixels = draw_eye(1, 2, size=96).pixels
+    file = tmp_path / f"eye.{ending}"
+    Image.fromarray(pixels).save(file, "JPEG" if ending == "jfif" else None)
+    dataset, _ = read_dataset(tmp_path, scale=DIABETIC_RETINOPATHY)
+    assert len(dataset.images) == 1
+    assert np.abs(read_photograph(file).astype(int) - pixels).mean() < 4
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_samples_of_16_bits_are_scaled_by_the_bits_used(tmp_path: Path, ending: str, bits: int) -> None:
+    pixels = draw_eye(1, 2, size=96).pixels
+    pixels[40, 40] = 255  # at least one is as bright as can be
+    deep = pixels.astype(np.uint16) << (bits - 8)
+    cv2.imwrite(str(tmp_path / f"colour.{ending}"), deep[..., ::-1])
+    cv2.imwrite(str(tmp_path / f"grey.{ending}"), deep[..., 1])
+    assert np.array_equal(read_photograph(tmp_path / f"colour.{ending}"), pixels)
+    assert np.array_equal(read_photograph(tmp_path / f"grey.{ending}"), np.dstack([pixels[..., 1]] * 3))
+
+
+@pytest.mark.parametrize("start", [b"RIFF\xff\xff\xff\x7fWEBPVP8 ", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"BM", b""])
+def test_the_size_of_a_file_is_checked_before_any_memory_is_taken(tmp_path: Path, start: bytes) -> None:
+    with (tmp_path / "huge.webp").open("wb") as stream:
+        stream.write(start)
+        stream.truncate(600_000_000)
+    tracemalloc.start()
+    with pytest.raises(UnreadableImageError, match="600 MB"):
+        read_photograph(tmp_path / "huge.webp")
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(UnreadableImageError, match="is empty"):
+        read_photograph(tmp_path / "empty.png")
 
 
 def test_an_atlas_among_the_photographs_is_not_read(images: Path) -> None:

@@ -271,7 +271,7 @@ def test_places_that_cannot_hold_an_atlas_are_refused(tmp_path: Path) -> None:
     file.write_text("text")
     for place, fault in (
         (broken, "link to nothing"),
-        (to_file, "link to something that is no folder"),
+        (to_file, "link to something that is not a folder"),
         (Path("/"), "root"),
         (file, "not an atlas"),
     ):

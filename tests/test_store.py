@@ -86,7 +86,7 @@ def test_files_are_found_by_image_id(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="changed"):
         store.find_file(image_id)
     photograph.unlink()
-    with pytest.raises(StoreError, match="gone"):
+    with pytest.raises(StoreError, match="missing"):
         store.find_file(image_id)
 
 
@@ -141,7 +141,7 @@ def test_a_refusal_elsewhere_is_not_blamed_on_the_store(store: Store, tmp_path: 
 
     with pytest.raises(PermissionError):
         store.keep("stage", 1, refused(tmp_path / "photograph.jpg"))
-    with pytest.raises(StoreError, match="no right"):
+    with pytest.raises(StoreError, match="no permission"):
         store.keep("stage", 1, refused(store.root / "stage" / "file"))
 
 

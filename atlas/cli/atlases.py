@@ -15,11 +15,14 @@ from atlas.config import Configuration, Panel
 @with_settings(*everything())
 def build(configuration: Configuration, verbose: Verbose = False) -> None:
     """Build an atlas of a folder of photographs, or of drawn eyes."""
+    from atlas.pipeline.rejected import count_left_out, listed
     from atlas.pipeline.unchanged import is_unchanged
 
-    if is_unchanged(configuration):
+    out = configuration.out or Path()
+    if is_unchanged(configuration) and (left_out := listed(out)) is not None:
         screen.out.print("Nothing has changed since this atlas was built.")
-        _invite((configuration.out or Path()) / "index.html")
+        _invite(out / "index.html")
+        _end(left_out, out, configuration.strict)
         return
     from atlas.pipeline.build import build_atlas
     from atlas.pipeline.check import Check
@@ -49,6 +52,18 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         for stage, seconds in result.timings.items():
             screen.out.print(f"  {stage}: {seconds:.1f} s")
     _invite(result.out / "index.html")
+    _end(count_left_out(result.report), out, configuration.strict)
+
+
+def _end(left_out: int, out: Path, strict: bool) -> None:
+    """Say how much was left out and where it is listed; with --strict, that is a failure."""
+    from atlas.pipeline.rejected import rejected_file
+
+    if left_out:
+        words = "file or row was left out. It is" if left_out == 1 else "files and rows were left out. They are"
+        screen.out.print(f"{left_out:,} {words} listed, with cause and remedy, in\n{rejected_file(out)}", soft_wrap=True)
+    if left_out and strict:
+        raise typer.Exit(1)
 
 
 @with_settings(*(name for name in everything() if name not in ("out", "title", "languages", "keep_names")), required=("images",))

@@ -16,7 +16,7 @@ from atlas.resources import DEFAULT_SCORER
 
 _COHORT = (
     *("images", "grades", "limit", "seed", "store"),
-    *("image_column", "grade_column", "patient_column", "eye_column", "split_column"),
+    *("image_column", "grade_column", "patient_column", "eye_column", "split_column", "rater_column"),
 )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.cohort.grades import plain_key
 from atlas.cohort.lesions import KINDS, LANDMARKS, kind_of
-from atlas.cohort.tables import plain_key, read_cells, split_name
+from atlas.cohort.names import split_name
+from atlas.cohort.tables import read_cells
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, Dataset, LesionBox, Mark
 
@@ -22,7 +24,12 @@ _COLUMNS = ("image", "lesion", "x", "y", "width", "height")
 class Boxes:
     """Boxes by image_id, and lines on the rows that were left out, for the terminal only.
 
-    boxed : of lesions.   landmarks : of what is healthy, such as the optic disc.
+    Parameters
+    ----------
+    boxed : Mapping[str, tuple[LesionBox, ...]]
+        Of lesions.
+    landmarks : Mapping[str, tuple[LesionBox, ...]]
+        Of what is healthy, such as the optic disc.
     """
 
     boxed: Mapping[str, tuple[LesionBox, ...]]
@@ -38,9 +45,10 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
 
     Raises
     ------
-    DatasetError : the table cannot be read, lacks a column, or speaks of no photograph of the dataset.
+    DatasetError
+        The table cannot be read, lacks a column, or speaks of no photograph of the dataset.
     """
-    header, rows = read_cells(table, "boxes")
+    header, rows = read_cells(table, "boxes", _COLUMNS)
     columns = [plain_key(column) for column in header]
     missing = [column for column in _COLUMNS if column not in columns]
     if missing:

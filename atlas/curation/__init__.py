@@ -1,1 +1,1 @@
-"""What an instructor adds to an atlas."""
+"""The words, pins and lessons that an instructor adds to an atlas."""

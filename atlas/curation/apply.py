@@ -1,4 +1,4 @@
-"""Laying an instructor's words over a build: what the build holds of them, and what it does not."""
+"""Applying an instructor's curation to a build, and listing what the build does not contain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atlas.records import Atlas, Curation, Dataset, Lesson, Sentence, Stop, Word
 
 
 def anchors_of(curated: CurationFile) -> tuple[Identity, ...]:
-    """Return the clusters that the file knows by some of their patches."""
+    """Return the clusters that the file identifies by some of their patches."""
     return tuple(
         Identity(number, entry.patches, whole=False) for number, entry in sorted(curated.clusters.items()) if entry.patches
     )
@@ -29,14 +29,14 @@ def leave_out(dataset: Dataset, curated: CurationFile) -> Dataset:
 
 
 def resolve(curated: CurationFile, atlas: Atlas, *, left_out: Iterable[str] = ()) -> Atlas:
-    """Lay the curation over an atlas whose clusters are numbered: words, pins and lessons, and what is hidden.
+    """Apply the curation to an atlas whose clusters are numbered: words, pins, lessons, and hidden patches and clusters.
 
-    Hidden patches are taken out of the atlas. The patches of a hidden cluster stay, with no cluster.
+    Hidden patches are removed from the atlas. The patches of a hidden cluster stay, without a cluster.
 
     Parameters
     ----------
     left_out : Iterable[str]
-        Ids of the photographs that `leave_out` took away.
+        Ids of the photographs that `leave_out` removed.
     """
     return _Resolver(curated, atlas, frozenset(left_out)).applied()
 
@@ -55,7 +55,7 @@ class _Resolver:
         self.now = self._numbers()
 
     def _numbers(self) -> dict[int, int]:
-        """Numbers in the file to numbers in this build, for the file's own entries. Patches speak louder than the number."""
+        """Return numbers in this build by numbers in the file, for the file's own entries. Patches count more than the number."""
         clusters, found = self.atlas.clusters, {}
         if clusters is not None:
             matched = match_clusters(Identities(anchors_of(self.curated)), clusters)
@@ -122,7 +122,7 @@ class _Resolver:
         return replace(_without(self.atlas, frozenset(hidden.patches), frozenset(hidden.clusters)), curation=made)
 
     def _list(self, key: str, listed: Listed) -> Listed:
-        """What the build holds of a list. (Excluded photographs are gone already, and looked at elsewhere.)"""
+        """Return the part of a list that the build contains. Excluded photographs are already gone and are checked elsewhere."""
         images, clusters, patches = [], [], []
         for image in listed.images if key == "pins" else ():
             if image in self.images:
@@ -168,13 +168,13 @@ class _Resolver:
                     self._missing(key, told("no cluster that this build shows matches %(number)s", number=stop.cluster), said)
 
     def _rewritten(self) -> dict[str, Any]:
-        """The whole file in plain values, its clusters by their numbers of this build: what the site's edit mode starts from."""
+        """Return the complete file in plain values, with clusters by their numbers in this build, for the site's edit mode."""
         known = set(self.now.values()) | self.live | set(self.curated.clusters)
         free = (number for number in range(1, 2 * len(known) + len(self.curated.clusters) + 1) if number not in known)
         new = {}
         for number in sorted(self.curated.clusters):
             now = self.now.get(number)
-            # An entry that found no cluster keeps its number unless that is now another cluster's.
+            # An entry without a matching cluster keeps its number, unless another cluster now has it.
             new[number] = now if now is not None else next(free) if number in self.live else number
         values = self.curated.model_dump(mode="json", exclude_defaults=True)
         clusters = {str(new[int(number)]): entry for number, entry in values.get("clusters", {}).items()}
@@ -192,7 +192,7 @@ class _Resolver:
 
 
 def _without(atlas: Atlas, patches: frozenset[str], clusters: frozenset[int]) -> Atlas:
-    """Take patches out of an atlas, and the patches of these clusters out of their clusters."""
+    """Remove patches from an atlas, and the patches of these clusters from their clusters."""
     if patches and atlas.patches is not None:
         keep = np.array([patch not in patches for patch in atlas.patches.patch_ids], bool)
         atlas = replace(atlas, patches=only(atlas.patches, np.flatnonzero(keep)))
@@ -224,7 +224,7 @@ def _kept(names: Sequence[str], keep: NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def notes(curation: Curation) -> Iterator[Sentence]:
-    """Yield what a reader must know of the curation, in sentences."""
+    """Yield sentences on what a reader must know about the curation."""
     images, clusters, patches = curation.hidden_images, len(curation.hidden_clusters), curation.hidden_patches
     hidden = [
         *([ntold("%(n)s photograph", "%(n)s photographs", images)] if images else ()),

@@ -1,11 +1,12 @@
-"""What an instructor adds to an atlas, in a file that survives rebuilds: `curation.toml`.
+"""The file of an instructor's additions to an atlas, `curation.toml`. It survives rebuilds.
 
-The file names photographs by image id, patches by patch id and clusters by number, so what it says stays with its photograph
-whatever else a later build holds. A cluster's number is kept from build to build: the clusters of a new build are matched to
+The file names photographs by image id, patches by patch id and clusters by number, so its texts stay with their photographs
+whatever else a later build contains. A cluster's number is kept from build to build: the clusters of a new build are matched to
 those of the last one (`match_clusters`), which the site keeps in `clusters.json`. A cluster's entry may also list some of its
-patches; they find the lesion again where that table is missing, on another machine or in another folder.
+patches. They identify the cluster if that table is missing, on another machine or in another folder.
 
-Nothing is dropped in silence: what the file speaks of and the build does not hold is listed by `resolve`, and stays in the file.
+Nothing is dropped silently: `resolve` lists everything that the file mentions and the build does not contain, and it stays in the
+file.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _line(value: str) -> str:
 
 def _slug(value: str) -> str:
     if value and not _SLUG.fullmatch(value):
-        raise ValueError("expected small letters a-z, digits and single hyphens: it becomes the page's address")
+        raise ValueError("expected lower-case letters a-z, digits and single hyphens: it becomes the page's address")
     return value
 
 
@@ -76,14 +77,14 @@ class _Table(BaseModel):
 
 
 class ImageEntry(_Table):
-    """`[images.ID]`: what is said of one photograph."""
+    """`[images.ID]`: title and note of one photograph."""
 
     title: Title = ""
     note: Text = ""
 
 
 class ClusterEntry(_Table):
-    """`[clusters.NUMBER]`: what is said of one cluster, and some patches by which it is known again."""
+    """`[clusters.NUMBER]`: title and note of one cluster, and some patches that identify it."""
 
     title: Title = ""
     note: Text = ""
@@ -91,7 +92,7 @@ class ClusterEntry(_Table):
 
 
 class Listed(_Table):
-    """`[pins]` and `[exclude]`: photographs, clusters and patches that come first, or that are left out."""
+    """`[pins]` or `[exclude]`: photographs, clusters and patches that come first, or that are left out."""
 
     images: tuple[ImageId, ...] = ()
     clusters: tuple[ClusterNumber, ...] = ()
@@ -115,7 +116,7 @@ class StopEntry(_Table):
 
 
 class LessonEntry(_Table):
-    """`[[lessons]]`: an ordered walk with words."""
+    """`[[lessons]]`: a guided tour, with texts at its stops."""
 
     title: Title = Field(min_length=1)
     slug: Annotated[str, Field(max_length=80), AfterValidator(_slug)] = ""
@@ -124,7 +125,7 @@ class LessonEntry(_Table):
 
 
 class CurationFile(_Table):
-    """`curation.toml`, valid in itself; whether a build holds what it speaks of is another question, see `resolve`."""
+    """A valid `curation.toml`. `resolve` checks whether a build contains what it mentions."""
 
     images: dict[ImageId, ImageEntry] = Field(default_factory=dict)
     clusters: dict[ClusterNumber, ClusterEntry] = Field(default_factory=dict)
@@ -141,12 +142,12 @@ class CurationFile(_Table):
         return self
 
     def pages(self) -> list[tuple[str, LessonEntry]]:
-        """Return each lesson with its slug: the given one, or one made of its title."""
+        """Return each lesson with its slug: the given one, or one made from its title."""
         return [(entry.slug or slug_of(entry.title) or f"lesson-{place}", entry) for place, entry in enumerate(self.lessons, 1)]
 
 
 def slug_of(title: str) -> str:
-    """Return a title as part of an address: small letters, digits and hyphens. Empty where it has none of these."""
+    """Return a title as part of an address: lower-case letters, digits and hyphens. It is "" if the title has none of these."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:80].strip("-")
 
 
@@ -156,15 +157,15 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
     Parameters
     ----------
     names : Mapping[str, str] or None
-        File name without ending to image id. With it, photographs may be called by name, and patches NAME-0203w2. Only for the
-        embedded cohort, where a name is nobody's: what the file says, unknown ids with it, reaches the site.
+        Image ids by file name without ending. With it, the file may give photographs by name, and patches as NAME-0203w2. Use it
+        only for the embedded cohort, whose names identify nobody: the file's contents, unknown ids included, appear in the site.
 
     Raises
     ------
     ConfigurationError
-        Lists every fault by its key.
+        If the file cannot be read or has faults. It lists every fault by its key.
     """
-    values = read_toml(file, absent="give --curation an existing file.", invalid="mend the line that is named.")
+    values = read_toml(file, absent="give --curation an existing file.", invalid="fix the line named above.")
     if names:
         values = _by_id(values, names)
     try:
@@ -173,12 +174,12 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
         faults = [_sentence(fault) for fault in error.errors()]
         raise ConfigurationError(
             f"{len(faults)} fault(s) in {file}:\n" + listed(faults),
-            "mend the keys that are named; README shows the whole file under `curation.toml`.",
+            "fix the keys named above; README shows a complete file under `curation.toml`.",
         ) from None
 
 
 def _by_id(value: Any, names: Mapping[str, str]) -> Any:
-    """Replace names of photographs by image ids, wherever an id may stand."""
+    """Replace names of photographs by image ids, wherever the file may have an id."""
 
     def known(word: str) -> str:
         name, dash, window = word.rpartition("-")
@@ -236,7 +237,7 @@ _KEYS = {
 
 
 def _shape(place: Sequence[str | int]) -> tuple[str, ...]:
-    """A place in the file with what is free in it left blank."""
+    """Return a place in the file with ids, numbers and positions left blank."""
     first = str(place[0]) if place else ""
     if first in ("images", "clusters"):
         return first, ""

@@ -1,1 +1,1 @@
-"""Synthetic eyes, graded, with a mask for every kind of lesion."""
+"""Synthetic eyes with grades, and a mask for every kind of lesion."""

@@ -1,7 +1,6 @@
-"""The eyes that are drawn: a person's colours, a camera's shot, and the vessels that grow in the retina.
+"""The parts of a drawn eye: a person's colours, a camera's shot, and the vessels of the retina.
 
-Anatomy is laid out in units of the retinal radius, x towards the nose and y downwards, so that a seed gives the same eye at
-any size.
+Anatomy is in units of the retinal radius, x towards the nose and y downwards, so that a seed gives the same eye at any size.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def stream(*entropy: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Person:
-    """Pigmentation and camera, shared by both eyes of a patient. Colours are 0..1."""
+    """Pigmentation and camera, shared by both eyes of a patient. Colours are from 0 to 1."""
 
     fundus: FloatArray
     mottle: float
@@ -73,13 +72,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Shot:
-    """One exposure: how anatomy falls on the picture, and how the light falls on the retina."""
+    """One exposure: how anatomy maps to the picture, and how the retina is lit."""
 
     height: int
     width: int
     centre: tuple[float, float]
     radius: float  # pixels
-    unit: float  # pixels to a retinal unit
+    unit: float  # pixels in a retinal unit
     turn: float
     gaze: tuple[float, float]
     side: float  # 1 right eye, -1 left eye
@@ -123,25 +122,25 @@ class Shot:
         return np.stack([self.centre[0] + self.unit * (c * x - s * y), self.centre[1] + self.unit * (s * x + c * y)], axis=1)
 
     def to_anatomy(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Map pixels to anatomy."""
+        """Map pixels x, y to anatomy."""
         u, v = (x - self.centre[0]) / self.unit, (y - self.centre[1]) / self.unit
         c, s = math.cos(self.turn), math.sin(self.turn)
         return (c * u + s * v) * self.side + self.gaze[0], -s * u + c * v + self.gaze[1]
 
     def shows(self, points: Points, margin: float = 0.05) -> BoolArray:
-        """Which of the points (n, 2) lie on the photographed retina, `margin` retinal units from its edge."""
+        """Return which of the points (n, 2) are on the photographed retina, at least `margin` retinal units from its edge."""
         p, m = self.to_pixels(points), margin * self.unit
         inside = np.hypot(p[:, 0] - self.centre[0], p[:, 1] - self.centre[1]) < self.radius - m
         return np.asarray(inside & (p[:, 1] > m) & (p[:, 1] < self.height - m))
 
     def polar(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Picture coordinates in aperture radii, and the distance from its centre, each (H, W) or broadcastable to it."""
+        """Return coordinates x and y in aperture radii and the distance from the centre, each broadcastable to (H, W)."""
         x = ((np.arange(self.width, dtype=np.float32) - self.centre[0]) / self.radius)[None, :].astype(np.float32)
         y = ((np.arange(self.height, dtype=np.float32) - self.centre[1]) / self.radius)[:, None].astype(np.float32)
         return x, y, np.hypot(x, y)
 
     def aperture(self) -> FloatArray:
-        """How open the camera is at each pixel, 0..1 with an antialiased edge, float32 (H, W)."""
+        """Return how open the camera is at each pixel, 0 to 1 with an antialiased edge, float32 (H, W)."""
         x, y, r = self.polar()
         edge = 1.0 - r
         if self.notch is not None:
@@ -162,7 +161,7 @@ class _Vessel:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Retinal units, x towards the nose, y downwards."""
+    """The anatomy of a retina in retinal units, x towards the nose, y downwards."""
 
     disc: tuple[float, float]
     disc_axes: tuple[float, float]
@@ -194,7 +193,7 @@ class Anatomy:
 
 @dataclass
 class _Tip:
-    """The growing end of a vessel: it turns by `bend` radians in all, most of it within `reach`."""
+    """The growing end of a vessel. It turns by `bend` radians in total, most of them within `reach`."""
 
     x: float
     y: float
@@ -234,8 +233,8 @@ def _grow_vessels(rng: np.random.Generator, disc: tuple[float, float], fovea: tu
 
 
 def _grow(rng: np.random.Generator, tips: list[_Tip], vein: bool, fovea: tuple[float, float]) -> Iterator[_Vessel]:
-    """Grow tips and the branches they put out, breadth first, into stretches of constant radius."""
-    taken: dict[tuple[int, int], int] = {}  # the line that runs through each small cell; thin lines of a kind end where they meet
+    """Grow tips and their branches, breadth first, into pieces of constant radius."""
+    taken: dict[tuple[int, int], int] = {}  # the line in each small cell; thin lines of the same kind end where they meet
     lines = len(tips)
     for tip in tips:
         x, y, course, radius = tip.x, tip.y, tip.heading, tip.radius
@@ -249,7 +248,7 @@ def _grow(rng: np.random.Generator, tips: list[_Tip], vein: bool, fovea: tuple[f
             dx, dy = x - fovea[0], y - fovea[1]
             near = math.hypot(dx, dy)
             if near < 0.32:
-                # Vessels turn round the fovea and leave its centre free.
+                # Vessels turn round the fovea and keep out of its centre.
                 course += 0.12 * math.sin(math.atan2(dy, dx) - course) * (0.32 - near) / 0.32
             x += STEP * math.cos(course + sway)
             y += STEP * math.sin(course + sway)

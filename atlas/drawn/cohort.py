@@ -1,11 +1,11 @@
 """Draws synthetic colour fundus photographs of diabetic retinopathy, graded 0 to 4, with a mask for every kind of lesion.
 
-The grades are those of the international clinical severity scale (Wilkinson et al., Ophthalmology 2003), and no other: 0 no
-lesion; 1 microaneurysms only; 2 more than that; 3 more than 20 haemorrhages in each quadrant or venous beading in two; 4 new
-vessels or pre-retinal blood. Intraretinal microvascular abnormalities, the third road to grade 3, are not drawn.
+The grades are those of the international clinical severity scale (Wilkinson et al., Ophthalmology 2003): 0 no lesion;
+1 microaneurysms only; 2 more than that; 3 more than 20 haemorrhages in each quadrant or venous beading in two; 4 new vessels or
+pre-retinal blood. Intraretinal microvascular abnormalities, the third criterion of grade 3, are not drawn.
 
-Anatomy is laid out in units of the retinal radius, x towards the nose and y downwards, so that a seed gives the same eye at any
-size. Blood absorbs: it multiplies the light by exp(-absorption * density). Pale lesions scatter: they are blended over it.
+Anatomy is in units of the retinal radius, x towards the nose and y downwards, so that a seed gives the same eye at any size.
+Blood absorbs: it multiplies the light by exp(-absorption * density). Pale lesions scatter: they are blended over it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
 
 GRADE_SHARES = (0.45, 0.15, 0.20, 0.11, 0.09)
-"""How the grades 0 to 4 are spread over a cohort."""
+"""Shares of the grades 0 to 4 in a cohort."""
 
 EYES_CORRELATION = 0.85
 """Correlation of the two eyes' latent severity."""
 
 
 KNEE_SHARES = (0.40, 0.22, 0.20, 0.18)
-"""How the grades 0 to 3 are spread over a cohort of knees."""
+"""Shares of the grades 0 to 3 in a cohort of knees."""
 
 
 def _grades(count: int, rng: np.random.Generator, shares: Sequence[float]) -> list[int]:
-    """Grades of `count` eyes, or knees, two consecutive ones to a patient, in these shares."""
+    """Return grades of `count` eyes or knees in these shares. Two consecutive ones belong to one patient."""
     patients = -(-count // 2)
     shared = np.repeat(rng.standard_normal(patients), 2)[:count]
     latent = math.sqrt(EYES_CORRELATION) * shared + math.sqrt(1 - EYES_CORRELATION) * rng.standard_normal(count)
@@ -55,17 +55,17 @@ def _grades(count: int, rng: np.random.Generator, shares: Sequence[float]) -> li
 
 
 def draw_cohort(count: int, *, seed: int = 0, size: int = 640) -> Iterator[tuple[str, SyntheticEye]]:
-    """Draw `count` photographs one by one as (patient, eye): left and right of one patient, then the next.
+    """Draw `count` photographs one by one as (patient, eye): left and right of one patient, then of the next.
 
-    The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades are spread as in
-    GRADE_SHARES; from 10 photographs on, every grade occurs.
+    The eyes of a patient share pigmentation and camera, and their grades are correlated. Grades occur in the shares of
+    GRADE_SHARES. With 10 or more photographs, every grade occurs.
     """
     return ((sitter.patient, sitter.draw(size)) for sitter in _sitters(count, seed))
 
 
 @dataclass(frozen=True)
 class _Sitter:
-    """An eye, or a knee, of a cohort before it is drawn."""
+    """An eye or a knee of a cohort before it is drawn."""
 
     patient: str
     eye: str
@@ -129,12 +129,13 @@ def write_cohort(
 
     Returns
     -------
-    The table: `grades.csv` with the columns image, level, patient, eye.
+    Path
+        The table: `grades.csv` with the columns image, level, patient, eye.
 
     Raises
     ------
     DatasetError
-        `out` is a file, or holds something that this function did not write.
+        If `out` is a file, or holds something that this function did not write.
     """
     out = Path(out)
     _clear(out, "eye")
@@ -149,16 +150,16 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
     """Write drawn knees as `images/<patient>_<side>.jpg`, grey, `masks/<image>/<finding>.png`, a table of grades and settings.
 
     `atlas build --config out/atlas.toml --out FOLDER` builds their atlas. An earlier cohort in `out` is replaced. The grades of a
-    patient's knees are correlated, as those of eyes are.
+    patient's two knees are correlated, like those of two eyes.
 
     Parameters
     ----------
     count : int
-        Number of knees, left and right of one patient, then of the next; from 10 on, every grade occurs.
+        Number of knees: left and right of one patient, then of the next. With 10 or more, every grade occurs.
     out : Path
         Folder to write to.
     seed : int
-        Of the cohort.
+        Seed of the cohort.
     size : int
         Height of the pictures in pixels, see `draw_knee`.
     progress : Progress
@@ -166,12 +167,13 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
 
     Returns
     -------
-    The table: `grades.csv` with the columns image, grade, patient, side.
+    Path
+        The table: `grades.csv` with the columns image, grade, patient, side.
 
     Raises
     ------
     DatasetError
-        `out` is a file, or holds something that this function did not write.
+        If `out` is a file, or holds something that this function did not write.
     """
     out = Path(out)
     _clear(out, "knee")
@@ -219,7 +221,7 @@ def _write_all(
 
 
 def _clear(out: Path, subject: str) -> None:
-    """Make `out` an empty folder with its note. Refuse where it holds anything but an earlier cohort."""
+    """Make `out` an empty folder with its note. Refuse if it holds anything but an earlier cohort."""
     held = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (held and (NOTE not in held or held - {NOTE, TABLE, SETTINGS, "images", "masks"})):
         raise DatasetError(

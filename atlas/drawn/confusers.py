@@ -1,6 +1,6 @@
-"""What looks like a lesion of diabetic retinopathy and is none: drusen, scars of laser treatment, and reflexes of the light.
+"""Features that look like lesions of diabetic retinopathy but are not: drusen, scars of laser treatment, and light reflexes.
 
-A net that learns to find lesions on drawn eyes meets these without a mask.
+A net that learns to find lesions on drawn eyes sees these without a mask.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from atlas.drawn.lesions import Spot, Strand, ripple
 
 @dataclass
 class Confusers:
-    """Lengths in retinal units. pigment : dark rims and middles of laser scars.
+    """Features of an eye that look like lesions. Lengths are in retinal units.
 
     Parameters
     ----------
+    pigment : list[Spot]
+        Dark rims and middles of laser scars.
     reflexes : list[Strand]
         Streaks and rings of light.
     """
@@ -31,7 +33,7 @@ class Confusers:
 
 
 def draw_confusers(rng: np.random.Generator, anatomy: Anatomy, shot: Shot) -> Confusers:
-    """Choose an eye's drusen, scars and reflexes: half of all eyes have some."""
+    """Choose an eye's drusen, scars and reflexes. Each is in some eyes only."""
     found = Confusers()
     if rng.random() < 0.35:
         found.drusen = _drusen(rng, anatomy)
@@ -43,7 +45,7 @@ def draw_confusers(rng: np.random.Generator, anatomy: Anatomy, shot: Shot) -> Co
 
 
 def _drusen(rng: np.random.Generator, anatomy: Anatomy) -> list[Spot]:
-    """Pale deposits under the retina about the fovea, softer, rounder and less yellow than exudates."""
+    """Draw pale deposits under the retina around the fovea, softer, rounder and less yellow than exudates."""
     spread = rng.uniform(0.08, 0.22)
     soft = rng.random() < 0.6
     spots = []
@@ -57,7 +59,7 @@ def _drusen(rng: np.random.Generator, anatomy: Anatomy) -> list[Spot]:
 
 
 def _laser(rng: np.random.Generator, anatomy: Anatomy, shot: Shot, found: Confusers) -> None:
-    """Scars of one size in rough rows outside the arcades, pale, many with a dark rim or a dark middle."""
+    """Draw pale scars of one size in rough rows outside the arcades, many with a dark rim or a dark middle."""
     r = rng.uniform(0.018, 0.034)
     pitch = r * rng.uniform(3.0, 4.5)
     age = rng.random()  # old scars hold more pigment
@@ -78,7 +80,7 @@ def _laser(rng: np.random.Generator, anatomy: Anatomy, shot: Shot, found: Confus
 
 
 def _reflexes(rng: np.random.Generator, anatomy: Anatomy) -> list[Strand]:
-    """Light thrown back by the inner surface of a young retina: a ring about the fovea, and streaks along large vessels."""
+    """Draw light reflected by the inner surface of a young retina: a ring around the fovea, and streaks along large vessels."""
     streaks: list[Strand] = []
     if rng.random() < 0.5:
         radius, start = rng.uniform(0.10, 0.2), rng.uniform(0, 2 * math.pi)

@@ -1,12 +1,12 @@
 """Draws schematic radiographs of a knee, grey and without a disc, graded 0 to 3, with a mask for every kind of finding.
 
-They show that nothing in an atlas presumes an eye, and no more. Grades follow the signs of osteoarthritis of Kellgren & Lawrence
-(Ann. Rheum. Dis. 16:494, 1957), merged into four, and are far plainer than in patients. 0 no finding; 1 small osteophytes;
-2 larger ones, and a joint space narrowed by a third to a half on the inner side; 3 large osteophytes, hardly any joint space, and
-sclerosis of the bone beside it.
+They only show that an atlas does not depend on eyes. Grades follow the signs of osteoarthritis of Kellgren & Lawrence
+(Ann. Rheum. Dis. 16:494, 1957), merged into four, and the signs are much clearer than in patients. 0 no finding; 1 small
+osteophytes; 2 larger ones, and a joint space narrowed by a third to a half on the inner side; 3 large osteophytes, hardly any
+joint space, and sclerosis of the bone beside it.
 
-The knee is laid out in units of half the picture's height, x towards the inner side of the knee and y downwards, both from the
-middle of the joint, so that a seed gives the same knee at any size.
+Positions are in units of half the picture's height, x towards the inner side of the knee and y downwards, both from the middle of
+the joint, so that a seed gives the same knee at any size.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ KNEE_OSTEOARTHRITIS = Scale(0, ("none", "mild", "moderate", "severe"), 2, "knee 
 """Grades of drawn knees."""
 
 FINDINGS = ("osteophyte", "narrow joint space", "sclerosis")
-"""Kinds of finding that are drawn, as their masks are named."""
+"""Kinds of finding that are drawn, by the names of their masks."""
 
 ASPECT = 0.8
 """Width of a picture, in heights."""
 
 _SPURS = ((0, 0), (1, 2), (2, 4), (4, 4))  # by grade, fewest and most osteophytes
-_LENGTHS = ((0.0, 0.0), (0.07, 0.09), (0.10, 0.13), (0.14, 0.18))  # of an osteophyte
-_NARROWING = ((0.0, 0.0), (0.0, 0.12), (0.35, 0.55), (0.75, 0.92))  # share of the inner joint space that is lost
+_LENGTHS = ((0.0, 0.0), (0.07, 0.09), (0.10, 0.13), (0.14, 0.18))  # by grade, shortest and longest osteophyte
+_NARROWING = ((0.0, 0.0), (0.0, 0.12), (0.35, 0.55), (0.75, 0.92))  # by grade, share of the inner joint space that is lost
 
 _MARGIN = 0.50  # half the width of the bones at the joint
 
-_FAINTEST = 0.15  # sclerosis fades out at this opacity, so that its mask holds what can be seen
+_FAINTEST = 0.15  # sclerosis below this opacity is not in its mask, because it cannot be seen
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SyntheticKnee:
     side : str
         "left" or "right".
     masks : Mapping[str, BoolArray]
-        Kind of finding -> bool (H, W), only those that were drawn.
+        Masks by kind of finding, bool (H, W), only of those that were drawn.
     """
 
     pixels: ByteArray
@@ -71,7 +71,7 @@ class _Signs:
     Parameters
     ----------
     spurs : tuple[tuple[int, int, float], ...]
-        Of each osteophyte, the bone (-1 above the joint, 1 below), the side (1 inner, -1 outer) and its length.
+        For each osteophyte, the bone (-1 above the joint, 1 below), the side (1 inner, -1 outer) and its length.
     narrowing : float
         Share of the inner joint space that is lost.
     sclerosis : float
@@ -95,12 +95,12 @@ class _Signs:
 def draw_knee(seed: int, grade: int, *, side: str = "right", size: int = 480) -> SyntheticKnee:
     """Draw one knee from the front, the same bytes for the same arguments.
 
-    The grade decides nothing but the findings: with grade 0, the same seed gives the same knee without them.
+    The grade affects only the findings: with grade 0, the same seed gives the same knee without them.
 
     Parameters
     ----------
     seed : int
-        Decides the person, this exposure and the findings.
+        Determines the person, this exposure and the findings.
     grade : int
         0 to 3.
     side : str
@@ -161,7 +161,7 @@ def draw_knee(seed: int, grade: int, *, side: str = "right", size: int = 480) ->
 
 
 def _places(shot: np.random.Generator, shape: tuple[int, int], *, mirrored: bool) -> tuple[FloatArray, FloatArray]:
-    """Return x and y of every pixel, (H, W), of a knee that is a little turned, moved and scaled."""
+    """Return x and y of every pixel, each (H, W), for a knee that is slightly rotated, shifted and scaled."""
     angle, scale = math.radians(float(shot.uniform(-5, 5))), float(shot.uniform(0.94, 1.06))
     left, top = shot.uniform(-0.06, 0.06, 2)
     height, width = shape
@@ -175,12 +175,12 @@ def _places(shot: np.random.Generator, shape: tuple[int, int], *, mirrored: bool
 
 
 def _rising(values: FloatArray, middle: float, width: float) -> FloatArray:
-    """Rise from 0 to 1 about a value."""
+    """Return a smooth step from 0 to 1 around a value."""
     return np.asarray(1 / (1 + np.exp(np.clip(-(values - middle) / (width / 4), -60, 60))), np.float32)
 
 
 def _spur(x: FloatArray, y: FloatArray, bone: int, out: int, length: float) -> BoolArray:
-    """Draw a lip of bone at a margin of the joint, pointed, and bent away from the joint."""
+    """Draw a pointed lip of bone at a margin of the joint, bent away from the joint."""
     along = (out * x - (_MARGIN - 0.10)) / (length + 0.10)
     middle = bone * (0.105 + 0.35 * length * along.clip(0, 1) ** 2)
     half = (0.03 + 0.30 * length) * np.sqrt((1 - along).clip(0, 1))
@@ -188,20 +188,20 @@ def _spur(x: FloatArray, y: FloatArray, bone: int, out: int, length: float) -> B
 
 
 def _beside(y: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
-    """Fade with the distance from the joint space, into either bone."""
+    """Return values that fade with the distance from the joint space into either bone."""
     away = np.where(y < (lower + upper) / 2, lower - y, y - upper)
     return np.asarray(np.exp(-((away / 0.06).clip(0) ** 2)), np.float32)
 
 
 def _bone(where: BoolArray, size: int) -> FloatArray:
-    """Return how much light bone takes away: most near its edge, where the beam runs along the dense outer layer."""
+    """Return how bright bone is: brightest near its edge, where the beam runs along the dense outer layer."""
     depth = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * (2 / size)
     edge = 0.40 + 0.20 * np.exp(-depth / 0.02)
     return np.asarray(np.where(where, edge, 0), np.float32)
 
 
 def _exposed(light: FloatArray, shot: np.random.Generator, person: np.random.Generator, size: int) -> ByteArray:
-    """Add the texture of bone and the grain of the detector, and expose: uint8 (H, W)."""
+    """Add the texture of bone and the grain of the detector, and return the exposed picture, uint8 (H, W)."""
     height, width = light.shape
     texture = _noise(person, light.shape, 70)
     soft = cv2.GaussianBlur(light * (1 + 0.05 * texture), (0, 0), max(0.4, 0.0022 * size))
@@ -214,7 +214,7 @@ def _exposed(light: FloatArray, shot: np.random.Generator, person: np.random.Gen
 
 
 def _noise(random: np.random.Generator, shape: tuple[int, ...], cells: int) -> NDArray[np.float32]:
-    """Smooth noise of unit variance, about `cells` lumps to a picture's height, float32 (H, W)."""
+    """Return smooth noise of unit variance, with about `cells` lumps per picture height, float32 (H, W)."""
     lattice = random.standard_normal((cells, round(cells * ASPECT)), dtype=np.float32)
     return np.asarray(cv2.resize(lattice, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 

@@ -1,4 +1,4 @@
-"""Lesions of drawn eyes: which ones a grade brings, where they lie and how large they are."""
+"""Lesions of drawn eyes: which ones belong to a grade, where they are and how large they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas.drawn.anatomy import DISC_RADIUS, Anatomy, Points, Shot
 
 @dataclass(frozen=True)
 class Spot:
-    """A soft-edged, irregular ellipse. Lengths in retinal units; `ripple` holds the amplitudes and phases of its outline."""
+    """A soft-edged, irregular ellipse. Lengths are in retinal units; `ripple` holds amplitudes and phases of its outline."""
 
     x: float
     y: float
@@ -46,7 +46,7 @@ def ripple(rng: np.random.Generator, amount: float) -> tuple[tuple[float, float]
 
 
 class _Sites:
-    """Where lesions may lie."""
+    """The places where lesions can be."""
 
     def __init__(self, rng: np.random.Generator, anatomy: Anatomy, shot: Shot) -> None:
         self.rng, self.anatomy, self.shot = rng, anatomy, shot
@@ -54,13 +54,13 @@ class _Sites:
         self.used: list[tuple[float, float, float]] = []
 
     def quadrant(self, x: Any, y: Any) -> Any:
-        """0..3, about the centre of the photographed field."""
+        """Return the quadrant, 0 to 3, around the centre of the photographed field."""
         return (np.asarray(x) > self.shot.gaze[0]) * 1 + (np.asarray(y) > self.shot.gaze[1]) * 2
 
     def find(
         self, spread: float, apart: float, about: tuple[float, float] | None = None, quadrant: int | None = None
     ) -> tuple[float, float]:
-        """A visible place, `apart` from earlier ones, off the disc and off the larger vessels if that can be had."""
+        """Return a visible place, if possible `apart` from earlier ones, off the disc and off the larger vessels."""
         cx, cy = self.anatomy.fovea if about is None else about
         if about is None:
             cx, cy = 0.5 * (cx + self.shot.gaze[0]), 0.5 * (cy + self.shot.gaze[1])
@@ -80,7 +80,7 @@ class _Sites:
 
 
 def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: Shot) -> Lesions:
-    """Choose the lesions that the international scale asks of a grade."""
+    """Choose lesions that give this grade on the international scale."""
     lesions = Lesions()
     if grade == 0:
         return lesions
@@ -137,7 +137,7 @@ def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) 
 
 
 def _exudates(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Spot]:
-    """Clusters and partial rings of small, well-defined yellow deposits, most of them about the macula."""
+    """Draw clusters and partial rings of small, well-defined yellow deposits, most of them around the macula."""
     spots = []
     for _ in range(rng.integers(1, 4)):
         cx, cy = sites.find(0.22, 0.05, about=anatomy.fovea)
@@ -166,7 +166,7 @@ def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> Spot:
 
 
 def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Strand]:
-    """Sausage-like swellings of the large veins in two quadrants at least."""
+    """Draw sausage-like swellings of the large veins in at least two quadrants."""
     beads: list[Strand] = []
     quadrants: set[int] = set()
     veins = sorted((v for v in anatomy.vessels if v.vein), key=lambda v: -v.radius)
@@ -224,7 +224,7 @@ def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, le
                 Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, ripple(rng, 0.12), level_top=True)
             )
         if rng.random() < 0.4:
-            # Blood that broke into the vitreous: a veil without a level.
+            # Blood that broke into the vitreous is a veil without a level top.
             x, y = sites.find(0.35, 0.1)
             w = rng.uniform(0.15, 0.32)
             pools.append(
@@ -242,7 +242,7 @@ def _on_a_vein(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> tup
 
 
 def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -> list[Strand]:
-    """A fan of fine vessels that sprout from one another and loop back at its border."""
+    """Draw a fan of fine vessels that branch from one another and loop back at its border."""
     strands: list[Strand] = []
     for i in range(rng.integers(22, 40)):
         stem = strands[rng.integers(len(strands))].points if i > 4 else np.array([root])

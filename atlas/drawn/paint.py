@@ -25,10 +25,10 @@ VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
 ARTERIAL_BLOOD = np.array([0.13, 0.50, 0.42], np.float32)
 
 SHED_BLOOD = np.array([0.48, 1.10, 0.75], np.float32)
-"""What blood takes from red, green and blue light at density 1."""
+"""How strongly blood absorbs red, green and blue light at density 1."""
 
 FAINTEST = 0.06
-"""Lesions fade out at this opacity, so that a mask holds exactly the pixels that were painted."""
+"""Lesions end at this opacity, so that a mask holds exactly the pixels that were painted."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class SyntheticEye:
     eye : str
         "left" or "right".
     masks : Mapping[str, BoolArray]
-        Lesion kind -> bool (H, W), only the kinds that were painted.
+        Masks by kind of lesion, bool (H, W), only of the kinds that were painted.
     retina : BoolArray
-        bool (H, W), true in the aperture.
+        bool (H, W), true inside the aperture.
     """
 
     pixels: ByteArray
@@ -61,12 +61,12 @@ def draw_eye(
 ) -> SyntheticEye:
     """Draw one eye, the same bytes for the same arguments.
 
-    The grade decides nothing but the lesions: with grade 0, the same seed gives the same photograph without them.
+    The grade affects only the lesions: with grade 0, the same seed gives the same photograph without them.
 
     Parameters
     ----------
     seed : int
-        Decides the lesions and this exposure (gaze, light, blur, sensor noise).
+        Determines the lesions and this exposure (gaze, light, blur, sensor noise).
     grade : int
         0 to 4 on the international scale of diabetic retinopathy.
     eye : str
@@ -74,9 +74,9 @@ def draw_eye(
     size : int
         Height of the picture in pixels; its width is 1.25 times that.
     anatomy_seed : int or None
-        Decides pigmentation and camera and, for each eye by itself, disc and vessels. `seed` if not given.
+        Determines pigmentation and camera and, separately for each eye, disc and vessels. By default `seed`.
     confusers : bool
-        Some eyes also have drusen, laser scars or reflexes, which look like lesions; no mask holds them.
+        Whether some eyes also have drusen, laser scars or reflexes, which look like lesions. They are in no mask.
 
     Raises
     ------
@@ -105,7 +105,7 @@ _NOTHING = np.zeros((1, 1), np.float32)
 
 
 def _noise(rng: np.random.Generator, shot: Shot, cells: int) -> FloatArray:
-    """Smooth noise of unit variance, about `cells` lumps to a picture's height, float32 (H, W)."""
+    """Return smooth noise of unit variance, with about `cells` lumps per picture height, float32 (H, W)."""
     lattice = rng.standard_normal((cells, round(cells * ASPECT)), dtype=np.float32)
     return np.asarray(cv2.resize(lattice, (shot.width, shot.height), interpolation=cv2.INTER_CUBIC), np.float32)
 
@@ -129,7 +129,7 @@ def _halve(canvas: ByteArray) -> FloatArray:
 
 
 def _stamp(layer: FloatArray, shot: Shot, spot: Spot) -> None:
-    """Lay a spot on an opacity layer (H, W), keeping the larger opacity."""
+    """Paint a spot on an opacity layer (H, W), keeping the larger opacity."""
     (px, py), reach = shot.to_pixels(np.array([[spot.x, spot.y]]))[0], spot.long * shot.unit * 1.6 + 2
     top, bottom = max(0, math.floor(py - reach)), min(shot.height, math.ceil(py + reach) + 1)
     left, right = max(0, math.floor(px - reach)), min(shot.width, math.ceil(px + reach) + 1)
@@ -248,7 +248,7 @@ def _render(
 
 
 def _tinted(person: Person, gain: float, lift: float, hue: tuple[float, float, float]) -> FloatArray:
-    """Return the colour of something pale of the given hue, as bright as this fundus lets it be."""
+    """Return the colour of a pale object of the given hue, with a brightness that fits this fundus."""
     return np.asarray((gain * person.fundus[0] + lift) * np.array(hue), np.float32)
 
 
@@ -302,7 +302,7 @@ def _paint_confusers(light: FloatArray, person: Person, shot: Shot, confusers: C
 
 
 def _expose(light: FloatArray, person: Person, shot: Shot, rng: np.random.Generator) -> ByteArray:
-    """Light the retina unevenly, look through the optics, and read the sensor."""
+    """Light the retina unevenly, and apply the optics and the sensor."""
     x, y, r = shot.polar()
     level = 1.0 - person.vignette * r**2.6 * 0.8
     level = level * (1.0 + shot.slope[0] * x + shot.slope[1] * y) * (1.0 + 0.05 * _noise(rng, shot, 3))

@@ -1,1 +1,1 @@
-"""Salient patches, sorted into clusters and laid out in the plane."""
+"""Salient patches: their clusters, and their layout in the plane."""

@@ -1,9 +1,9 @@
-"""Clusters that tell of the camera or of one person rather than of the disease, found from plain facts of their patches.
+"""Finds clusters that show the camera or one person rather than the disease, from simple facts about their patches.
 
-A cluster carries an alarm where at least half of its patches (for a camera, of its photographs) share such a fact, and far more
-of them than of the whole cohort: the odds are at least FAR times the cohort's, as they always are where all of the cluster shares
-the fact. That one camera, or one patient, rules a cluster must also be RARE by chance (one-sided binomial test), for among many,
-some rule a small cluster by luck. Clusters of fewer than FEWEST patches, or photographs, carry no alarm: there half is a few.
+A cluster has an alarm if at least half of its patches (for a camera, of its photographs) share such a fact, and many more than in
+the cohort: the odds are at least FAR times the cohort's. This is always so if all of the cluster shares the fact. For a camera or
+a patient, the result must also be RARE by chance (one-sided binomial test), because among many cameras or patients, some make up
+most of a small cluster by chance. Clusters of fewer than FEWEST patches, or photographs, have no alarm: half of them are too few.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from scipy.stats import binom
 from atlas.records import Alarm, BoolArray, ByteArray, Clusters, FloatArray, Frame, IntArray, Patches, Sentence, noop, told
 
 RIM = 0.08
-"""A patch lies at the rim where at least this share of it is off the retina.
+"""A patch is at the rim if at least this share of it is off the retina.
 
-On a grid of 6 x 6 cells, windows of two cells that a round retina's edge crosses at the side of the grid lose 3 to 12 %.
+On a grid of 6 x 6 cells, windows of two cells that a round retina's edge crosses at the side of the grid lose 3 to 12%.
 """
 
 DARK = 0.25
-"""A patch is dark where at least this share of its pixels is."""
+"""A patch is dark if at least this share of its pixels is dark."""
 
 DARK_LEVEL = 40
-"""A pixel is dark where its strongest channel is below this, of 255."""
+"""A pixel is dark if its strongest channel is below this value, of 255."""
 
 HALF = 0.5
 
@@ -37,9 +37,9 @@ RARE = 0.001
 
 FEWEST = 5
 
-_CUT = 0.02  # a side of the disc is cut where more than this share of its diameter is missing there
+_CUT = 0.02  # a side of the disc is cut if more than this share of its diameter is missing there
 
-_LEVEL_STEP = 8  # surrounds that differ by less are one: JPEG alone moves them by a few
+_LEVEL_STEP = 8  # surrounds that differ by less count as equal: JPEG alone changes them by a few levels
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class AlarmKind:
     Parameters
     ----------
     title : str
-        A few words.
+        Its name in a few words.
     sentence : str
-        What the alarm means, for readers; holds %(share)s and %(usual)s in percent.
+        What the alarm means, for readers. It contains %(share)s and %(usual)s in percent.
     """
 
     title: str
@@ -93,16 +93,18 @@ ALARMS: Mapping[str, AlarmKind] = {
 
 @dataclass(frozen=True)
 class Camera:
-    """What the format of a photograph says of its camera, and nothing of whose eye it is.
+    """What the format of a photograph shows about its camera. It says nothing about whose eye it is.
 
     Parameters
     ----------
-    height, width : int
-        Of the picture, in pixels.
+    height : int
+        Height of the picture, in pixels.
+    width : int
+        Width of the picture, in pixels.
     cut : tuple[bool, bool, bool, bool]
         Whether the disc is cut at its top, left, bottom and right.
     surround : int
-        Brightness outside the disc, in steps of 8 of 255; -1 where the picture shows no surround.
+        Brightness outside the disc, in steps of 8 of 255; -1 if the picture shows no surround.
     """
 
     height: int
@@ -112,7 +114,17 @@ class Camera:
 
 
 def camera_of(photograph: ByteArray, frame: Frame, retina: BoolArray) -> Camera:
-    """Read the format off uint8 (H, W, 3), its frame, and the retina in the frame, bool (S, S) with some of it true."""
+    """Return the format of a photograph.
+
+    Parameters
+    ----------
+    photograph : ByteArray
+        uint8 (H, W, 3).
+    frame : Frame
+        Its frame, in pixels of the photograph.
+    retina : BoolArray
+        bool (S, S), the retina in the frame, at least some of it true.
+    """
     height, width = photograph.shape[:2]
     side = len(retina)
     margins = []
@@ -130,7 +142,7 @@ def camera_of(photograph: ByteArray, frame: Frame, retina: BoolArray) -> Camera:
 
 
 def dark_share(pixels: ByteArray) -> float:
-    """Tell what share of a patch, uint8 (h, w, 3) in its own colours, is dark."""
+    """Return the share of a patch, uint8 (h, w, 3) in its own colours, that is dark."""
     return float((pixels.max(axis=2) < DARK_LEVEL).mean())
 
 
@@ -147,10 +159,14 @@ def with_alarms(
 
     Parameters
     ----------
-    off_retina, dark : FloatArray
-        float32 (m,), shares of each patch, in the order of patches.patch_ids.
-    cameras, patients : Mapping[str, Hashable], Mapping[str, str]
-        By image_id; photographs with equal values are of one camera, or of one patient.
+    off_retina : FloatArray
+        float32 (m,), share of each patch that is off the retina, in the order of patches.patch_ids.
+    dark : FloatArray
+        float32 (m,), share of each patch that is dark, in the same order.
+    cameras : Mapping[str, Hashable]
+        Camera by image_id; photographs with equal values are of one camera.
+    patients : Mapping[str, str]
+        Patient by image_id; photographs with equal values are of one patient.
     """
     label_of = dict(zip(clusters.patch_ids, clusters.labels.tolist(), strict=True))
     labels = np.array([label_of[patch_id] for patch_id in patches.patch_ids], np.int64)
@@ -179,7 +195,7 @@ def _mostly(kind: str, marked: BoolArray, members: IntArray) -> Alarm | None:
 
 
 def _one(kind: str, own: Sequence[Hashable], cohort: Sequence[Hashable]) -> Alarm | None:
-    """Sound the alarm where one value rules `own` far more than it does the cohort, of which `own` is a part."""
+    """Return an alarm if one value is much more frequent in `own` than in the cohort, of which `own` is a part."""
     if len(own) < FEWEST:
         return None
     value, count = Counter(own).most_common(1)[0]
@@ -188,12 +204,12 @@ def _one(kind: str, own: Sequence[Hashable], cohort: Sequence[Hashable]) -> Alar
 
 
 def _rules(share: float, usual: float) -> bool:
-    """Tell whether a share is at least half, and its odds share / (1 - share) are far above the usual ones."""
+    """Return whether a share is at least half, and its odds share / (1 - share) are far above the usual odds."""
     return share >= HALF and share * (1 - usual) >= FAR * usual * (1 - share)
 
 
 def summary(clusters: Clusters) -> tuple[Sentence, ...]:
-    """Count the clusters with each kind of alarm, one sentence a kind that occurs."""
+    """Return how many clusters have each kind of alarm, one sentence for each kind that occurs."""
     counts = Counter(alarm.kind for alarms in clusters.alarms for alarm in alarms)
     total = len(clusters.centroids)
     return tuple(

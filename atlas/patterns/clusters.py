@@ -1,4 +1,4 @@
-"""Patches of like appearance, by k-means on their deep features."""
+"""Clusters of patches with similar appearance, by k-means on their deep features."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 def normalised(patches: Patches) -> Patches:
     """Return the patches with descriptors that clusters and layout compare: signed square root, then each channel standardised.
 
-    The root keeps the few strongest responses of a patch from outshouting the rest (Perronnin, Sánchez and Mensink, ECCV 2010);
-    with mean 0 and standard deviation 1 over the patches, every channel has a say. A channel that never changes becomes 0.
-    `benchmarks/clusters.py` measures what this is worth.
+    The root keeps the few strongest responses of a patch from dominating the others (Perronnin, Sánchez and Mensink, ECCV 2010).
+    With mean 0 and standard deviation 1 over the patches, every channel has an influence. A channel that never changes becomes 0.
+    `benchmarks/clusters.py` measures the benefit.
     """
     values = patches.descriptors.astype(np.float64)
     if not len(values):
@@ -34,10 +34,11 @@ def normalised(patches: Patches) -> Patches:
 
 
 def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
-    """Sort the patches into k clusters by their descriptors (see `normalised`), best of four k-means++ starts.
+    """Sort the patches into k clusters by their descriptors (see `normalised`), with the best of four k-means++ starts.
 
-    Labels run from the largest cluster to the smallest, ties to the one that holds the earliest patch. Where there are fewer
-    distinct descriptors than k, there are only as many clusters, which the number of centroids shows and a warning logs.
+    Labels run from the largest cluster to the smallest; of equal ones, the cluster with the earliest patch comes first. If there
+    are fewer distinct descriptors than k, there are only as many clusters. The number of centroids shows this, and a warning is
+    logged.
     """
     descriptors = patches.descriptors
     possible = min(k, _count_distinct(descriptors, enough=k))
@@ -60,9 +61,17 @@ def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
 
 
 def grade_shares(clusters: Clusters, patches: Patches, grades: Mapping[str, int | None], scale: Scale) -> NDArray[np.float64]:
-    """Tell what part of each cluster's patches comes from eyes of each grade: (k, number of grades).
+    """Return the share of each cluster's patches that comes from eyes of each grade.
 
-    Rows sum to 1, or are all 0 where no patch of the cluster comes from a graded eye.   grades : image_id -> human grade or None.
+    Parameters
+    ----------
+    grades : Mapping[str, int | None]
+        Human grade or None, by image_id.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        (k, number of grades). Rows sum to 1, or are all 0 if no patch of the cluster comes from a graded eye.
     """
     image_of = dict(zip(patches.patch_ids, patches.image_ids, strict=True))
     counts = np.zeros((len(clusters.centroids), len(scale.grades)))
@@ -75,14 +84,14 @@ def grade_shares(clusters: Clusters, patches: Patches, grades: Mapping[str, int 
 
 
 def typical(clusters: Clusters, label: int, count: int) -> tuple[str, ...]:
-    """Name up to `count` patches of one cluster, the closest to its centroid first."""
+    """Return the ids of up to `count` patches of one cluster, the closest to its centroid first."""
     members = np.flatnonzero(clusters.labels == label)
     nearest = members[np.argsort(clusters.distances[members], kind="stable")][:count]
     return tuple(clusters.patch_ids[i] for i in nearest)
 
 
 def _count_distinct(rows: FloatArray, enough: int) -> int:
-    """Count distinct rows, at most `enough` of them, so that a large table is seldom read to its end."""
+    """Count distinct rows up to `enough`, so that a large table is seldom read to its end."""
     seen: set[bytes] = set()
     for row in rows:
         seen.add((row + np.float32(0)).tobytes())  # + 0 turns -0 into 0
@@ -91,9 +100,9 @@ def _count_distinct(rows: FloatArray, enough: int) -> int:
     return len(seen)
 
 
-_CLOSE = 0.1  # of the recorded distances, by which computed ones may be off
+_CLOSE = 0.1  # how far computed distances may differ from the recorded ones, as a share of the median recorded distance
 
-_NO_EXTENT = 1e-6  # of the largest distance between centroids: a cluster of one patch has no extent to compare others with
+_NO_EXTENT = 1e-6  # share of the largest distance between centroids below which a cluster has no extent, such as one of one patch
 
 _CHUNK = 8192  # rows compared with the centroids at once
 
@@ -105,11 +114,11 @@ class Borders:
     Parameters
     ----------
     second : Mapping[str, tuple[int, float]]
-        Of each patch, the next nearest cluster, and how much farther off its centroid is, as a share of both distances: 0 lies on
-        the border.
+        For each patch, the next nearest cluster, and how much farther away its centroid is, as a share of both distances. 0 means
+        on the border.
     nearest : Mapping[int, tuple[tuple[int, float], ...]]
-        Of each cluster, the others by the distance of their centroids, in multiples of the distance at which half of its own
-        patches lie; clusters without extent, of a single patch, are missing.
+        For each cluster, the others by the distance of their centroids, in multiples of the distance within which half of its own
+        patches are. Clusters without extent, such as those of a single patch, are missing.
     """
 
     second: Mapping[str, tuple[int, float]]
@@ -117,7 +126,7 @@ class Borders:
 
 
 def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
-    """Measure where clusters meet. Empty where there is only one, or where the centroids are not of these descriptors."""
+    """Measure where clusters meet. The result is empty if there is only one, or if the centroids are not of these descriptors."""
     nothing = Borders({}, {})
     if patches is None or clusters is None or not len(clusters.labels):
         return nothing
@@ -130,7 +139,7 @@ def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
     own = np.searchsorted(present, clusters.labels)
     shown = [clusters.shown[label] for label in present]
     usual = float(np.median(clusters.distances))
-    # A caller may have clustered the descriptors as they are, or normalised: the recorded distances tell which.
+    # A caller may have clustered the descriptors as they are, or normalised. The recorded distances show which.
     for described in (normalised(patches).descriptors, patches.descriptors):
         distances = _distances(described[rows], centroids)
         to_own = distances[np.arange(len(own)), own]
@@ -157,7 +166,7 @@ def borders(patches: Patches | None, clusters: Clusters | None) -> Borders:
 
 
 def _distances(rows: NDArray[np.floating], centroids: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Euclidean distances (m, k), by chunks, for there may be 100,000 rows."""
+    """Return Euclidean distances (m, k), computed in chunks because there may be 100,000 rows."""
     found = np.empty((len(rows), len(centroids)))
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK].astype(np.float64)

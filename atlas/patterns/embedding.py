@@ -1,4 +1,4 @@
-"""Patches laid out in the plane so that like lies by like."""
+"""Layout of patches in the plane, with similar patches close together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from atlas.records import Embedding, FloatArray, Patches
 
 _COMPONENTS = 50
 
-_FEWEST = 5  # below this no point has neighbours to speak of, and the principal plane shows all there is
+_FEWEST = 5  # with fewer points, neighbours mean little, and the principal plane shows everything
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Parameters
+    """A method of laying out points in the plane.
+
+    Parameters
     ----------
     title : str
         Its name in print.
@@ -36,7 +38,7 @@ class Layout:
 def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     from openTSNE import TSNE
 
-    # Interpolation overtakes Barnes-Hut at a few thousand points on one core.
+    # On one core, interpolation is faster than Barnes-Hut from a few thousand points on.
     gradient = "fft" if len(points) > 4000 else "bh"
     layout = TSNE(
         perplexity=min(30.0, (len(points) - 1) / 3),
@@ -50,10 +52,10 @@ def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
 
 def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)  # umap tells of a neural variant that needs Tensorflow
+        warnings.simplefilter("ignore", ImportWarning)  # umap warns about a neural variant that needs Tensorflow
         from umap import UMAP
 
-    # A start from the principal plane also serves graphs that fall into pieces, which the spectral start warns about.
+    # A start from the principal plane also works for disconnected graphs, which the spectral start warns about.
     layout = UMAP(n_neighbors=min(15, len(points) - 1), init="pca", n_jobs=1, random_state=seed)
     return np.asarray(layout.fit_transform(points))
 
@@ -62,10 +64,10 @@ LAYOUTS: Mapping[str, Layout] = {"tsne": Layout("t-SNE", _tsne), "umap": Layout(
 
 
 def embed(patches: Patches, *, layout: str = "tsne", seed: int = 0) -> Embedding:
-    """Lay the patches out by their descriptors, reduced to 50 principal components first.
+    """Lay the patches out by their descriptors, which are first reduced to 50 principal components.
 
-    xy is centred on the origin, its farthest patch at distance 1. Fewer than five patches lie on their principal plane, and
-    patches that are all alike at the origin.
+    `xy` is centred on the origin, with its farthest patch at distance 1. Fewer than five patches are placed on their principal
+    plane. If all patches are equal, they are at the origin.
 
     Sources: van der Maaten and Hinton, JMLR 9, 2008 (t-SNE); McInnes, Healy and Melville, arXiv:1802.03426 (UMAP).
 
@@ -85,7 +87,7 @@ def embed(patches: Patches, *, layout: str = "tsne", seed: int = 0) -> Embedding
 
 
 def _principal(descriptors: FloatArray, seed: int) -> NDArray[np.float64]:
-    """Rotate (m, d) onto its leading components, at most 50 and, with zeros where there is only one, at least 2."""
+    """Rotate (m, d) onto its leading components: at most 50, and at least 2, padded with zeros if there is only one."""
     components = min(_COMPONENTS, *descriptors.shape)
     points = PCA(components, random_state=seed).fit_transform(descriptors).astype(np.float64)
     return np.pad(points, ((0, 0), (0, max(0, 2 - components))))

@@ -1,4 +1,4 @@
-"""Which cluster is which: numbers that stay with their clusters from build to build."""
+"""Numbers that stay with their clusters from build to build."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scipy.optimize import linear_sum_assignment
 
 from atlas.records import Clusters, Sentence, told
 
-_KEPT = 200  # patches by which a cluster that is no more can be known again
+_KEPT = 200  # patches by which a cluster that no longer exists can be recognised
 
-_LIKE = 0.25  # of the patches that either of two clusters holds and both builds know, both must hold this part
+_LIKE = 0.25  # two clusters must share this part of all patches that either holds and both builds know
 
-_MAJORITY = 0.5  # of a sample of patches, this part must lie in one cluster
+_MAJORITY = 0.5  # this part of a sample of patches must be in one cluster
 
-_NEAR = 0.5  # closeness from which centroids alone tell that two clusters are one
+_NEAR = 0.5  # closeness of centroids that alone shows that two clusters are the same
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Identity:
     Parameters
     ----------
     patches : tuple[str, ...]
-        All of its patches or, where `whole` is false, some that were typical.
+        All of its patches or, if `whole` is false, some typical ones.
     centroid : NDArray[np.float32] or None
-        float32 (d,), or None.
+        float32 (d,), if known.
+    whole : bool
+        Whether `patches` holds all of its patches.
     live : bool
-        The last build had it.
+        Whether the last build had it.
     """
 
     number: int
@@ -45,14 +47,20 @@ class Identity:
 
 @dataclass(frozen=True)
 class Identities:
-    """The clusters of earlier builds, by number. space : names the descriptors; only centroids of one space can be compared."""
+    """The clusters of earlier builds.
+
+    Parameters
+    ----------
+    space : str
+        Identifies the kind of descriptors. Only centroids of the same space can be compared.
+    """
 
     clusters: tuple[Identity, ...] = ()
     space: str = ""
 
 
 def read_identities(file: Path) -> Identities:
-    """Read `clusters.json`; none where there is no such file or it cannot be understood, as before a first build."""
+    """Read `clusters.json`. Return no clusters, as before a first build, if the file is missing or cannot be understood."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
         return Identities(
@@ -73,7 +81,7 @@ def read_identities(file: Path) -> Identities:
 
 
 def write_identities(file: Path, clusters: Clusters | None, space: str, previous: Identities) -> None:
-    """Write the clusters of this build and, in short, those of earlier builds that are no more; numbers are never used again."""
+    """Write the clusters of this build and, shortened, those that only earlier builds had. Numbers are never used again."""
     clusters = clusters or Clusters((), np.empty(0, np.int64), np.empty((0, 0), np.float32), np.empty(0, np.float32))
     known = [
         {
@@ -108,19 +116,19 @@ def number_clusters(
     reserved: Iterable[int] = (),
     space: str = "",
 ) -> tuple[Clusters, tuple[Sentence, ...]]:
-    """Give each cluster the number it had, and say in sentences what came and went.
+    """Give each cluster its earlier number, and say in sentences which clusters are new and which are gone.
 
     Parameters
     ----------
     previous : Identities
-        Of the last build. A cluster that is new gets the lowest number that nothing had before, the largest cluster first: in a
-        first build 1 is the largest.
+        Clusters of the last build. New clusters get the lowest numbers that were never used, the largest cluster first. In a
+        first build, 1 is the largest cluster.
     anchors : Sequence[Identity]
-        Clusters as an instructor's file knows them; they tell which cluster is which where there was no build before.
+        Clusters as an instructor's file describes them. They identify clusters if there was no build before.
     reserved : Iterable[int]
-        Numbers that the file speaks of.
+        Numbers that the file mentions.
     space : str
-        Of the clusters' descriptors.
+        Identifies the kind of the clusters' descriptors.
     """
     first = not previous.clusters
     before = Identities(tuple(anchors)) if first else previous
@@ -167,18 +175,19 @@ def _changes(before: Identities, clusters: Clusters, kept: set[int]) -> Iterator
 
 
 def _commonest(numbers: Iterable[int | None]) -> int | None:
-    """The number that more than half of them are, if any."""
+    """Return the number that makes up more than half of them, if any."""
     counted = list(numbers)
     return next((n for n in dict.fromkeys(counted) if 2 * counted.count(n) > len(counted)), None)
 
 
 def match_clusters(previous: Identities, clusters: Clusters, space: str = "") -> dict[int, int]:
-    """Tell which clusters are clusters of `previous`: label to number, each number at most once.
+    """Match clusters with those of `previous`. Return numbers by label, each number at most once.
 
-    The pairs are those with the largest likeness in total (Hungarian method). Two clusters are alike as far as they hold the same
-    patches: of the patches that one or the other holds and both builds know, the part that both hold (Jaccard); of a sample, the
-    part that lies in the cluster. A pair that is hardly alike does not count. Where the descriptors are the same, near centroids
-    add a little to it and, among what is left, decide for the old clusters none of whose patches this build knows.
+    The pairs are those with the largest total similarity (Hungarian method). The similarity of two clusters is the share of their
+    patches that they have in common: of the patches that either holds and both builds know, the part that both hold (Jaccard);
+    for a sample, the part that is in the cluster. Pairs with little similarity do not count. If the descriptors are of the same
+    kind, near centroids add a little to it. Centroids alone match old clusters without any patch that this build knows to
+    clusters that are still without a match.
     """
     if not previous.clusters or not len(clusters.centroids):
         return {}
@@ -201,7 +210,7 @@ def match_clusters(previous: Identities, clusters: Clusters, space: str = "") ->
                 near[row, label] = close[row, label]
     found: dict[int, int] = {}
     for likeness in (shared, near):
-        # Where all else is equal a cluster of the last build goes before one that was gone already.
+        # If all else is equal, a cluster of the last build comes before one that was already gone.
         likeness = likeness * np.array([1.0 if one.live else 0.99 for one in old])[:, None]
         likeness[[row for row, one in enumerate(old) if one.number in found.values()]] = 0
         likeness[:, list(found)] = 0
@@ -211,7 +220,7 @@ def match_clusters(previous: Identities, clusters: Clusters, space: str = "") ->
 
 
 def _closeness(old: Sequence[Identity], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 where two centroids coincide, 0 where they are as far apart as neighbours of the same build, (old, new)."""
+    """Return (old, new): 1 if two centroids coincide, 0 if they are at least as far apart as neighbours of the same build."""
     width = centroids.shape[1]
     places = np.full((len(old), width), np.nan)
     for row, one in enumerate(old):
@@ -226,6 +235,6 @@ def _closeness(old: Sequence[Identity], centroids: NDArray[np.float32]) -> NDArr
 
 
 def _nearest(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each place lies from the nearest other one that differs from it; infinity where there is none."""
+    """Return the distance of each place from the nearest one that differs from it; infinity if there is none."""
     apart = np.linalg.norm(places[:, None] - others[None], axis=2)
     return np.asarray(np.where(apart > 0, apart, np.inf).min(axis=1, initial=np.inf))

@@ -1,4 +1,4 @@
-"""Windows whose loss lowers the severity most, or lesions that a net found, as patches of the photograph."""
+"""Patches of photographs: the windows whose loss lowers the severity most, or the lesions that a net found."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Box = tuple[int, int, int, int]
 CellBox = Callable[[Frame, tuple[int, int], int, int, int], Box]
 """Called as cell_box(frame, (h, w), row, col, window); returns top, left, bottom, right in source pixels."""
 
-_ROUND = 1.6  # sides of a lesion that its patch has: some of what lies round it tells what it is
+_ROUND = 1.6  # side of a patch, in sides of its lesion: some of the surroundings helps to see what it is
 
-_SMALLEST, _LARGEST = 0.06, 0.3  # sides of a patch, shares of the frame's
+_SMALLEST, _LARGEST = 0.06, 0.3  # sides of a patch, as shares of the frame's side
 
 _FINE = 128  # cells a side of the grid by which a lesion's patch is named
 
-_MOST = 16  # lesions of one photograph that become patches, the strongest: a severe eye must not fill the clusters
+_MOST = 16  # only this many lesions of a photograph, the strongest, become patches: a severe eye must not fill the clusters
 
 _ANY_DROP = float(np.finfo(np.float32).tiny)
 
@@ -28,15 +28,24 @@ _ANY_DROP = float(np.finfo(np.float32).tiny)
 def choose_threshold(
     drops: FloatArray, inside: BoolArray, *, threshold: float, fewest: int, quantile: float
 ) -> tuple[float, float | None]:
-    """Decide the drop, in grade units, above which a window is a patch.
+    """Choose the drop, in grade units, above which a window is a patch.
 
-    The wished `threshold` stands if at least `fewest` windows exceed it. Otherwise it is lowered to the `quantile` of the drops
-    of all windows on the retina, but never so low that a window without a positive drop would count.
+    The requested `threshold` is kept if at least `fewest` windows exceed it. Otherwise it is lowered to the `quantile` of the
+    drops of all windows on the retina, but never so low that a window without a positive drop would count.
 
     Parameters
     ----------
-    drops, inside : FloatArray, BoolArray
-        (n, h', w'), one entry per window. Returns the threshold, and the quantile or None where the wish stood.
+    drops : FloatArray
+        float32 (n, h', w'), the drop of each window.
+    inside : BoolArray
+        bool (n, h', w'), whether each window is on the retina.
+
+    Returns
+    -------
+    threshold : float
+        The threshold, in grade units.
+    quantile : float or None
+        The quantile that it was lowered to; None if the requested threshold was kept.
     """
     retinal = drops[inside]
     if np.count_nonzero(retinal > threshold) >= fewest or retinal.size == 0:
@@ -64,13 +73,19 @@ def salient_windows(
 
     Parameters
     ----------
-    drops, inside : FloatArray, BoolArray
-        (n, h-window+1, w-window+1), one entry per window.
+    drops : FloatArray
+        float32 (n, h-window+1, w-window+1), the drop of each window.
+    inside : BoolArray
+        bool, of the same shape, whether each window is on the retina.
     shape : tuple[int, int]
         Rows and columns of cells.
     falls : FloatArray or None
-        Of the same shape, what a patch tells as its drop, where that is another scale than the threshold's. The descriptors are
-        left empty, (m, 0); see `with_descriptors`.
+        Of the same shape, the values that patches record as their drop, if these are on another scale than the threshold.
+
+    Returns
+    -------
+    Patches
+        Their descriptors are empty, (m, 0); see `with_descriptors`.
     """
     found = np.argwhere(inside & (drops > max(threshold, 0.0)))
     found = found[np.lexsort((found[:, 2], found[:, 1], np.asarray(image_ids)[found[:, 0]]))] if len(found) else found
@@ -97,16 +112,20 @@ def lesion_patches(
     *,
     threshold: float,
 ) -> Patches:
-    """Cut the strongest lesions of each photograph out as patches, centred on each and sized to it.
+    """Make patches of the strongest lesions of each photograph. Each is centred on its lesion and sized to it.
 
     Parameters
     ----------
-    marks, falls, descriptors : Mapping[str, Sequence[Mark]], Mapping[str, FloatArray], Mapping[str, FloatArray]
-        By image_id, strongest first: lesions, how far the score falls without the cells of each, and what the net saw of each.
+    marks : Mapping[str, Sequence[Mark]]
+        Lesions by image_id, strongest first.
+    falls : Mapping[str, FloatArray]
+        By image_id, in the same order, how far the score falls without the cells of each lesion.
+    descriptors : Mapping[str, FloatArray]
+        By image_id, in the same order, the net's description of each lesion.
     shape : tuple[int, int]
         Rows and columns of the scorer's cells.
     threshold : float
-        Is only recorded.
+        Only recorded.
     """
     ids, images, cells, boxes, drops, seen, kinds = [], [], [], [], [], [], []
     for image_id in sorted(marks):
@@ -143,9 +162,14 @@ def lesion_patches(
 
 
 def with_windows(lesions: Patches, windows: Patches, marks: Mapping[str, Sequence[Mark]]) -> Patches:
-    """Return lesions and, after them, those windows that touch none: what drives a score where no lesion was found.
+    """Return lesions followed by the windows that touch none: they drive the score in places without a found lesion.
 
-    A window has the kind "". Its descriptor is left empty, zeros, as wide as a lesion's.   marks : all lesions by image_id.
+    A window has the kind "". Its descriptor is all zeros, as wide as a lesion's.
+
+    Parameters
+    ----------
+    marks : Mapping[str, Sequence[Mark]]
+        All lesions by image_id.
     """
     beside = [
         row
@@ -170,12 +194,12 @@ def with_windows(lesions: Patches, windows: Patches, marks: Mapping[str, Sequenc
 
 
 def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArray:
-    """Tell what share of each patch lies off the retina, float32 (m,).
+    """Return the share of each patch that is off the retina, float32 (m,).
 
     Parameters
     ----------
     coverage : Mapping[str, FloatArray]
-        Image_id -> (h, w), share that is retina.
+        By image_id, float32 (h, w), share of each cell that is retina.
     """
     shares = [
         1 - coverage[image_id][row : row + window, column : column + window].mean()
@@ -185,7 +209,7 @@ def off_retina(patches: Patches, coverage: Mapping[str, FloatArray]) -> FloatArr
 
 
 def only(patches: Patches, rows: IntArray) -> Patches:
-    """Return the patches of these rows, int64 (k,), and no others."""
+    """Return only the patches of these rows, int64 (k,)."""
     return replace(
         patches,
         patch_ids=tuple(patches.patch_ids[row] for row in rows),
@@ -199,7 +223,13 @@ def only(patches: Patches, rows: IntArray) -> Patches:
 
 
 def with_descriptors(patches: Patches, descriptors: FloatArray) -> Patches:
-    """Return the same patches with their deep features, (m, d) in the order of patch_ids."""
+    """Return the same patches with their deep features, (m, d) in the order of patch_ids.
+
+    Raises
+    ------
+    ValueError
+        If the number of descriptors is not that of the patches.
+    """
     if descriptors.ndim != 2 or len(descriptors) != len(patches.patch_ids):
         raise ValueError(f"descriptors are {descriptors.shape}, expected ({len(patches.patch_ids)}, d)")
     return replace(patches, descriptors=np.asarray(descriptors, np.float32))

@@ -1,4 +1,4 @@
-"""Which photographs look alike to the network: the cosine between their pooled maps."""
+"""Photographs that are similar for the network: the cosine between their pooled maps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from atlas.records import Alike, FloatArray
 
 _CHUNK = 512  # rows compared at once: 70 MB beside a cohort of 35,000
 
-_DIGITS = 5  # cosines nearer than this count as equal: the order must not hang on the last bit of a sum
+_DIGITS = 5  # cosines that are equal to this many digits count as equal: the order must not depend on the last bit of a sum
 
 
 def most_alike(image_ids: Sequence[str], vectors: FloatArray, *, count: int = 6) -> Alike:
-    """Find for each image the `count` others (fewer where there are fewer) whose vectors (n, C) point most nearly its way.
+    """Find for each image the `count` others (or all, if there are fewer) whose vectors have the largest cosine with its own.
 
-    Ties go by the order of `image_ids`. A vector of zeros has cosine 0 with every other.
+    Ties are in the order of `image_ids`. A vector of zeros has cosine 0 with every other.
+
+    Parameters
+    ----------
+    vectors : FloatArray
+        float32 (n, C), the pooled maps of each image.
     """
     total = len(image_ids)
     count = min(count, total - 1)
@@ -34,7 +39,7 @@ def most_alike(image_ids: Sequence[str], vectors: FloatArray, *, count: int = 6)
 
 
 def _largest(values: FloatArray, count: int) -> tuple[NDArray[np.int64], FloatArray]:
-    """Columns and values of the `count` largest entries of each row, largest first, ties by column."""
+    """Return columns and values of the `count` largest entries of each row, largest first, ties by column."""
     least = np.partition(values, -count, axis=1)[:, -count]
     columns = np.zeros((len(values), count), np.int64)
     for row, (line, bound) in enumerate(zip(values, least, strict=True)):

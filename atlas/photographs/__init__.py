@@ -1,1 +1,1 @@
-"""From a file to pixels that a scorer takes."""
+"""Turns the file of a photograph into pixels for a scorer."""

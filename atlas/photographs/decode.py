@@ -7,11 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from atlas.errors import UnreadableImageError
@@ -20,7 +22,9 @@ from atlas.records import ByteArray, Frame
 MOST_PIXELS = 80_000_000
 """Largest photograph that is decoded, well above any fundus camera: a small file can claim a picture that fills the memory."""
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+
+FORMATS_TOLD = "JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000 or AVIF"
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -37,7 +41,9 @@ _NARROWEST = 16  # pixels: below this nothing can be made out
 
 _LONGEST = 4  # times the shorter side: no camera's picture is that long
 
-_LARGEST_FILE = 1_000_000_000  # bytes
+_LARGEST_FILE = 500_000_000  # bytes: as many as the largest picture takes with 16 bits for each of three colours
+
+_DEPTHS = (8, 10, 12, 14, 16)  # bits for a sample that cameras write into 16
 
 _TAIL = 65_536  # bytes in which the end of a JPEG is looked for at first
 
@@ -48,8 +54,14 @@ _EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take
 class Decoded:
     """A photograph as it was decoded.
 
-    pixels : uint8 (h, w, 3) RGB, upright.   factor : pixels of the source a side for each of these: 1, 2, 4 or 8.
-    shape : rows and columns of the source, upright.
+    Parameters
+    ----------
+    pixels : ByteArray
+        uint8 (h, w, 3) RGB, upright.
+    factor : int
+        Pixels of the source a side for each of these: 1, 2, 4 or 8.
+    shape : tuple[int, int]
+        Rows and columns of the source, upright.
     """
 
     pixels: ByteArray
@@ -66,16 +78,18 @@ class Decoded:
 
 
 def read_photograph(path: Path) -> ByteArray:
-    """Decode a JPEG, PNG, TIFF, BMP or WebP file into uint8 (H, W, 3) RGB, upright by its EXIF orientation.
+    """Decode a JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000 or AVIF file into uint8 (H, W, 3) RGB, upright by its EXIF
+    orientation.
 
-    Grey is repeated in all three channels; transparency is laid over black; 16-bit samples keep their high byte, so that 0..65535
-    spans black to white; CMYK becomes RGB by its plain formula, for no colour profile is applied; of several pages or frames the
-    first is read. Nothing else in the file, metadata above all, leaves this function.
+    Grey is repeated in all three channels; transparency is laid over black. Of samples of 16 bits, the highest 8 of the bits that
+    the picture uses are kept: cameras write 10, 12 or 14 bits into 16, and such a picture would be nearly black. CMYK becomes
+    RGB by its plain formula, for no colour profile is applied; of several pages or frames the first is read. Nothing else in the
+    file, metadata above all, leaves this function.
 
     Raises
     ------
-    UnreadableImageError : the file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too
-        narrow.
+    UnreadableImageError
+        The file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too narrow.
     """
     return decode_photograph(path).pixels
 
@@ -84,8 +98,12 @@ def decode_photograph(path: Path, *, least: int | None = None, part: int | None 
     """Decode a file as `read_photograph` does, a large JPEG at a half, a quarter or an eighth of its side: that takes a third of
     the time. Raises what `read_photograph` raises.
 
-    least : pixels that the shorter side keeps at least; without it nothing is reduced.
-    part : side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
+    Parameters
+    ----------
+    least : int or None
+        Pixels that the shorter side keeps at least; without it nothing is reduced.
+    part : int or None
+        Side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
     """
     with _opened(path) as (image, file):
         # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
@@ -93,7 +111,7 @@ def decode_photograph(path: Path, *, least: int | None = None, part: int | None 
         plain = image.format == "JPEG" and image.mode in ("L", "RGB")
         wanted = narrow if part is None else min(narrow, part)
         factor = next((factor for factor in (8, 4, 2) if least and plain and wanted >= factor * least), 1)
-        pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image)
+        pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image, file)
         # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
         orientation = _orientation(image)
         height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
@@ -106,7 +124,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Parameters
     ----------
     path : Path
-        A JPEG, PNG, TIFF, BMP or WebP file.
+        A file of a kind that `read_photograph` reads.
 
     Raises
     ------
@@ -135,16 +153,34 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a photograph whose header makes sense. Whatever fails within means that this one file cannot be read."""
     try:
         with _open_regular(path) as file:
+            _require_size(path, file)
             yield from _checked(path, file)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UnreadableImageError(f"{path}: cannot be opened ({reason})", "check that it is a file you may read.") from error
 
 
+def _require_size(path: Path, file: BinaryIO) -> None:
+    """Refuse a file that is empty or larger than any photograph: some decoders read all of it before they look at it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not size:
+        raise UnreadableImageError(f"{path}: is empty", "copy it again from its source, or take it out of the folder.")
+    if size > _LARGEST_FILE:
+        raise UnreadableImageError(f"{path}: has {size / 1e6:,.0f} MB, more than any photograph", _EXPORT_AGAIN)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Name the formats that this Pillow can read: AVIF is younger than others."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
     try:
         # The header alone is read at first: a file that is no picture may be larger than the memory.
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=_formats()) as image:
             narrow, wide = sorted(image.size)
             if narrow * wide > MOST_PIXELS:
                 raise Image.DecompressionBombError
@@ -158,7 +194,7 @@ def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{path}: is not a JPEG, PNG, TIFF, BMP or WebP picture", _EXPORT_AGAIN) from error
+        raise UnreadableImageError(f"{path}: is not a {FORMATS_TOLD} picture", _EXPORT_AGAIN) from error
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more
@@ -167,9 +203,6 @@ def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO
 
 
 def _content(file: BinaryIO) -> bytes:
-    size = file.seek(0, os.SEEK_END)
-    if size > _LARGEST_FILE:
-        raise ValueError(f"it has {size / 1e6:,.0f} MB, more than any photograph")
     file.seek(0)
     return file.read()
 
@@ -187,18 +220,42 @@ def _require_end(jpeg: bytes) -> None:
         raise ValueError("the end of the JPEG is missing")
 
 
-def _decode(image: Image.Image) -> ByteArray:
+def _decode(image: Image.Image, file: BinaryIO) -> ByteArray:
     if image.mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise ValueError("its samples have more than 16 bits")
-        return np.repeat((samples >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(_highest_bits(samples)[..., None], 3, axis=2)
+    if _is_deep(image) and (deep := _decode_deep(file)) is not None:
+        return deep
     if image.mode == "F":
         raise ValueError("its samples are not whole numbers")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", coloured.size, (0, 0, 0, 255)), coloured)
     return np.array(image.convert("RGB"))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tell whether colours have 16 bits, of which Pillow would keep the upper 8, used or not."""
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _decode_deep(file: BinaryIO) -> ByteArray | None:
+    """Decode colours of 16 bits; None where OpenCV does not read them, and 8 bits have to do."""
+    decoded = cv2.imdecode(np.frombuffer(_content(file), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[2] not in (3, 4):
+        return None
+    colours: NDArray[np.uint16] = np.asarray(decoded[..., 2::-1], np.uint16)
+    if decoded.shape[2] == 4:
+        colours = (colours.astype(np.uint32) * decoded[..., 3:] // 65535).astype(np.uint16)
+    return np.ascontiguousarray(_highest_bits(colours))
+
+
+def _highest_bits(samples: NDArray[np.integer[Any]]) -> ByteArray:
+    """Keep the highest 8 of the bits that a picture's samples use."""
+    used = next(depth for depth in _DEPTHS if int(samples.max()) < 1 << depth)
+    return np.asarray(samples >> (used - 8), np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,4 +1,4 @@
-"""Frames and boxes: cutting out of photographs, and the grid of cells in a frame.
+"""Frames and boxes: cutting pieces out of photographs, and the grid of cells in a frame.
 
 Positions are in source pixels after EXIF orientation, rows downwards, and pixel i covers [i, i + 1).
 """
@@ -18,9 +18,9 @@ Box = tuple[int, int, int, int]
 
 
 def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> ByteArray:
-    """Cut a frame or box out of uint8 (H, W, 3) or (H, W); black beyond the picture.
+    """Cut a frame or box out of uint8 (H, W, 3) or (H, W). Pixels beyond the picture are black.
 
-    With `side` the longer edge is brought to that many pixels, by area averages where it shrinks and linearly where it grows.
+    With `side` the longer edge is resized to that many pixels, by area averages to shrink it and linearly to enlarge it.
     """
     if isinstance(place, Frame):
         place = (place.top, place.left, place.top + place.side, place.left + place.side)
@@ -41,7 +41,7 @@ def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> 
 
 
 def whole_picture(photograph: ByteArray) -> tuple[Frame, BoolArray]:
-    """Frame the complete picture, uint8 (H, W, 3): the square round it, centred, and bool (H, W), true everywhere."""
+    """Return the centred square round the complete picture, uint8 (H, W, 3), and a mask, bool (H, W), true everywhere."""
     height, width = photograph.shape[:2]
     side = max(height, width)
     return Frame((height - side) // 2, (width - side) // 2, side), np.ones((height, width), np.bool_)
@@ -50,17 +50,17 @@ def whole_picture(photograph: ByteArray) -> tuple[Frame, BoolArray]:
 def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: int = 1) -> Box:
     """Return top, left, bottom, right, in source pixels, of the window of cells whose first cell is (row, col).
 
-    The frame is divided into shape = (h, w) cells. An edge between cells lies at the nearest whole pixel, halves upwards, whoever
-    asks: neighbouring boxes share it, and together they tile the frame. A box may reach beyond the picture, as the frame may.
+    The frame is divided into shape = (h, w) cells. An edge between cells is at the nearest whole pixel, with halves rounded
+    upwards. Neighbouring boxes share it, and together they tile the frame. A box may reach beyond the picture, as the frame may.
 
     Raises
     ------
     ValueError
-        The window does not lie in the cells.
+        If the window is not inside the cells.
     """
     height, width = shape
     if not (0 <= row <= height - window and 0 <= col <= width - window and window >= 1):
-        raise ValueError(f"window {window} at ({row}, {col}) does not lie in {height} x {width} cells")
+        raise ValueError(f"window {window} at ({row}, {col}) is not inside {height} x {width} cells")
 
     def edge(cell: int, cells: int) -> int:
         return (2 * cell * frame.side + cells) // (2 * cells)
@@ -74,7 +74,7 @@ def cell_box(frame: Frame, shape: tuple[int, int], row: int, col: int, window: i
 
 
 def touched(frame: Frame, shape: tuple[int, int], box: Sequence[int]) -> BoolArray:
-    """Tell which of the frame's cells (h, w) a box of source pixels touches."""
+    """Return which of the frame's cells a box of source pixels touches, bool (h, w)."""
     spans = []
     for start, cells, low, high in ((frame.top, shape[0], box[0], box[2]), (frame.left, shape[1], box[1], box[3])):
         edges = np.arange(cells + 1) * frame.side / cells + start
@@ -90,7 +90,7 @@ def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
     retina : BoolArray
         bool (S, S).
     shape : tuple[int, int]
-        H, w. A pixel that two cells share counts for each by its area in it.
+        (h, w). A pixel that two cells share counts for each by its area in it.
     """
     rows, columns = (_overlaps(length, cells) for length, cells in zip(retina.shape, shape, strict=True))
     area = (retina.shape[0] / shape[0]) * (retina.shape[1] / shape[1])
@@ -99,12 +99,17 @@ def cell_coverage(retina: BoolArray, shape: tuple[int, int]) -> FloatArray:
 
 
 def spread(values: FloatArray, grid: tuple[int, int], onto: tuple[int, int]) -> FloatArray:
-    """Spread what cells hold evenly over their area, onto another grid over the same square; sums over all cells stay.
+    """Spread the values of cells evenly over their area, onto another grid over the same square. Sums over all cells stay equal.
 
     Parameters
     ----------
     values : FloatArray
-        float32 (h*w, n), row-major, on `grid` = (h, w). Returns (h'*w', n) on `onto` = (h', w').
+        float32 (h*w, n), row-major, on `grid` = (h, w).
+
+    Returns
+    -------
+    FloatArray
+        float32 (h'*w', n), on `onto` = (h', w').
     """
     if grid == onto:
         return values
@@ -115,7 +120,7 @@ def spread(values: FloatArray, grid: tuple[int, int], onto: tuple[int, int]) -> 
 
 
 def _overlaps(length: int, cells: int) -> NDArray[np.float64]:
-    """Return (cells, length), how much of each unit pixel lies in each of the equal cells that divide the length."""
+    """Return (cells, length): how much of each unit pixel is in each of the equal cells that divide the length."""
     edges = np.arange(cells + 1)[:, None] * length / cells
     until = np.clip(edges - np.arange(length), 0.0, 1.0)  # share of each pixel before each edge
     within: NDArray[np.float64] = np.diff(until, axis=0)

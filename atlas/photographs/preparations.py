@@ -1,4 +1,4 @@
-"""From a file to what a trunk sees: decode, find the retina or take the complete picture, crop the square round it, normalise.
+"""Prepares a photograph for a trunk: find the retina or take the complete picture, crop the square round it, normalise.
 
 Positions are in source pixels after EXIF orientation, rows downwards, and pixel i covers [i, i + 1).
 """
@@ -17,26 +17,26 @@ from atlas.photographs.retina import find_retina
 from atlas.records import RETINA, BoolArray, ByteArray, Frame, Preprocessed, Subject
 
 SURROUND = 128
-"""What every preparation paints outside the retina, or round a picture that is not square, in all channels.
+"""The value of all channels outside the retina, or round a picture that is not square, in every preparation.
 
-The surround says which camera was used, not how ill the eye is, so it must not drive the score. Mid-grey is the middle of every
-normalised preparation, which also makes the rim of the retina the weakest edge that a constant can make.
+The surround shows which camera was used, not how ill the eye is, so it must not drive the score. Mid-grey is the middle of every
+normalised preparation. It also gives the rim of the retina the weakest edge that is possible with a constant.
 """
 
 Preparation = Callable[[ByteArray, BoolArray], ByteArray]
-"""Maps the square crop, uint8 (s, s, 3) RGB, and the retina, bool (s, s), to uint8 (s, s, 3). What it puts outside the retina is
-painted over with SURROUND. Statistics are taken over the retina only."""
+"""Maps the square crop, uint8 (s, s, 3) RGB, and the retina, bool (s, s), to uint8 (s, s, 3). Pixels outside the retina are
+replaced by SURROUND afterwards. Statistics are taken over the retina only."""
 
 
 def _none(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """The photograph's own colours."""
+    """Keep the photograph's own colours."""
     return pixels
 
 
 def _standardise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """128 + 48 z with z = (x - mean) / sd by channel, clipped to 0..255, that is at 2.7 sd.
+    """Return 128 + 48 z with z = (x - mean) / sd by channel, clipped to 0..255, that is at 2.7 sd.
 
-    Undoes any gain and offset of a channel: the colour of light and pigment goes, the pattern stays.
+    This removes any gain and offset of a channel: the colour of light and pigment goes, the pattern stays.
     """
 
     def table(counts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ def _standardise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
 
 
 def _equalise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """Histogram equalisation by channel: 255 times the share of the retina that is darker, ties counted half."""
+    """Equalise the histogram of each channel: 255 times the share of the retina that is darker, with ties counted half."""
 
     def table(counts: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         darker: NDArray[np.float64] = (counts.cumsum() - counts / 2) / counts.sum()
@@ -59,19 +59,23 @@ def _equalise(pixels: ByteArray, retina: BoolArray) -> ByteArray:
 
 
 def _equalise_soft(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """Histogram equalisation by channel, then a Gaussian of half a pixel: about what being turned and shifted by parts of a pixel
-    does to a photograph, and so as soft as those that a network learned from which were moved while it learned."""
+    """Equalise the histogram of each channel, then blur with a Gaussian of half a pixel.
+
+    The blur is about that of rotating and shifting a photograph by parts of a pixel. The result is as soft as the photographs of
+    a training in which they were moved.
+    """
     equalised = np.where(retina[..., None], _equalise(pixels, retina), np.uint8(SURROUND))
     return np.asarray(cv2.GaussianBlur(equalised, (5, 5), 0.5, borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _clahe(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """Contrast-limited adaptive histogram equalisation of CIE L*: 8 x 8 tiles, counts clipped at twice their mean (Zuiderveld,
-    Graphics Gems IV, 1994).
+    """Equalise the histogram of CIE L* adaptively with limited contrast: 8 x 8 tiles, counts clipped at twice their mean.
+
+    Source: Zuiderveld, Graphics Gems IV, 1994.
     """
 
     def adapt(lightness: ByteArray) -> ByteArray:
-        # Tiles on the rim would otherwise measure the surround.
+        # Otherwise tiles on the rim would measure the surround.
         filled = np.where(retina, lightness, np.uint8(np.median(lightness[retina])))
         return np.asarray(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(filled), np.uint8)
 
@@ -79,7 +83,7 @@ def _clahe(pixels: ByteArray, retina: BoolArray) -> ByteArray:
 
 
 def _gamma(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """Gamma correction of CIE L*, with the exponent that brings the retina's median lightness to 50 of 100."""
+    """Correct the gamma of CIE L* with the exponent that makes the retina's median lightness 50 of 100."""
 
     def correct(lightness: ByteArray) -> ByteArray:
         median = float(np.clip(np.median(lightness[retina]), 1, 254)) / 255
@@ -90,10 +94,12 @@ def _gamma(pixels: ByteArray, retina: BoolArray) -> ByteArray:
 
 
 def _local_contrast(pixels: ByteArray, retina: BoolArray) -> ByteArray:
-    """4 I - 4 G(10) * I + 128, clipped: the Gaussian G has a standard deviation of 10 px where the side is 512, and in proportion
-    elsewhere (B. Graham, "Kaggle diabetic retinopathy detection competition report", 2015).
+    """Return 4 I - 4 G(10) * I + 128, clipped.
 
-    The blur averages retina only; with the surround in it, the rim would outshine every lesion.
+    The Gaussian G has a standard deviation of 10 px for a side of 512 px, and in proportion for other sides. The blur averages
+    the retina only. With the surround in it, the rim would be stronger than every lesion.
+
+    Source: B. Graham, "Kaggle diabetic retinopathy detection competition report", 2015.
     """
     deviation = 10 * pixels.shape[0] / 512
     weight = retina.astype(np.float32)
@@ -113,7 +119,7 @@ PREPARATIONS: Mapping[str, Preparation] = {
     "gamma": _gamma,
     "local-contrast": _local_contrast,
 }
-"""Every named choice of colour and contrast; a new one is a function and a line here."""
+"""All preparations of colour and contrast by name. A new one needs a function and a line here."""
 
 
 def _byte(values: NDArray[np.floating]) -> ByteArray:
@@ -125,7 +131,7 @@ def _by_histogram(
     retina: BoolArray,
     table: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
 ) -> ByteArray:
-    """Map each channel by table(counts, values): what becomes of the values 0..255, given how often each occurs on the retina."""
+    """Map each channel by table(counts, values): the new values for 0..255, given how often each occurs on the retina."""
     values = np.arange(256, dtype=np.float64)
     inside = pixels[retina]
     tables = [_byte(table(np.bincount(inside[:, k], minlength=256).astype(np.float64), values)) for k in range(3)]
@@ -150,14 +156,19 @@ def prepare(
 ) -> Preprocessed:
     """Find the subject in uint8 (H, W, 3) RGB, crop its square to `size` pixels a side, and normalise colour and contrast.
 
-    preparation : a key of PREPARATIONS. Outside the retina, or the picture, `pixels` is SURROUND.
-    found : what `find_subject` found in the photograph, where that is known already.
-    subject : what the photograph shows; anything but the retina is taken complete, without a search for a disc.
+    Parameters
+    ----------
+    preparation : str
+        A key of PREPARATIONS. Outside the retina, or the picture, `pixels` is SURROUND.
+    found : tuple[Frame, BoolArray] or None
+        The result of `find_subject` for the photograph, if it is already known.
+    subject : Subject
+        What the photograph shows. Anything but the retina is used completely, without a search for a disc.
 
     Raises
     ------
     ConfigurationError
-        The preparation is unknown.
+        If the preparation is unknown.
     """
     _preparation(preparation)
     frame, mask = find_subject(photograph, subject) if found is None else found
@@ -166,7 +177,7 @@ def prepare(
 
 
 def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolArray]:
-    """Find what uint8 (H, W, 3) RGB shows: the disc of a retina, see `find_retina`, or anything else, the complete picture.
+    """Find the subject of uint8 (H, W, 3) RGB: the disc of a retina, see `find_retina`, or the complete picture of anything else.
 
     Returns
     -------
@@ -177,17 +188,17 @@ def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolAr
 
 
 def retina_in(frame: Frame, mask: BoolArray, side: int) -> BoolArray:
-    """Cut a frame out of where the retina lies, bool (H, W), as the photograph is cut: bool (side, side)."""
+    """Cut a frame out of the mask of the retina, bool (H, W), as out of the photograph. Return bool (side, side)."""
     return crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
 
 
 def normalised_pixels(plate: ByteArray, retina: BoolArray, preparation: str) -> ByteArray:
-    """Normalise the square crop, uint8 (s, s, 3), by a key of PREPARATIONS; SURROUND where `retina`, bool (s, s), is false.
+    """Normalise the square crop, uint8 (s, s, 3), by a key of PREPARATIONS. It is SURROUND where `retina`, bool (s, s), is false.
 
     Raises
     ------
     ConfigurationError
-        For an unknown preparation.
+        If the preparation is unknown.
     """
     pixels = _preparation(preparation)(plate, retina) if retina.any() else plate
     return np.where(retina[..., None], pixels, np.uint8(SURROUND))

@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from atlas.photographs.frames import Box
 from atlas.records import BoolArray, ByteArray, Frame
 
-_SEARCH_SIDE = 320  # the disc is looked for in a picture shrunk by a whole factor to at least this many pixels
+_SEARCH_SIDE = 320  # the disc is found in a picture shrunk by a whole factor to at least this many pixels
 
-_STEPS = (10, 20, 40)  # how far above the surround the retina may begin, of 255
+_STEPS = (10, 20, 40)  # levels above the surround, of 255, at which the retina may begin
 
 _TRIALS = 400
 
-_TOLERANCE = 0.012  # how far the edge of the retina may lie off the circle, in radii
+_TOLERANCE = 0.012  # largest distance of the retina's edge from the circle, in radii
 
-_WIDEST = 1.5  # largest diameter of a disc that is believed, in longer sides of the picture: a straight edge is no circle
+_WIDEST = 1.5  # largest accepted diameter of a disc, in longer sides of the picture: a straight edge is not a circle
 
 _LARGEST = 1.0  # largest radius of a refined circle, in longer sides: its frame is at most twice the picture
 
-_RELIABLE = 0.02  # largest standard error of a circle that is believed, in radii
+_RELIABLE = 0.02  # largest accepted standard error of a circle, in radii
 
-_LEAST_SUPPORT = 0.1  # share of the outline inside the picture that lies on the circle
+_LEAST_SUPPORT = 0.1  # smallest share of the outline inside the picture that must be on the circle
 
-_LEAST = 0.75  # share that disc and bright region have in common
+_LEAST = 0.75  # smallest share that disc and bright region must have in common
 
-_GOOD = 0.9  # product of both with which the search ends
+_GOOD = 0.9  # product of both shares at which the search ends
 
 Circle = tuple[float, float, float]
 """x, y of the centre and radius, in pixels."""
@@ -39,13 +39,18 @@ Circle = tuple[float, float, float]
 def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
     """Find the retinal disc in uint8 (H, W, 3) RGB.
 
-    Returns the square that bounds the disc, which may reach beyond the picture, and bool (H, W), true on the retina. What the
-    camera cut off the disc is not retina; a shadow inside it is.
+    The bright region is separated from the dark surround at several levels. At each level, random triples of points on its
+    outline propose circles. The circle with most of the outline on it is refined by least squares (RANSAC: Fischler & Bolles,
+    Commun. ACM 1981), so notches, flat cuts and shadows are outvoted. The level at which disc and region agree best is used. If
+    no circle is found, the frame bounds the bright region. Without a dark surround that is the complete picture, and all of it is
+    retina.
 
-    The bright region is parted from the dark surround at several levels. At each, random triples of points on its outline propose
-    circles, and the one with most of the outline on it is refined by least squares (RANSAC: Fischler & Bolles, Commun. ACM 1981):
-    notches, flat cuts and shadows are outvoted. The level counts at which disc and region agree best. Where no circle can be made
-    out, the frame bounds the bright region; without a dark surround that is the whole picture, all of it retina.
+    Returns
+    -------
+    frame : Frame
+        The square that bounds the disc. It may reach beyond the picture.
+    retina : BoolArray
+        bool (H, W), true on the retina. Parts of the disc that the camera cut off are not retina; a shadow inside it is.
     """
     factor = max(1, max(photograph.shape[:2]) // _SEARCH_SIDE)
     brightness = _brightness(photograph, factor)
@@ -70,13 +75,13 @@ def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
     _, (x, y, radius), (top, left, bottom, right) = found
     side = max(1, round(2 * radius * factor))
     frame = Frame(round(y * factor - side / 2), round(x * factor - side / 2), side)
-    # One small pixel more on each side, so that where there is no cut the circle alone decides the rim.
+    # One small pixel more on each side, so that without a cut the circle alone determines the rim.
     extent = (max(top - 1, 0) * factor, max(left - 1, 0) * factor, (bottom + 1) * factor, (right + 1) * factor)
     return frame, _cut_disc(photograph.shape, (x * factor, y * factor, radius * factor), extent)
 
 
 def _brightness(photograph: ByteArray, factor: int) -> ByteArray:
-    """Return the strongest channel, shrunk by a whole factor and rid of specks: a dark retina shows last in one channel only."""
+    """Return the strongest channel, shrunk by a whole factor and without specks. A very dark retina shows in one channel only."""
     height, width = (max(1, length // factor) for length in photograph.shape[:2])
     small = cv2.resize(photograph[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.medianBlur(small.max(axis=2), 5), np.uint8)
@@ -100,15 +105,17 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
 
 
 def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Circle, float] | None:
-    """Fit a circle to the outline (n, 2) of a region in a picture of `shape`; None where the outline does not determine one.
+    """Fit a circle to the outline (n, 2) of a region in a picture of `shape`.
 
-    A point on the circle speaks for it. One inside says nothing: a cut or a shadow. One outside speaks against it, for the disc
-    holds the whole retina. Where the picture's border cuts the region is no edge of the retina, so it cannot speak for a circle.
+    A point on the circle is a vote for it. A point inside is no vote: it is a cut or a shadow. A point outside is a vote against
+    it, because the disc contains all of the retina. Where the picture's border cuts the region, there is no edge of the retina,
+    so these points are no votes for a circle.
 
     Returns
     -------
     tuple[Circle, float] or None
-        With it the share of the outline inside the picture that lies on the circle.
+        The circle, and the share of the outline inside the picture that is on it; None if the outline does not determine a
+        circle.
     """
     height, width = shape
     points = outline[:: max(1, len(outline) // 600)]
@@ -135,8 +142,8 @@ def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[C
         slope = np.column_stack([offset[near] / distance[near, None], np.ones(np.count_nonzero(near))])
         circle = circle + np.linalg.lstsq(slope, distance[near] - circle[2], rcond=None)[0]
         if not np.isfinite(circle).all() or circle[2] > _LARGEST * max(height, width):
-            return None  # an edge that is nearly straight lets the radius run away
-    # Edge points are about a pixel off, and neighbours err alike: one in eight counts as independent.
+            return None  # with a nearly straight edge, the radius diverges
+    # Edge points are about a pixel off, and the errors of neighbours are correlated: one in eight counts as independent.
     error = np.sqrt(8 * np.linalg.pinv(slope.T @ slope).diagonal().max())
     if error > _RELIABLE * circle[2]:
         return None
@@ -156,9 +163,9 @@ def _circles_through(triples: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 
 
 def _cut_disc(shape: tuple[int, ...], circle: Circle, extent: Box) -> BoolArray:
-    """Return bool (H, W), true where a pixel's centre lies in the circle, and in the extent of what the camera shows.
+    """Return bool (H, W), true where a pixel's centre is in the circle and in the extent of what the camera shows.
 
-    Cameras cut the disc along the picture's axes; whatever else is dark in it is a shadow, and retina.
+    Cameras cut the disc along the picture's axes. Anything else that is dark in it is a shadow on the retina.
     """
     x, y, radius = circle
     top, left, bottom, right = extent
@@ -169,13 +176,13 @@ def _cut_disc(shape: tuple[int, ...], circle: Circle, extent: Box) -> BoolArray:
 
 
 def _extent(mask: BoolArray) -> Box:
-    """Return the box that bounds what is true."""
+    """Return the box that bounds the true pixels."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def _bounding_frame(photograph: ByteArray, region: BoolArray) -> tuple[Frame, BoolArray]:
-    """Bound a region that is no disc; one that all but fills the picture is a picture without surround."""
+    """Return the frame and the mask of a region that is not a disc. If it almost fills the picture, there is no surround."""
     height, width = photograph.shape[:2]
     if 0.01 < region.mean() < 0.9:
         mask = cv2.resize(region.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)

@@ -1,1 +1,1 @@
-"""Encoders of pictures and numbers for the pages; stages may call them."""
+"""Encoders of pictures and numbers for the pages. Stages may call them."""

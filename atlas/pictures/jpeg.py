@@ -15,11 +15,11 @@ RAISED = (86, 236, 255)
 """Cyan, lighter than any fundus and far from its hues: the place made the photograph look more severe (positive drop)."""
 
 LOWERED = (88, 40, 214)
-"""Violet, darker than a fundus: the place made it look milder. Lightness alone tells the two apart."""
+"""Violet, darker than a fundus: the place made it look milder. The two differ in lightness alone."""
 
 OVERLAY_SIDE = 160
 
-_STRONGEST = 0.9  # the photograph stays visible below the strongest drop
+_STRONGEST = 0.9  # opacity of the strongest drop: the photograph stays visible below it
 
 
 def encode_jpeg(pixels: ByteArray, quality: int = 85) -> bytes:
@@ -30,7 +30,7 @@ def encode_jpeg(pixels: ByteArray, quality: int = 85) -> bytes:
 
 
 def thumbnail(pixels: ByteArray, side: int) -> ByteArray:
-    """Shrink uint8 (h, w, 3) pixels so that the longer side is at most `side`; never enlarge."""
+    """Shrink uint8 (h, w, 3) pixels so that the longer side is at most `side`. Never enlarge."""
     height, width = pixels.shape[:2]
     shrink = min(1.0, side / max(height, width))
     if shrink == 1.0:
@@ -40,7 +40,7 @@ def thumbnail(pixels: ByteArray, side: int) -> ByteArray:
 
 
 def retina_png(retina: BoolArray) -> bytes:
-    """Encode where the retina lies, bool (S, S), as a grey PNG of OVERLAY_SIDE pixels a side: 255 on it, 0 off it."""
+    """Encode the retina, bool (S, S), as a grey PNG of OVERLAY_SIDE pixels a side: 255 on it, 0 off it."""
     size = (OVERLAY_SIDE, OVERLAY_SIDE)
     picture = cv2.resize(retina.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
     return _png(np.where(picture >= 128, np.uint8(255), np.uint8(0)))
@@ -52,15 +52,15 @@ def overlay_png(values: FloatArray, limit: float, inside: BoolArray, retina: byt
     Parameters
     ----------
     values : FloatArray
-        Float (h, w), signed, in grade units.
+        float32 (h, w), signed, in grade units.
     limit : float
-        The drop drawn strongest, the same for the whole atlas.
+        The drop that is drawn in the strongest colour, the same for the complete atlas.
     inside : BoolArray
-        bool (h, w); nothing is drawn over cells outside the retina.
+        bool (h, w). Nothing is drawn over cells outside the retina.
     retina : bytes or None
-        Of `retina_png`; nothing is drawn off it either, where a cell lies on the retina only in part.
+        A file of `retina_png`. Nothing is drawn off it either, where a cell is only partly on the retina.
     window : int
-        Cells a side of what each value stands for; it is drawn in the middle of these cells.
+        Side in cells of the window that each value belongs to. The value is drawn in the middle of the window.
     """
     drop = _smooth(np.where(inside, values, 0.0), OVERLAY_SIDE, window)
     strength = np.clip(np.abs(drop) / limit, 0.0, 1.0) * _smooth(inside, OVERLAY_SIDE, window)
@@ -80,7 +80,7 @@ def _png(pixels: ByteArray) -> bytes:
 
 
 def _smooth(values: NDArray[np.generic], side: int, window: int) -> NDArray[np.float64]:
-    """Enlarge (h, w) to (side, side). Windows keep their value at their centre; nothing overshoots, so no sign is made up."""
+    """Enlarge (h, w) to (side, side). Windows keep their value at their centre. Nothing overshoots, so no sign changes."""
     rows, columns = values.shape
     enlarged: NDArray[np.float64] = _weights(rows, side, window) @ values.astype(np.float64) @ _weights(columns, side, window).T
     return enlarged

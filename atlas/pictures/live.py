@@ -1,8 +1,8 @@
 """Cell sums for the page, which scores a photograph again with places left out.
 
-The head's first layer is linear: z of the whole photograph, less the sums of the cells that are left out, is z without
-them. Sums travel as 24-bit whole numbers, one step for each hidden unit (16 bits err by up to 0.006 grades where a few cells
-are far larger than the rest); cells off the retina are never left out, so theirs need not travel.
+The head's first layer is linear: z of the complete photograph minus the sums of the cells that are left out is z without them.
+Sums are stored as 24-bit whole numbers, with one step size for each hidden unit (16 bits give errors of up to 0.006 grades if a
+few cells are much larger than the others). Cells off the retina are never left out, so their sums are not stored.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from atlas.records import BoolArray, LiveSums
 
-_LARGEST = 2**23 - 1  # of a 24-bit whole number
+_LARGEST = 2**23 - 1  # largest 24-bit whole number
 
 
 def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
-    """Encode one photograph's cell sums and what the head does with them, as JSON.
+    """Encode one photograph's cell sums, and the layers of the head that use them, as JSON.
 
-    The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the whole photograph, one
-    for each hidden unit), `weight` and `bias` of the second layer, and `parts`, each of some consecutive hidden units: `shape` of
-    its grid, `step`, and `sums`: base64 of little-endian 24-bit whole numbers (cells, units), in steps. A part on the grid itself
-    holds the cells on the retina; a part on another grid holds all of its cells. Units that add up the same are told once, and
-    `units` says which column of `sums` is each unit's.
+    The JSON holds `shape` (h, w), `cells` (row-major numbers of the cells on the retina), `whole` (z of the complete photograph,
+    one for each hidden unit), `weight` and `bias` of the second layer, and `parts`. Each part is for some consecutive hidden
+    units, with the `shape` of its grid, `step`, and `sums`: base64 of little-endian 24-bit whole numbers (cells, units), in
+    steps. A part on the grid itself holds the cells on the retina; a part on another grid holds all of its cells. Units with
+    equal sums are stored once, and `units` gives the column of `sums` for each unit.
 
     Parameters
     ----------

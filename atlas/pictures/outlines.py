@@ -1,4 +1,4 @@
-"""Outlined lesions as the pages show them: a line round each, and its kind in words."""
+"""Outlined lesions for the pages: a line round each, and its kind in words."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from PIL import Image
 from atlas.cohort.lesions import LESIONS
 from atlas.records import BoolArray
 
-_KINDS = {kind.replace(" ", "-"): kind for kind in LESIONS}  # as the embedded cohort names its masks
+_KINDS = {kind.replace(" ", "-"): kind for kind in LESIONS}  # by the names of masks in the embedded cohort
 
-_CLEARANCE, _LINE = 4, 2  # pixels of a plate of 1024: between a lesion and its outline, and the width of each of its two lines
+_CLEARANCE, _LINE = 4, 2  # gap between a lesion and its outline, and width of each of its two lines, in pixels of a plate of 1024
 
 
 def outlines_png(lesions: BoolArray) -> bytes:
-    """Draw round lesions, bool (S, S), as a transparent PNG of S pixels a side.
+    """Draw lines round lesions, bool (S, S), as a transparent PNG of S pixels a side.
 
-    The line is white within black: what a person outlined is told apart from a map by its form, not by a hue. It keeps clear of
-    the lesion, so that nothing of it is covered.
+    The line is white within black, so a person's outline differs from a map by its form, not by a hue. There is a gap between
+    line and lesion, so that no part of the lesion is covered.
     """
     away = cv2.distanceTransform(np.where(lesions, np.uint8(0), np.uint8(1)), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     pixel = max(1 / _LINE, len(lesions) / 1024)  # a line is never thinner than a pixel
@@ -35,13 +35,14 @@ def outlines_png(lesions: BoolArray) -> bytes:
 
 
 def kind_in_words(mask: str, photograph: str) -> str:
-    """Return what a mask's file name says of the kind of its lesions, or "" where that is not plain.
+    """Return what a mask's file name says about the kind of its lesions, or "" if that is not clear.
 
     Parameters
     ----------
-    mask, photograph : str
-        Names without ending. The photograph's own name, which can identify a patient, is taken out, and a name that holds a
-        figure is not shown at all.
+    mask : str
+        Name of the mask's file without ending. A name that contains a digit is not shown at all.
+    photograph : str
+        Name of the photograph's file without ending. It can identify a patient, so it is removed from the mask's name.
     """
     if mask in _KINDS:
         return _KINDS[mask]

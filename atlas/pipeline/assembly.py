@@ -1,4 +1,4 @@
-"""An atlas of photographs on their own, as a build and a report begin it."""
+"""The part of an atlas that builds and reports share: each photograph on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas.records import Atlas, Clusters, DatasetReport, FoundLesions
 
 
 def with_faults(explained: Explained, *faults: str) -> DatasetReport:
-    """Return the report on the photographs with further lines on what could not be used of them."""
+    """Return the report on the photographs with further lines on what could not be used."""
     report = explained.seen.report
     return replace(report, unreadable=(*report.unreadable, *faults))
 
@@ -26,14 +26,14 @@ def assemble(
     clusters: Clusters | None = None,
     synthetic: bool = False,
 ) -> Atlas:
-    """Put together scores, maps, strip, patches and provenance; what compares photographs is left to a build.
+    """Put together scores, maps, strip, patches and provenance. A build adds the parts that compare photographs.
 
     Parameters
     ----------
     report : DatasetReport
-        On all that was left out, of which the provenance tells the numbers.
+        Lists everything that was left out; the provenance states how many.
     synthetic : bool
-        Every eye is drawn.
+        Whether every eye is drawn.
     """
     seen, scores = explained.seen, explained.scores
     return Atlas(

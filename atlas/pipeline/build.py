@@ -30,6 +30,7 @@ from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
+from atlas.pipeline.rejected import listing, require_own, write_rejected
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source, fold_key
 from atlas.pipeline.store import digest, disk_faults
 from atlas.pipeline.study import (
@@ -60,7 +61,12 @@ _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, f
 class BuildResult:
     """What a build made. `report` and `kept` name files: for the terminal only.
 
-    timings : seconds by stage.   kept : the user's own files that were in the atlas before, and still are.
+    Parameters
+    ----------
+    timings : Mapping[str, float]
+        Seconds by stage.
+    kept : tuple[str, ...]
+        The user's own files that were in the atlas before, and still are.
     """
 
     out: Path
@@ -75,19 +81,25 @@ def build_atlas(
 ) -> BuildResult:
     """Build the atlas that `configuration` asks for into its `out` folder.
 
-    Raises ConfigurationError, DatasetError, ScorerError or StoreError. Then, and when interrupted, an atlas that was at `out`
-    is unchanged, and what was computed is kept in the store.
+    Parameters
+    ----------
+    announce : Callable[[Check], None] or None
+        Is called with what a check finds, before the work begins.
 
-    announce : is called with what a check finds, before the work begins.
+    Raises
+    ------
+    ConfigurationError, DatasetError, ScorerError, StoreError
+        Then, and when interrupted, an atlas that was at `out` is unchanged, and what was computed is kept in the store.
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
     require_apart(configuration)
+    require_own(configuration.out)
     workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
     workshop.store.tidy()
     with publication as folder, single_threaded():
-        with workshop.timed("dataset"):
+        with workshop.timed("dataset"), listing(configuration.out):
             cohort = gather(workshop)
             curated = read_curation_of(cohort, workshop)
         masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)
@@ -115,6 +127,7 @@ def build_atlas(
             write_tables(atlas, folder / "tables", names=names)
             write_run(folder / "run.json", atlas.provenance)
             write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)
+            write_rejected(configuration.out, report)
         store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
     if isinstance(seen.source, FittedSource):
         store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed

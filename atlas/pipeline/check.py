@@ -138,7 +138,7 @@ def check(configuration: Configuration, *, progress: Progress = silent) -> Check
     require_apart(configuration)
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        cohort = gather(workshop)
+        cohort = gather(workshop, copies=False)
         net = lesion_net_of(workshop, cohort.dataset)
         return check_cohort(workshop, cohort, choose_source(workshop, cohort.dataset.scale), net)
 

@@ -14,6 +14,7 @@ from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
+from atlas.pipeline.copies import with_copies
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -34,10 +35,14 @@ class Cohort:
 
     Parameters
     ----------
-    dataset : the photographs.
-    report : what reading them left out or had to decide.
-    images : their folder.
-    synthetic : every eye is drawn.
+    dataset : Dataset
+        The photographs.
+    report : DatasetReport
+        What reading them left out or had to decide.
+    images : Path
+        Their folder.
+    synthetic : bool
+        Every eye is drawn.
     """
 
     dataset: Dataset
@@ -46,10 +51,18 @@ class Cohort:
     synthetic: bool = False
 
 
-def gather(workshop: Workshop) -> Cohort:
+def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     """Read the photographs and grades that the settings name.
 
-    Raises DatasetError where there are none, ConfigurationError where another disease is asked of the embedded cohort.
+    Parameters
+    ----------
+    copies : bool
+        Look for copies of one picture, for which every photograph is decoded once.
+
+    Raises
+    ------
+    DatasetError
+        Where there are none, ConfigurationError where another disease is asked of the embedded cohort.
     """
     settings = workshop.configuration
     images, grades, synthetic = settings.images, settings.grades, False
@@ -69,6 +82,7 @@ def gather(workshop: Workshop) -> Cohort:
         patient_column=settings.patient_column,
         eye_column=settings.eye_column,
         split_column=settings.split_column,
+        rater_column=settings.rater_column,
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
@@ -76,6 +90,8 @@ def gather(workshop: Workshop) -> Cohort:
     )
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
+    elif copies:
+        dataset, report = with_copies(workshop, dataset, report)
     return Cohort(dataset, report, images, synthetic)
 
 
@@ -120,7 +136,10 @@ def curation_file(cohort: Cohort, workshop: Workshop) -> Path:
 def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...]]:
     """Find the lesion masks that the settings name, by image_id; the embedded cohort brings its own.
 
-    Raises ConfigurationError where the folder is missing, and what `find_masks` raises.
+    Raises
+    ------
+    ConfigurationError
+        Where the folder is missing, and what `find_masks` raises.
     """
     masks = cohort.images.parent / "masks" if cohort.synthetic else workshop.configuration.masks
     if masks is None:

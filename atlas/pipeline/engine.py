@@ -1,8 +1,8 @@
-"""Where the work on each photograph runs: threads of this process, one photograph a task.
+"""Runs the work on the photographs in threads of this process, one photograph a task.
 
-A task is a plain function task(item, shared). An item carries the facts of its own photograph only; `shared` (the scorer, the
-settings, the store) is given once to each worker. Both can be pickled, so the same tasks can run in other processes. Each task is
-single-threaded inside, so the result depends neither on the number of workers nor on how work is grouped.
+A task is a plain function task(item, shared). An item holds the facts of its own photograph only; `shared` (the scorer, the
+settings, the store) is given to each worker once. Both can be pickled, so the same tasks can run in other processes. Each task
+uses a single thread, so the result does not depend on the number of workers or on how the work is grouped.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Item = TypeVar("Item")
 Shared = TypeVar("Shared")
 Result = TypeVar("Result")
 
-# Tasks handed out ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to bound memory.
+# Tasks submitted ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to limit memory.
 _AHEAD = 3
 
-# Faults of the machine or the settings, not of one photograph: going on would only repeat them.
+# Faults of the machine or the settings, not of one photograph: each further photograph would only repeat them.
 _OF_ALL = (MemoryError, ConfigurationError, ScorerError, StoreError)
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Hold every numerical library to one thread, so that sums are formed in one order on any machine."""
-    import torch  # takes a second to load, and what reads photographs alone need not wait for it
+    """Limit every numerical library to one thread, so that sums are formed in the same order on any machine."""
+    import torch  # takes a second to load; code that only reads photographs need not wait for it
 
     torch_threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ class Fault:
 
     @property
     def line(self) -> str:
-        """Both in one line."""
+        """The message and the remedy in one line."""
         return f"{self.message}. What to do: {self.remedy}" if self.remedy else self.message
 
 
@@ -77,10 +77,10 @@ def run(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[Result | Fault]:
-    """Yield task(item, shared) for each item, in order, from `workers` threads with a bounded number of results waiting.
+    """Yield task(item, shared) for each item, in order, from `workers` threads with a limited number of results waiting.
 
-    An exception of a task becomes a Fault in the place of its result, and the rest goes on. A full disk, too little memory, and
-    faults of settings, scorer or store end the run; tasks that have not started are dropped.
+    If a task raises an exception, a Fault takes the place of its result, and the other tasks continue. A full disk, too little
+    memory, and faults of settings, scorer or store end the run; tasks that have not started are dropped.
     """
     import torch
 
@@ -105,7 +105,7 @@ def run(
 
 
 def attempt(task: Callable[[Item, Shared], Result], item: Item, shared: Shared) -> Result | Fault:
-    """Do one task, and make a Fault of an exception that concerns its item alone."""
+    """Do one task. Return a Fault for an exception that concerns only its item."""
     try:
         return task(item, shared)
     except _OF_ALL:

@@ -30,14 +30,19 @@ def evaluate_scorer(
 ) -> tuple[Evaluation, DatasetReport]:
     """Score the graded photographs of `configuration` and measure the scores' agreement with the human grades.
 
-    With `record` the figures are kept under that name, with the `command` that measures them, in the scorer's bundle and on its
-    card, in place of older ones of the name. With `doubt` a trained scorer learns from these photographs when it is not sure, see
-    `agreement.doubt`, and its bundle keeps that.
+    Parameters
+    ----------
+    record : str or None
+        The name under which the figures are kept in the scorer's bundle and on its card. They replace older figures of that name.
+    doubt : bool
+        Whether a trained scorer learns from these photographs when it is not sure, see `agreement.doubt`. Its bundle keeps that.
+    command : str
+        The command that measures the figures, kept with them.
 
     Raises
     ------
     DatasetError
-        Where no photograph has a grade, and what `build_atlas` raises.
+        If no photograph has a grade. All that `build_atlas` raises is raised, too.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
@@ -64,6 +69,6 @@ def evaluate_scorer(
 
 def _with_doubt(seen: Seen, rule: DoubtRule) -> Seen:
     if not isinstance(seen.source, TrainedSource):
-        raise ConfigurationError("doubt: heads that are fitted here are not kept", "leave --fit out, or leave --doubt out.")
+        raise ConfigurationError("doubt: heads fitted with --fit are not kept", "leave out either --fit or --doubt.")
     known: Any = seen.source.scorer
     return replace(seen, source=replace(seen.source, scorer=replace(known, doubt=rule)))

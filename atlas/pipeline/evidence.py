@@ -31,9 +31,9 @@ from atlas.training.evidence import Lesson, calibrate_evidence, train_evidence
 from atlas.training.lesions import Pupil
 from atlas.training.scorers import Material
 
-_RARE = -0.6  # power of the number of a grade's photographs by which each of them is drawn
+_RARE = -0.6  # a photograph is drawn in proportion to this power of the number of photographs of its grade
 
-_LARGE = 0.5  # power of the number of a set's photographs by which the set is drawn
+_LARGE = 0.5  # a set is drawn in proportion to this power of the number of its photographs
 
 
 def train_evidence_scorer(
@@ -52,15 +52,16 @@ def train_evidence_scorer(
 ) -> tuple[EvidenceScorer, DatasetReport]:
     """Train an evidence scorer on several sets of graded photographs, some of them boxed, and write its bundle to `out`.
 
-    It learns from the training parts, and is calibrated and read on the validation parts. Photographs that cannot be read are
-    left out. What a training that was cut off needs to go on is removed once the bundle is written.
+    It learns from the training parts. Its calibration and its reading as grades come from the validation parts. Photographs that
+    cannot be read are left out. An interrupted training can continue from its checkpoint, which is removed once the bundle is
+    written.
 
     Parameters
     ----------
     start : str
         Name or folder of a lesion net, or of an evidence scorer to go on from.
     epochs : int
-        0 keeps an earlier scorer's network and calibrates it anew.
+        0 keeps an earlier scorer's network and calibrates it again.
     device : str
         "cpu" or "cuda".
 
@@ -80,7 +81,7 @@ def train_evidence_scorer(
     with single_threaded():
         gathered = [gathered_set(workshop, one) for one in sets]
         dataset, report = joined([(own, found) for own, _, found in gathered])
-    Material.of(dataset, configuration.balance, seed)  # raises now, not after hours, where there are too few to learn from
+    Material.of(dataset, configuration.balance, seed)  # raises now, not after hours, if there are too few to learn from
     lessons: list[Lesson] = []
     for site, (own, boxes, _) in enumerate(gathered):
         boxed = {} if boxes is None else boxes.boxed
@@ -101,7 +102,7 @@ def train_evidence_scorer(
             progress=progress,
         )
     elif bias is None:
-        raise TrainingError("a lesion net alone scores nothing", "give --epochs 1 or more, or start from an evidence scorer")
+        raise TrainingError("a lesion net alone gives no scores", "give --epochs 1 or more, or start from an evidence scorer")
     else:
         module = EvidenceModule(len(KINDS_LEARNED)).eval()
         module.load_state_dict(dict(weights))
@@ -138,22 +139,26 @@ def train_evidence_scorer(
 
 
 def _start(name: str) -> tuple[Mapping[str, torch.Tensor], EvidenceScorer | None, str]:
-    """Return the weights to start from, the earlier evidence scorer if they are one's, and what is told of both."""
+    """Return the weights to start from, the earlier evidence scorer if they belong to one, and a description for the card."""
     if (place_of(name, LESION_MANIFEST) / LESION_MANIFEST).is_file():
         net = load_lesion_net(name)
         if net.kinds != KINDS_LEARNED:
-            raise TrainingError(f"lesion net {net.name} knows other kinds of lesion", "start from a lesion net of today")
+            raise TrainingError(
+                f"lesion net {net.name} knows other kinds of lesion", "start from a lesion net trained with this version"
+            )
         return net.module.state_dict(), None, f"the lesion net {net.name}, {net.sha256[:16]}"
     scorer = load_scorer(name)
     if not isinstance(scorer, EvidenceScorer) or scorer.kinds != len(KINDS_LEARNED):
-        raise TrainingError(f"{name} is neither a lesion net nor an evidence scorer of today", "name one to start from")
+        raise TrainingError(
+            f"{name} is neither a lesion net nor an evidence scorer that this version can train", "name one to start from"
+        )
     recipe = scorer.training
     began = f"the evidence scorer {scorer.name}, {scorer.weights_sha256[:16]}, which began from {recipe['start']}"
     return scorer.state(), scorer, began if not recipe.get("how") else f"{began}: {recipe['how']}"
 
 
 def _lessons(images: Sequence[GradedImage], scale: Scale, boxed: Mapping[str, Sequence[LesionBox]], site: int) -> list[Lesson]:
-    """Tell what each photograph of a set teaches, and how often it is drawn: rare grades and small sets more often."""
+    """Return what each photograph of a set teaches, and how often it is drawn: rare grades and small sets more often."""
     graded = [(image, image.grade) for image in images if image.grade is not None]
     counts = Counter(grade for _, grade in graded)
     whole = sum(count ** (1 + _RARE) for count in counts.values())

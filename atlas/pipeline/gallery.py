@@ -1,4 +1,4 @@
-"""The pictures of a site, laid out as its renderer expects them."""
+"""Puts the pictures of a site into the folders that its renderer expects."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def laid_out(
     patches: Mapping[str, Path],
     drawings: Mapping[str, Path],
 ) -> Iterator[Path]:
-    """Give a folder in `store` with links to the store's pictures; it is gone afterwards.
+    """Yield a folder in `store` with links to the store's pictures. It is removed on exit.
 
     Parameters
     ----------
     patches : Mapping[str, Path]
         Pictures by patch_id.
     drawings : Mapping[str, Path]
-        Folders of `outlines.png` by image_id.
+        Folders that hold an `outlines.png`, by image_id.
     """
     with store.scratch() as folder:
         with store.writing():

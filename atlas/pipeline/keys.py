@@ -1,4 +1,4 @@
-"""What a store key holds beside its inputs: the code that does the work, and the libraries whose arithmetic it uses."""
+"""The parts of a store key beside its inputs: the code that does the work, and the libraries whose arithmetic it uses."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LIBRARIES = (
 """Libraries whose arithmetic a result depends on."""
 
 
-_PARSING = threading.Lock()  # Python 3.11's parser fails now and then where two threads parse at once
+_PARSING = threading.Lock()  # Python 3.11's parser fails now and then when two threads parse at once
 
 
 @cache
 def code_key(*modules: str) -> str:
     """Hash the source of modules and of all modules of this package that they import, directly or through others.
 
-    The versions of the libraries that compute are part of it. Each is worked out once in a process, so that a source edited
+    The hash includes the versions of the libraries in LIBRARIES. Each key is computed once in a process, so that editing a source
     during a build does not give its entries two keys.
 
     Parameters
@@ -55,12 +55,12 @@ def code_key(*modules: str) -> str:
 
 @cache
 def library_version(name: str) -> str:
-    """Return an installed distribution's version, without what names one machine's build."""
+    """Return an installed distribution's version, without the local part that names one machine's build."""
     return importlib.metadata.version(name).partition("+")[0]
 
 
 def _source(name: str) -> Path | None:
-    """Return the file of a module of this package; None for a name that is no module but something in one."""
+    """Return the file of a module of this package; None if the name is not a module but something inside one."""
     try:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError:
@@ -70,7 +70,7 @@ def _source(name: str) -> Path | None:
 
 @cache
 def _imported(file: Path) -> tuple[str, ...]:
-    """Name all that a source imports from this package, wherever in the source it does."""
+    """Return the names of everything that a source imports from this package, anywhere in its text."""
     package = __name__.partition(".")[0]
     names: list[str] = []
     with _PARSING:

@@ -1,4 +1,4 @@
-"""Teaching a lesion net where the optic disc lies, and measuring what it finds."""
+"""Teaching a lesion net to find the optic disc, and measuring how well it does."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _OTHER_CAMERAS = 2
 
 
 def disc_box(boxes: Sequence[LesionBox]) -> LesionBox | None:
-    """Return the box round the optic disc among those of landmarks, if there is one."""
+    """Return the box round the optic disc from the boxes of landmarks, or None if there is none."""
     return next((box for box in boxes if box.kind == "optic_disc"), None)
 
 
 def disc_off(found: Landmarks | None, box: LesionBox) -> tuple[float, bool]:
-    """Return how far a found disc lies off the middle of a person's box, in its mean side, and whether it lies in the box."""
+    """Return a found disc's distance from the middle of a person's box, in mean sides of the box, and whether it is inside."""
     if found is None:
         return math.inf, False
     row, column = found.disc
@@ -50,12 +50,17 @@ def disc_off(found: Landmarks | None, box: LesionBox) -> tuple[float, bool]:
 def with_disc_learned(
     workshop: Workshop, net: FundusLesionNet, images: Sequence[GradedImage], boxes: Mapping[str, Sequence[LesionBox]]
 ) -> FundusLesionNet:
-    """Return a net that knows where the optic disc lies, from boxes by image_id round the discs of some photographs.
+    """Return a net that has learned to find the optic disc.
+
+    Parameters
+    ----------
+    boxes : Mapping[str, Sequence[LesionBox]]
+        Boxes of landmarks by image_id; some photographs have one round the disc.
 
     Raises
     ------
     TrainingError
-        Where too few of them have one.
+        If too few photographs have such a box.
     """
     pairs = [(image, box) for image in images if (box := disc_box(boxes.get(image.image_id, ()))) is not None]
     with single_threaded():
@@ -66,7 +71,7 @@ def with_disc_learned(
 
 
 def _seen(item: tuple[GradedImage, LesionBox], net: FundusLesionNet) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """What the net sees of a photograph as it is, and as other cameras might have taken it."""
+    """Return what the net sees in a photograph as it is and as other cameras might have taken it, and what is inside the disc."""
     image, box = item
     decoded, (frame, mask) = open_photograph(image.path)
     plate, shown = crop(decoded.pixels, frame, SIDE), retina_in(frame, mask, SIDE)
@@ -79,14 +84,18 @@ def _seen(item: tuple[GradedImage, LesionBox], net: FundusLesionNet) -> tuple[Fl
 def train_disc(
     configuration: Configuration, name_or_path: str | Path, boxes: Path, *, command: str = "", progress: Progress = silent
 ) -> tuple[FundusLesionNet, DatasetReport]:
-    """Teach a lesion net where the optic disc lies, and keep that in its bundle.
+    """Teach a lesion net to find the optic disc, and save that in its bundle.
 
     Its network stays as it is. It learns from the training part of the photographs.
 
     Parameters
     ----------
+    name_or_path : str or Path
+        Folder of the net's bundle.
     boxes : Path
         A table in which some rows are of the kind `optic_disc`.
+    command : str
+        The command that trains it, for the net's card.
 
     Raises
     ------
@@ -104,6 +113,6 @@ def train_disc(
     taught = replace(taught, card=with_disc(net.card, taught.training["discs"], command))
     folder = Path(name_or_path)
     if not folder.is_dir():
-        raise TrainingError(f"{name_or_path}: no folder of a lesion net", "give the folder of the bundle that is to learn")
+        raise TrainingError(f"{name_or_path}: not the folder of a lesion net", "give the folder of the bundle to train")
     save_lesion_net(folder, taught)
     return load_lesion_net(folder), replace(cohort.report, unreadable=(*cohort.report.unreadable, *read.faults))

@@ -1,4 +1,4 @@
-"""Training a lesion net, and measuring what one finds."""
+"""Training a lesion net, and measuring how well it finds lesions."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ from atlas.training.splits import parts_of
 from atlas.trust.found import Found, compare, squares, summarise_discs, summarise_found
 
 KINDS_LEARNED = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels", "preretinal_blood")
-"""What a lesion net is taught, in the order of its maps."""
+"""The kinds of lesion that a lesion net learns, in the order of its maps."""
 
 FROM_DRAWN_EYES = ("cotton_wool_spot", "new_vessels", "preretinal_blood")
-"""Kinds that no box of the training sets shows: they rest on drawn eyes alone. So does what parts the two red kinds."""
+"""Kinds that no box of the training sets shows: they are learned from drawn eyes alone. The same is true of the difference
+between the two red kinds."""
 
 DRAWN_EYES, _DRAWN_SIZE, _DRAWN_SEED = 240, 900, 20260
 
 FALSE_MARKS = 0.4
-"""Marks of all kinds that the chosen thresholds leave on an average eye that is free of the disease, of the photographs for
-validation: less than the half that is promised, for they are chosen there."""
+"""Mean number of marks of all kinds that the chosen thresholds leave on an eye free of the disease, among the photographs for
+validation. It is less than the 0.5 that is promised, because the thresholds are chosen on these photographs."""
 
-_SHARES = (0.7, 0.15, 0.15)  # of these marks: red lesions, hard exudates, and all other kinds together
+_SHARES = (0.7, 0.15, 0.15)  # shares of these marks: red lesions, hard exudates, and all other kinds together
 
 _STEPS = np.round(np.arange(0.1, 1.0, 0.01), 2)  # thresholds to choose among
 
-_FIRST, _GOING_ON = 1e-3, 5e-4  # learning rates: from generic weights, and from a net that knows lesions already
+_FIRST, _GOING_ON = 1e-3, 5e-4  # learning rates: from generic weights, and from a net that already knows lesions
 
 _LATE = ("new_vessels", "preretinal_blood")
 
@@ -85,7 +86,7 @@ class Examination:
     Parameters
     ----------
     disc : tuple[float, bool] or None
-        How far the disc that it found lies off a person's, and whether inside, see `disc_off`; None without a box.
+        The distance of the found disc from a person's box, and whether it is inside, see `disc_off`; None without a box.
     """
 
     found: Mapping[str, Found]
@@ -128,7 +129,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
 
 
 def _cells_of(lesions: BoolArray, frame: Frame) -> list[BoolArray]:
-    """Return the cells of each outlined lesion: those whose middle it holds, or the nearest one."""
+    """Return the cells of each outlined lesion: those whose middle it covers, or else the nearest one."""
     count, numbers, boxes, _ = cv2.connectedComponentsWithStats(lesions.astype(np.uint8))
     middles = ((np.arange(GRID) + 0.5) * frame.side / GRID).astype(int)
     rows, columns = middles + frame.top, middles + frame.left
@@ -157,13 +158,14 @@ def evaluate_lesions(
 ) -> tuple[dict[str, Any], DatasetReport]:
     """Measure what a lesion net finds on photographs whose lesions are boxed or outlined, or that are free of lesions.
 
-    With `record` the entry of `summarise_found` is kept under that name in the net's bundle and on its card. A photograph is free
-    of the disease where its grade is the lowest, and where there are no grades nobody has said so.
+    A photograph is free of the disease if its grade is the lowest. Without grades, no photograph counts as free of it.
 
     Parameters
     ----------
     mask_kind : str or None
-        The kind that masks show whose names tell none.
+        The kind of lesion in masks whose names do not state one.
+    record : str or None
+        The name under which the entry of `summarise_found` is kept in the net's bundle and on its card.
 
     Raises
     ------
@@ -220,7 +222,9 @@ def _mask_kind(file: Path, image: GradedImage, otherwise: str | None) -> str:
     kind = None if file.stem == image.path.stem else kind_of(file.stem.removeprefix(image.path.stem))
     kind = kind or (kind_of(otherwise) if otherwise else None)
     if kind is None:
-        raise DatasetError(f"{file}: its name tells no kind of lesion", "name the kind with --mask-kind, or the file after it.")
+        raise DatasetError(
+            f"{file}: its name does not state a kind of lesion", "name the kind with --mask-kind, or in the name of the file."
+        )
     return kind
 
 
@@ -238,13 +242,13 @@ def train_lesions(
 ) -> tuple[FundusLesionNet, DatasetReport]:
     """Train a lesion net on several sets of graded photographs, some of them boxed, and on drawn eyes; write its bundle.
 
-    It learns from the training parts, and its thresholds are chosen on the validation parts. What a training that was cut off
-    needs to go on is removed once the bundle is written.
+    It learns from the training parts, and its thresholds are chosen on the validation parts. An interrupted training can continue
+    from its checkpoint, which is removed once the bundle is written.
 
     Parameters
     ----------
     start : Path
-        Weights of SqueezeNet 1.1, a state dict of torchvision's names, or the folder of an earlier lesion net.
+        Weights of SqueezeNet 1.1, a state dict with torchvision's names, or the folder of an earlier lesion net.
 
     Raises
     ------
@@ -254,7 +258,7 @@ def train_lesions(
     StoreError
     """
     if not any(one.boxes for one in sets):
-        raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for one set at least")
+        raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for at least one set")
     workshop = Workshop.of(configuration, progress)
     gathered = [gathered_set(workshop, one) for one in sets]
     seed = configuration.seed
@@ -340,14 +344,14 @@ def _pupils(images: Sequence[GradedImage], scale: Scale, boxes: Boxes | None) ->
 
 
 def _share(level: int, boxed: bool) -> float:
-    """Tell how often a photograph is shown in an epoch: boxes teach most, and healthy eyes are many."""
+    """Return how often a photograph is shown in an epoch. Boxes teach most, and there are many healthy eyes."""
     if boxed:
         return 1.0 if level else 0.7
     return 0.3 if level > 1 else 0.2
 
 
 def _elsewhere(level: int, boxed: bool) -> dict[str, float]:
-    """Tell by kind how much a place without a mark counts as healthy, from an eye's grade above the lowest."""
+    """Return by kind how much a place without a mark counts as healthy, given the number of grades above the lowest."""
     if level == 0:
         return dict.fromkeys(KINDS_LEARNED, 1.0 if boxed else 0.8)
     late = dict.fromkeys(_LATE, 0.3 if level < 4 else 0.0)
@@ -388,21 +392,34 @@ def _start(start: Path) -> tuple[Mapping[str, torch.Tensor], str]:
     try:
         weights = torch.load(start, weights_only=True, map_location="cpu")
         LesionModule(1).start_from(weights)
-    except Exception as error:  # torch fails in many ways on files that are no weights
+    except Exception as error:  # torch fails in many ways on files that are not weights
         raise TrainingError(
-            f"{start}: holds no weights of SqueezeNet 1.1 ({type(error).__name__})", "give a state dict of torchvision's names"
+            f"{start}: holds no weights of SqueezeNet 1.1 ({type(error).__name__})", "give a state dict with torchvision's names"
         ) from error
     return weights, "public ImageNet weights of SqueezeNet 1.1 (BSD)"
 
 
 def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[Sequence[GradedImage]]) -> dict[str, float]:
-    """Choose where a net marks lesions, so that eyes free of the disease bear FALSE_MARKS on average in no set of photographs.
+    """Choose the thresholds above which a net marks lesions.
 
-    Each kind has its share of these marks.   held : sets of graded photographs that the net did not learn from.
+    In every set of photographs, eyes free of the disease then have at most FALSE_MARKS marks on average. Each kind has its share
+    of these marks.
+
+    Parameters
+    ----------
+    held : Sequence[Sequence[GradedImage]]
+        Sets of graded photographs that the net did not learn from.
+
+    Raises
+    ------
+    TrainingError
+        If no photograph has grade 0.
     """
     free = [(number, image) for number, own in enumerate(held) for image in own if image.grade == 0]
     if not free:
-        raise TrainingError("no photograph for validation is free of the disease", "give graded photographs, grade 0 among them")
+        raise TrainingError(
+            "no photograph for validation is free of the disease", "give graded photographs, some of them of grade 0"
+        )
     with single_threaded():
         items = [Examined(image) for _, image in free]
         results = list(workshop.each(examine_strengths, items, net, stage="thresholds"))
@@ -422,7 +439,7 @@ def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[S
 
 
 def examine_strengths(item: Examined, net: FundusLesionNet) -> dict[str, list[int]]:
-    """Count by kind the marks that a net would leave at each of _STEPS."""
+    """Return by kind the number of marks that a net would leave at each threshold of _STEPS."""
     decoded, (frame, mask) = open_photograph(item.image.path)
     maps = net.maps(decoded.pixels, frame, mask)
     counts = {}

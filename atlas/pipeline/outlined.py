@@ -15,7 +15,7 @@ import numpy as np
 
 from atlas.cohort.boxes import inside_boxes
 from atlas.cohort.lesions import KINDS, kind_of
-from atlas.cohort.masks import read_lesions
+from atlas.cohort.masks import kind_word, read_lesions
 from atlas.explain.methods import METHODS, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.photographs.frames import cell_coverage, crop
@@ -50,10 +50,13 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
 
     None where none shows on the plate.
 
-    Raises DatasetError where a mask cannot be read or is not of the photograph's size.
+    Raises
+    ------
+    DatasetError
+        Where a mask cannot be read or is not of the photograph's size.
     """
     frame = item.frame
-    kinds = {file: "" if file.stem == item.name else kind_in_words(file.stem, item.name) for file in item.files}
+    kinds = {file: kind_in_words(kind_word(file, item.name), item.name) for file in item.files}
 
     def draw(folder: Path) -> None:
         plate: BoolArray = np.zeros((min(PHOTOGRAPH_SIDE, frame.side),) * 2, np.bool_)

@@ -1,7 +1,7 @@
 """The work on one photograph, kept in the store as soon as it is done.
 
-`prepare_photograph` decodes it, draws its pictures, runs the network and finds its lesions; `score_photograph` reads the score
-and finds what drives it; `cut_patches` cuts out its patches in detail. Each is a task(item, shared), see `engine`.
+`prepare_photograph` decodes it, draws its pictures, runs the network and finds its lesions. `score_photograph` computes the score
+and finds what drives it. `cut_patches` cuts out its patches in detail. Each is a task(item, shared), see `engine`.
 """
 
 from __future__ import annotations
@@ -49,25 +49,26 @@ from atlas.scorers.protocol import Scorer
 from atlas.trust.curves import curves, over_cells
 
 PHOTOGRAPH_SIDE = 1024
-"""Longest side of a photograph on a page that shows it whole, in pixels. Its plate may be finer, for readers who look closer."""
+"""Longest side of a photograph on a page that shows all of it, in pixels. Its plate may be finer, for readers who zoom in."""
 
 DETAIL_SIDE = 1024
-"""Longest side of the photograph that patches are cut from and described in, in pixels, whatever the plates are."""
+"""Longest side of the photograph that patches are cut from and described in, in pixels, whatever the size of the plates."""
 
 LEAST_SIDE = 1024
-"""Pixels that the retina keeps a side, where it has them, in a photograph that is decoded at a part of its size: as many as any
-picture but a plate shows. Scores never depend on which pictures are wanted."""
+"""Least side of the retina in pixels, if the source has as many, in a photograph that is decoded at a reduced size: as many as
+any picture but a plate shows. Scores never depend on which pictures are wanted."""
 
 THUMBNAIL_SIDE = 160
 
 PLATE_QUALITY = 90
-"""JPEG quality of plates: readers see their single pixels, where that of the other pictures would show its blocks."""
+"""JPEG quality of plates. Readers see their single pixels, and the quality of the other pictures would show JPEG's blocks."""
 
 PATCH_SIDE = 128
 
 PATCH_MARGIN = 0.25
-"""How much of the surroundings a patch is described with, on each side, in widths of the patch: a lesion that its edge cuts is
-seen whole, at a scale nearer to that of the photographs the trunk learned from (measured by benchmarks/clusters.py)."""
+"""How much of its surroundings belongs to a patch when it is described, on each side, in widths of the patch. A lesion that its
+edge cuts is then seen completely, at a scale nearer to that of the photographs that the trunk learned from (measured by
+benchmarks/clusters.py)."""
 
 _PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
 _PREPARED = ("atlas.photographs.decode", "atlas.photographs.preparations")
@@ -77,7 +78,7 @@ _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.cur
 
 @cache
 def code_of(*modules: str, own: str = __file__) -> str:
-    """Return the key of the code that a task runs: these modules, and its own file, which puts them to work."""
+    """Return the key of the code that a task runs: these modules, and its own file, which uses them."""
     return code_key(*modules) + hashlib.sha256(Path(own).read_bytes()).hexdigest()[:16]
 
 
@@ -94,19 +95,19 @@ class View:
     coverage : FloatArray
         float32 (h, w), share of each cell that is retina.
     camera : Camera
-        What its format says of its camera.
+        What its format shows about its camera.
     folder : Path
-        Where its pictures lie in the store.
+        Folder of its pictures in the store.
     photograph : Path
-        Its picture for pages that show it whole.
+        Its picture for pages that show all of it.
     plate : Path or None
-        The same, finer, or None where there is no finer one.
+        A finer picture, or None if there is none.
     found : Found or None
-        Its lesions, or None where none were looked for.
+        Its lesions, or None if nothing looked for them.
     colours : FloatArray
         float32 (6,), means and standard deviations of red, green and blue over the retina.
     mirrored : float or None
-        The logit of its mirror image, or None where none was asked for.
+        The logit of its mirror image, or None if it was not asked for.
     """
 
     image_id: str
@@ -124,12 +125,16 @@ class View:
 
 @dataclass(frozen=True)
 class Found:
-    """Lesions that a net found in one photograph, strongest first, with their descriptors, float32 (lesions, d).
+    """Lesions that a net found in one photograph.
 
     Parameters
     ----------
+    marks : tuple[Mark, ...]
+        The lesions, strongest first.
+    descriptors : FloatArray
+        Their descriptors, float32 (lesions, d).
     too_small : tuple[str, ...]
-        Kinds that do not show at the photograph's size.
+        Kinds that cannot be seen at the photograph's size.
     landmarks : Landmarks or None
         The disc and the fovea, see `Finding`.
     """
@@ -142,12 +147,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Preparing:
-    """What all of `prepare_photograph` and `cut_patches` share.
+    """What all calls of `prepare_photograph` and `cut_patches` share.
 
     Parameters
     ----------
     plate_side : int or None
-        Pixels a side that a plate may have, and no more than the source has; None draws none.
+        Longest side of a plate in pixels. A plate is never larger than its source. None draws no plates.
     net : LesionNet or None
         Finds lesions.
     mirror : Scorer or None
@@ -162,12 +167,12 @@ class Preparing:
 
 
 def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
-    """Decode once; keep the pictures for the site, and what the network made of it.
+    """Decode a photograph once. Keep its pictures for the site, and the network's results.
 
     Raises
     ------
     UnreadableImageError
-        Where it is no photograph.
+        If it is not a photograph.
     """
     source, store = shared.source, shared.store
     opened = cache(partial(open_photograph, image.path, source.subject))
@@ -235,7 +240,7 @@ def _colours(shown: Preprocessed) -> FloatArray:
 
 
 def _mirrored(image_id: str, scorer: Scorer, source: Source, store: Store, prepared: Callable[[], Preprocessed]) -> float:
-    """Return the logit that a scorer gives a photograph's mirror image, and keep it."""
+    """Return the logit that a scorer gives to a photograph's mirror image, and keep it."""
 
     def look() -> dict[str, NDArray[Any]]:
         own = prepared()
@@ -252,7 +257,7 @@ def _mirrored(image_id: str, scorer: Scorer, source: Source, store: Store, prepa
 
 
 def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tuple[Decoded, tuple[Frame, BoolArray]]]) -> Found:
-    """Find a photograph's lesions, and keep them. opened : what `open_photograph` gives."""
+    """Find a photograph's lesions, and keep them. `opened` returns what `open_photograph` returns."""
 
     def find() -> dict[str, NDArray[Any]]:
         decoded, (frame, mask) = opened()
@@ -278,13 +283,13 @@ def _find(image_id: str, net: LesionNet, store: Store, opened: Callable[[], tupl
 
 
 def _places(landmarks: Landmarks | None) -> NDArray[np.float64]:
-    """The disc and the fovea, those that are known, (0 to 2, 2)."""
+    """Return the places of the disc and the fovea as far as they are known, float64 (0 to 2, 2)."""
     known = () if landmarks is None else [place for place in (landmarks.disc, landmarks.fovea) if place is not None]
     return np.array(known, np.float64).reshape(-1, 2)
 
 
 def open_photograph(path: Path, subject: Subject = RETINA) -> tuple[Decoded, tuple[Frame, BoolArray]]:
-    """Decode a photograph and find its subject, a large one at a part of its size, as far as its subject can spare pixels."""
+    """Decode a photograph and find its subject. Decode a large one at a reduced size if its subject keeps enough pixels."""
     decoded = decode_photograph(path, least=LEAST_SIDE)
     frame, mask = find_subject(decoded.pixels, subject)
     if decoded.factor > 1 and frame.side < LEAST_SIDE:  # a small retina in a large picture
@@ -294,18 +299,24 @@ def open_photograph(path: Path, subject: Subject = RETINA) -> tuple[Decoded, tup
 
 
 def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
-    """Decode a photograph and prepare it as a scorer wants it. Raises UnreadableImageError where it is no photograph."""
+    """Decode a photograph and prepare it as a scorer needs it.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is not a photograph.
+    """
     decoded, found = open_photograph(image.path, scorer.scale.subject)
     return prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
 
 
 def prediction_key(image_id: str, source: Source) -> list[Any]:
-    """Return all that what the network made of a photograph depends on, as plain JSON values."""
+    """Return everything that the network's results for a photograph depend on, as plain JSON values."""
     return [image_id, LEAST_SIDE, *source.key, code_of(*_PREPARED)]
 
 
 def _plate(image: GradedImage, frame: Frame, most: int, opened: Callable[[], tuple[Decoded, Any]], store: Store) -> Path | None:
-    """Draw the photograph with the source's own pixels, or `most` a side; None where a page's picture is that already."""
+    """Draw the photograph with the source's own pixels, at most `most` a side. Return None if the page's picture is as large."""
     side = min(most, frame.side)
     if side == min(PHOTOGRAPH_SIDE, frame.side):
         return None
@@ -320,7 +331,7 @@ def _plate(image: GradedImage, frame: Frame, most: int, opened: Callable[[], tup
 
 
 def _packed(retina: BoolArray) -> NDArray[np.uint8]:
-    """A mask as the bytes of a PNG, a few kilobytes."""
+    """Return a mask as the bytes of a PNG, a few kilobytes."""
     return np.frombuffer(cv2.imencode(".png", retina.astype(np.uint8) * np.uint8(255))[1].tobytes(), np.uint8)
 
 
@@ -330,7 +341,19 @@ def _unpacked(png: NDArray[np.uint8]) -> BoolArray:
 
 @dataclass(frozen=True)
 class Reading:
-    """A photograph to be scored: its id, which of the scorers reads it, its retina, float32 (h, w), its frame, and its marks."""
+    """A photograph to be scored.
+
+    Parameters
+    ----------
+    scorer : int
+        Index of the scorer that reads it.
+    coverage : FloatArray
+        float32 (h, w), share of each cell that is retina.
+    frame : Frame
+        The square round the subject, in source pixels.
+    marks : tuple[Mark, ...]
+        The lesions that a net found in it.
+    """
 
     image_id: str
     scorer: int
@@ -341,12 +364,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Explaining:
-    """What all of `score_photograph` share. method : whose map is judged by its curves.
+    """What all calls of `score_photograph` share.
 
     Parameters
     ----------
+    method : str
+        The saliency method whose map the curves judge.
+    map_window : int
+        Side of the windows of the maps, in cells.
     window : int
-        Of candidate patches.
+        Side of the candidate patches, in cells.
     """
 
     source: Source
@@ -365,25 +392,29 @@ class Look:
     Parameters
     ----------
     probabilities : FloatArray
-        float32 (K,) of the grades, empty where there is no classifier.
-    logit, members : float, FloatArray
-        Of the whole scorer, and of each of its networks, see `Prediction.members`.
+        float32 (K,), probability of each grade; empty if there is no classifier.
+    logit : float
+        Logit of the complete scorer.
+    members : FloatArray
+        Logit of each of its networks, see `Prediction.members`.
     pooled : FloatArray
         float32 (C,), its mean features over the retina.
     maps : Mapping[str, FloatArray]
-        By method, float32 (h, w).
+        Saliency maps by method, float32 (h, w).
     inside : BoolArray
         bool (h, w), see `SaliencyMaps`.
-    drops, weights : FloatArray
+    drops : FloatArray
+        float32 (h', w'), see `explain.occlusion`.
+    weights : FloatArray
         float32 (h', w'), see `explain.occlusion`.
     curves : FloatArray
         float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
     cells : Path or None
-        A file of `live.encode_cells`, or None where the scorer cannot say what a page needs to hide places.
+        A file written by `live.encode_cells`, or None if the scorer cannot give a page the values it needs to hide places.
     falls : FloatArray
         float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
     without : float
-        The score when those of all found lesions are hidden.
+        The score when the cells of all found lesions are hidden.
     """
 
     image_id: str
@@ -403,7 +434,7 @@ class Look:
 
 
 def score_photograph(item: Reading, shared: Explaining) -> Look:
-    """Score one photograph, map what drives the score by every method, and test every window by occlusion."""
+    """Score one photograph, draw the map of every saliency method, and test every window by occlusion."""
     scorer, store, target = shared.scorers.scorers[item.scorer], shared.store, shared.target
     name, image_id = target.name, item.image_id
     inside = inside_cells(item.coverage)
@@ -449,7 +480,7 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
 
 
 def _hidden(found: Prediction, target: str, inside: BoolArray, places: Sequence[BoolArray]) -> dict[str, NDArray[Any]]:
-    """Hide the cells of each place, and of all together: how far the score falls, and what it then is."""
+    """Hide the cells of each place, then of all together. Return how far the score falls, and the score without all of them."""
     whole = found.severity[target]
     if not places:
         return {"falls": np.zeros(0, np.float32), "without": np.array([whole])}
@@ -460,14 +491,24 @@ def _hidden(found: Prediction, target: str, inside: BoolArray, places: Sequence[
 
 @dataclass(frozen=True)
 class Cutting:
-    """A photograph whose patches are to be cut: boxes int64 (m, 4) in source pixels, in the order of `patch_ids`."""
+    """A photograph whose patches are to be cut.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of its pictures, see `View`.
+    boxes : IntArray
+        int64 (m, 4), boxes of the patches in source pixels, in the order of `patch_ids`.
+    described : Sequence[int]
+        Indices of the patches that a network is to describe.
+    """
 
     image: GradedImage
     frame: Frame
-    folder: Path  # of its pictures, see `View`
+    folder: Path
     patch_ids: Sequence[str]
     boxes: IntArray
-    described: Sequence[int] = ()  # places of those that a network is to describe
+    described: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -477,11 +518,11 @@ class Detail:
     Parameters
     ----------
     descriptors : FloatArray
-        float32 (k, d), of those that were to be described.
+        float32 (k, d), descriptors of the patches that were to be described.
     dark : FloatArray
         float32 (m,), see `alarms.dark_share`.
     folder : Path
-        Of their pictures, `<patch_id>.jpg`.
+        Folder of their pictures, `<patch_id>.jpg`.
     """
 
     descriptors: FloatArray
@@ -490,8 +531,10 @@ class Detail:
 
 
 def cut_patches(item: Cutting, shared: Preparing) -> Detail:
-    """Cut patches out in detail and draw them. The lesion net, where one is given, describes those that are to be described; else
-    the scorer does, by its mean maps of each and its surroundings."""
+    """Cut patches out in detail, draw them, and describe those that are to be described.
+
+    The lesion net describes them if there is one. Otherwise the scorer does, by its mean maps of each patch and its surroundings.
+    """
     source, store, net, frame = shared.source, shared.store, shared.net, item.frame
 
     def cut(folder: Path) -> None:
@@ -506,7 +549,7 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
         dark = []
         for row, (patch_id, box) in enumerate(zip(item.patch_ids, item.boxes, strict=True)):
             top, left, bottom, right = ((box - [frame.top, frame.left, frame.top, frame.left]) * ratio).tolist()
-            # Rounded edges can leave a box a pixel off the square that a network takes.
+            # After rounding, a box can be a pixel off the square that a network takes.
             place = Frame(round(top), round(left), round(max(bottom - top, right - left)))
             margin = round(PATCH_MARGIN * place.side)
             wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)

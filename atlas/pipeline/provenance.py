@@ -73,6 +73,7 @@ def describe_build(
         scorer=source.name,
         card=source.card,
         notes=source.notes
+        + report.told
         + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], settings["clusters"], synthetic),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),

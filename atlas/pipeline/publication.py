@@ -19,9 +19,9 @@ _UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
 _FILES = "files.txt"  # in a site: the files that its build wrote
 
 OLD_UNCHANGED = "make room, or choose another --out; the old atlas is unchanged."
-"""What to do where a disk fails while a site is written."""
+"""What to do if a disk fails while a site is written."""
 
-# What sites held at their top before they listed their files.
+# The top-level names in sites of versions that did not list their files.
 _UNLISTED = frozenset(
     (
         *("cells", "clusters", "clusters.html", "clusters.json", "compare.html", "css", "data", "find.html", "glossary.html"),
@@ -32,28 +32,29 @@ _UNLISTED = frozenset(
 
 
 class Publication:
-    """A new site is written beside the old one and takes its place once complete; an interrupted build leaves the old one alone.
+    """Writes a new site beside the old one and replaces the old one once the new one is complete.
 
-    Use as a context: `with Publication(out) as folder:` write into `folder`; it becomes `out` on a clean exit. Files in the old
-    site that its build did not write are the user's: they move on into the new one, and `kept` names them and their new names,
-    where the new site has a file of the old name. A link to a folder is followed.
+    An interrupted build leaves the old site unchanged. Use it as a context manager: within `with Publication(out) as folder:`,
+    write into `folder`; it becomes `out` on a clean exit. Files in the old site that its build did not write are the user's. They
+    move into the new site, and `kept` lists them, with their new names if the new site has a file of the old name. If `out` is a
+    link to a folder, the folder is replaced.
 
     Raises
     ------
     StoreError
-        Where `out`, or a folder beside it that this needs, holds something that is not an atlas, where `out` cannot be written or
-        replaced, or where another build writes to it.
+        If `out`, or a folder beside it that a build needs, holds something that is not an atlas, if `out` cannot be written or
+        replaced, or if another build is writing to it.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = Path(os.path.abspath(out.expanduser()))  # noqa: PTH100 - `resolve` would follow links above `out`, too
         if self.out.is_symlink():
             if not self.out.is_dir():
-                what = "nothing" if not self.out.exists() else "something that is no folder"
+                what = "nothing" if not self.out.exists() else "something that is not a folder"
                 raise StoreError(f"{self.out}: is a link to {what}", "remove the link, or choose another --out.")
             self.out = self.out.resolve()
         if not self.out.name:
-            raise StoreError(f"{self.out}: is the root of the disk", "choose a folder of its own with --out.")
+            raise StoreError(f"{self.out}: is the root of the disk", "choose a separate folder with --out.")
         self.kept: tuple[str, ...] = ()
         self._new = self.out.with_name(f".{self.out.name}.new")
         self._old = self.out.with_name(f".{self.out.name}.old")
@@ -99,14 +100,14 @@ class Publication:
             if self.out.exists():
                 shutil.rmtree(self._old, ignore_errors=True)
             elif self._old.exists():
-                with suppress(OSError):  # else the next build puts it back
+                with suppress(OSError):  # otherwise the next build puts it back
                     self._old.rename(self.out)
             self._release()
 
     def _release(self) -> None:
         lock = Path(self._lock.lock_file)
-        with suppress(OSError):  # Windows removes no file that is open
-            if lock.stat().st_size == 0:  # else it was there before, and is not a lock
+        with suppress(OSError):  # Windows cannot remove an open file
+            if lock.stat().st_size == 0:  # otherwise it was there before, and is not a lock
                 lock.unlink()
         self._lock.release()
 
@@ -120,7 +121,7 @@ class Publication:
         self._new.rename(self.out)
 
     def _move_on(self, name: str) -> str:
-        """Take a file of the user, or an empty folder (its name ends in a slash), into the new site; return a line about it."""
+        """Move a user's file, or an empty folder (its name ends in a slash), into the new site. Return a line about it."""
         *folders, last = name.split("/")
         target = self._new
         for folder in folders:
@@ -137,7 +138,7 @@ class Publication:
         return _printable(name if now == name else f"{name}, now {now}")
 
     def _foreign(self) -> Iterator[str]:
-        """Name the files and empty folders in the old site that are the user's own."""
+        """Yield the names of the files and empty folders in the old site that are the user's own."""
         if not self.out.is_dir():
             return
         try:
@@ -164,7 +165,7 @@ class Publication:
             ours = ours or is_atlas(left) or (left == self._new and (left / "css" / "atlas.css").is_file())
             if left.is_symlink() or (left.exists() and not ours and not _is_empty(left)):
                 raise StoreError(
-                    f"{left}: a build needs this place, and it holds something else", "move it away, or choose another --out."
+                    f"{left}: a build needs this name, but something else is here", "move it away, or choose another --out."
                 )
 
 
@@ -173,7 +174,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _files_in(folder: Path) -> set[str]:
-    """Name all files below a folder, links among them, relative to it and with forward slashes."""
+    """Return the names of all files and links below a folder, relative to it and with forward slashes."""
     found = set()
     for parent, folders, names in os.walk(folder):
         links = [name for name in folders if Path(parent, name).is_symlink()]
@@ -190,7 +191,7 @@ def _empty_folders_in(folder: Path) -> set[str]:
 
 
 def _hand_over(file: Path, place: Path) -> None:
-    """Make a file of the old site one of the new, whatever its size and kind; the old site keeps it until it is removed."""
+    """Give a file of the old site to the new one, whatever its size and kind. The old site keeps it until it is removed."""
     try:
         os.link(file, place, follow_symlinks=False)
     except (OSError, NotImplementedError):  # not every disk and system has hard links
@@ -198,12 +199,12 @@ def _hand_over(file: Path, place: Path) -> None:
 
 
 def _printable(name: str) -> str:
-    """Write what a terminal cannot show, or would obey, as its number."""
+    """Return the name with escape codes for characters that a terminal cannot show or would take as commands."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def link_or_copy(file: Path, place: Path) -> None:
-    """Make `file` appear at `place`: by a link, or where links are refused (as Windows does) by a hard link or a copy."""
+    """Make `file` appear at `place`: by a link, or if links are refused (as on Windows) by a hard link or a copy."""
     try:
         place.symlink_to(file)
     except OSError:

@@ -24,7 +24,7 @@ def build_report(
 ) -> DatasetReport:
     """Write one self-contained page with the saliency report of each photograph in `files`; return what could not be read.
 
-    What needs a cohort is left out: clusters, a map, likeness and agreement.
+    Parts that need a cohort are left out: clusters, the map, similar photographs and agreement.
 
     Raises
     ------

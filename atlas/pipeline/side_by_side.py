@@ -1,4 +1,4 @@
-"""Putting scorers of different kinds side by side, and writing the bundle."""
+"""Combining scorers of different kinds side by side, and writing the bundle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from atlas.training.side_by_side import calibrate_side_by_side, side_by_side
 
 @dataclass(frozen=True)
 class Scoring:
-    """What all of `logit_of` share."""
+    """What all calls of `logit_of` share."""
 
     scorer: Scorer
     store: Store
 
 
 def logit_of(image: GradedImage, shared: Scoring) -> float:
-    """Return a scorer's logit of a photograph, and keep it."""
+    """Return a scorer's logit for a photograph, and keep it."""
     scorer = shared.scorer
 
     def look() -> dict[str, np.ndarray]:
@@ -55,7 +55,8 @@ def put_side_by_side(
 ) -> tuple[SideBySideScorer, DatasetReport]:
     """Put scorers side by side, calibrate them on graded photographs, and write the bundle to `out`.
 
-    The bundle names its members, which must be shipped or lie beside it. Photographs that cannot be read are left out.
+    The bundle names its members. Each must be shipped with the package or lie beside the bundle. Photographs that cannot be read
+    are left out.
 
     Raises
     ------

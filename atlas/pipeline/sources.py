@@ -1,7 +1,7 @@
 """Where scores come from.
 
 Either a trained scorer reads every photograph, or heads fitted on the cohort by patient-wise folds read the photographs that they
-did not learn from. A source says what of a photograph is kept in the store; `Scorers` says which scorer reads it.
+did not learn from. A source defines what is kept in the store for each photograph; `Scorers` states which scorer reads it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from atlas.training.heads import fit_out_of_fold
 class Source(Protocol):
     """What the stages before scoring need.
 
-    `subject` is what its photographs show; `notes` are sentences for the reader on how the scorer's grades differ from the
-    cohort's; `key` is all that `encode` depends on beside the photograph, as plain JSON values.
+    `subject` is what its photographs show. `notes` are sentences for the reader on how the scorer's grades differ from the
+    cohort's. `key` is everything that `encode` depends on beside the photograph, as plain JSON values.
     """
 
     @property
@@ -124,7 +124,7 @@ class TrainedSource:
 
 @dataclass(frozen=True)
 class FittedSource(OnTrunk):
-    """A trunk under heads that are to be fitted on the cohort: its last maps are kept."""
+    """A trunk whose heads are to be fitted on the cohort. The store keeps its last maps."""
 
     trunk: Trunk
     preparation: str
@@ -144,7 +144,15 @@ class FittedSource(OnTrunk):
 
 
 def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSource:
-    """Load what the settings name. Raises what `trained_source` and `fitted_source` raise."""
+    """Load the scorer or the trunk that the settings name.
+
+    Raises
+    ------
+    ScorerError
+        If it cannot be loaded.
+    ConfigurationError
+        If it does not fit, see `trained_source` and `fitted_source`.
+    """
     settings = workshop.configuration
     with workshop.timed("scorer"):
         if not settings.fit:
@@ -160,14 +168,16 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
 
 
 def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
-    """Use the scorer of this name or folder as it is, its severities told on `scale`.
+    """Use the scorer of this name or folder as it is, with severities on `scale`.
+
+    The names of grades, which are often only spelled differently, and the grade that is referred may differ. `notes` then say so.
 
     Raises
     ------
     ScorerError
-        Where it cannot be loaded, ConfigurationError where it learned another disease, another number of grades or photographs of
-        another subject. Names of grades, which are often only spelled differently, and the grade that is referred may differ:
-        `notes` say so.
+        If it cannot be loaded.
+    ConfigurationError
+        If it learned another disease, another number of grades or photographs of another subject.
     """
     scorer = load_scorer(name_or_path)
     learned = scorer.scale
@@ -198,7 +208,7 @@ def _plain(name: str) -> str:
 
 
 def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
-    """Say how the grades that a scorer learned differ from those of the cohort, in sentences."""
+    """Return sentences on how the grades that a scorer learned differ from those of the cohort."""
     notes = []
     pairs = list(zip(learned.grades, learned.names, scale.grades, scale.names, strict=True))
     if other := [pair for pair in pairs if _plain(pair[1]) != _plain(pair[3])]:
@@ -227,7 +237,7 @@ def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
 
 
 def _referred(scale: Scale) -> int | None:
-    """The place of the lowest grade that is referred, counted from the lowest grade."""
+    """Return the index of the lowest grade that is referred, counted from the lowest grade."""
     return None if scale.referable is None else scale.referable - scale.lowest
 
 
@@ -244,12 +254,17 @@ def fitted_source(
 
     The scorer may have learned from another subject: edges and textures, which its trunk sees, are in any photograph.
 
-    `trunk_weights` is "imagenet" or a state dict's file.
+    Parameters
+    ----------
+    trunk_weights : str or None
+        "imagenet" or the file of a state dict.
 
     Raises
     ------
-    ScorerError, ConfigurationError
-        Where they cannot be used.
+    ScorerError
+        If the scorer or the trunk cannot be loaded.
+    ConfigurationError
+        If they cannot be used.
     """
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
@@ -268,15 +283,15 @@ class Scorers:
     Parameters
     ----------
     scorers : tuple[Scorer, ...]
-        The trained one alone, or those fitted on this cohort.
+        The trained scorer alone, or those fitted on this cohort.
     index : Mapping[str, int]
-        Image_id to its scorer's place.
+        Index of each photograph's scorer, by image_id.
     fitted : bool
-        They learned from this cohort, out of fold.
+        Whether they learned from this cohort, out of fold.
     labels : Mapping[int, tuple[int, float]] or None
-        What `label_distribution` tells of the grades that they learned from, where known.
+        The `label_distribution` of the grades that they learned from, if known.
     reading : GradeCuts or None
-        How scores are read, where that was fitted on other photographs.
+        How scores are read as grades, if that was fitted on other photographs.
     """
 
     scorers: tuple[Scorer, ...]
@@ -296,12 +311,12 @@ def scorers_for(workshop: Workshop, dataset: Dataset, source: TrainedSource | Fi
     Parameters
     ----------
     keys : Sequence[list[Any]]
-        Of the "predictions" entries of the photographs, in the order of the dataset.
+        Keys of the photographs' "predictions" entries, in the order of the dataset.
 
     Raises
     ------
     ConfigurationError
-        Where there are no grades to learn from, and what `fit_out_of_fold` raises.
+        If there are no grades to learn from. All that `fit_out_of_fold` raises is raised, too.
     """
     with workshop.timed("heads"):
         if isinstance(source, TrainedSource):
@@ -312,9 +327,9 @@ def scorers_for(workshop: Workshop, dataset: Dataset, source: TrainedSource | Fi
 
 
 def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
-    """Tell what a scorer gives, and what it learned, in grades of the cohort's scale.
+    """Convert what a scorer returns and what it learned into grades of the cohort's scale.
 
-    The threshold for referral is left out where another grade is referred.
+    The threshold for referral is left out if another grade is referred.
     """
     learned, scale, known = scorer.scale, dataset.scale, scorer.background
     shift, reading = scale.lowest - learned.lowest, known.reading
@@ -331,7 +346,7 @@ def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
 
 
 def fold_key(workshop: Workshop, dataset: Dataset, source: FittedSource) -> list[Any]:
-    """Return all that the heads of a cohort's folds depend on, as plain JSON values."""
+    """Return everything that the heads of a cohort's folds depend on, as plain JSON values."""
     settings, scale = workshop.configuration, dataset.scale
     learned_from = [[image.image_id, image.grade, image.patient] for image in dataset.images]
     code = code_key("atlas.training.heads")
@@ -343,7 +358,7 @@ def _fitted(workshop: Workshop, dataset: Dataset, source: FittedSource, keys: Se
 
     def fit() -> dict[str, Any]:
         shape = (len(dataset.images), source.channels, *source.grid)
-        # On disk, not in memory: the maps of a large cohort are larger than the machine.
+        # On disk, because the maps of a large cohort do not fit into memory.
         with tempfile.TemporaryFile(dir=store.root) as file:
             maps = np.memmap(file, np.float32, "w+", shape=shape)
             for row, key in enumerate(keys):

@@ -1,7 +1,7 @@
-"""A content-addressed store of stage results: what a build can reuse, and from which a killed build goes on.
+"""A content-addressed store of the results of stages. Builds reuse them, and a killed build continues from them.
 
 An entry's key is the hash of everything that its content depends on: the photograph's bytes, the settings, the weights, and the
-source of the stages that made it. An entry appears whole or not at all, so a build may be killed at any time. Its files are
+source of the stages that made it. An entry is either complete or absent, so a build may be killed at any time. Its files are
 checked by their hashes when it is first used; a damaged entry is made again.
 """
 
@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 from atlas.errors import StoreError
 from atlas.resources import CACHE_TAG, CACHE_TAG_TEXT
 
-_HASHES = "entry.json"  # of an entry's other files
+_HASHES = "entry.json"  # holds the hashes of an entry's other files
 
 _ARRAYS = "arrays.safetensors"
 
-_LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for that of a killed one
+_LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for a killed build's
 
-_NEW = ".new-"  # begins the names of what a build is filling
+_NEW = ".new-"  # prefix of the names of unfinished files and folders
 
-# What a store holds: entries, keys and notes, and what is being filled.
+# The names in a store: entries, keys and notes, and unfinished ones.
 _STORED = re.compile(rf"[^/]+/([0-9a-f]{{2}})/\1[0-9a-f]+|[^/]+/[0-9a-f]{{16}}\.(csv|json)|([^/]+/){{0,2}}{re.escape(_NEW)}.*")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
@@ -50,8 +50,8 @@ _DISK = {
     errno.EFBIG: "a file would be larger than allowed",
     errno.EROFS: "the disk is read-only",
     errno.EIO: "the disk reports an error",
-    errno.EACCES: "there is no right to write there",
-    errno.EPERM: "there is no right to write there",
+    errno.EACCES: "you have no permission to write there",
+    errno.EPERM: "you have no permission to write there",
 }
 
 
@@ -67,14 +67,14 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def disk_faults(folder: Path, remedy: str, *, any_fault: bool = False) -> Iterator[None]:
-    """Turn a full, read-only or failing disk under `folder`, and a missing right below it, into a StoreError.
+    """Turn errors of a full, read-only or failing disk under `folder`, and a missing permission below it, into a StoreError.
 
-    Other errors pass, unless `any_fault` takes every OSError for one of writing.
+    Other errors pass, unless `any_fault` is set: every OSError then counts as an error of writing.
     """
     try:
         yield
     except OSError as error:
-        # What is refused elsewhere, such as the reading of a photograph, is no fault of this folder.
+        # A refusal elsewhere, such as on reading a photograph, has nothing to do with this folder.
         refused = (
             error.errno in _REFUSED and error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
         )
@@ -85,12 +85,12 @@ def disk_faults(folder: Path, remedy: str, *, any_fault: bool = False) -> Iterat
 
 
 class Store:
-    """Entries are folders of files at `root/stage/key[:2]/key`.
+    """A store whose entries are folders of files at `root/stage/key[:2]/key`.
 
     Raises
     ------
     StoreError
-        Where the root cannot be written.
+        If the root cannot be written.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -108,15 +108,15 @@ class Store:
             ) from None
 
     def _tag(self) -> None:
-        """Mark the root as a cache, which backups pass over, and which is never read as a folder of photographs.
+        """Mark the root as a cache. Backups skip it, and it is never read as a folder of photographs.
 
-        A folder that holds anything else, such as photographs, is not marked: they would be passed over, too.
+        A folder that holds anything else, such as photographs, is not marked: they would be skipped, too.
         """
         if not (self.root / CACHE_TAG).exists() and all(_STORED.fullmatch(name) for name in self._names()):
             (self.root / CACHE_TAG).write_text(CACHE_TAG_TEXT, encoding="utf-8", newline="\n")
 
     def _names(self) -> Iterator[str]:
-        """Name what lies in the root down to its third level, where entries lie."""
+        """Yield the names of everything in the root down to its third level, which is that of entries."""
         for parent, folders, names in os.walk(self.root):
             place = Path(parent).relative_to(self.root)
             deep = len(place.parts) == 2  # stage and key[:2]
@@ -126,17 +126,17 @@ class Store:
                 folders.clear()
 
     def path(self, stage: str, parts: Any) -> Path:
-        """Return where the entry of `stage` made from `parts` (plain JSON values) lies or would lie."""
+        """Return the path of the entry of `stage` made from `parts` (plain JSON values), whether or not it exists."""
         key = digest(parts)
         return self.root / stage / key[:2] / key
 
     def keep(self, stage: str, parts: Any, write: Callable[[Path], None]) -> Path:
-        """Return the entry's folder; where it is missing or damaged, let `write(folder)` fill a new one, and move it into place.
+        """Return the entry's folder. If it is missing or damaged, let `write(folder)` fill a new one, and move it into place.
 
         Raises
         ------
         StoreError
-            Where the disk is full or cannot be written.
+            If the disk is full or cannot be written.
         """
         entry = self.path(stage, parts)
         if self._is_sound(entry):
@@ -154,7 +154,7 @@ class Store:
                 try:
                     folder.rename(entry)
                 except OSError:
-                    # Another build was quicker with the same bytes.
+                    # Another build was quicker and wrote the same bytes.
                     if not self._is_sound(entry):
                         raise
             finally:
@@ -164,7 +164,7 @@ class Store:
         return entry
 
     def _is_sound(self, entry: Path) -> bool:
-        """Tell whether an entry is there with all its files as they were written. Each is checked once by each Store."""
+        """Return whether an entry exists and all its files are as they were written. Each Store checks each entry once."""
         if entry in self._sound:
             return True
         try:
@@ -177,20 +177,26 @@ class Store:
         return True
 
     def has(self, stage: str, parts: Any) -> bool:
-        """Tell whether an entry is there and undamaged."""
+        """Return whether an entry exists and is undamaged."""
         return self._is_sound(self.path(stage, parts))
 
     def arrays(self, stage: str, parts: Any) -> dict[str, NDArray[Any]]:
-        """Return the arrays of an entry of `keep_arrays`. Raises StoreError where it is not there."""
+        """Return the arrays of an entry that `keep_arrays` wrote.
+
+        Raises
+        ------
+        StoreError
+            If there is no such entry.
+        """
         try:
             return load_arrays(self.path(stage, parts) / _ARRAYS)
         except (safetensors.SafetensorError, OSError) as error:
             raise StoreError(
-                f"{self.path(stage, parts)}: an entry of the store is gone or damaged ({error})", "run the command again."
+                f"{self.path(stage, parts)}: this entry of the store is missing or damaged ({error})", "run the command again."
             ) from error
 
     def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-        """Return the entry's arrays by name; where it is missing or damaged, make and keep them."""
+        """Return the entry's arrays by name. If it is missing or damaged, make and keep them."""
 
         def write(folder: Path) -> None:
             save_arrays(folder / _ARRAYS, make())
@@ -202,13 +208,13 @@ class Store:
             return load_arrays(self.keep(stage, parts, write) / _ARRAYS)
 
     def drop(self, stage: str, parts: Any) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry if it exists."""
         entry = self.path(stage, parts)
         self._sound.discard(entry)
         shutil.rmtree(entry, ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove what killed builds were filling. By age, not by process: a store may be shared by several machines."""
+        """Remove what killed builds left unfinished. Age decides, not the process: several machines may share a store."""
         for depth in ("", "*/", "*/*/"):  # pictures laid out for a site, keys, and entries
             for left in self.root.glob(f"{depth}{_NEW}*"):
                 try:
@@ -222,12 +228,18 @@ class Store:
                     continue
 
     def writing(self) -> AbstractContextManager[None]:
-        """Turn a full, read-only or failing disk under the store into a StoreError."""
-        return disk_faults(self.root, "make room, or name another folder with --store; the same command then goes on from here.")
+        """Turn errors of a full, read-only or failing disk under the store into a StoreError."""
+        return disk_faults(self.root, "make room, or name another folder with --store; the same command then continues.")
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give an empty folder beside the entries; it is gone afterwards. Raises StoreError where the disk is full."""
+        """Yield an empty folder beside the entries. It is removed on exit.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full.
+        """
         with self.writing():
             folder = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
         try:
@@ -236,12 +248,12 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep_files_key(self, out: Path, rows: Iterable[tuple[str, Path]]) -> None:
-        """Keep the key from image_id to file of the atlas at `out`, outside the site.
+        """Keep the table from image_id to file of the atlas at `out`, outside the site.
 
         Raises
         ------
         StoreError
-            Where the disk is full or cannot be written.
+            If the disk is full or cannot be written.
         """
         folder = self.root / "keys"
         with self.writing():
@@ -258,12 +270,12 @@ class Store:
                 Path(name).unlink(missing_ok=True)
 
     def find_file(self, image_id: str) -> Path:
-        """Return the file that an image_id stands for, from the keys of earlier builds.
+        """Return the file that belongs to an image_id, from the tables of earlier builds.
 
         Raises
         ------
         StoreError
-            Where no build knows it, or its file is gone, has changed or cannot be read.
+            If no build knows the image_id, or its file is missing, has changed or cannot be read.
         """
         changed = None
         for key in sorted((self.root / "keys").glob("*.csv")):
@@ -277,7 +289,7 @@ class Store:
                             return file
                     except OSError as error:
                         raise StoreError(
-                            f"{image_id}: {file} cannot be read ({error.strerror})", "ask for the right to read it."
+                            f"{image_id}: {file} cannot be read ({error.strerror})", "ask for permission to read it."
                         ) from None
                     changed = file
         if changed is not None:
@@ -286,21 +298,21 @@ class Store:
                 "put the photograph back, or give the file itself instead of --id.",
             )
         raise StoreError(
-            f"{image_id}: no build in the store {self.root} knows a file of this id, or the file is gone",
+            f"{image_id}: no build in the store {self.root} knows a file with this id, or the file is missing",
             "build the atlas again on this machine, or name the store of that build with --store.",
         )
 
     def note_path(self, out: Path, kind: str) -> Path:
-        """Return where `note` writes."""
+        """Return the file that `note` writes."""
         return self.root / kind / f"{digest(str(out.resolve()))[:16]}.json"
 
     def note(self, out: Path, kind: str, value: Mapping[str, Any]) -> Path:
-        """Write a small JSON beside the store's entries, for figures that must not enter the site, such as timings.
+        """Write a small JSON file beside the store's entries, for figures that must not appear in the site, such as timings.
 
         Raises
         ------
         StoreError
-            Where the disk is full or cannot be written.
+            If the disk is full or cannot be written.
         """
         file = self.note_path(out, kind)
         with self.writing():
@@ -310,12 +322,18 @@ class Store:
 
 
 def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name. Raises OSError where the disk cannot take them."""
+    """Write arrays by name.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot hold them.
+    """
     file.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def load_arrays(file: Path, *only: str) -> dict[str, NDArray[Any]]:
-    """Read arrays by name: all of them, or those that are named."""
+    """Read arrays by name: those that are named, or all."""
     if not only:
         return dict(safetensors.numpy.load_file(file))
     with safetensors.safe_open(file, framework="np") as found:

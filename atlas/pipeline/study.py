@@ -13,6 +13,7 @@ import numpy as np
 
 from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
+from atlas.cohort.copies import once
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
@@ -72,7 +73,10 @@ _FEWEST_LESIONS = 10  # on average: lesions differ more than windows, and a few 
 class Seen:
     """Photographs that could be read, what scores them, and what found lesions in them, if anything was to.
 
-    views : by image_id, in the order of the dataset.
+    Parameters
+    ----------
+    views : Mapping[str, View]
+        By image_id, in the order of the dataset.
     """
 
     dataset: Dataset
@@ -95,9 +99,21 @@ def see(
 ) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
-    plates : draw plates finer than the photographs, too.   net : finds lesions.   doubt : see what tells how sure a trained
-        scorer is, also where it has no rule for that yet.   source : what `choose_source` gives, if it was loaded before.
-    Raises DatasetError where no photograph can be read.
+    Parameters
+    ----------
+    plates : bool
+        Draw plates finer than the photographs, too.
+    net : FundusLesionNet or None
+        Finds lesions.
+    doubt : bool
+        See what tells how sure a trained scorer is, also where it has no rule for that yet.
+    source : TrainedSource | FittedSource or None
+        What `choose_source` gives, if it was loaded before.
+
+    Raises
+    ------
+    DatasetError
+        Where no photograph can be read.
     """
     source = source or choose_source(workshop, dataset.scale)
     shared = preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt)
@@ -127,7 +143,10 @@ def preparing(
 def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | None:
     """Load the lesion net that the settings name; None where they name none, or it does not know the disease or the subject.
 
-    Raises ScorerError where it cannot be loaded.
+    Raises
+    ------
+    ScorerError
+        Where it cannot be loaded.
     """
     settings = workshop.configuration
     scale = dataset.scale
@@ -173,7 +192,10 @@ class Explained:
 def explain(workshop: Workshop, seen: Seen) -> Explained:
     """Score every photograph, and find what drives each score.
 
-    Raises ConfigurationError where a window does not fit on the network's maps.
+    Raises
+    ------
+    ConfigurationError
+        Where a window does not fit on the network's maps.
     """
     settings, dataset = workshop.configuration, seen.dataset
     rows, columns = seen.source.grid
@@ -260,6 +282,7 @@ def agreement(workshop: Workshop, seen: Seen, scores: Scores) -> Evaluation | No
     if not graded:
         return None
     rows = [row for row in graded if scores.unseen(scores.image_ids[row]) is not False] or graded
+    rows = once([images[scores.image_ids[row]] for row in rows], rows)
     compared = [images[scores.image_ids[row]] for row in rows]
     return evaluate(
         scores.severity[rows],
@@ -278,8 +301,14 @@ def agreement(workshop: Workshop, seen: Seen, scores: Scores) -> Evaluation | No
 class Cut:
     """Salient patches, described.
 
-    dark, off_retina : float32 (m,), shares of each that are dark, and that lie off the retina.   pictures : by patch_id.
-    faults : lines on photographs whose patches could not be cut; they have none.
+    Parameters
+    ----------
+    dark, off_retina : FloatArray
+        float32 (m,), shares of each that are dark, and that lie off the retina.
+    pictures : Mapping[str, Path]
+        By patch_id.
+    faults : tuple[str, ...]
+        Lines on photographs whose patches could not be cut; they have none.
     """
 
     patches: Patches

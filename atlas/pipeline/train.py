@@ -41,15 +41,15 @@ def train(
 ) -> tuple[TransferredScorer | SideBySideScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    A training that was cut off goes on where it stopped; what it needs for that is removed once the bundle is written.
+    An interrupted training continues where it stopped. The files that it needs for that are removed once the bundle is written.
 
     Parameters
     ----------
     teachers : Sequence[str]
-        Scorers' names or folders.
+        Names or folders of scorers to learn from.
     members : Sequence[str]
-        The same, of scorers to put side by side instead of training a trunk, see `join_scorers`, or `put_side_by_side` where they
-        are of different kinds.
+        Names or folders of scorers to put side by side instead of training a trunk, see `join_scorers`, or `put_side_by_side` if
+        they are of different kinds.
     also : Sequence[tuple[Path, Path | None]]
         Further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
 
@@ -63,7 +63,7 @@ def train(
     if members and (from_scratch or fine_tune or teachers or configuration.trunk or configuration.size):
         raise TrainingError(
             "scorers that are put side by side bring their own trunks and size, and do not learn again",
-            "leave out everything that speaks of a trunk or a teacher",
+            "leave out all options about trunks and teachers",
         )
     beside = [load_scorer(member) for member in members]
     if any(not isinstance(one, TransferredScorer) for one in beside):
@@ -88,10 +88,10 @@ def train(
     others = [load_transferred(other) for other in teachers] or [one for one in beside if isinstance(one, TransferredScorer)]
     if strangers := [one.name for one in others if one.scale.subject != dataset.scale.subject]:
         raise TrainingError(
-            f"scorer {strangers[0]}: knows photographs of another subject than these, see `subject` under [scale]",
+            f"scorer {strangers[0]}: was trained on photographs of another subject, see `subject` under [scale]",
             "leave it out, or name one that was trained on such photographs",
         )
-    # A checkpoint, too, goes on only with pixels that were prepared as those that it learned from.
+    # A checkpoint is continued only with pixels that are prepared in the same way as those it learned from.
     code = code_key("atlas.photographs.decode", "atlas.photographs.preparations")
     parts = [settings, labels, dataset.scale.subject.name, code, [one.sha256 for one in others] or None]
     work = workshop.store.root / "training" / digest(parts)[:16]

@@ -21,7 +21,7 @@ from atlas.scorers.bundle import record_in_bundle
 from atlas.scorers.card import on_card
 from atlas.trust.summary import summarise
 
-_SCRAMBLES = 3  # scrambled scorers with which maps are compared: one may resemble by luck
+_SCRAMBLES = 3  # scrambled scorers with which maps are compared: a single one may be similar by chance
 
 
 def measure_trust(
@@ -29,15 +29,24 @@ def measure_trust(
 ) -> tuple[dict[str, Any], DatasetReport]:
     """Measure how far a scorer's maps can be trusted, on photographs whose lesions are outlined in the folder `masks`, or boxed.
 
-    Boxes come from the table that the settings name. A box is a coarse lesion, and counts as one through and through.
+    Boxes come from the table that the settings name. All of a box counts as lesion.
 
-    Returns the entry of `summary.summarise`. With `record` it is kept under that name in the scorer's bundle and on its card, in
-    place of an older one.
+    Parameters
+    ----------
+    record : str or None
+        The name under which the entry is kept in the scorer's bundle and on its card. It replaces an older entry of that name.
+
+    Returns
+    -------
+    entry : dict[str, Any]
+        The entry of `summary.summarise`.
+    report : DatasetReport
+        The photographs, and what could not be used.
 
     Raises
     ------
     DatasetError
-        Where no photograph has lesions, and what `build_atlas` raises.
+        If no photograph has lesions. All that `build_atlas` raises is raised, too.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
@@ -62,7 +71,7 @@ def measure_trust(
         unusable = f", or cannot be used: {faults[0]}" if faults else ""
         raise DatasetError(
             f"{masks or configuration.boxes}: no lesion is marked on any {subject.outline}{unusable}",
-            f"give masks that are not black where a lesion is, or boxes that lie on the {subject.outline}.",
+            f"give masks that are not black at the lesions, or boxes that lie on the {subject.outline}.",
         )
     entry = summarise(
         [row for _, row in found],

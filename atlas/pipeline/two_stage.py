@@ -25,19 +25,19 @@ from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
 from atlas.training.two_stage import train_two_stage, untrained
 
-_TRUNK, _SIDE = "squeezenet1_1", 512  # of the published form, unless the settings say otherwise
+_TRUNK, _SIDE = "squeezenet1_1", 512  # as in the published form, unless the settings say otherwise
 
 
 @dataclass(frozen=True)
 class Looking:
-    """What all of `mean_maps` share."""
+    """What all calls of `mean_maps` share."""
 
     scorer: TwoStageScorer
     store: Store
 
 
 def mean_maps(image: GradedImage, shared: Looking) -> FloatArray:
-    """Return the mean of a scorer's maps of a photograph over all cells, float32 (C,), and keep it."""
+    """Return the mean over all cells of a scorer's maps of a photograph, float32 (C,), and keep it."""
     scorer = shared.scorer
 
     def look() -> dict[str, FloatArray]:
@@ -62,7 +62,8 @@ def train_in_two_stages(
 ) -> tuple[TwoStageScorer, DatasetReport]:
     """Train a two-stage scorer on graded photographs and write its bundle to `out`; see `scorers.two_stage` for its forms.
 
-    The bundle names its lesion net, which must be a shipped one or lie beside it. Photographs that cannot be read are left out.
+    The bundle names its lesion net, which must be shipped with the package or lie beside the bundle. Photographs that cannot be
+    read are left out.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def train_in_two_stages(
     workshop = Workshop.of(configuration, progress)
     if not configuration.grade_scale().subject.retina:
         raise TrainingError(
-            "a two-stage scorer looks for lesions of the retina, and [scale] names another subject",
+            "a two-stage scorer looks for lesions of the retina, but [scale] names another subject",
             "leave --two-stage out",
         )
     net = load_lesion_net(configuration.lesion_net)

@@ -1,4 +1,4 @@
-"""Telling that an atlas is up to date, before anything slow is loaded."""
+"""Finding out whether an atlas is up to date, before anything slow is loaded."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "babel", "markdown-it-py")
 
 
 def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -> bool:
-    """Tell whether the atlas at `out` is what these settings, photographs, words, code and libraries would build again.
+    """Return whether these settings, photographs, words, code and libraries would build the atlas at `out` again as it is.
 
-    False as well where a file of the atlas is missing or was changed. Raises what reading the photographs raises.
+    The result is also False if a file of the atlas is missing or was changed. Errors of reading the photographs are raised.
     """
     if configuration.out is None or not is_atlas(configuration.out):
         return False
@@ -40,14 +40,14 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
 
 
 def remember(workshop: Workshop, cohort: Cohort) -> None:
-    """Keep in the store what the atlas at `out` was built from, for `is_unchanged`."""
+    """Keep a hash of what the atlas at `out` was built from in the store, for `is_unchanged`."""
     out = workshop.configuration.out
     assert out is not None
     workshop.store.note(out, _NOTE, {"key": _key(workshop, cohort), "files": _files(out)})
 
 
 def _key(workshop: Workshop, cohort: Cohort) -> str:
-    """Hash all that an atlas depends on."""
+    """Hash everything that an atlas depends on."""
     settings = workshop.configuration
     images = [[str(value) for value in dataclasses.astuple(image)] for image in cohort.dataset.images]
     masks = {image_id: [_sha256(file) for file in files] for image_id, files in masks_of(cohort, workshop).items()}
@@ -72,7 +72,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
 
 
 def _sha256(file: Path) -> str:
-    """Hash a file; "" where there is none."""
+    """Hash a file; return "" if there is none."""
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
@@ -85,6 +85,6 @@ def _tree(folder: Path) -> str:
 
 
 def _files(out: Path) -> list[list[Any]]:
-    """Name all files of a site with their sizes and times of change: enough to notice that one was touched."""
+    """Return the names of all files of a site with their sizes and times of change: enough to notice that one was changed."""
     found = sorted(file for file in out.rglob("*") if file.is_file())
     return [[file.relative_to(out).as_posix(), file.stat().st_size, file.stat().st_mtime_ns] for file in found]

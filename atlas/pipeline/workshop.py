@@ -1,4 +1,4 @@
-"""What every command works with: its settings, the store, progress, and the clock."""
+"""The tools of every command: its settings, the store, progress, and the clock."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Workshop:
     configuration : Configuration
         Its settings.
     store : Store
-        Where results are kept.
+        Keeps the results.
     progress : Progress
-        Called as stages go on.
+        Called as stages proceed.
     seconds : dict[str, float]
         Wall-clock seconds by stage, filled by `timed`.
     """
@@ -41,7 +41,7 @@ class Workshop:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Clock a stage."""
+        """Measure the time that a stage takes."""
         start = time.perf_counter()
         yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
@@ -49,6 +49,6 @@ class Workshop:
     def each(
         self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
     ) -> Iterator[Result | Fault]:
-        """Clock a stage and do its task for each item, see `engine.run`."""
+        """Do a stage's task for each item, see `engine.run`, and measure the time."""
         with self.timed(stage):
             yield from run(task, items, shared, stage=stage, workers=self.configuration.workers, progress=self.progress)

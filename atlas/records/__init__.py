@@ -29,6 +29,7 @@ from atlas.records.cohort import Dataset as Dataset
 from atlas.records.cohort import DatasetReport as DatasetReport
 from atlas.records.cohort import GradedImage as GradedImage
 from atlas.records.cohort import Lesions as Lesions
+from atlas.records.cohort import Line as Line
 from atlas.records.cohort import Scale as Scale
 from atlas.records.cohort import Subject as Subject
 from atlas.records.cohort import Target as Target

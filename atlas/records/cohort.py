@@ -16,10 +16,14 @@ class Subject:
 
     Parameters
     ----------
-    name : its name in settings and bundles.
-    noun : one photographed thing.
-    nouns : the same, plural.
-    outline : what a map covers, within the square that is scored.
+    name : str
+        Its name in settings and bundles.
+    noun : str
+        One photographed thing.
+    nouns : str
+        The same, plural.
+    outline : str
+        What a map covers, within the square that is scored.
     """
 
     name: str
@@ -47,8 +51,12 @@ class Scale:
     """An ordinal scale of named grades, consecutive whole numbers from `lowest`, and what the graded photographs show.
 
     `names[i]` names grade `lowest + i`. `referable` is the lowest grade that would be referred to a specialist, or None if the
-    disease has no such notion. Raises ValueError where it is not one of the grades above the lowest: were everyone referred,
-    there would be nobody to tell them from.
+    disease has no such notion.
+
+    Raises
+    ------
+    ValueError
+        Where it is not one of the grades above the lowest: were everyone referred, there would be nobody to tell them from.
     """
 
     lowest: int = 0
@@ -105,7 +113,15 @@ class Target:
 
 @dataclass(frozen=True)
 class GradedImage:
-    """One photograph. `image_id` is the first 16 hex digits of its bytes' sha256."""
+    """One photograph.
+
+    Parameters
+    ----------
+    image_id : str
+        The first 16 hex digits of its bytes' sha256.
+    copy_of : str or None
+        The image_id of the photograph that this one is a copy of, in other bytes; figures count the two as one.
+    """
 
     image_id: str
     path: Path
@@ -113,6 +129,7 @@ class GradedImage:
     patient: str | None = None
     eye: str | None = None  # "left" or "right"; None where photographs do not show the retina
     split: str | None = None  # "training", "validation" or "test", where a table publishes it
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,11 +153,47 @@ class Dataset:
         return any(image.grade is not None for image in self.images)
 
 
+class Line(str):
+    """A line on a file or row that was left out, which knows its parts.
+
+    Parameters
+    ----------
+    what : str
+        The file or row.
+    why : str
+        Why it was left out.
+    remedy : str
+        What to do about it; empty where it is the same for all of its kind.
+    """
+
+    what: str
+    why: str
+    remedy: str
+
+    def __new__(cls, what: str, why: str = "", remedy: str = "") -> Line:
+        line = super().__new__(cls, f"{what}: {why}" if why else what)
+        line.what, line.why, line.remedy = what, why, remedy
+        return line
+
+
 @dataclass(frozen=True)
 class DatasetReport:
     """What reading a dataset left out or had to decide, by name. For the terminal only: names never reach a page.
 
-    Each field lists readable lines such as `10_left: no file in IMAGES`.
+    Each field lists readable lines such as `10_left: no file in IMAGES`, but for these:
+
+    Parameters
+    ----------
+    layout : str
+        How the table was recognised.
+    near_copies : tuple of str
+        Photographs that are kept, but are copies of others.
+    passed_over : tuple of str
+        What is no photograph (notes, hidden files), and photographs that were not asked for.
+    guesses : tuple of str
+        What reading the table had to assume, a sentence each.
+    told : tuple of str
+        Sentences for the atlas's readers; they name nobody.
     """
 
     layout: str
@@ -151,6 +204,10 @@ class DatasetReport:
     identical_files: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
+    near_copies: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 SPLITS = ("training", "validation", "test")

@@ -1,1 +1,1 @@
-"""The static site: pictures, pages, and the writing of them."""
+"""The static site: its pictures, its pages, and the code that writes them."""

@@ -1,4 +1,4 @@
-"""An atlas as its readers see it."""
+"""An atlas in the form that its pages show."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _NEIGHBOURS = 6
 
 @dataclass(frozen=True)
 class Book:
-    """An atlas as its readers see it.
+    """An atlas in the form that its pages show.
 
     Parameters
     ----------
     atlas : Atlas
-        All that is shown.
+        Everything that is shown.
     names : Mapping[str, str]
-        File names by image id, only where the user asked for them.
+        File names by image id, only if the user asked for them.
     finer : Mapping[str, int]
         Pixels a side of those plates that are finer than the photographs, by image id.
     words : Words
-        Of the language that the pages are written in.
+        Texts in the language of the pages.
     """
 
     atlas: Atlas
@@ -55,19 +55,19 @@ class Book:
 
     @cached_property
     def scale(self) -> Scale:
-        """The scale, its names in the words of the pages; names of the user's own stay as they are."""
+        """The scale with its names in the language of the pages. The user's own names stay as they are."""
         scale, known = self.atlas.dataset.scale, (*DIABETIC_RETINOPATHY.names, DIABETIC_RETINOPATHY.disease)
         names = tuple(self.words.named(name) if name in known else name for name in scale.names)
         return replace(scale, names=names, disease=self.words.named(scale.disease) if scale.disease in known else scale.disease)
 
     @cached_property
     def kinds(self) -> Mapping[str, LesionKind]:
-        """The kinds of lesion by key, their names in the words of the pages."""
+        """The kinds of lesion by key, with their names in the language of the pages."""
         return kinds_in(self.words)
 
     @cached_property
     def provenance(self) -> Provenance:
-        """How the atlas was made, told in the words of the pages."""
+        """How the atlas was made, in the language of the pages."""
         own, told = self.atlas.provenance, self.words.told
         return replace(own, title=told(own.title), notes=tuple(map(told, own.notes)), how=tuple(map(told, own.how)))
 
@@ -165,7 +165,7 @@ class Book:
 
     @cached_property
     def found_places(self) -> Mapping[str, tuple[int | None, ...]]:
-        """Where lesions of each kind lie, by plate; see `kind_places`."""
+        """Where the lesions of each kind are, by plate; see `kind_places`."""
         return kind_places(self.atlas.found, [plate.id for plate in self.plates])
 
     @property
@@ -212,12 +212,12 @@ class Book:
 
     @property
     def unsure(self) -> tuple[PlateView, ...] | None:
-        """Plates whose scores the scorer is not sure of; None where it has no rule for that."""
+        """Plates whose scores the scorer is not sure of; None if it has no rule for that."""
         return None if self.atlas.scores.doubts is None else tuple(plate for plate in self.plates if plate.doubts)
 
     @cached_property
     def pinned_plates(self) -> tuple[PlateView, ...]:
-        """Photographs that the curator wants seen first, in the curator's order."""
+        """Photographs that the curator pinned to be seen first, in the curator's order."""
         return tuple(self.plate[i] for i in self.curation.pinned_images if i in self.plate)
 
     @cached_property
@@ -253,7 +253,7 @@ class Book:
         )
 
     def _alarm(self, alarm: Alarm) -> tuple[str, str]:
-        """The title of a cluster's alarm, and what it means."""
+        """Return the title of a cluster's alarm, and what it means."""
         kind, shares = ALARMS[alarm.kind], {"share": self.words.percent(alarm.share), "usual": self.words.percent(alarm.usual)}
         return self.words.named(kind.title), sentence_case(self.words.gettext(kind.sentence, **shares))
 
@@ -266,18 +266,18 @@ class Book:
         return tuple(self.plates[place] for place in sorted(places))
 
     def typical_of(self, grade: GradeView) -> PlateView | None:
-        """The plate whose score is the (lower) median of its human grade, or None where no plate carries it."""
+        """Return the plate whose score is the (lower) median of its human grade, or None if no plate has this grade."""
         plates = [plate for plate in self.plates if plate.grade == grade]
         return plates[(len(plates) - 1) // 2] if plates else None
 
     @cached_property
     def maps(self) -> Mapping[str, SaliencyMaps]:
-        """All maps by method, the atlas' own method first."""
+        """All maps by method, the atlas's main method first."""
         return {maps.method: maps for maps in (self.atlas.maps, *self.atlas.other_maps)}
 
     @cached_property
     def limits(self) -> Mapping[str, float]:
-        """By method the drop drawn strongest, one for the whole atlas: 99.5 % of all cells lie within it (grade units)."""
+        """The drop that is drawn in the strongest colour, by method, in grade units. 99.5% of the atlas's cells are within it."""
         return {method: largest_drop(maps) for method, maps in self.maps.items()}
 
     @property
@@ -288,7 +288,7 @@ class Book:
 
     @property
     def limit(self) -> float:
-        """The drop drawn strongest by the atlas' own method (grade units)."""
+        """The drop that is drawn in the strongest colour by the atlas's main method, in grade units."""
         return self.limits[self.atlas.maps.method]
 
     @cached_property
@@ -306,7 +306,7 @@ class Book:
 
     @cached_property
     def density(self) -> str:
-        """How all scores spread over the scale: an SVG path in a box of 100 by 24."""
+        """The distribution of all scores over the scale: an SVG path in a box of 100 by 24."""
         return density_path([plate.position for plate in self.plates], self.atlas.dataset.scale.span)
 
     @cached_property
@@ -315,7 +315,7 @@ class Book:
         return {} if self.atlas.alike is None else {image_id: row for row, image_id in enumerate(self.atlas.alike.image_ids)}
 
     def alike(self, plate: PlateView) -> tuple[tuple[PlateView, float], ...]:
-        """The photographs that look most alike to the network, with their cosine, most alike first."""
+        """Return the photographs that are most similar to this one for the network, with their cosine, most similar first."""
         found, row = self.atlas.alike, self.alike_rows.get(plate.id)
         if found is None or row is None:
             return ()
@@ -324,17 +324,17 @@ class Book:
 
     @cached_property
     def trust(self) -> Mapping[str, TrustView]:
-        """Badge and deletion figure of each photograph by image id; empty where the atlas holds none."""
+        """Badge and deletion figure of each photograph by image id; empty if the atlas has none."""
         return trust_views(self.atlas, self.words)
 
     @property
     def badges(self) -> list[tuple[BadgeView, int]]:
-        """How many photographs carry each badge, the most telling first."""
+        """How many photographs have each badge, the most informative badge first."""
         return badge_counts(badge_views(self.atlas.dataset.scale, self.words).values(), self.trust)
 
     @property
     def layout(self) -> str:
-        """The patch map's layout as the field writes it."""
+        """The name of the patch map's layout, spelled as in the literature."""
         method = self.atlas.embedding.method if self.atlas.embedding else ""
         return LAYOUTS[method].title if method in LAYOUTS else method
 
@@ -349,7 +349,7 @@ class Book:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What the reader must know: the provenance's notes, then one sentence for each thing that is missing."""
+        """What the reader must know: the notes of the provenance, then one sentence for each thing that is missing."""
         w, missing = self.words, []
         bare = sum(plate.grade is None for plate in self.plates)
         if not self.graded:
@@ -371,7 +371,7 @@ class Book:
         return tuple(dict.fromkeys((*self.provenance.notes, *missing)))
 
     def report(self, plate: PlateView) -> dict[str, Any]:
-        """What a report of one photograph shows."""
+        """Return what the report of one photograph shows."""
         place = plate.number - 1
         first = max(0, min(place - _NEIGHBOURS // 2, len(self.plates) - _NEIGHBOURS - 1))
         return {

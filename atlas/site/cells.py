@@ -1,4 +1,4 @@
-"""Scripts that bring a photograph's maps, and what scores it again with places left out, to its page."""
+"""Scripts that give a page the maps of its photograph, and the values that score it again with places left out."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def cells_script(
     Parameters
     ----------
     maps : Mapping[str, tuple[FloatArray, BoolArray]]
-        By method, values and inside (h, w), see `records.SaliencyMaps`.
+        By method: values, float32 (h, w), and inside, bool (h, w), see `records.SaliencyMaps`.
     limits : Mapping[str, float]
-        By method, the drop drawn strongest.
+        By method, the drop that is drawn in the strongest colour.
     retina : bytes
-        Of `jpeg.retina_png`.
+        A file of `jpeg.retina_png`.
     live : bytes or None
-        Of `encode_cells`, or None where the sums are not known.
+        A file of `encode_cells`, or None if the sums are not known.
     lesions : FoundView or None
-        That a net found, or None where it did not look.
+        The lesions that a net found, or None if it did not look.
     """
     found: dict[str, Any] = {
         "window": window,
@@ -60,21 +60,21 @@ def cells_script(
 
 
 def largest_drop(maps: SaliencyMaps) -> float:
-    """Return the drop drawn strongest on all maps: 99.5 % of all cells lie within it; 1 where no cell drops at all."""
+    """Return the drop that all maps draw in the strongest colour: 99.5% of all cells are within it. Return 1 if no cell drops."""
     sizes = np.abs(maps.values[maps.inside])
     limit = float(np.quantile(sizes, 0.995)) if sizes.size else 0.0
     return limit if limit > 0 else 1.0
 
 
 def density_path(positions: Sequence[float], span: int) -> str:
-    """Draw how scores spread over the scale, as an SVG path in a box of 100 by 24, its peak at the top.
+    """Draw the distribution of scores over the scale as an SVG path in a box of 100 by 24, with its peak at the top.
 
     Parameters
     ----------
     positions : Sequence[float]
-        Of the scores along the scale, in percent.
+        Positions of the scores along the scale, in percent.
     span : int
-        Of the scale, in grades.
+        Length of the scale, in grades.
     """
     steps = span * _STEPS_PER_GRADE
     counts, _ = np.histogram(positions, bins=steps, range=(0, 100))
@@ -88,9 +88,12 @@ def density_path(positions: Sequence[float], span: int) -> str:
 
 
 def _lesions(found: FoundView) -> dict[str, Any]:
-    """kinds : in the order of their table, with counts.   marks : place among the kinds, box in percent of the plate, strength,
-    and how far the score falls when it is hidden. The names of kinds are English: pages of all languages load this, and their
-    scripts translate them."""
+    """Return the lesions of one photograph as plain JSON values.
+
+    `kinds` holds the kinds in the order of their table, with counts. `marks` holds for each lesion the index of its kind, its box
+    in percent of the plate, its strength, and how far the score falls when it is hidden. The names of kinds are English: pages of
+    all languages load this, and their scripts translate them.
+    """
     entry = {kind: k for k, (kind, _) in enumerate(found.counts)}
     return {
         "kinds": [
@@ -112,7 +115,7 @@ def _lesions(found: FoundView) -> dict[str, Any]:
 
 
 def _rows(values: FloatArray, inside: BoolArray) -> list[list[float | None]]:
-    """Drops cell by cell, None off the retina."""
+    """Return the drop of each cell, None outside the retina."""
     return [
         [round(value, 3) if seen else None for value, seen in zip(row, mask, strict=True)]
         for row, mask in zip(values.tolist(), inside.tolist(), strict=True)

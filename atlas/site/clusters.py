@@ -1,4 +1,4 @@
-"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and where in photographs it lies."""
+"""What a cluster's page shows beside its patches: its borders, its neighbours, its grades, and its place in the photograph."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PER_GRADE = 8
 
 NEAREST = 4
 
-_FEW = 5  # photographs; below this, found and expected alike, chance may explain a share
+_FEW = 5  # photographs; if both the found and the expected number are below this, chance may explain a share
 
-_EVEN = 1.25  # times as often that still counts as even
+_EVEN = 1.25  # ratio of frequencies that still counts as even
 
 _GRID = 24  # squares a side of the chart
 
@@ -42,7 +42,7 @@ class GradeRow:
 
 
 def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
-    """Say how often a grade is met, against how often the cohort would let expect it."""
+    """Compare how often a grade occurs with how often it is expected from the cohort, in words."""
     if not expected:
         return words.gettext("none in the cohort")
     few = max(here, expected) < _FEW
@@ -59,22 +59,22 @@ def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where in the photograph patches lie.
+    """Where in the photograph patches are.
 
     Parameters
     ----------
     levels : tuple[str, ...]
-        SVG paths on a square of `_GRID` units, the rarest first: squares that at least 1, 2 … fifths of `most` cover.
+        SVG paths on a square of `_GRID` units, the least covered first: path k holds the squares in the k-th fifth of `most`.
     most : float
-        Share of the patches that covers the most covered square.
+        Share of the patches that cover the most covered square.
     count : int
-        Patches drawn.
+        Number of patches drawn.
     mirrored : int or None
-        Of left eyes, drawn as right ones; None where eyes are not known and all are drawn as photographed.
+        Number of patches of left eyes, drawn as right eyes; None if eyes are not known and all are drawn as photographed.
     unknown : int
-        Patches left out, their eye not known.
+        Number of patches left out because their eye is not known.
     finding : str
-        In words.
+        The result in words.
     """
 
     levels: tuple[str, ...]
@@ -88,10 +88,10 @@ class Places:
 def places(
     patches: Iterable[PatchView], eyes: Mapping[str, str | None], words: Words = ENGLISH, subject: Subject = RETINA
 ) -> Places | None:
-    """Lay patches over one picture. None where no frame is known.
+    """Draw all patches over one picture.
 
-    Those of retinas lie on a disc: the right eye seen from the front, nose to the right. Those of other images lie on the
-    complete square.
+    Patches of retinas are drawn on a disc: the right eye seen from the front, with the nose to the right. Patches of other images
+    are drawn on the complete square.
 
     Parameters
     ----------
@@ -99,6 +99,11 @@ def places(
         "left", "right" or None, by image id.
     subject : Subject
         What the photographs show.
+
+    Returns
+    -------
+    Places or None
+        None if no frame is known.
     """
     boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
     if not boxed:
@@ -110,7 +115,7 @@ def places(
     left_eye = np.array([eye == "left" for _, eye in drawn])
     corners[left_eye] = corners[left_eye][:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
     covered = np.zeros((_GRID, _GRID))
-    # A square counts where its middle lies inside the patch.
+    # A square counts if its middle is inside the patch.
     for top, left, bottom, right in np.ceil(corners * _GRID - 0.5).astype(int).clip(0, _GRID).tolist():
         covered[top:bottom, left:right] += 1
     if subject.retina:
@@ -130,7 +135,7 @@ def places(
 
 
 def _path(squares: NDArray[np.bool_]) -> str:
-    """Runs of squares as one SVG path."""
+    """Return runs of squares as one SVG path."""
 
     def runs() -> Iterator[str]:
         for row, line in enumerate(squares):
@@ -168,7 +173,7 @@ def _finding_in_square(x: NDArray[np.float64], y: NDArray[np.float64], words: Wo
 
 
 def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
-    """Pick at most `count`, first one from each photograph, and keep their order."""
+    """Pick at most `count` patches, preferring one from each photograph, and keep their order."""
     seen: set[str] = set()
     rank = []
     for place, patch in enumerate(patches):
@@ -178,11 +183,17 @@ def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
 
 
 def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
-    """Gather what the page of one cluster shows.
+    """Return what the page of one cluster shows.
 
-    typical : patches.   borderline : (patch, next nearest cluster) pairs, the closest to the border first.   samples : (row of
-    `rows`, its patches, how many there are) per grade that has some.   rows : a `GradeRow` per grade, by photographs.
-    nearest : (cluster, distance of the centroids in multiples of its own spread).   places : see `Places`, or None.
+    Returns
+    -------
+    dict[str, Any]
+        `typical`: patches.
+        `borderline`: pairs (patch, next nearest cluster), those closest to the border first.
+        `samples`: triples (row of `rows`, its patches, their number) for each grade that has some.
+        `rows`: a `GradeRow` for each grade, counting photographs.
+        `nearest`: pairs (cluster, distance of the centroids in multiples of its own spread).
+        `places`: `Places` or None.
     """
     met = book.borders
     by_number = {other.number: other for other in book.clusters}

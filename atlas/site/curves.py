@@ -1,4 +1,4 @@
-"""Figures with curves: how well each grade is told from all others (ROC), and how true a score is to the grade (calibration)."""
+"""Figures with curves: how well each grade is separated from all others (ROC), and how well scores match grades (calibration)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINES = {"score": {"color": "--accent", "width": 2.5}, "classifier": {"color": 
 
 
 def roc_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | None:
-    """Draw how well each grade is told from all others; None where no curve is known."""
+    """Draw how well each grade is separated from all others; return None if no curve is known."""
     kinds = dict.fromkeys(roc.grade for roc in evaluation.rocs)
     order = [*(grade for grade in scale.grades if grade in kinds), *([None] if None in kinds else [])]
     if not order:
@@ -126,7 +126,7 @@ def _roc_panel(grade: int | None, rocs: Sequence[Roc], evaluation: Evaluation, s
 
 
 def calibration_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | None:
-    """Draw how the mean grade follows the score, step by step; None where no step is known."""
+    """Draw the mean grade for each range of scores; return None if no range is known."""
     bins = evaluation.calibration
     if not bins:
         return None

@@ -1,7 +1,7 @@
 """An evaluation as figures: what Plotly draws, one sentence on how to read it, and the same numbers as tables.
 
-Each is drawn by its family, `grades` or `curves`, out of `panels`. Nothing is told by colour alone: rows are labelled, lines
-differ in dash, cells hold numbers.
+The modules `grades` and `curves` draw the figures from the parts in `panels`. Nothing is shown by colour alone: rows are
+labelled, lines differ in dash, cells hold numbers.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from atlas.site.panels import Figure
 from atlas.site.words import ENGLISH, Words
 
 SUFFIXES = {"": noop("score"), "_ranges": noop("score by ranges"), "_classifier": noop("classifier")}
-"""How grades were read, by the ending of a figure's name. Without ending: the severity, rounded where a grade is needed."""
+"""How scores were read as grades, by the ending of a figure's name. No ending: the severity, rounded if a grade is needed."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure by each method: value and 95 % interval, None where the method has no such figure."""
+    """A figure by each method: value and 95% confidence interval, None if the method has no such figure."""
 
     name: str
     cells: tuple[tuple[float, tuple[float, float]] | None, ...]
 
 
 def measures(evaluation: Evaluation, words: Words = ENGLISH) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
-    """Lay the figures out: the methods they were measured for, and a row for each with a cell for each method."""
+    """Return the methods that were measured, and a row for each figure with a cell for each method."""
     endings = [ending for ending in SUFFIXES if any(name.endswith(ending) for name in evaluation.figures) or not ending]
     names = dict.fromkeys(base_name(name)[0] for name in evaluation.figures)
     return tuple(words.named(SUFFIXES[ending]) for ending in endings), tuple(
@@ -38,7 +38,7 @@ def measures(evaluation: Evaluation, words: Words = ENGLISH) -> tuple[tuple[str,
 
 
 def base_name(figure: str) -> tuple[str, str]:
-    """Split a figure's name into what was measured and the ending that names the method."""
+    """Split a figure's name into the measure and the ending that names the method."""
     ending = next((ending for ending in SUFFIXES if ending and figure.endswith(ending)), "")
     return figure.removesuffix(ending), ending
 
@@ -50,7 +50,13 @@ def _cell(evaluation: Evaluation, name: str) -> tuple[float, tuple[float, float]
 
 
 def figures(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words = ENGLISH) -> tuple[Figure, ...]:
-    """Draw an evaluation. `colours`, #rrggbb, one for each grade. What was not measured has no figure."""
+    """Draw an evaluation. Measures that are missing have no figure.
+
+    Parameters
+    ----------
+    colours : Sequence[str]
+        A colour for each grade, as #rrggbb.
+    """
     drawn = (
         label_figure(evaluation, scale, colours, words),
         result_figure(evaluation, scale, colours, words),

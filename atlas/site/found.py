@@ -1,4 +1,4 @@
-"""What pages show of the lesions that a net found."""
+"""What pages show about the lesions that a net found."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ class MarkView:
     ----------
     box : tuple[float, float, float, float]
         Top, left, height, width in percent of the plate.
+    strength : float
+        How sure the net is, from 0 to 1.
+    fall : float
+        How far the score falls when it is hidden, in grade units.
     cells : tuple[int, ...]
-        Those of the maps that it touches, numbered row by row.
+        Cells of the maps that it touches, numbered row by row.
     words : Words
-        Of the page, as the names of the kind are.
+        Texts in the language of the page, in which the names of the kind are, too.
     """
 
     kind: LesionKind
@@ -56,7 +60,7 @@ class MarkView:
 
 @dataclass(frozen=True)
 class LandmarksView:
-    """The disc and the fovea on a plate: row and column, and a disc diameter, in percent of the plate."""
+    """The disc and the fovea on a plate: rows and columns, and the disc diameter, in percent of the plate."""
 
     disc: tuple[float, float]
     fovea: tuple[float, float]
@@ -65,7 +69,7 @@ class LandmarksView:
 
 
 def landmarks_view(landmarks: Landmarks | None, frame: Frame) -> LandmarksView | None:
-    """Prepare the disc and the fovea for a plate; None where either is unknown. frame : in source pixels."""
+    """Prepare the disc and the fovea for a plate; return None if either is unknown. The frame is in source pixels."""
     diameter = disc_diameter(landmarks)
     if landmarks is None or landmarks.fovea is None or diameter is None:
         return None
@@ -83,21 +87,23 @@ class FoundView:
     Parameters
     ----------
     marks : tuple[MarkView, ...]
-        The strongest first.
+        The lesions, strongest first.
     counts : tuple[tuple[LesionKind, int], ...]
-        Of each kind that was found, in the order of the table of kinds.
-    whole, without : float
-        The score, and what it is with the cells of all found lesions hidden.
+        Number of lesions of each kind that was found, in the order of the table of kinds.
+    whole : float
+        The score.
+    without : float
+        The score with the cells of all found lesions hidden.
     too_small : str
-        Kinds, in words.
+        Kinds that cannot be seen at the photograph's size, in words.
     by_region : tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...]
-        Of each region with lesions, from the fovea outwards, how many of each kind.
+        Number of lesions of each kind in each region that has some, from the fovea outwards.
+    near : Mapping[str, int]
+        Number of lesions of each kind that reach within one disc diameter of the fovea.
     landmarks : LandmarksView or None
         The disc and the fovea.
-    near : Mapping[str, int]
-        Of each kind, how many reach within one disc diameter of the fovea.
     words : Words
-        Of the page.
+        Texts in the language of the page.
     """
 
     marks: tuple[MarkView, ...]
@@ -119,7 +125,7 @@ class FoundView:
 
     @property
     def where(self) -> str:
-        """In which regions they lie, in a sentence or two; "" where no fovea was found or no lesion."""
+        """In which regions they are, in a sentence or two; "" if no fovea or no lesion was found."""
         w = self.words
         if not self.by_region:
             return ""
@@ -146,7 +152,7 @@ class FoundView:
 
     @property
     def rule(self) -> str:
-        """What the international scale makes of these lesions, in a sentence; "" where none was found."""
+        """How the international scale would grade these lesions, in a sentence; "" if none was found."""
         w, found = self.words, {kind.key: count for kind, count in self.counts}
         if not found:
             return ""
@@ -171,7 +177,7 @@ class FoundView:
 
     @property
     def hidden(self) -> str:
-        """What hiding all of them does to the score, in a sentence; "" where none was found."""
+        """How hiding all of them changes the score, in a sentence; "" if none was found."""
         if not self.marks:
             return ""
         w, n, fall = self.words, len(self.marks), self.whole - self.without
@@ -208,25 +214,25 @@ class FoundView:
         return self.words.list_of([_counted(kind, count, self.words) for kind, count in counts])
 
 
-_LITTLE = 0.05  # grade units that no reader should make anything of
+_LITTLE = 0.05  # a change in grade units that is too small to mean anything
 
-_REST = 0.5  # share of the score
+_REST = 0.5  # share of the score that counts as most of it
 
 
 def kinds_in(words: Words) -> dict[str, LesionKind]:
-    """Return the table of kinds, with their names in these words."""
+    """Return the table of kinds, with their names in the language of `words`."""
     return {key: replace(kind, name=words.named(kind.name), plural=words.named(kind.plural)) for key, kind in KINDS.items()}
 
 
 def regions_in(words: Words) -> dict[str, Region]:
-    """Return the table of regions, with their names in these words."""
+    """Return the table of regions, with their names in the language of `words`."""
     return {key: replace(one, title=words.named(one.title), name=words.named(one.name)) for key, one in REGIONS.items()}
 
 
 def found_view(
     found: FoundLesions, frame: Frame | None, whole: float, grid: tuple[int, int], words: Words = ENGLISH
 ) -> FoundView | None:
-    """Prepare the lesions of one photograph for its page; None where its frame is unknown.
+    """Prepare the lesions of one photograph for its page; return None if its frame is unknown.
 
     Parameters
     ----------
@@ -256,16 +262,16 @@ def found_view(
 
 
 def _in_order(counts: Mapping[str, int], kinds: Mapping[str, LesionKind]) -> tuple[tuple[LesionKind, int], ...]:
-    """Counts by kind, in the order of the table of kinds."""
+    """Return the counts by kind, in the order of the table of kinds."""
     return tuple((kind, counts[key]) for key, kind in kinds.items() if counts.get(key))
 
 
 def kind_counts(
     found: Mapping[str, FoundLesions], image_ids: Sequence[str], kinds: Mapping[str, LesionKind] = KINDS
 ) -> dict[LesionKind, tuple[int | None, ...]]:
-    """Return how many lesions of each kind were found in each photograph; None where the net did not look.
+    """Return how many lesions of each kind were found in each photograph, None for photographs in which the net did not look.
 
-    Kinds of which there are none are left out; the others keep the order of the table of kinds.
+    Kinds without lesions are left out. The others keep the order of the table of kinds.
     """
     counts = [Counter(mark.kind for mark in found[i].marks) if i in found else None for i in image_ids]
     met = {key for own in counts if own for key in own}
@@ -273,11 +279,11 @@ def kind_counts(
 
 
 NEAR_FOVEA = "fovea"
-"""Key of the place within one disc diameter of the fovea, beside those of REGIONS: it lies in the macula."""
+"""Key of the place within one disc diameter of the fovea. It is inside the macula, so it is not one of REGIONS."""
 
 
 def places(words: Words = ENGLISH) -> dict[str, str]:
-    """Return where a lesion can lie, key to words: near the fovea, then the regions from the fovea outwards."""
+    """Return the places where a lesion can be, in words by key: near the fovea, then the regions from the fovea outwards."""
     return {
         NEAR_FOVEA: words.gettext("near the fovea"),
         **{key: region.name for key, region in regions_in(words).items()},
@@ -285,9 +291,9 @@ def places(words: Words = ENGLISH) -> dict[str, str]:
 
 
 def kind_places(found: Mapping[str, FoundLesions], image_ids: Sequence[str]) -> dict[str, tuple[int | None, ...]]:
-    """Return by kind in which of `places` lesions of it lie in each photograph, one bit for each place, the first the lowest.
+    """Return by kind which of `places` hold lesions of the kind in each photograph, one bit for each place, the first the lowest.
 
-    None where the net did not look or nobody knows the fovea.
+    It is None for photographs in which the net did not look or the fovea is not known.
     """
     bits = {key: 1 << number for number, key in enumerate((NEAR_FOVEA, *REGIONS))}
     rows: list[Counter[str] | None] = []
@@ -314,9 +320,9 @@ class PersonsMark:
     box : tuple[float, float, float, float]
         Top, left, height, width in percent of the plate.
     how : str
-        Outlined, boxed, or drawn with the eye.
+        "outlined", "boxed", or "drawn" with the eye.
     words : Words
-        Of the page.
+        Texts in the language of the page.
     """
 
     kind: LesionKind | None
@@ -341,12 +347,12 @@ _HOW = {"outline": "outlined", "box": "boxed"}
 def marked_view(
     marks: Sequence[Mark], frame: Frame | None, *, drawn: bool = False, words: Words = ENGLISH
 ) -> tuple[PersonsMark, ...]:
-    """Prepare what people marked on one photograph for its page; nothing where its frame is unknown.
+    """Prepare the lesions that people marked on one photograph for its page; none if its frame is unknown.
 
     Parameters
     ----------
     drawn : bool
-        The eye is, and its lesions with it.
+        Whether the eye and its lesions are drawn by the program.
     """
     kinds, views = kinds_in(words), []
     for mark in marks:
@@ -358,7 +364,7 @@ def marked_view(
 
 
 def _counted(kind: LesionKind, n: int, words: Words) -> str:
-    """A number of lesions of a kind. Of some kinds what is found is a group of many, or has no parts."""
+    """Say how many lesions of a kind there are. For some kinds, one mark is a group of many lesions, or cannot be counted."""
     match kind.key:
         case "microaneurysm":
             return words.ngettext("%(n)s microaneurysm", "%(n)s microaneurysms", n)

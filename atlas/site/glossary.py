@@ -1,6 +1,6 @@
 """The glossary for a first-year resident: the stages and lesions of the disease, and the terms that the pages use.
 
-The texts are data, in `site_templates/glossary/`: `atlas.toml` holds the terms of any disease and organ, `<disease>.toml` those
+The texts are data, in `site_templates/glossary/`: `atlas.toml` holds the terms for any disease and organ, `<disease>.toml` those
 of one disease. `atlas.de.toml` holds the German texts of `atlas.toml`, and so on for other languages.
 """
 
@@ -23,7 +23,7 @@ from atlas.site.views import PlateView
 from atlas.toml import listed, read_toml
 
 GENERAL = "atlas.toml"
-"""The file of the terms of any disease; a disease called "atlas" does not get it a second time."""
+"""The file of the terms for any disease. A disease called "atlas" does not get it a second time."""
 
 _TAKEN = frozenset(("main", "theme", "stages", "lesions", "words", "sources"))
 """Ids on the glossary page that are not entries."""
@@ -40,19 +40,19 @@ class Entry:
     name : str
         The term.
     words : str
-        What it means; the first sentence must be clear without the others.
+        What it means. The first sentence must be clear without the others.
     also : tuple[str, ...]
         Synonyms, abbreviations and other spellings that a reader may search for.
     look : str
-        How to recognise it, and what it may be mistaken for.
+        How to recognise it, and what it can be confused with.
     see : tuple[str, ...]
         Keys of related entries.
     source : str
-        Where a scale or a figure was published, in short.
+        Where a scale or a figure was published, in brief.
     grade : str
         Name of a stage's grade.
     kinds : tuple[str, ...]
-        Names of outlined lesions that show it, in small letters.
+        Names of outlined lesions that show it, in lower case.
     """
 
     key: str
@@ -77,7 +77,7 @@ class Glossary(Mapping[str, Entry]):
     Parameters
     ----------
     words : tuple[Entry, ...]
-        Terms about scores, maps and figures; those of the disease come first.
+        Terms about scores, maps and figures, with those of the disease first.
     stages : tuple[Entry, ...]
         Stages of the disease.
     lesions : tuple[Entry, ...]
@@ -111,21 +111,21 @@ class Glossary(Mapping[str, Entry]):
 
 
 def known(scale: Scale, folder: Path | None = None, language: str = "en") -> Glossary:
-    """Return the entries that apply to a scale: the general terms, and those of its disease where there is a file for it.
+    """Return the entries that apply to a scale: the general terms, and those of its disease if there is a file for it.
 
     Parameters
     ----------
     scale : Scale
         The grades, with the name of the disease.
     folder : Path or None
-        Holds the files; those of this package by default.
+        Folder of the files; by default that of this package.
     language : str
         Code such as "de". An entry that has no translation stays English.
 
     Raises
     ------
     ConfigurationError
-        Names the file, the entry and the key of every fault.
+        If a file has faults. It names the file, the entry and the key of every fault.
     """
     folder = folder or templates_folder() / "glossary"
     general = _read(folder / GENERAL, _GeneralFile)
@@ -153,13 +153,13 @@ def known(scale: Scale, folder: Path | None = None, language: str = "en") -> Glo
 
 
 def same_stages(scale: Scale, glossary: Glossary) -> bool:
-    """Whether the scale's grades are those that the stages of the glossary describe."""
+    """Return whether the scale's grades are those that the stages of the glossary describe."""
     return scale.names == tuple(entry.grade for entry in glossary.stages if entry.grade)
 
 
 def glossary_pages(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
     scale = book.atlas.dataset.scale
-    glossary = known(scale)
+    glossary = known(scale, language=book.words.language)
     same = same_stages(scale, glossary)
     yield (
         "glossary.html",
@@ -175,13 +175,13 @@ def glossary_pages(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _typical(book: Book, entry: Entry) -> PlateView | None:
-    """A plate that shows the stage."""
+    """Return a plate that shows the stage."""
     names = book.atlas.dataset.scale.names
     return book.typical_of(book.grades[names.index(entry.grade)]) if entry.grade else None
 
 
 def _outlined(book: Book, entry: Entry) -> tuple[PlateView, int] | None:
-    """The plate with most of an outlined lesion, and how many plates have it."""
+    """Return the plate on which an outlined lesion covers the largest area, and how many plates have the lesion."""
     found = [
         (sum(len(cells) for kind, cells in lesions.items() if kind.lower() in entry.kinds), image_id)
         for image_id, lesions in sorted(book.atlas.lesions.items())
@@ -195,7 +195,7 @@ def _outlined(book: Book, entry: Entry) -> tuple[PlateView, int] | None:
 
 
 def _one_line(text: str) -> str:
-    """Join text that runs over several lines of the file. Other spaces stay: some must not break."""
+    """Join text that runs over several lines of the file. Other spaces stay, because some must not break."""
     joined = re.sub(r"[ \t]*\n[ \t\n]*", " ", text).strip(" \t")
     if not joined:
         raise ValueError("expected some text, found none")
@@ -204,9 +204,9 @@ def _one_line(text: str) -> str:
 
 def _place(key: str) -> str:
     if slug_of(key) != key:
-        raise ValueError("expected a key of small letters, digits and single hyphens")
+        raise ValueError("expected a key of lower-case letters, digits and single hyphens")
     if key in _TAKEN:
-        raise ValueError("this key is another place on the page; choose a different one")
+        raise ValueError("the page already uses this key for something else; choose a different one")
     return key
 
 
@@ -269,7 +269,7 @@ def _read(file: Path, kind: type[_File]) -> _File:
 
 
 def _translation(file: Path, language: str, sections: Mapping[str, Mapping[str, _Word]]) -> _TranslatedFile:
-    """Return the texts of a file in another language; empty where there are none."""
+    """Return the texts of a file in another language; empty if there are none."""
     translated = file.with_name(f"{file.stem}.{language}.toml")
     if not translated.is_file():
         return _TranslatedFile()
@@ -286,13 +286,13 @@ def _translation(file: Path, language: str, sections: Mapping[str, Mapping[str, 
 
 
 def _entries(section: Mapping[str, _Word], spoken: Mapping[str, _Translated]) -> tuple[Entry, ...]:
-    """Return the entries of a section, each in the language of `spoken` where it is there."""
+    """Return the entries of a section, each in the language of `spoken` if it has a translation."""
     entries = (Entry(key, **text.model_dump()) for key, text in section.items())
     return tuple(replace(entry, **spoken[entry.key].model_dump()) if entry.key in spoken else entry for entry in entries)
 
 
 def _leads_nowhere(sections: Mapping[str, Mapping[str, _Word]], every: Mapping[str, _Word]) -> list[str]:
-    """Name each cross-reference that leads to no other entry."""
+    """Return a line on each cross-reference that leads to no other entry."""
     return [
         f"{section}.{key}, see[{place}]: there is no other entry with this key (got {to!r})"
         for section, entries in sections.items()
@@ -303,7 +303,7 @@ def _leads_nowhere(sections: Mapping[str, Mapping[str, _Word]], every: Mapping[s
 
 
 def _twice(sections: Mapping[str, Mapping[str, _Word]], general: Mapping[str, _Word]) -> list[str]:
-    """Name each key that has been used before: a key is the id of one entry on the page."""
+    """Return a line on each key that is used twice. A key is the id of one entry on the page."""
     used = {key: f"words.{key} in {GENERAL}" for key in general}
     faults = []
     for section, entries in sections.items():
@@ -315,7 +315,7 @@ def _twice(sections: Mapping[str, Mapping[str, _Word]], general: Mapping[str, _W
 
 
 def _same_grade(stages: Mapping[str, _Stage]) -> list[str]:
-    """Name each stage that has the grade of an earlier one."""
+    """Return a line on each stage that has the grade of an earlier one."""
     first: dict[str, str] = {}
     return [
         f"stages.{key}, grade: {stage.grade!r} is already the grade of stages.{first[stage.grade]}"
@@ -345,7 +345,7 @@ _EXPECTED = {
 
 
 def _sentence(fault: Any) -> str:
-    """A fault with its place: section.entry, key[number in a list]."""
+    """Return a fault with its place: section.entry, key[number in a list]."""
     section, *rest = (part for part in fault["loc"] if part != "[key]")
     place = str(section)
     for depth, part in enumerate(rest):

@@ -22,11 +22,11 @@ _COLUMNS = {
     "q75": noop("75%% quantile"),
     "q95": noop("95%% quantile"),
 }
-"""Heads of the columns of scores by grade."""
+"""Headings of the columns in the table of scores by grade."""
 
 
 def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
-    """Draw how common each grade is among the training labels, and what it counted in the fit; None where that is not known."""
+    """Draw how common each grade is among the training labels, and its weight in the fit; return None if that is not known."""
     rows = evaluation.labels
     if not rows:
         return None
@@ -90,7 +90,7 @@ def label_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], w
 
 
 def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
-    """Draw what the classifier made of each grade, and which scores each grade got; None where neither is known."""
+    """Draw how the classifier read each grade, and which scores each grade got; return None if neither is known."""
     panels, tables = [], []
     if "classifier" in evaluation.confusions:
         found = evaluation.confusions["classifier"]
@@ -244,7 +244,7 @@ def _cuts(reading: GradeCuts) -> list[dict[str, Any]]:
 
 
 def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
-    """Draw how scores are read as grades, and what became of each; None where they are not read by ranges."""
+    """Draw how scores are read as grades, and the results for each grade; return None if they are not read by ranges."""
     reading, found = evaluation.reading, evaluation.confusions.get("ranges")
     if reading is None or found is None:
         return None

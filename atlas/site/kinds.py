@@ -1,4 +1,4 @@
-"""Pages of the kinds of lesion that a net found: the best examples, where they lie, and in which grades they are met."""
+"""Pages of the kinds of lesion that a net found: the best examples, where they are, and in which grades they occur."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ class KindView:
     Parameters
     ----------
     patches : tuple[PatchView, ...]
-        Of this kind, one photograph's strongest first, the photographs by how sure the net is of theirs.
-    plates, looked : int
-        Photographs in which it was found, and in which the net looked.
+        Patches of this kind. Photographs of which the net is most sure come first, and within a photograph the strongest patches.
+    plates : int
+        Number of photographs in which it was found.
+    looked : int
+        Number of photographs in which the net looked.
     count : int
-        Lesions of it in all of them.
+        Number of lesions of this kind in all photographs.
     by_grade : tuple[tuple[GradeView, int, int], ...]
-        Of each grade, how many photographs there are and in how many it was found.
+        For each grade, the number of photographs, and the number of those in which it was found.
     by_region : tuple[tuple[Region, int], ...]
-        Of each region, how many of them lie there, from the fovea outwards.
+        For each region, the number of these lesions in it, from the fovea outwards.
     near : int
-        Within a disc diameter of the fovea. placed : how many lie where the fovea was found.
+        Number of these lesions within a disc diameter of the fovea.
     clusters : tuple[ClusterView, ...]
-        In which most patches are of it.
+        Clusters of which most patches are of this kind.
     """
 
     kind: LesionKind
@@ -51,6 +53,7 @@ class KindView:
 
     @property
     def placed(self) -> int:
+        """Number of these lesions in photographs whose fovea was found."""
         return sum(count for _, count in self.by_region)
 
     @property
@@ -59,12 +62,12 @@ class KindView:
 
     @cached_property
     def examples(self) -> tuple[PatchView, ...]:
-        """The best examples, one from each photograph where there are enough."""
+        """The best examples, one from each photograph if there are enough."""
         return varied(self.patches, _EXAMPLES)
 
 
 def kind_views(book: Book) -> tuple[KindView, ...]:
-    """Return the kinds that were found, in the order of their table; none where patches are not lesions."""
+    """Return the kinds that were found, in the order of their table; none if patches are not lesions."""
     if book.atlas.patches is None or not book.atlas.patches.kinds:
         return ()
     eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}

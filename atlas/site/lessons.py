@@ -1,4 +1,4 @@
-"""Lessons and handouts: the curator's walks through an atlas, and what is handed out on paper."""
+"""Lessons and handouts: the curator's guided tours of an atlas, and sheets to hand out on paper."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from atlas.site.book import Book
 from atlas.site.views import Pages, PatchView
 
-_SHEET = 20  # on its handout
+_SHEET = 20  # patches on a cluster's handout
 
-_PHOTOGRAPHS = 4  # in which a handout shows where a cluster's patches lie
+_PHOTOGRAPHS = 4  # photographs in which a handout shows where a cluster's patches are
 
-_ANCHORS = 12  # patches by which the curation file knows a cluster again
+_ANCHORS = 12  # patches by which the curation file recognises a cluster
 
 
 def lessons_pages(book: Book) -> Pages:
@@ -41,10 +41,14 @@ def cluster_handouts(book: Book) -> Pages:
 
 
 def curation_script(book: Book) -> dict[str, Any]:
-    """Return what the edit mode starts from, for `window.ATLAS_CURATION`.
+    """Return the data that the edit mode starts from, for `window.ATLAS_CURATION`.
 
-    file : the whole curation in plain values, clusters by their numbers of this build.   clusters : by number, some patches that
-    tell which cluster it is, for the file.   images : the plates' numbers by image id, of the photographs that the file names.
+    Returns
+    -------
+    dict[str, Any]
+        `file`: the complete curation in plain values, with clusters by their numbers in this build.
+        `clusters`: by number, some patches that identify the cluster in the file.
+        `images`: numbers of plates by image id, for the photographs that the file names.
     """
     file = book.curation.file
     listed = [stop.get("image") for lesson in file.get("lessons", ()) for stop in lesson.get("stops", ())]

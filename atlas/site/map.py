@@ -1,7 +1,7 @@
 """The patch map's data in columns, and the colours of clusters.
 
-`data/map.js` stays below 3 MB for 100,000 patches: whole numbers instead of fractions, and no photograph's facts, which
-`data/images.js` holds already.
+`data/map.js` stays below 3 MB for 100,000 patches. It holds whole numbers instead of fractions, and no facts of photographs,
+which are already in `data/images.js`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,24 @@ from atlas.site.colours import cluster_colour
 SIDE = 9999
 """The longer side of the map, in its whole-number units. The origin is at the top left."""
 
-_COARSE = 24  # squares a side in which the densest part of a cluster is looked for
+_COARSE = 24  # squares a side of the grid in which the densest part of a cluster is found
 
 
 def map_columns(book: Book) -> dict[str, Any]:
-    """Return the patches that are laid out, in columns; {} where none are.
+    """Return the patches of the map in columns; {} if the atlas has no map.
 
-    x, y : whole numbers, the longer side of the map reaching from 0 to `SIDE`.   plate : the photograph's entry in
-    `data/images.js`.   cell : entry of `cells`, where a patch's id is its image's id, a hyphen and that text.   drop :
-    thousandths of a grade.   cluster : 1-based number, or null.   clusters : number, colour, x, y
-    of the middle of its densest part, count.   kind : the letter of each patch's kind of lesion, in one text.
-    kinds : of lesions, likewise with key, name, plural and letter. Both are empty where patches are not lesions.
+    Returns
+    -------
+    dict[str, Any]
+        `extent`: width and height of the map in its units.
+        `x`, `y`: whole numbers. The longer side of the map goes from 0 to `SIDE`.
+        `plate`: index of the photograph in `data/images.js`.
+        `cell`: index into `cells`. A patch's id is its image's id, a hyphen and that text.
+        `drop`: thousandths of a grade.
+        `cluster`: 1-based number, or null.
+        `clusters`: number, colour, count, and x and y of the middle of its densest part.
+        `kind`: the letter of each patch's kind of lesion, all in one text; empty if patches are not lesions.
+        `kinds`: as `clusters`, for kinds of lesions, with key, name, plural and letter; empty if patches are not lesions.
     """
     embedding = book.atlas.embedding
     if embedding is None:
@@ -57,7 +64,7 @@ def map_columns(book: Book) -> dict[str, Any]:
 
 
 def _whole(xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], list[int]]:
-    """Bring (m, 2) to whole numbers from 0, y downwards, both axes alike; return them with their width and height."""
+    """Scale points (m, 2) to whole numbers from 0, y downwards, both axes equally. Return them with their width and height."""
     if not len(xy):
         return np.zeros((0, 2), np.int64), [0, 0]
     points = xy.astype(np.float64) * [1, -1]
@@ -77,7 +84,7 @@ def _kind(kind: LesionKind, xy: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _densest(xy: NDArray[np.int64]) -> dict[str, int]:
-    """A group may lie in several pieces: what names it is put on the densest, not between them."""
+    """Return the middle of a group's densest part, for its label, and the group's count. A group may be in several pieces."""
     squares = xy * _COARSE // (SIDE + 1)
     _, member, counts = np.unique(squares, axis=0, return_inverse=True, return_counts=True)
     x, y = np.rint(xy[member.reshape(-1) == np.argmax(counts)].mean(axis=0)).astype(int).tolist()

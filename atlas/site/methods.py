@@ -47,7 +47,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         noop("the same share among the other photographs; the rule is of use if this share is larger"),
     ),
 }
-"""The figures of an evaluation, whatever the method: the name of each, and what it means."""
+"""The figures of an evaluation, for any method: the name of each, and what it means."""
 
 
 _NAMES = {
@@ -75,7 +75,7 @@ def methods_pages(book: Book) -> Pages:
 
 
 def phrase(words: Words, name: str) -> str:
-    """Return an identifier as a phrase in the words of a page."""
+    """Return an identifier as a phrase in the language of a page."""
     if name in FIGURES:
         return words.named(FIGURES[name][0])
     if name in _NAMES:
@@ -86,7 +86,7 @@ def phrase(words: Words, name: str) -> str:
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "", words: Words = ENGLISH) -> Iterator[tuple[str, str]]:
-    """Yield dotted names and readable values, in name order. Absolute paths are withheld: they name machines and people."""
+    """Yield dotted names and readable values, ordered by name. Absolute paths are withheld: they can name machines and people."""
     for name in sorted(settings):
         value = settings[name]
         if isinstance(value, Mapping):
@@ -111,18 +111,18 @@ def _readable(value: Any, words: Words) -> str:
 
 
 def card_html(card: str) -> Markup:
-    """Render a model card. Raw HTML stays text, a picture becomes its description: a card cannot run or fetch anything."""
+    """Render a model card. Raw HTML stays text and a picture becomes its description, so a card cannot run or fetch anything."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("image", lambda self, tokens, place, options, env: str(escape(tokens[place].content)))
     tokens = markdown.parse(card)
     for token in tokens:
-        if token.type in ("heading_open", "heading_close"):  # the card sits below an h2 of its page
+        if token.type in ("heading_open", "heading_close"):  # the card is below an h2 of its page
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
     return Markup(markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | None:
-    """What the page shows of an evaluation: its measures by method, and its figures."""
+    """Return what the page shows about an evaluation: its measures by method, and its figures."""
     if evaluation is None:
         return None
     methods, rows = measures(evaluation, book.words)
@@ -131,7 +131,8 @@ def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | No
 
 
 def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:
-    """Per grade with photographs: the score's histogram (percent of its tallest bar), mean in percent of the scale."""
+    """Return for each grade with photographs: the histogram of scores (percent of its tallest bar), their mean (percent of the
+    scale)."""
     rows = []
     for grade in book.grades:
         places = [plate.position for plate in book.plates if plate.grade == grade]

@@ -1,4 +1,4 @@
-"""What each page says: an atlas turned into readable views, and the one table of page kinds."""
+"""The contents of each page, and the table of all kinds of pages."""
 
 from __future__ import annotations
 
@@ -72,8 +72,17 @@ def _quiz_print(book: Book) -> Pages:
 
 @dataclass(frozen=True)
 class PageKind:
-    """A kind of page: its template, what yields each page's path in the site with its context, and how many there are where that
-    is known without making them."""
+    """A kind of page.
+
+    Parameters
+    ----------
+    template : str
+        Name of its template.
+    pages : Callable[[Book], Pages]
+        Yields each page's path in the site with its context.
+    count : Callable[[Book], int] or None
+        Returns the number of pages, if it is known without making them.
+    """
 
     template: str
     pages: Callable[[Book], Pages]

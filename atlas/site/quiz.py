@@ -1,7 +1,7 @@
-"""The quiz's data, `data/quiz.js`: photographs by id, and the answers sealed until they are revealed.
+"""The quiz's data, `data/quiz.js`: photographs by id, and answers that are sealed until they are revealed.
 
-The seal hides answers from eyes: from the page, its source and a glance at the file. It does not keep out a determined reader,
-and cannot, for all that is needed to open it stands in the page.
+The seal hides the answers on the page, in its source and at a glance at the file. It cannot stop a determined reader, because the
+page contains everything that is needed to open it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ from atlas.site.book import Book
 from atlas.site.trust import badge_views
 from atlas.site.views import PlateView
 
-_MOST_PER_GRADE = 1000  # photographs of a grade in the deck: nobody needs more, and the file stays small
+_MOST_PER_GRADE = 1000  # most photographs of a grade in the deck: nobody needs more, and the file stays small
 
-_LARGEST = 8_000_000  # characters of all answers together
+_LARGEST = 8_000_000  # most characters of all answers together
 
 
 def quiz_columns(book: Book) -> dict[str, Any]:
     """Return the deck of graded photographs, in ascending id: entry k of `answers` and of the opened `grades` belongs to `id[k]`.
 
-    grades (sealed) : JSON list of the human grades.   answers (sealed) : JSON of `_answer`.   deck : names this very deck,
-    however fine its plates are and in any language.   trusts : by badge, its word and its sentence.
-    finer : pixels a side of the plate, 0 where the photograph holds all there is.
-    Of a grade with very many photographs those with the lowest ids are in the deck; ids are hashes, so that is a random draw that
-    stays the same when photographs are added elsewhere.
+    If a grade has very many photographs, those with the lowest ids are in the deck. Ids are hashes, so this is a random draw that
+    stays the same when photographs of other grades are added.
+
+    Returns
+    -------
+    dict[str, Any]
+        `deck`: identifies this deck, independent of the language and of the size of its plates.
+        `grades` (sealed): JSON list of the human grades.
+        `answers` (sealed): JSON of `_answer` for each photograph.
+        `trusts`: by badge, its word and its sentence.
+        `finer`: pixels a side of the plate, 0 if the photograph shows all pixels.
     """
     maps, scale = book.atlas.maps, book.scale
     rows = {image_id: row for row, image_id in enumerate(maps.image_ids)}
@@ -67,12 +73,16 @@ def quiz_columns(book: Book) -> dict[str, Any]:
 
 
 def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
-    """What is revealed of a photograph.
+    """Return what is revealed about a photograph.
 
-    grade; score; plate (its number); trust (key of a badge, or null);
-    map : drops of the cells, row-major, in hundredths of a grade, null
-    outside the retina, or null; lesions : by kind, runs of cells of the lesion grid as (gap, length, gap, length, ...), or null
-    where nobody outlined them.
+    Returns
+    -------
+    dict[str, Any]
+        `grade` and `score`.
+        `plate`: its number.
+        `trust`: key of a badge, or null.
+        `map`: drops of the cells, row by row, in hundredths of a grade, null outside the retina; or null without a map.
+        `lesions`: by kind, runs of cells of the lesion grid as (gap, length, gap, length, ...); or null if nobody outlined them.
     """
     assert plate.grade is not None
     maps, lesions, trust = book.atlas.maps, book.atlas.lesions.get(plate.id), book.trust.get(plate.id)
@@ -95,7 +105,7 @@ def _kinds(lesions: Lesions) -> dict[str, list[int]]:
 
 
 def _runs(places: Iterable[int]) -> Iterable[int]:
-    """Write ascending places as gap and length of each run, the gap counted from the end of the last run."""
+    """Yield gap and length of each run of ascending places. A gap is counted from the end of the previous run."""
     end, length = 0, 0
     for place in places:
         if length and place == end + length:
@@ -115,13 +125,13 @@ def _text(value: Any) -> str:
 
 
 def seal(text: str, key: str) -> str:
-    """Hide a text from eyes: its UTF-8 bytes, crossed with numbers that `key` starts, in base64. `js/deck.js` opens it."""
+    """Make a text unreadable: XOR its UTF-8 bytes with numbers seeded by `key`, in base64. `js/deck.js` opens it."""
     plain = np.frombuffer(text.encode(), np.uint8)
     return base64.b64encode((plain ^ _stream(key, len(plain))).tobytes()).decode()
 
 
 def _stream(key: str, length: int) -> ByteArray:
-    """Return bytes that look random: mulberry32 (Tommy Ettinger, 2017, public domain), started by the FNV-1a hash of the key."""
+    """Return bytes that look random: mulberry32 (Tommy Ettinger, 2017, public domain), seeded with the FNV-1a hash of the key."""
     start = 0x811C9DC5
     for byte in key.encode():
         start = (start ^ byte) * 0x01000193 & 0xFFFFFFFF

@@ -54,23 +54,23 @@ def render_site(
     atlas : Atlas
         What the site shows.
     pictures : Path
-        Holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg, which are copied, as are
-        plates/<image_id>.jpg, the same photographs with more pixels, where there are some; retinas/<image_id>.png of
-        `retina_png`, beyond which no overlay is drawn, and where known cells/<image_id>.json of `encode_cells`, without which no
-        place can be left out.
+        Folder of the pictures. It holds photographs/<image_id>.jpg, thumbnails/<image_id>.jpg and patches/<patch_id>.jpg. It also
+        holds retinas/<image_id>.png of `retina_png`, outside which no overlay is drawn. Some photographs have a
+        plates/<image_id>.jpg, the same photograph with more pixels, and a cells/<image_id>.json of `encode_cells`, without which
+        no place can be left out.
     out : Path
-        Folder of the site. Pages of the first language lie in it, those of each other language in a folder of its own below it.
+        Folder of the site. It holds the pages of the first language; each other language has a folder of its own below it.
     names : Mapping[str, str] or None
-        Mapping[str, str], optional File names to show, by image id; without it no page carries a file name.
+        File names to show, by image id. Without it no page shows a file name.
     languages : Sequence[str]
-        Codes of the languages that the site is written in, of `resources.languages`.
+        Codes of the site's languages, from `resources.languages`.
     progress : Progress
-        Is told of pictures and pages.
+        Called for pictures and pages.
 
     Raises
     ------
     StoreError
-        A picture is missing.
+        If a picture is missing.
     """
     finer = _finer(atlas, pictures)
     books = [Book(atlas, names or {}, finer, Words.of(language)) for language in languages]
@@ -110,19 +110,19 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
     Raises
     ------
     StoreError
-        Where an image id is not in the atlas or a picture is missing.
+        If an image id is not in the atlas or a picture is missing.
     """
     book = Book(atlas, finer=_finer(atlas, pictures), words=Words.of(language))
     wanted = (image_ids,) if isinstance(image_ids, str) else tuple(image_ids)
     if unknown := [i for i in wanted if i not in book.plate]:
-        raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as they stand on the atlas' pages")
+        raise StoreError(f"not in this atlas: {', '.join(unknown)}", "give image ids as the atlas's pages show them")
     cells = [content.decode() for _, content in _cells(book, pictures, wanted)]
 
     def asset(path: str) -> str:
         return f"data:{_TYPES[Path(path).suffix]};base64,{base64.b64encode(_read(pictures / path)).decode()}"
 
     def page(path: str) -> str:
-        """A report stands alone: only its own photographs can be linked."""
+        """Return the link to a page. A report is a single file, so only its own photographs can be linked."""
         image = Path(path).stem
         return f"#{image}" if path.startswith("images/") and image in wanted else ""
 
@@ -172,7 +172,7 @@ def _environment(book: Book) -> Environment:
         "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),
         "places": partial(places, words),
-        "glossary": known(book.atlas.dataset.scale),
+        "glossary": known(book.atlas.dataset.scale, language=book.words.language),
         "retinopathy": book.atlas.dataset.target.name == "dr",
         "raised": "{} {} {}".format(*RAISED),
         "lowered": "{} {} {}".format(*LOWERED),
@@ -181,7 +181,7 @@ def _environment(book: Book) -> Environment:
 
 
 def _write_assets(book: Book, out: Path) -> None:
-    """Write what pages of all languages share."""
+    """Write the files that pages of all languages share."""
     for folder in ("css", "js"):
         for source in sorted((templates_folder() / folder).iterdir()):
             _write(out / folder / source.name, source.read_bytes())
@@ -190,7 +190,7 @@ def _write_assets(book: Book, out: Path) -> None:
 
 
 def _write_scripts(book: Book, out: Path) -> None:
-    """Write the data that hold words, for the pages of one language."""
+    """Write the data that contain words, for the pages of one language."""
     notes = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
     write_data(book, out, notes=notes)
     write_script(out / "data" / "words.js", "ATLAS_WORDS", book.words.script)
@@ -221,13 +221,13 @@ def _finer(atlas: Atlas, pictures: Path) -> dict[str, int]:
     for image_id in atlas.dataset.image_ids:
         file = pictures / "plates" / f"{image_id}.jpg"
         if file.is_file():
-            with Image.open(file) as plate:  # its header alone is read
+            with Image.open(file) as plate:  # reads only its header
                 sides[image_id] = plate.width
     return sides
 
 
 def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the script of each photograph's maps and cell sums, one at a time: all of them outgrow a memory."""
+    """Yield path and script of each photograph's maps and cell sums, one at a time, because all do not fit into memory."""
     for image_id, row in book.map_rows.items():
         if image_id in book.plate and (only is None or image_id in only):
             yield (
@@ -246,7 +246,7 @@ def _cells(book: Book, pictures: Path, only: Sequence[str] | None = None) -> Ite
 
 
 def _live(pictures: Path, image_id: str) -> bool:
-    """Whether the cell sums of a photograph are at hand: without them no place can be left out."""
+    """Return whether the cell sums of a photograph are available. Without them no place can be left out."""
     return (pictures / "cells" / f"{image_id}.json").is_file()
 
 

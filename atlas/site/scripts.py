@@ -1,4 +1,4 @@
-"""Data for the pages' scripts: columns in `data/*.js`, since a page opened from a disk may fetch nothing but scripts."""
+"""Data for the pages' scripts: columns in `data/*.js`, because a page opened from a disk may load nothing but scripts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ Columns = dict[str, Any]
 
 
 def write_data(book: Book, out: Path, *, notes: Mapping[str, str] | None = None) -> None:
-    """Write `data/images.js` into the site folder `out`. `notes` are the curator's words on photographs, by image id."""
+    """Write `data/images.js` into the site folder `out`. `notes` are the curator's notes on photographs, by image id."""
     write_script(out / "data" / "images.js", "ATLAS_IMAGES", image_columns(book, notes or {}))
 
 
 def write_script(file: Path, name: str, value: Any) -> None:
-    """Write plain JSON data as a script that sets `window.<name>`. Raises ValueError for NaN and infinity."""
+    """Write plain JSON data as a script that sets `window.<name>`.
+
+    Raises
+    ------
+    ValueError
+        If the data contain NaN or infinity.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     file.write_bytes(f"window.{name}={text};\n".encode())
@@ -28,13 +34,23 @@ def write_script(file: Path, name: str, value: Any) -> None:
 def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     """Return all photographs in columns, in ascending severity: entry k is plate number k + 1.
 
-    id; severity (grade units); grade, disagreement and trust (null where there is none); flagged and unsure (0 or 1);
-    clusters (1-based numbers of its patches' clusters, ascending); note ("" where there is none); finer (pixels a side of its
-    plate, 0 where the photograph holds all there is); looked (1 where a net looked for lesions, else 0); name, only where file
-    names may be shown; eye (null where it is not known), only of retinas. Beside them: `scale`, `grades`, `trusts` (by badge, the
-    most telling first, its word in the language of the pages), `eyes` (left and right in that language, only of retinas), and
-    `lesions`: the kinds that a net found, each with `counts`, how many of them there are in each photograph, null where the net
-    did not look, and `places`, where they lie, see `found.kind_places`; null of a kind that lies in no known place.
+    Returns
+    -------
+    dict[str, Any]
+        `id`.
+        `severity`: in grade units.
+        `grade`, `disagreement` and `trust`: null if there is none.
+        `eye`: null if it is not known. Only for retinas, with `eyes`, its words.
+        `flagged` and `unsure`: 0 or 1.
+        `clusters`: 1-based numbers of the clusters of its patches, ascending.
+        `note`: "" if there is none.
+        `finer`: pixels a side of its plate, 0 if the photograph shows all pixels.
+        `looked`: 1 if a net looked for lesions, else 0.
+        `name`: only if file names may be shown.
+        `scale` and `grades`: of the atlas, not columns.
+        `trusts`: by badge, the most informative first, its word in the language of the pages.
+        `lesions`: the kinds that a net found. `counts` is the number of lesions in each photograph, null if the net did not look.
+        `places` are the places where they are, see `found.kind_places`, null for a kind without known places.
     """
     scale = book.scale
     plates, trust = book.plates, book.atlas.trust

@@ -1,27 +1,28 @@
 """Results as data beside the pages: `tables/images.csv`, `lesions.csv`, `patches.csv`, `clusters.csv` and `evaluation.csv`.
 
 `lesions.csv` has a row for each lesion that a net found or a person marked, with its kind, its box, its strength from 0 to 1 and
-its source (`net`, `outline` or `box`); `drop` is how far the score falls when the cells that it touches are hidden; people's
-marks have neither strength nor drop. `region` is where the middle of the box lies, see `cohort.regions`, and `near_fovea` tells
-whether any of it lies within one disc diameter of the fovea (1 or 0); both are empty where no fovea was found. `count_KIND` in
-`images.csv` tells how many lesions of a kind the net found.
+its source (`net`, `outline` or `box`). `drop` is how far the score falls when the cells that it touches are hidden. Marks by
+people have neither strength nor drop. `region` is the region of the middle of the box, see `cohort.regions`. `near_fovea` is 1 if
+any part of the box is within one disc diameter of the fovea, else 0. Both are empty if no fovea was found. `count_KIND` in
+`images.csv` is the number of lesions of a kind that the net found.
 
-`eye`, `region` and `near_fovea` are columns only where the photographs show the retina.
+`eye`, `region` and `near_fovea` are columns only if the photographs show the retina.
 
-`trust` is the badge of a photograph's map, see `atlas.trust.badges`; `deletion_gain`, in grade units, how much further the score
-falls without the fifth of the image area that the map marks strongest than without a random fifth.
+`trust` is the badge of a photograph's map, see `atlas.trust.badges`. `deletion_gain`, in grade units, is how much further the
+score falls without the fifth of the image area that the map marks strongest than without a random fifth.
 
-`not_sure` tells why the scorer is not sure of a score (`members`, `moves`, `colours`; nothing where it is), see
-`atlas.agreement.doubt`; it is there where the scorer has a rule for that.
+`not_sure` states why the scorer is not sure of a score (`members`, `moves`, `colours`; empty if it is sure), see
+`atlas.agreement.doubt`. The column exists if the scorer has a rule for that.
 
-`out_of_fold` is 1 where the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 where the
-scorer never learned from the photograph's patient, 0 where it did, and empty where nobody knows.
+`out_of_fold` is 1 if the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 if the scorer
+never learned from the photograph's patient, 0 if it did, and empty if that is not known.
 
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and disagreement are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
 
-`evaluation.csv` has one number a row: `cohort` is `atlas` or, for the scorer's own test split, `scorer`; `low` and `high` end the
-95 % interval; `count` is how many photographs stand behind it. A confusion cell's value is its share of the human grade's row.
+`evaluation.csv` has one number a row. `cohort` is `atlas` or, for the scorer's own test split, `scorer`. `low` and `high` are the
+ends of the 95% confidence interval. `count` is the number of photographs behind the value. A confusion cell's value is its share
+of the human grade's row.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from atlas.trust.curves import fifth
 
 
 def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None = None) -> None:
-    """Write the atlas's tables into `folder`; `names` (image_id to file name) adds a `name` column, else no name appears."""
+    """Write the atlas's tables into `folder`. `names` (file names by image_id) adds a `name` column; else no name appears."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "images.csv", *_images(atlas, names))
     if atlas.found or atlas.marked:
@@ -109,7 +110,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
 
 
 def _counts(atlas: Atlas, image_id: str, kinds: Sequence[str]) -> list[Any]:
-    """How many lesions of each kind a net found in a photograph; nothing where it did not look."""
+    """Return how many lesions of each kind a net found in a photograph; empty texts if it did not look."""
     if image_id not in atlas.found:
         return [""] * len(kinds)
     counts = Counter(mark.kind for mark in atlas.found[image_id].marks)
@@ -133,14 +134,14 @@ def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
 
 
 def _place(mark: Mark, found: FoundLesions | None) -> list[Any]:
-    """The region in which a mark lies, and whether it is near the fovea."""
+    """Return the region of a mark, and whether it is near the fovea."""
     landmarks = None if found is None else found.landmarks
     near = near_fovea(mark.box, landmarks)
     return [region_of(mark.box, landmarks), "" if near is None else int(near)]
 
 
 def _gains(trust: Trust) -> list[str]:
-    """How much further than without a random fifth of the image area the score falls without the marked fifth."""
+    """Return how much further the score falls without the marked fifth of the image area than without a random fifth."""
     return [_number(fifth(own) - fifth(random)) for own, random in zip(trust.deletion, trust.random, strict=True)]
 
 

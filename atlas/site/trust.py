@@ -1,4 +1,4 @@
-"""What the pages say of the trust in each photograph's map: a badge, and how its score falls as places are left out."""
+"""What pages show about the trust in each photograph's map: a badge, and how its score falls as places are left out."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ WIDTH, HEIGHT = 320, 150
 
 @dataclass(frozen=True)
 class BadgeView:
-    """A badge in the words of a page.
+    """A badge in the language of a page.
 
     Parameters
     ----------
     key : str
-        Names it in data and addresses, in any language.
-    word, sentence : str
-        What it says.
+        Its name in data and addresses, the same in all languages.
+    word : str
+        Its text.
+    sentence : str
+        What it means.
     rule : str
         When it is given, with its limits in grades of the scale.
     """
@@ -35,7 +37,7 @@ class BadgeView:
 
 
 def badge_views(scale: Scale, words: Words = ENGLISH) -> dict[str, BadgeView]:
-    """Return all badges by key, the most telling first."""
+    """Return all badges by key, the most informative first."""
     limits = {name: words.plain(float(f"{limit:.2g}")) for name, limit in limits_on(scale).items()}
     return {
         badge.word: BadgeView(
@@ -51,12 +53,16 @@ class TrustView:
 
     Parameters
     ----------
-    marked, chance : float
-        How far the score falls without the marked fifth of the image area, and without a random fifth, grade units.
-    deletion, random : str
-        Points of the two lines, as SVG writes them.
+    marked : float
+        How far the score falls without the marked fifth of the image area, in grade units.
+    chance : float
+        How far the score falls without a random fifth, in grade units.
+    deletion : str
+        Points of the line for the marked places, in SVG's notation.
+    random : str
+        Points of the line for random places, in SVG's notation.
     fifth : tuple[float, float, float]
-        (x, upper y, lower y) of what parts them there.
+        (x, upper y, lower y) of the gap between the two lines at one fifth.
     """
 
     badge: BadgeView
@@ -79,7 +85,7 @@ class TrustView:
 
 
 def trust_views(atlas: Atlas, words: Words = ENGLISH) -> dict[str, TrustView]:
-    """Return the views by image id; none where the atlas holds no curves."""
+    """Return the views by image id; none if the atlas has no curves."""
     trust, scale = atlas.trust, atlas.dataset.scale
     if trust is None:
         return {}
@@ -105,7 +111,7 @@ def badge_counts(badges: Iterable[BadgeView], views: Mapping[str, TrustView]) ->
 
 
 def _places(curve: FloatArray, scale: Scale) -> list[tuple[float, float]]:
-    """Place a curve (k,) on the drawing area: the whole scale upwards, the left-out share of the image area to the right."""
+    """Place a curve (k,) on the drawing area. The scale goes upwards, the left-out share of the image area to the right."""
     steps = len(curve) - 1
     return [
         (round(WIDTH * step / steps, 1), round(HEIGHT * (1 - scale.to_unit(float(value))), 1)) for step, value in enumerate(curve)

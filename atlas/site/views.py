@@ -1,4 +1,4 @@
-"""What pages show of a photograph, a patch, a cluster, a grade and a lesson."""
+"""What pages show about a photograph, a patch, a cluster, a grade and a lesson."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from atlas.site.colours import cluster_colour
 from atlas.site.words import ENGLISH, Words, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
-"""Addresses of pages, and what their templates are given."""
+"""Paths of pages, and the context of their templates."""
 
-_MOSTLY = 50  # percent of a cluster's patches that must be of one kind to lend it its name
+_MOSTLY = 50  # a cluster is named after a kind of lesion if more than this percentage of its patches are of that kind
 
-_SAMPLES = 12  # patches that stand for a cluster
+_SAMPLES = 12  # patches shown as examples of a cluster
 
 _FEW = 10  # graded photographs of a cluster; with fewer, chance may explain its grades
 
 
 @dataclass(frozen=True)
 class GradeView:
-    """One grade of the scale, and how much of the graded cohort carries it (0..1)."""
+    """One grade of the scale, and the share of the graded cohort that has it (0..1)."""
 
     number: int
     name: str
@@ -39,7 +39,7 @@ class GradeView:
 
     @property
     def within(self) -> str:
-        """Number and name for a place within a sentence."""
+        """Number and name for use within a sentence."""
         return f"{self.number} ({self.name})"
 
 
@@ -50,13 +50,13 @@ class PlateView:
     Parameters
     ----------
     finer : int
-        Pixels a side of the plate at `detail`, for readers who look closer; 0 where `photograph` holds all there is.
+        Pixels a side of the plate at `detail`, for readers who zoom in; 0 if `photograph` shows all pixels.
     doubts : tuple[str, ...] or None
-        Why the scorer is not sure of the score; None where it has no rule for that.
+        Why the scorer is not sure of the score; None if it has no rule for that.
     drawn : bool
-        The photograph is drawn by a program, and its grade with it.
+        Whether the photograph and its grade are drawn by the program.
     words : Words
-        Of the page.
+        Texts in the language of the page.
     """
 
     id: str
@@ -76,7 +76,7 @@ class PlateView:
 
     @property
     def unsure(self) -> str:
-        """Why the scorer is not sure of the score, in a sentence; "" where it is, or does not say."""
+        """Why the scorer is not sure of the score, in a sentence; "" if it is sure, or has no rule for that."""
         return why_doubted(self.doubts, self.words) if self.doubts else ""
 
     @property
@@ -111,7 +111,7 @@ class PlateView:
 
     @property
     def verdict(self) -> str:
-        """The score, read as a grade by its rank in the cohort, beside the human grade, in words."""
+        """The score, read as a grade by its rank in the cohort, compared with the human grade, in words."""
         w = self.words
         if self.disagreement is None:
             return w.gettext("There is no human grade to compare the score with.")
@@ -144,8 +144,8 @@ def why_doubted(reasons: Sequence[str], words: Words = ENGLISH) -> str:
 class PatchView:
     """One salient window, or a lesion that was found.
 
-    `box` is top, left, height, width in percent of the plate, or None where its frame is unknown. `kind` is that of a lesion, its
-    names in the words of the page.
+    `box` is top, left, height, width in percent of the plate, or None if its frame is unknown. `kind` is the kind of a lesion,
+    with its names in the language of the page.
     """
 
     id: str
@@ -179,14 +179,14 @@ class PatchView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """One lesion pattern: its patches, pinned ones and then the most typical first.
+    """One lesion pattern with its patches: first the pinned ones, then the others, the most typical first.
 
     Parameters
     ----------
     shares : tuple[float, ...]
-        How its photographs spread over the grades (0..1, per grade).
+        Share of its photographs with each grade (0..1).
     words : Words
-        Of the page.
+        Texts in the language of the page.
     """
 
     number: int
@@ -216,14 +216,14 @@ class ClusterView:
 
     @property
     def name(self) -> str:
-        """What the curator calls it, or else what most of it is, after its number."""
+        """Its number, followed by the curator's title or else by what most of its patches are."""
         if called := self.title or self.mostly:
             return self.words.gettext("Cluster %(number)s: %(name)s", number=self.number, name=called)
         return self.words.gettext("Cluster %(number)s", number=self.number)
 
 
 def mostly(kinds: Sequence[LesionKind], words: Words = ENGLISH) -> str:
-    """Say which kind of lesion most patches of a cluster are, and what share; "" where there are none."""
+    """Say which kind of lesion most patches of a cluster are, and how many; "" if there are no kinds."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
@@ -237,7 +237,8 @@ def cluster_page(number: int) -> str:
 
 
 def place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float, float] | None:
-    """Source pixels (top, left, bottom, right) to percent of the plate (top, left, height, width), cut at its edge."""
+    """Convert a box from source pixels (top, left, bottom, right) to percent of the plate (top, left, height, width), cut at its
+    edge."""
     if frame is None:
         return None
     top, left, bottom, right = (
@@ -278,7 +279,7 @@ class StopView:
 
     @property
     def target(self) -> str:
-        """What is looked at, in a word or two."""
+        """What the stop shows, in a word or two."""
         if self.cluster is not None:
             return self.cluster.words.gettext("Cluster %(number)s", number=self.cluster.number)
         return "" if self.plate is None else self.plate.words.gettext("Plate %(number)s", number=self.plate.number)
@@ -294,7 +295,7 @@ class StopView:
 
     @property
     def picture(self) -> str:
-        """A small picture that stands for the stop."""
+        """A small picture of the stop."""
         if self.patch is not None:
             return self.patch.picture
         if self.cluster is not None:

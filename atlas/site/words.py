@@ -1,7 +1,7 @@
-"""The site's words in one language: messages, plurals, numbers and lists as that language writes them.
+"""The site's words in one language: messages, plurals, numbers and lists.
 
-The English text is the key of a message, as in gettext. Every message takes its values by name, `%(name)s`, so a percent sign of
-the text itself is written `%%`. Translations lie in `site_templates/words/`; `make words` brings them up to date.
+The English text is the key of a message, as in gettext. Every message takes its values by name, `%(name)s`, so a percent sign in
+the text itself is written `%%`. Translations are in `site_templates/words/`; `make words` updates them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from babel.numbers import format_decimal, format_percent, get_decimal_symbol, ge
 from atlas.records import Sentence
 from atlas.resources import words_folder
 
-_LOCALES = {"en": "en_GB"}  # where a language is written as one country writes it
+_LOCALES = {"en": "en_GB"}  # languages that are written in the style of one country
 
 _REVIEWED = frozenset(("en",))  # languages whose texts a specialist wrote or has read
 
 _SCRIPTS = ("site_templates/js/", "atlas/cohort/lesions.py")
-"""Where the messages come from that scripts use; data name kinds of lesion in English where pages of all languages load them."""
+"""Sources of the messages that scripts use. Data that pages of all languages load name kinds of lesion in English."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Words:
     language : str
         Code of the language, such as "en" or "de".
     catalogue : NullTranslations
-        Gettext.NullTranslations Its messages; English needs none.
+        Its messages; English needs none.
     of_scripts : Mapping[str, str | Sequence[str]]
-        The messages that the pages' scripts use: for each its translation, or both forms of one that counts.
+        The messages that the pages' scripts use, each with its translation, or with all forms of a plural.
     """
 
     language: str = "en"
@@ -75,7 +75,7 @@ class Words:
 
     @property
     def name(self) -> str:
-        """What the language calls itself."""
+        """The name of the language in the language itself."""
         own = Locale.parse(self.language)
         called = own.get_language_name(own) or self.language
         return sentence_case(called)
@@ -87,17 +87,17 @@ class Words:
 
     @property
     def script(self) -> dict[str, Any]:
-        """What scripts need of the language, for `window.ATLAS_WORDS`."""
+        """The data about the language that scripts need, for `window.ATLAS_WORDS`."""
         return {"language": self.language, "messages": self.of_scripts}
 
     # ---- Messages
 
     def gettext(self, message: str, **values: Any) -> str:
-        """Return a message in this language, its values filled in."""
+        """Return a message in this language with its values filled in."""
         return self.catalogue.gettext(message) % values
 
     def ngettext(self, one: str, many: str, n: int, **values: Any) -> str:
-        """Return the message for `n` things, `n` itself among its values."""
+        """Return the message for `n` things. `n` is one of its values."""
         return self.catalogue.ngettext(one, many, n) % {"n": self.count(n), **values}
 
     def named(self, name: str) -> str:
@@ -105,7 +105,7 @@ class Words:
         return self.catalogue.gettext(name) if name else name
 
     def told(self, text: str) -> str:
-        """Return a sentence that was made below the site in this language; any other text stays as it is."""
+        """Return a `Sentence` in this language; any other text stays as it is."""
         if not isinstance(text, Sentence):
             return text
         values = {name: self._value(value) for name, value in text.values.items()}
@@ -125,7 +125,7 @@ class Words:
     # ---- Numbers and lists
 
     def number(self, value: float | None, digits: int = 2) -> str:
-        """Return a number as printed: with a true minus sign, never a negative zero, a dash where there is none."""
+        """Return a number as printed: with a true minus sign, never a negative zero, and a dash if there is no number."""
         if value is None or not math.isfinite(value):
             return "–"
         text = f"{value:.{digits}f}"
@@ -137,11 +137,11 @@ class Words:
         return f"+{text}" if text[0] not in "−–" and any(digit in text for digit in "123456789") else text
 
     def fine(self, value: float) -> str:
-        """Return a difference with two significant digits: what one of many small cells weighs is small."""
+        """Return a difference with two significant digits: the effect of a single small cell is small."""
         return self.signed(value, min(6, max(2, 1 - math.floor(math.log10(abs(value) or 1)))))
 
     def plain(self, value: float) -> str:
-        """Return a number with as many digits as it has, at most six."""
+        """Return a number with all its significant digits, at most six."""
         return self._written(f"{Decimal(f'{value:.6g}'):f}")
 
     def percent(self, share: float) -> str:
@@ -156,20 +156,20 @@ class Words:
         ).replace("-", "−")
 
     def count(self, value: int) -> str:
-        """Return a whole number, its thousands grouped."""
+        """Return a whole number with its thousands grouped."""
         return format_decimal(value, locale=self.locale).replace("-", "−")
 
     @cached_property
     def separators(self) -> str:
-        """What parts decimals and thousands, for Plotly."""
+        """The decimal and the thousands separator, for Plotly."""
         return get_decimal_symbol(self.locale) + get_group_symbol(self.locale)
 
     def list_of(self, items: Sequence[str]) -> str:
-        """Join texts as a sentence lists them."""
+        """Join texts into a list within a sentence."""
         return format_list(list(items), locale=self.locale)
 
     def _written(self, text: str) -> str:
-        """Write a number of Python's as the language does: pages hold very many, and Babel takes longer."""
+        """Convert a number in Python's notation to that of the language. Pages hold very many numbers, and Babel is slower."""
         return text.replace(".", self.separators[0]).replace("-", "−")
 
 
@@ -177,5 +177,5 @@ ENGLISH = Words()
 
 
 def sentence_case(text: str) -> str:
-    """Return a text with a capital at its beginning; all else stays as it is."""
+    """Return a text with a capital first letter. The rest stays as it is."""
     return text[:1].upper() + text[1:]

@@ -152,11 +152,11 @@ window.AtlasPoints = (data, images) => {
     return null;
   };
   const CALLED = { // what readers may write before a number
-    cluster: ["c", "cluster", gettext("cluster")], plate: ["", "p", "plate", "photograph", gettext("plate")],
+    cluster: ["c", "cluster", gettext("cluster").toLowerCase()], plate: ["", "p", "plate", "photograph", gettext("plate").toLowerCase()],
   };
   const sought = (words) => { // "cluster 3", a photograph's number, the beginning of an id, a part of a name
     const text = words.trim().toLowerCase();
-    const meant = kinds.find((one) => [one.key, one.name, one.plural].includes(text));
+    const meant = kinds.find((one) => [one.key, one.name, one.plural].some((name) => name?.toLowerCase() === text));
     if (meant) return `kind:${meant.key}`;
     const [, called, digits] = text.match(/^(\D*?)\s*#?(\d+)$/) ?? [];
     const number = Number(digits);
