@@ -110,7 +110,7 @@ def print_check(out: Console, found: Check, verbose: bool) -> None:
     if found.nameless:
         words = ("photograph names no patient; it counts", "photographs name no patient; each counts")
         out.print(f"{_counted(found.nameless, *words)} as a patient of its own.", soft_wrap=True)
-    eyes = [eye for eye in ("left", "right", None) if total.eyes.get(eye)]
+    eyes = [eye for eye in ("left", "right", None) if total.eyes.get(eye)] if found.scale.subject.retina else []
     splits = [split for split in (*SPLITS, None) if total.splits.get(split)] if set(total.splits) - {None} else []
     heads = [*(eye or "unknown" for eye in eyes), *(split or "no split" for split in splits)]
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -69,6 +69,7 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
     images = {image.image_id: image for image in atlas.dataset.images}
     assert columns["grade"] == [images[i].grade for i in columns["id"]]
     assert columns["eye"] == ["left"] * 30
+    assert columns["eyes"] == {"left": "left eye", "right": "right eye"}
     assert [i for i, flag in zip(columns["id"], columns["flagged"], strict=True) if flag] == [
         i for i in columns["id"] if i in flagged(atlas.strip)
     ]
@@ -81,7 +82,7 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
     assert columns["trust"] == [None] * 30
     assert columns["trusts"] == {}
     assert columns["scale"] == {"lowest": 0, "highest": 4, "disease": "diabetic retinopathy"}
-    lengths = {len(value) for key, value in columns.items() if key not in ("scale", "grades", "trusts", "lesions")}
+    lengths = {len(value) for key, value in columns.items() if key not in ("scale", "grades", "trusts", "lesions", "eyes")}
     assert lengths == {30}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from atlas import build_atlas, load_configuration, load_scorer
 from atlas.cohort.dataset import read_dataset, read_files
@@ -24,6 +25,7 @@ from atlas.drawn.knees import FINDINGS, KNEE_OSTEOARTHRITIS, draw_knee
 from atlas.errors import ConfigurationError, DatasetError, TrainingError
 from atlas.photographs.preparations import PREPARATIONS, SURROUND, prepare
 from atlas.pipeline.build import BuildResult
+from atlas.pipeline.check import check
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.report import build_report
 from atlas.pipeline.sources import trained_source
@@ -34,6 +36,7 @@ from atlas.records import DIABETIC_RETINOPATHY, IMAGE, RETINA, SUBJECTS, Scale
 from atlas.resources import languages, models_folder
 from atlas.scorers.card import write_card
 from atlas.scorers.protocol import scale_facts
+from atlas.terminal import print_check
 from atlas.trust.outlined import hit, lesion_coverage
 
 KNEES, SIZE = 120, 256
@@ -172,6 +175,16 @@ def test_what_presumes_the_retina_is_refused(tmp_path: Path) -> None:
         train_in_two_stages(load_configuration(file, training=True), tmp_path / "made", form="lesions")
 
 
+def test_a_check_of_knees_counts_no_sides(knees: Path, tmp_path: Path) -> None:
+    configuration = load_configuration(knees / "atlas.toml", scorer="eyepacs-squeezenet", limit=20, store=tmp_path / "store")
+    out = Console(file=io.StringIO(), width=200)
+    print_check(out, check(configuration), verbose=True)
+    assert isinstance(out.file, io.StringIO)
+    told = out.file.getvalue()
+    assert re.search(r"grade +photographs +patients *\n", told)
+    assert _eye_words(told) == []
+
+
 def test_a_scorer_of_the_retina_refuses_other_images() -> None:
     scale = Scale(0, DIABETIC_RETINOPATHY.names, 2, DIABETIC_RETINOPATHY.disease, IMAGE)
     with pytest.raises(ConfigurationError) as told:
@@ -193,7 +206,7 @@ def test_hashes_of_older_bundles_hold() -> None:
 @pytest.fixture(scope="module")
 def built(knees: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     folder = tmp_path_factory.mktemp("atlas")
-    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4, "masks": knees / "masks", "languages": languages()}
+    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4, "languages": languages()}
     return build_atlas(load_configuration(knees / "atlas.toml", out=folder / "site", store=folder / "store", **settings))
 
 
@@ -440,6 +453,20 @@ def test_no_page_of_the_knees_holds_an_eye_word(sites: Sites) -> None:
     """Every page, data file and script that an atlas of knees holds, and the page of `atlas report`."""
     found = [*_words_of(sites.fitted), *_words_of(sites.report)]
     assert not found, f"{len(found)} eye words:\n" + "\n".join(found)
+
+
+def test_tables_and_charts_of_the_knees_have_no_place_for_an_eye(sites: Sites) -> None:
+    tables = {table.name: table.read_text(encoding="utf-8") for table in (sites.fitted / "tables").iterdir()}
+    headers = {name: text.partition("\n")[0].split(",") for name, text in tables.items()}
+    assert headers["lesions.csv"][-1] == "drop", "neither region nor fovea"
+    assert not {"eye", "region", "near_fovea"} & {column for header in headers.values() for column in header}
+    images = json.loads((sites.fitted / "data" / "images.js").read_text(encoding="utf-8").partition("=")[2].rstrip(";\n"))
+    assert images["id"]
+    assert not {"eye", "eyes"} & set(images)
+    for file in (sites.fitted / "clusters").glob("*.html"):
+        chart = file.read_text(encoding="utf-8").partition('<figure class="whereabouts">')[2].partition("</figure>")[0]
+        assert "<rect" in chart
+        assert "<circle" not in chart
 
 
 @pytest.mark.browser
