@@ -55,7 +55,7 @@
     const named = state.get().light, memory = kept();
     set(read(back ? memory ?? named : named ?? memory));
   };
-  state.listen((pairs) => { if (pairs.light !== undefined) set(read(pairs.light)); });
+  state.listen((pairs) => set(pairs.light === undefined ? light : read(pairs.light)));
   addEventListener("pageshow", (event) => { if (event.persisted) open(true); });
 
   const act = (action) => {

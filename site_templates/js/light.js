@@ -35,10 +35,18 @@ window.AtlasLight = (() => {
 
   // The value of CSS `filter`. The red-free filter is an SVG filter of this id in the page.
   const REDFREE = "light-redfree";
-  const css = (light) => [
-    { redfree: `url("#${REDFREE}")`, grey: "grayscale(1)" }[light.tone],
-    ...["brightness", "contrast"].map((name) => light[name] && `${name}(${Number((STEPS[name].factor ** light[name]).toFixed(4))})`),
-  ].filter(Boolean).join(" ");
+  // CSS changes contrast around mid-grey, and a photograph of the retina is darker than that: more contrast would only make it black.
+  // Brightened first, and with less contrast after it, values change around PIVOT instead: f (b x - 1/2) + 1/2 = F (x - p) + p.
+  const PIVOT = { "": 0.5, redfree: 0.3, grey: 0.4 };
+  const css = (light) => {
+    const [contrast, brightness] = ["contrast", "brightness"].map((name) => STEPS[name].factor ** light[name]);
+    const around = 1 + 2 * PIVOT[light.tone] * (contrast - 1);
+    const functions = { brightness: (brightness * contrast) / around, contrast: around };
+    return [
+      { redfree: `url("#${REDFREE}")`, grey: "grayscale(1)" }[light.tone],
+      ...Object.entries(functions).map(([name, value]) => Math.abs(value - 1) > 1e-9 && `${name}(${Number(value.toFixed(4))})`),
+    ].filter(Boolean).join(" ");
+  };
 
   // In words, for paper. `signed` and `list` write numbers and lists in the page's language.
   const told = (light, { signed, list }) => {
