@@ -519,9 +519,9 @@ def test_a_quiz_by_keyboard_alone(visit: Any, site: Made) -> None:
     page.wait_for_selector(".of-ask[data-revealed=yes]")
     assert page.evaluate("document.activeElement.id") == "verdict"
     shown = page.locator("#pictures canvas")
-    assert shown.is_visible()
+    assert not shown.is_visible(), "the photograph is looked at first"
     page.keyboard.press("m")
-    assert not shown.is_visible()
+    assert shown.is_visible()
     page.keyboard.press("Enter")
     assert page.locator("h1").inner_text() == "Photograph 2 of 2"
     assert page.evaluate("document.activeElement.id") == "heading"
