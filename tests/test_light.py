@@ -199,7 +199,7 @@ def test_on_a_phone_one_row_shows_until_more_is_asked_for(visit: Any, scheme: st
 
 def test_places_that_overlap_have_one_outline(visit: Any) -> None:
     """What is drawn within any of them is what the photograph shows there: no line runs through another place."""
-    page = visit("nested")
+    page = visit("nested", viewport={"width": 1280, "height": 2000})  # all in sight: nothing scrolls
     layer, outlines = page.locator(".layer").first, page.get_by_role("checkbox", name="Outlines")
 
     def seen() -> Any:
