@@ -279,6 +279,7 @@ def test_a_whole_quiz(visit: Any, site: Made, tmp_path: Path) -> None:
             assert ("an outlined lesion" in told) is (areas[0] == "outlined lesions")
             assert all(kind in told for kind in set(hit) if kind)
         assert (page.locator("#pictures img").count() == 1) is (image_id in atlas.lesions)
+        page.get_by_role("button", name="Map").click()
         page.wait_for_selector("#pictures canvas[data-drawn]")
         drawn = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 160, 160).data].some((v) => v)"
         assert page.locator("#pictures canvas").evaluate(drawn)
