@@ -123,7 +123,7 @@ def test_the_slider_lays_the_heat_map_over_the_photograph(visit: Any, site: tupl
     assert seen() == 0
     bare = page.locator(".plate .mat").screenshot()
     page.keyboard.press("End")
-    assert seen() == 1
+    assert seen() == 0.6, "the photograph stays visible below its map"
     assert page.locator(".plate .mat").screenshot() != bare
     assert page.url.endswith(one_of_each_kind(site[0])["image"]), "the slider's keys must not turn the page"
 

@@ -279,6 +279,7 @@ def test_a_whole_quiz(visit: Any, site: Made, tmp_path: Path) -> None:
             assert ("an outlined lesion" in told) is (areas[0] == "outlined lesions")
             assert all(kind in told for kind in set(hit) if kind)
         assert (page.locator("#pictures img").count() == 1) is (image_id in atlas.lesions)
+        page.get_by_role("button", name="Map").click()
         page.wait_for_selector("#pictures canvas[data-drawn]")
         drawn = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 160, 160).data].some((v) => v)"
         assert page.locator("#pictures canvas").evaluate(drawn)
@@ -519,9 +520,9 @@ def test_a_quiz_by_keyboard_alone(visit: Any, site: Made) -> None:
     page.wait_for_selector(".of-ask[data-revealed=yes]")
     assert page.evaluate("document.activeElement.id") == "verdict"
     shown = page.locator("#pictures canvas")
-    assert shown.is_visible()
+    assert not shown.is_visible(), "the photograph is looked at first"
     page.keyboard.press("m")
-    assert not shown.is_visible()
+    assert shown.is_visible()
     page.keyboard.press("Enter")
     assert page.locator("h1").inner_text() == "Photograph 2 of 2"
     assert page.evaluate("document.activeElement.id") == "heading"

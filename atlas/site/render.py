@@ -35,7 +35,19 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _REPORT_STYLES = ("atlas.css", "report.css")
 
-_REPORT_SCRIPTS = ("words.js", "formats.js", "atlas.js", "viewer.js", "overlay.js", "model.js", "live.js", "film.js", "report.js")
+_REPORT_SCRIPTS = (
+    "words.js",
+    "formats.js",
+    "atlas.js",
+    "viewer.js",
+    "overlay.js",
+    "model.js",
+    "live.js",
+    "film.js",
+    "report.js",
+    "light.js",
+    "light-tools.js",
+)
 
 
 def render_site(

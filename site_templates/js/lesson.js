@@ -1,4 +1,5 @@
-// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate, F outlines the lesions found.
+// A lesson, one stop at a time: the address holds the stop, arrow keys walk, H lays the heat map over the plate,
+// O outlines the place of the stop, F the lesions found.
 "use strict";
 (() => {
   const stops = [...document.querySelectorAll(".stop")];
@@ -47,6 +48,14 @@
     overlay.dataset.drawn = "";
   };
 
+  const outline = (stop) => {
+    const button = stop.querySelector("[data-outline]");
+    if (!button) return;
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", on);
+    stop.querySelector(".boxes").classList.toggle("off", !on);
+  };
+
   const lesions = (stop) => {
     const button = stop.querySelector("[data-found]");
     if (!button) return;
@@ -63,6 +72,7 @@
       go(Number(link.getAttribute("href").slice(6)));
     }
     if (event.target.closest("[data-heat]")) heat(event.target.closest(".stop"));
+    if (event.target.closest("[data-outline]")) outline(event.target.closest(".stop"));
     if (event.target.closest("[data-found]")) lesions(event.target.closest(".stop"));
   });
   document.addEventListener("keydown", (event) => {
@@ -73,6 +83,7 @@
       event.preventDefault();
       go(next);
     } else if (event.key.toLowerCase() === "h") heat(stops[at]);
+    else if (event.key.toLowerCase() === "o") outline(stops[at]);
     else if (event.key.toLowerCase() === "f") lesions(stops[at]);
   });
   Atlas.state.listen(({ stop }) => show(Number(stop) || 1, true));

@@ -203,8 +203,9 @@
 
   const NEXT = gettext("Next"), RESULT = gettext("Your result");
   const toggles = new Map(); // key -> button
-  const toggle = (text, key, shown) => {
-    const button = el("button", { type: "button", class: "small", "aria-pressed": "true" }, `${text} `, el("kbd", {}, key));
+  const toggle = (text, key, shown, pressed = true) => {
+    for (const one of shown) one.toggleAttribute("hidden", !pressed);
+    const button = el("button", { type: "button", class: "small", "aria-pressed": String(pressed) }, `${text} `, el("kbd", {}, key));
     button.addEventListener("click", () => {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(on));
@@ -242,20 +243,20 @@
     const pictures = at("pictures"), buttons = [];
     const kinds = words.kinds(Object.keys(answer.lesions ?? {}));
     const outlined = kinds ? gettext("Outlined lesions: %(kinds)s.", { kinds }) : gettext("Lesions are outlined here. Their kinds are not known.");
+    const mapped = el("span", {}, gettext("Cyan places raised the score, violet places lowered it."), " ");
     if (answer.map) {
       const map = el("canvas", { "aria-hidden": "true", class: "map", width: 160, height: 160 });
       pictures.append(map);
       draw(map, id).catch((fault) => { if (map.isConnected) at("caption").append(` ${fault.message}`); });
-      buttons.push(toggle(gettext("Map"), "M", [map]));
+      buttons.push(toggle(gettext("Map"), "M", [map, mapped], false)); // the photograph is looked at first
     }
     if (answer.lesions) {
       const outlines = el("img", { src: asset(`masks/${id}.png`), alt: outlined, width: 1024, height: 1024 });
       pictures.append(outlines);
       buttons.push(toggle(gettext("Outlined lesions"), "L", [outlines]));
     }
-    at("caption").replaceChildren([
-      answer.map && gettext("Cyan places raised the score, violet places lowered it."), answer.lesions && gettext("White: outlined lesions."), own.mark && gettext("Dashed: your mark."),
-    ].filter(Boolean).join(" "));
+    const marked = [answer.lesions && gettext("White: outlined lesions."), own.mark && gettext("Dashed: your mark.")].filter(Boolean);
+    at("caption").replaceChildren(...(answer.map ? [mapped] : []), marked.join(" "));
     const actions = buttons.length ? el("p", { class: "actions" }, buttons) : null;
     const badge = answer.trust === null ? null : deck.trusts[answer.trust];
     at("told").replaceChildren(...[
