@@ -11,7 +11,7 @@ UNTOLD = "lesion"
 
 @dataclass(frozen=True)
 class LesionBox:
-    """A box that a person drew: its kind, a key of `cohort.lesions.KINDS`, and its edges in upright source pixels, not rounded."""
+    """A box that a person drew: a kind, which is a key of `cohort.lesions.KINDS`, and edges in upright source pixels, unrounded."""
 
     kind: str
     top: float
