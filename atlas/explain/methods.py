@@ -76,9 +76,9 @@ def saliency_map(
     Returns
     -------
     values : FloatArray
-        float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale.
+        The map, float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale.
     within : BoolArray
-        bool (h-window+1, w-window+1), true where the window lies on the retina.
+        Which windows lie on the retina, bool (h-window+1, w-window+1).
 
     Raises
     ------

@@ -29,8 +29,8 @@ def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray
     Returns
     -------
     FloatArray
-        float32 (h-window+1, w-window+1), signed, in grade units; [r, c] hides rows r..r+window-1 and columns c..c+window-1. A
-        positive value means that the window made the eye look more severe.
+        Falls, float32 (h-window+1, w-window+1), signed, in grade units; [r, c] hides rows r..r+window-1 and columns
+        c..c+window-1. A positive value means that the window made the eye look more severe.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def windows_inside(inside: BoolArray, window: int) -> BoolArray:
     Returns
     -------
     BoolArray
-        bool (n, h-window+1, w-window+1).
+        True for a window on the retina, bool (n, h-window+1, w-window+1).
     """
     return np.asarray(sliding_window_view(inside, (window, window), axis=(1, 2)).all(axis=(-2, -1)))
 
@@ -63,7 +63,7 @@ def inside_cells(coverage: FloatArray, least: float = 0.25) -> BoolArray:
     Returns
     -------
     BoolArray
-        bool (..., h, w).
+        True for a cell on the retina, bool (..., h, w).
     """
     inside: BoolArray = coverage >= least
     return inside

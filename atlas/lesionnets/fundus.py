@@ -23,7 +23,7 @@ LEAST_SIDE = 600
 """Pixels across the retina below which a microaneurysm is too small to be seen. A microaneurysm is 60 to 100 micrometres wide,
 and a photograph shows about 13 millimetres of retina, so a microaneurysm would be about 4 pixels across."""
 
-_PARTED = 2.0  # a red lesion gets the name of one kind if this is so many times as strong as the other
+_PARTED = 2.0  # a red lesion gets the name of a kind that is at least this many times as strong as the other
 
 _ON_RETINA = 0.5  # share of a cell that must be retina
 

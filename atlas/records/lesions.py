@@ -11,7 +11,7 @@ UNTOLD = "lesion"
 
 @dataclass(frozen=True)
 class LesionBox:
-    """A box that a person drew: a kind, which is a key of `cohort.lesions.KINDS`, and edges in upright source pixels, unrounded."""
+    """A box that a person drew: its kind, a key of `cohort.lesions.KINDS`, and edges in upright source pixels, not rounded."""
 
     kind: str
     top: float

@@ -204,7 +204,7 @@ class Head(_FirstLayer):
 
 
 def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
-    """Return whether a first layer, (H, C, h, w), has equal weights for all cells: then those of one, (H, C, 1, 1), are enough."""
+    """Return whether a first layer, (H, C, h, w), has equal weights for all cells: then those of one cell are enough."""
     return bool((hidden_weight == hidden_weight[:, :, :1, :1]).all())
 
 

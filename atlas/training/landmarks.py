@@ -64,7 +64,7 @@ def learn_disc(seen: Sequence[FloatArray], inside: Sequence[NDArray[np.bool_]], 
     """
     if sum(bool(own.any()) for own in inside) < _FEWEST:
         raise TrainingError(
-            f"fewer than {_FEWEST} photographs have a box round the optic disc", "give boxes of the kind `optic_disc` for more"
+            f"fewer than {_FEWEST} photographs have a box around the optic disc", "give boxes of the kind `optic_disc` for more"
         )
     values, labels = np.concatenate(seen), np.concatenate(inside)
     outside = np.flatnonzero(~labels)

@@ -41,7 +41,7 @@ _TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
 
 _GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
 
-_GRADES_SHARE = 0.3  # weight of the human grades in the loss beside teachers
+_GRADES_SHARE = 0.3  # weight of the human grades in the loss if there are teachers
 
 _FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 during training
 
