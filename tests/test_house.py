@@ -36,9 +36,8 @@ def test_tool_has_no_complaint(command: tuple[str, ...]) -> None:
 
 def test_docstrings_are_in_numpy_style() -> None:
     files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "atlas").rglob("*.py"))
-    done = subprocess.run(
-        [sys.executable, "-m", "numpydoc", "lint", *files], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
-    )
+    command = [sys.executable, "-m", "numpydoc", "lint", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"numpydoc lint\n{done.stdout}{done.stderr}"
 
 

@@ -145,7 +145,8 @@ def _load_two_stage(
     net = load_lesion_net(beside if beside.is_dir() else manifest.lesion_net)
     if net.sha256 != manifest.lesion_net_sha256:
         raise ScorerError(
-            f"{folder / _MANIFEST}: was trained with another version of {manifest.lesion_net}", "train the scorer again"
+            f"{folder / _MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
+            "train the scorer again",
         )
     head = readout_of(_read_layers(folder / _HEAD))
     if not isinstance(head, Head):
