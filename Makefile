@@ -22,7 +22,7 @@ help:
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
-	@echo 'make lint         run only ruff, mypy, import-linter and oxlint'
+	@echo 'make lint         run only ruff, mypy, import-linter, oxlint and numpydoc'
 	@echo 'make format       let ruff format the sources and fix what it can'
 	@echo 'make constraints  find the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
 	@echo 'make clean        remove .venv, caches, built wheels and built sites'
@@ -164,6 +164,7 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/oxlint --config tests/js/oxlint.json site_templates/js tests/js
+	$(BIN)/python -m numpydoc lint $$(find atlas -name '*.py' | sort)
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

@@ -1,11 +1,11 @@
 """Turns a folder of severity-graded medical photographs into a static teaching atlas.
 
-The names below are the public ones. Records (`Dataset`, `Scores`, `Patches`, ...) lie in `atlas.records`.
+The names below are the public ones. Records (`Dataset`, `Scores`, `Patches`, ...) are in `atlas.records`.
 """
 
 import importlib as _importlib
 
-# Loaded when they are asked for: `atlas --help` need not wait for the networks' libraries. `__init__.pyi` tells type checkers.
+# Loaded when first used, so that `atlas --help` need not wait for the networks' libraries. Type checkers read `__init__.pyi`.
 _HOMES = {
     "AtlasError": "atlas.errors",
     "build_atlas": "atlas.pipeline.build",

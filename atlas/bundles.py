@@ -1,4 +1,7 @@
-"""Folders of trained networks: which one a name means, and writing one so that an earlier one stands until it is whole."""
+"""Folders of trained networks: which one a name means, and how one is written.
+
+An existing folder is replaced only once the new one is complete.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def shipped(manifest: str) -> list[str]:
 
 
 def place_of(name_or_path: str | Path, manifest: str) -> Path:
-    """Return the folder that a shipped bundle's name or a path means, whether or not it is there."""
+    """Return the folder that a shipped bundle's name or a path means, whether or not it exists."""
     shipped_one = isinstance(name_or_path, str) and name_or_path in shipped(manifest)
     return models_folder() / name_or_path if shipped_one else Path(name_or_path).expanduser()
 
@@ -29,13 +32,17 @@ def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
 
     Parameters
     ----------
+    name_or_path : str or Path
+        Name of a shipped bundle, or a folder.
+    manifest : str
+        Name of the file that describes the bundle.
     what : str
-        What it holds, such as "scorer", for the error.
+        What the bundle holds, such as "scorer", for the error message.
 
     Raises
     ------
     ScorerError
-        Where there is none.
+        If there is no such bundle.
     """
     folder = place_of(name_or_path, manifest)
     if not (folder / manifest).is_file():
@@ -47,12 +54,12 @@ def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
 
 
 def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, what: str) -> None:
-    """Write the files of a bundle, its manifest among them. An existing bundle is replaced only once the new one is complete.
+    """Write the files of a bundle, including its manifest. An existing bundle is replaced only once the new one is complete.
 
     Raises
     ------
     ScorerError
-        Where `folder` holds something other than such a bundle, or cannot be written.
+        If `folder` holds something other than such a bundle, or cannot be written.
     """
     if folder.exists() and not (folder / manifest).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ScorerError(f"{folder}: already exists and is not a {what} bundle", "choose another folder, or remove it first")
@@ -71,10 +78,10 @@ def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, wha
 
 
 def stored(array: np.ndarray, half: bool) -> np.ndarray:
-    """Return an array of weights as a bundle keeps it: with `half`, those of two and more dimensions are rounded to float16."""
+    """Return an array of weights as a bundle stores it: with `half`, float32 of two or more dimensions is rounded to float16."""
     return array.astype(np.float16) if half and array.dtype == np.float32 and array.ndim >= 2 else array
 
 
 def faults(error: pydantic.ValidationError) -> str:
-    """Say in one line which fields are at fault, and why."""
+    """Say in one line which fields are wrong, and why."""
     return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in error.errors())

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""The errors that atlas raises on purpose, as one tree.
 
 AtlasError
  +-- ConfigurationError      settings that cannot be used; lists every fault at once

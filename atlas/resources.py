@@ -1,4 +1,4 @@
-"""Where the shipped scorers and templates lie, in a checkout and in an installed wheel, and how a built atlas is recognised."""
+"""Where the shipped scorers and templates are, in a checkout and in an installed wheel, and how a built atlas is recognised."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 from pathlib import Path
 
 DEFAULT_SCORER = "eyepacs-and-evidence"
-"""The shipped scorer that is used where none is named."""
+"""The shipped scorer that is used if none is named."""
 
 DEFAULT_LESION_NET = "lesions-squeezenet"
-"""The shipped lesion net that is used where none is named."""
+"""The shipped lesion net that is used if none is named."""
 
 NO_LESION_NET = "none"
-"""What stands in place of a lesion net's name where no lesions are to be found."""
+"""Given instead of a lesion net's name if no lesions are to be found."""
 
 MADE_BY = "lesion-atlas"
 
 RUN = "run.json"
-"""File in an atlas that tells how it was built, and by which a folder is recognised as an atlas."""
+"""File in an atlas that says how it was built. A folder is recognised as an atlas by this file."""
 
 RUN_FORMAT = 1
-"""Number of the form of that file, to be raised where a reader of it would have to know."""
+"""Version of that file's format. Raise it if programs that read the file need to know about a change."""
 
 CACHE_TAG = "CACHEDIR.TAG"
-"""File that marks a folder as a cache (https://bford.info/cachedir/), and by which a store is recognised."""
+"""File that marks a folder as a cache (https://bford.info/cachedir/). A store is recognised by this file."""
 CACHE_TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # The store of lesion-atlas: what a build can reuse. It may be removed; builds then take longer.
 """
@@ -42,7 +42,7 @@ def _root() -> Path:
 
 
 def models_folder() -> Path:
-    """Return the folder that holds one sub-folder per shipped scorer."""
+    """Return the folder that holds one subfolder per shipped scorer or lesion net."""
     return _root() / "models"
 
 
@@ -67,7 +67,7 @@ def languages() -> tuple[str, ...]:
 
 
 def is_store(folder: Path) -> bool:
-    """Tell whether a folder is the store of earlier builds."""
+    """Return whether a folder is the store of earlier builds."""
     try:
         with (folder / CACHE_TAG).open("rb") as stream:
             return stream.read(len(CACHE_TAG_TEXT)) == CACHE_TAG_TEXT.encode()
@@ -76,7 +76,7 @@ def is_store(folder: Path) -> bool:
 
 
 def is_atlas(folder: Path) -> bool:
-    """Tell whether a folder holds a built atlas: it has a home page, and a run.json that a build wrote."""
+    """Return whether a folder holds a built atlas: it has a home page, and a run.json that a build wrote."""
     run = folder / RUN
     try:
         if not (folder / "index.html").is_file() or not run.is_file() or run.stat().st_size > _LARGEST_RUN:

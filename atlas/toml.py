@@ -11,16 +11,21 @@ from atlas.errors import ConfigurationError
 
 
 def read_toml(file: Path, *, absent: str, invalid: str) -> dict[str, Any]:
-    """Read a file as it stands.
+    """Read a TOML file.
 
     Parameters
     ----------
-    absent, invalid : str
-        What to do where it cannot be read, and where it is not valid.
+    file : Path
+        The file to read.
+    absent : str
+        What the user can do if the file cannot be read.
+    invalid : str
+        What the user can do if the file is not valid TOML.
 
     Raises
     ------
     ConfigurationError
+        If the file cannot be read or is not valid TOML.
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -31,5 +36,5 @@ def read_toml(file: Path, *, absent: str, invalid: str) -> dict[str, Any]:
 
 
 def listed(faults: Sequence[str]) -> str:
-    """Put faults below each other, one a line."""
+    """List faults, one per line."""
     return "\n".join(f"  - {fault}" for fault in faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import sysconfig
 import tomllib
 from pathlib import Path
@@ -31,6 +32,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 def test_tool_has_no_complaint(command: tuple[str, ...]) -> None:
     done = subprocess.run([SCRIPTS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def test_docstrings_are_in_numpy_style() -> None:
+    files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "atlas").rglob("*.py"))
+    command = [sys.executable, "-m", "numpydoc", "lint", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"numpydoc lint\n{done.stdout}{done.stderr}"
 
 
 def pins() -> dict[str, str]:

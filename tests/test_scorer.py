@@ -449,7 +449,7 @@ def test_a_card_leaves_out_what_the_recipe_does_not_tell(scorer: TransferredScor
         ("training.counts.test", {"labels": labels, "counts": {**counts, "test": [1]}}),
         ("training.counts.validation", {"labels": labels, "counts": {"training": [3, 4, 5]}}),
         ("training.labels lacks grade 3", {"labels": labels[:2], "counts": counts}),
-        ("training.labels is no list", {"labels": [5], "counts": counts}),
+        ("training.labels is not a list", {"labels": [5], "counts": counts}),
     ):
         with pytest.raises(ScorerError, match=fault):
             write_card(replace(scorer, training=recipe))

@@ -160,9 +160,9 @@ def test_its_parts_are_scrambled_and_told_on_other_scales(scorer: SideBySideScor
     assert replace(scorer, shift=0.0).sha256 != scorer.sha256
     other = replace(DIABETIC_RETINOPATHY, lowest=1)
     assert scorer.on(other).targets[0].scale.lowest == 1
-    with pytest.raises(ScorerError, match="of another scale"):
+    with pytest.raises(ScorerError, match="has another scale"):
         SideBySideScorer("odd", scorer.members, other)
-    with pytest.raises(ScorerError, match="cannot stand beside others: side-by-side"):
+    with pytest.raises(ScorerError, match="cannot be combined with others: side-by-side"):
         members_of([scorer])
 
 

@@ -118,7 +118,7 @@ def test_a_published_split_is_kept_and_a_patient_follows_it() -> None:
 
 @pytest.mark.parametrize(
     ("splits", "patients", "said"),
-    [(["training", "test", "validation"], ["a", "a", "b"], "two sides"), (["training", "test"], ["a", "b"], "validate")],
+    [(["training", "test", "validation"], ["a", "a", "b"], "in two parts"), (["training", "test"], ["a", "b"], "validate")],
 )
 def test_a_published_split_that_cannot_be_used_is_refused(
     splits: list[str | None], patients: list[str | None], said: str
@@ -673,7 +673,7 @@ def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
     assert "squeezenet1_1_coarse" in caught.value.remedy
     smaller = scorer("efficientnet_lite0", 96)
     smaller.head.hidden_weight[0, 0, 0, 0] = 1
-    with pytest.raises(TrainingError, match="each cell on its own"):
+    with pytest.raises(TrainingError, match="different weights for each cell"):
         side_by_side("pair", [small, smaller])
 
 

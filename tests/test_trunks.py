@@ -445,7 +445,7 @@ def test_a_pyramid_stands_on_every_kind_of_trunk_and_keeps_its_weights(name: str
 
 def test_trunks_that_are_not_one_network_bear_no_pyramid() -> None:
     for name in ("efficientnet_lite0_fine", "squeezenet1_1_coarse+efficientnet_lite0_fine"):
-        with pytest.raises(ConfigurationError, match="no feature pyramid"):
+        with pytest.raises(ConfigurationError, match="cannot have a feature pyramid"):
             new_module(f"fpn:{name}", 0)
     with pytest.raises(ConfigurationError, match="fpn:vgg61"):
         new_module("fpn:vgg61", 0)

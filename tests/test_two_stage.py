@@ -125,7 +125,7 @@ def test_its_bundle_names_the_lesion_net_and_refuses_another(scorer: TwoStageSco
     for file in (cohort / "plain").iterdir():
         (other / file.name).write_bytes(file.read_bytes())
     (other / "scorer.json").write_text(json.dumps(facts | {"lesion_net_sha256": "0" * 64}), "utf-8")
-    with pytest.raises(ScorerError, match="another lesion net"):
+    with pytest.raises(ScorerError, match="another version of lesion net"):
         load_scorer(other)
 
 

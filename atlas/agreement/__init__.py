@@ -1,1 +1,1 @@
-"""Agreement of scores with people: figures, and ranks."""
+"""Agreement of scores with human grades: figures and ranks."""

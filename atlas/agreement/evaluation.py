@@ -1,4 +1,4 @@
-"""Agreement of severities with human grades: the figures a scorer is judged by, and what their pictures are drawn from.
+"""Agreement of severities with human grades: the figures that a scorer is judged by, and the data of their plots.
 
 A figure that is not defined for the data at hand (constant severities, a single grade) is NaN, never an error.
 """
@@ -40,11 +40,11 @@ from atlas.records import (
 
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
-_BINS_PER_GRADE = 2  # of the calibration
+_BINS_PER_GRADE = 2  # bins of the calibration per grade unit
 
 _DENSITY_STEPS = 40  # per grade unit
 
-_CURVE_POINTS = 200  # of a ROC curve: more than a page can show
+_CURVE_POINTS = 200  # points of a ROC curve: more than a page can show
 
 
 def evaluate(
@@ -66,40 +66,52 @@ def evaluate(
     severity : ArrayLike
         (n,) in grade units.
     grades : ArrayLike
-        (n,) whole numbers on `scale`.
+        (n,), human grades, whole numbers on `scale`.
+    scale : Scale
+        Scale of both.
     patients : Sequence[str] | IntArray or None
-        (n,) whose photograph each is. Without it every photograph counts as a patient.
+        (n,), the patient of each photograph. Without it every photograph counts as a patient of its own.
     seed : int
         Draws the halves of the patients between which a reading is cross-fitted, and the resamples.
     probabilities : ArrayLike or None
-        (n, K) of the scale's K grades, by a softmax classifier; without it that comparison is left out.
+        (n, K), probabilities of the scale's K grades by a softmax classifier; without them that comparison is left out.
     reading : GradeCuts or None
-        Stage ranges and threshold, fitted on other photographs. Without it each half of the patients is read by what
-        `fit_reading` makes of the other half.
+        Stage ranges and threshold, fitted on other photographs. Without it, `fit_reading` on each half of the patients gives the
+        reading for the other half.
     labels : Mapping[int, tuple[int, float]] or None
-        What `label_distribution` found, to be kept with the figures.
+        The result of `label_distribution`, to be kept with the figures.
     unsure : Sequence[bool] or None
-        (n,), where the scorer says that it is not sure.
+        (n,), whether the scorer says that it is not sure.
 
     Returns
     -------
-    Evaluation with these figures of the severity and, with the ending `_classifier`, of the classifier:
+    Evaluation
+        Figures of the severity and, with the ending `_classifier`, of the classifier, see Notes.
 
-    `spearman` : rank correlation with the grades; of the classifier's expected grade, the mean weighted by probability.
-    `mae` : mean absolute error, grade units; of the classifier's most probable grade.
-    `quadratic_kappa`, `accuracy`, `skipped` (share two or more grades off) : of the severity rounded to the nearest grade and,
-        with the ending `_ranges`, read by stage ranges; of the classifier's most probable grade.
-    `auc_referable`, `sensitivity_referable`, `specificity_referable` : where the scale knows a referable grade. A severity is
-        called referable from the reading's threshold on, a probability of the referable grades together from 0.5 on.
-    `unsure` : share of the photographs of which the scorer is not sure; `wrong_sure`, `wrong_unsure` : share called referable
-        against the grade, or the other way round, among those that it is sure of, and those that it is not.
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together.
+
+    Notes
+    -----
+    The figures are:
+
+    - `spearman`: rank correlation with the grades; for the classifier, of its expected grade, the mean weighted by probability.
+    - `mae`: mean absolute error, grade units; for the classifier, of its most probable grade.
+    - `quadratic_kappa`, `accuracy` and `skipped` (share two or more grades off): of the severity rounded to the nearest grade
+      and, with the ending `_ranges`, read by stage ranges; for the classifier, of its most probable grade.
+    - `auc_referable`, `sensitivity_referable`, `specificity_referable`: if the scale has a referable grade. A severity counts as
+      referable from the reading's threshold up, and the summed probability of the referable grades from 0.5 up.
+    - `unsure`: share of the photographs of which the scorer is not sure.
+    - `wrong_sure`, `wrong_unsure`: share wrongly called referable or not referable, among the photographs of which it is sure and
+      not sure.
 
     One row per grade holds `grade`, `count`, `mean`, `sd`, `q05`, `q25`, `median`, `q75` and `q95`. Intervals are percentiles of
     1,000 resamples of the patients, each with all its photographs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapter 13); the reading stays as fitted. ROC curves set each grade against all others, by the classifier's probability of
-    the grade and by `stage_depth` of the severity. Calibration compares the mean grade with the mean score in steps of the score.
-
-    Raises ValueError where the arrays do not fit each other.
+    chapter 13); the reading is not fitted again. ROC curves compare each grade with all others, by the classifier's probability
+    of the grade and by `stage_depth` of the severity. Calibration compares the mean grade with the mean score in steps of the
+    score.
     """
     severities = np.asarray(severity, dtype=np.float64)
     truth = np.asarray(grades, dtype=np.int64)
@@ -176,26 +188,26 @@ def nearest_grade(severity: ArrayLike, scale: Scale) -> IntArray:
 
 
 def spearman(severity: ArrayLike, grades: ArrayLike) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; NaN where one side is constant."""
+    """Return Spearman's rank correlation, with mean ranks for ties; NaN if one side is constant."""
     return once(rank_correlation(np.asarray(severity), np.asarray(grades)), np.size(grades))
 
 
 def quadratic_kappa(assigned: ArrayLike, grades: ArrayLike, scale: Scale) -> float:
-    """Cohen's kappa with squared-distance weights; NaN where both sides hold one and the same grade only."""
+    """Return Cohen's kappa with squared-distance weights; NaN if both sides hold only one grade, the same one."""
     return once(kappa(np.asarray(assigned, np.int64), np.asarray(grades, np.int64), scale), np.size(grades))
 
 
 def auc(severity: ArrayLike, positive: ArrayLike) -> float:
-    """Area under the ROC curve: how often a positive outranks a negative, ties counting half; NaN with one class only."""
+    """Return the area under the ROC curve: how often a positive outranks a negative, ties count half; NaN with one class only."""
     return once(area_under_roc(np.asarray(severity), np.asarray(positive, dtype=bool)), np.size(positive))
 
 
 def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> GradeCuts:
-    """Learn from graded scores (n,) how severities are read: the stage ranges, and from where on they are referable.
+    """Learn from graded scores (n,) how severities are read: the stage ranges, and the threshold for referable disease.
 
     The threshold has the largest Youden index, sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), and lies midway
-    between two neighbouring severities; of equally good ones it is the lowest, which misses fewest. It is None where the scale
-    knows no referable grade, or all photographs stand on one side of it.
+    between two neighbouring severities; among equally good ones it is the lowest, which misses the fewest. It is None if the
+    scale has no referable grade, or if all photographs are on one side of that grade.
     """
     severities, truth = np.asarray(severity, dtype=np.float64), np.asarray(grades)
     peaks, deviations = _stages(severities, truth, scale)
@@ -206,13 +218,14 @@ def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> GradeCu
 def stage_ranges(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> FloatArray:
     """Cut the severity axis into one range per grade, as the original study does.
 
-    Each grade's range grows from the peak of its kernel density to both sides, at the pace of its standard deviation, until
-    neighbours touch. Where two peaks stand in the wrong order the cut of the lower pair holds, and the range between is empty. A
-    grade without photographs peaks at its own value with the mean spread of the others.
+    Each grade's range grows from the peak of its kernel density to both sides, in proportion to its standard deviation, until
+    neighbours touch. If two peaks are in the wrong order, the cut of the lower pair is used, and the range between is empty. A
+    grade without photographs has its peak at its own value and the mean standard deviation of the others.
 
     Returns
     -------
-    float32 (grades - 1,), ascending: severities below the first cut are the lowest grade, and so on.
+    FloatArray
+        Cuts, float32 (grades - 1,), ascending: severities below the first cut are the lowest grade, and so on.
     """
     return _cuts(*_stages(np.asarray(severity, dtype=np.float64), np.asarray(grades), scale))
 
@@ -226,10 +239,11 @@ def grade_by_ranges(severity: ArrayLike, cuts: FloatArray, scale: Scale) -> IntA
 
 
 def stage_depth(severity: ArrayLike, cuts: FloatArray, place: int) -> Floats:
-    """How deep severities (n,) lie within the range of the grade at `place`, 0 the lowest: the distance to its nearer cut.
+    """Return how deep severities (n,) lie within the range of the grade at `place` (0 is the lowest): distance to the nearer cut.
 
-    Negative outside, in grade units. As a score for this grade against all others it is what widening or narrowing the range to
-    both sides alike trades off; for the lowest and the highest grade it orders photographs as the severity itself does.
+    In grade units; negative outside the range. It serves as a score for this grade against all others: changing its threshold
+    widens or narrows the range equally on both sides. For the lowest and the highest grade it orders photographs as the severity
+    does.
     """
     severities = np.asarray(severity, dtype=np.float64)
     edges = np.concatenate([[-np.inf], cuts, [np.inf]])
@@ -270,7 +284,7 @@ def _peak(group: Floats, scale: Scale) -> float:
 
 
 def _density(group: Floats, axis: Floats) -> Floats | None:
-    """Gaussian kernel density with Scott's bandwidth; None where there is nothing to spread."""
+    """Return the Gaussian kernel density with Scott's bandwidth; None if there are fewer than 3 values or all are equal."""
     return None if group.size < 3 or np.ptp(group) < 1e-6 else gaussian_kde(group)(axis)
 
 
@@ -281,14 +295,14 @@ def _youden(severity: Floats, positive: np.ndarray) -> float | None:
     thresholds = (values[:-1] + values[1:]) / 2
     sick, well = np.sort(severity[positive]), np.sort(severity[~positive])
     caught, cleared = sick.size - np.searchsorted(sick, thresholds), np.searchsorted(well, thresholds)
-    return float(thresholds[np.argmax(caught * well.size + cleared * sick.size)])  # in whole numbers, so that equals are equal
+    return float(thresholds[np.argmax(caught * well.size + cleared * sick.size)])  # whole numbers, so that ties are exact
 
 
-Parts = list[tuple[np.ndarray, GradeCuts]]  # photographs, as a mask (n,), and what reads them
+Parts = list[tuple[np.ndarray, GradeCuts]]  # photographs, as a mask (n,), and the cuts that read them
 
 
 def _cross_fitted(severity: Floats, grades: IntArray, scale: Scale, owners: IntArray, seed: int) -> Parts:
-    """Read each half of the patients by what the other half teaches; nothing where a half would be empty."""
+    """Fit the reading of each half of the patients on the other half; return [] if a half would be empty."""
     count = int(owners.max()) + 1 if owners.size else 0
     if count < 2:
         return []
@@ -304,7 +318,7 @@ def _by_part(parts: Parts, severity: Floats, how: Callable[[Floats, GradeCuts], 
 
 
 def _called(severity: Floats, parts: Parts) -> np.ndarray | None:
-    """Tell which severities are called referable, (n,) bool; None where a threshold is missing."""
+    """Return which severities are called referable, (n,) bool; None if a threshold is missing."""
     thresholds = [reading.threshold for _, reading in parts]
     if not thresholds or None in thresholds:
         return None
@@ -321,7 +335,7 @@ def _agreement(assigned: IntArray | None, grades: IntArray, scale: Scale, *, suf
 
 @dataclass(frozen=True)
 class _Receiver:
-    """A score (n,) that tells `positive` photographs from the others: those of `grade`, or where it is None the referable."""
+    """A score (n,) that separates `positive` photographs from the others: those of `grade`, or referable ones if it is None."""
 
     method: str
     grade: int | None
@@ -329,7 +343,7 @@ class _Receiver:
     positive: np.ndarray
 
     def curve(self) -> tuple[FloatArray, FloatArray]:
-        """Shares of false and true positives, evenly thinned along the curve where it has many corners."""
+        """Return shares of false and true positives; a curve with many corners is thinned evenly along its length."""
         false, true, _ = roc_curve(self.positive, self.score)
         if false.size > _CURVE_POINTS:
             kept = np.unique(np.searchsorted(false + true, np.linspace(0, 2, _CURVE_POINTS)).clip(max=false.size - 1))
@@ -338,7 +352,7 @@ class _Receiver:
 
 
 def _receivers(severity: Floats, shares: Floats | None, parts: Parts, grades: IntArray, scale: Scale) -> dict[str, _Receiver]:
-    """Each grade against all others, and referable against not, by score and classifier."""
+    """Return a receiver for each grade against all others, and for referable against not, by score and classifier."""
     found = {}
     if scale.referable is not None:
         found["auc_referable"] = _Receiver("score", None, severity, grades >= scale.referable)
@@ -355,7 +369,7 @@ def _receivers(severity: Floats, shares: Floats | None, parts: Parts, grades: In
 
 
 def _referable(receiver: _Receiver | None, called: np.ndarray | None, *, suffix: str) -> dict[str, Statistic]:
-    """The figures of one method that tells referable photographs; none where the scale knows no such grade."""
+    """Return the figures of one method for referable disease; {} if the scale has no referable grade."""
     if receiver is None:
         return {}
     names = f"auc_referable{suffix}", f"sensitivity_referable{suffix}", f"specificity_referable{suffix}"
@@ -390,7 +404,7 @@ def _densities(severity: Floats, grades: IntArray, scale: Scale) -> Densities:
 
 
 def _bins(severity: Floats, scale: Scale) -> list[tuple[float, float, np.ndarray]]:
-    """Cut the scale into equal steps: their ends, and the photographs in each, (n,) bool; empty steps are left out."""
+    """Divide the scale into equal steps: their ends, and the photographs in each, (n,) bool; empty steps are left out."""
     steps = scale.span * _BINS_PER_GRADE
     step = np.clip(np.floor((severity - scale.lowest) * _BINS_PER_GRADE), 0, steps - 1)
     edges = scale.lowest + np.arange(steps + 1) / _BINS_PER_GRADE

@@ -14,21 +14,30 @@ from atlas.records import FloatArray, Scale, Scores, Strip
 def rank(scores: Scores, grades: Mapping[str, int | None], scale: Scale) -> Strip:
     """Order the images by severity, ties by image_id, and compare each with its human grade.
 
-    A sigmoid never reaches the ends of the scale, so the score itself would call every proliferative eye too mild. It is read as
-    a grade by its place in the cohort instead: the k-th lowest score among the graded images reads as the k-th lowest human grade
-    (images of one score share the mean of theirs). The disagreement is that reading minus the human grade: all zero where the
-    scores put the grades in order, and the same for any rising function of the scores. It tells of order only: it cannot show
-    that a whole cohort is scored, or graded, too high.
+    A sigmoid never reaches the ends of the scale, so the score itself would rate every proliferative eye too mild. Instead, a
+    score is read as a grade by its place in the cohort: the k-th lowest score among the graded images is read as the k-th lowest
+    human grade (images with the same score share the mean of theirs). The disagreement is this reading minus the human grade. It
+    is zero for all images if the scores put the grades in order, and the same for any rising function of the scores. It compares
+    only the order: it cannot show that a complete cohort is scored, or graded, too high.
 
     Parameters
     ----------
+    scores : Scores
+        Scores of the images.
     grades : Mapping[str, int | None]
-        Image_id -> human grade or None.
+        Human grade, or None, by image_id.
+    scale : Scale
+        Scale of both.
+
+    Returns
+    -------
+    Strip
+        The images in order.
 
     Raises
     ------
     ValueError
-        For a grade off the scale.
+        If a grade is not on the scale.
     """
     severity_of = scores.by_id()
     image_ids = tuple(sorted(severity_of, key=lambda image_id: (severity_of[image_id], image_id)))
@@ -44,7 +53,7 @@ def rank(scores: Scores, grades: Mapping[str, int | None], scale: Scale) -> Stri
 
 
 def flagged(strip: Strip, least: float = 1.5) -> tuple[str, ...]:
-    """Name the images where score and human differ by `least` grades or more, the widest apart first, then in strip order."""
+    """Return the images whose score and human grade differ by `least` grades or more, largest first, then in strip order."""
     gap = np.abs(strip.disagreement)
     order = np.argsort(-gap, kind="stable")  # NaN last
     return tuple(strip.image_ids[i] for i in order if gap[i] >= least)

@@ -1,4 +1,4 @@
-"""Figures as functions of how often each photograph counts, so that resamples of the patients give them their intervals.
+"""Figures as functions of how often each photograph counts, so that resamples of the patients give their intervals.
 
 A figure that is not defined for the data at hand is NaN, never an error.
 """
@@ -15,7 +15,7 @@ from atlas.records import IntArray, Interval, Scale
 Floats = NDArray[np.float64]
 
 Statistic = Callable[[Floats], Floats]
-"""A figure as a function of weights (b, n), how often each of n photographs counts, to its b values."""
+"""A figure as a function: maps weights (b, n), how often each of n photographs counts, to its b values."""
 
 _DRAWS = 1000  # resamples of the patients
 
@@ -23,17 +23,17 @@ _BLOCK = 1_500_000  # weights of photographs held at once while resampling
 
 
 def once(statistic: Statistic, count: int) -> float:
-    """Value of a statistic where each of `count` photographs counts once."""
+    """Return the value of a statistic when each of `count` photographs counts once."""
     return float(statistic(np.ones((1, count)))[0])
 
 
 def undefined(weights: Floats) -> Floats:
-    """The statistic of what cannot be measured: always NaN."""
+    """Return NaN for each row of weights: the statistic of something that cannot be measured."""
     return np.full(len(weights), np.nan)
 
 
 def mean(values: np.ndarray, among: np.ndarray | None = None) -> Statistic:
-    """Mean of values (n,) over the photographs `among`, (n,) bool; over all if not given."""
+    """Return the statistic for the mean of values (n,) over the photographs `among`, (n,) bool; over all if not given."""
     counted = np.ones(values.size) if among is None else among.astype(float)
     summed = values * counted
 
@@ -44,7 +44,10 @@ def mean(values: np.ndarray, among: np.ndarray | None = None) -> Statistic:
 
 
 def kappa(assigned: IntArray, grades: IntArray, scale: Scale) -> Statistic:
-    """1 minus the mean squared distance of the pairs over that of all assigned with all human grades (Cohen 1968)."""
+    """Return the statistic for quadratic weighted kappa (Cohen 1968).
+
+    It is 1 minus the mean squared distance of the pairs, divided by that of all assigned with all human grades.
+    """
     places = np.arange(len(scale.grades))
     distance = np.square(places[:, None] - places)
     human, read = (np.equal.outer(one - scale.lowest, places).astype(float) for one in (grades, assigned))
@@ -58,7 +61,7 @@ def kappa(assigned: IntArray, grades: IntArray, scale: Scale) -> Statistic:
 
 
 def rank_correlation(severity: np.ndarray, grades: np.ndarray) -> Statistic:
-    """Spearman's rank correlation of severities (n,) with grades (n,), ties sharing their mean rank."""
+    """Return the statistic for Spearman's rank correlation of severities (n,) with grades (n,), with mean ranks for ties."""
     first, second = _Ranking(severity), _Ranking(grades)
 
     def statistic(weights: Floats) -> Floats:
@@ -72,7 +75,7 @@ def rank_correlation(severity: np.ndarray, grades: np.ndarray) -> Statistic:
 
 
 def area_under_roc(score: np.ndarray, positive: np.ndarray) -> Statistic:
-    """Area under the ROC curve of a score (n,) for what is `positive`, (n,) bool, ties counting half."""
+    """Return the statistic for the area under the ROC curve of a score (n,) for `positive`, (n,) bool; ties count half."""
     ranking = _Ranking(score)
     sign = positive.astype(float)
 
@@ -86,14 +89,21 @@ def area_under_roc(score: np.ndarray, positive: np.ndarray) -> Statistic:
 
 
 def resampled_intervals(statistics: Mapping[str, Statistic], owners: IntArray, seed: int) -> dict[str, Interval]:
-    """Give each figure its 95 % percentile interval, NaN where fewer than half of the resamples define it.
+    """Return the 95% percentile interval of each figure, NaN if fewer than half of the resamples define it.
 
     Parameters
     ----------
+    statistics : Mapping[str, Statistic]
+        The figures by name.
     owners : IntArray
         int64 (n,), the patient of each photograph, numbered from 0.
     seed : int
         Draws the resamples of the patients.
+
+    Returns
+    -------
+    dict[str, Interval]
+        The intervals by name.
     """
     draws: dict[str, list[Floats]] = {name: [] for name in statistics}
     for weights in _resamples(owners, seed):
@@ -103,13 +113,13 @@ def resampled_intervals(statistics: Mapping[str, Statistic], owners: IntArray, s
 
 
 def _divided(part: Floats, whole: Floats) -> Floats:
-    """Part by whole, NaN where the whole is 0."""
+    """Divide `part` by `whole`; NaN where `whole` is 0."""
     quotient: Floats = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole != 0)
     return quotient
 
 
 class _Ranking:
-    """Photographs in ascending order of a value, those of one value in one group."""
+    """Photographs in ascending order of a value; those with the same value form a group."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.order = np.argsort(values, kind="stable")
@@ -121,20 +131,20 @@ class _Ranking:
         self.group[self.order] = np.cumsum(first) - 1
 
     def sums(self, weights: Floats) -> Floats:
-        """Sum weights (b, n) over each group, (b, groups)."""
+        """Return the sums of weights (b, n) over each group, (b, groups)."""
         ordered: Floats = np.take(weights, self.order, axis=1)
         return ordered if self.starts.size == self.order.size else np.add.reduceat(ordered, self.starts, axis=1)
 
 
 def _midranks(sums: Floats) -> Floats:
-    """Mean rank of each group less the mean of all ranks, (b, groups)."""
+    """Return the mean rank of each group minus the mean of all ranks, (b, groups)."""
     ranks: Floats = np.cumsum(sums, axis=1)
     ranks -= sums / 2 + sums.sum(axis=1, keepdims=True) / 2
     return ranks
 
 
 def _resamples(owners: IntArray, seed: int) -> Iterator[Floats]:
-    """Yield blocks (b, n) of how often each photograph counts where patients are drawn with replacement."""
+    """Yield blocks (b, n) of how often each photograph counts when patients are drawn with replacement."""
     count = int(owners.max()) + 1 if owners.size else 0
     if count < 2:
         return

@@ -1,8 +1,8 @@
 """Grad-CAM on a scorer's last maps, in the grades of `readouts.grades_in_the_middle`.
 
-Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, equations 1
-and 2, kept signed: the ReLU is left to the drawing. Logits are explained, because the sigmoid's and the softmax's own gradients
-vanish for severe eyes; `Prediction.gradcam` says which.
+Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017, equations
+1 and 2. Maps are kept signed: the ReLU is applied when drawing. Logits are explained, because the gradients of the sigmoid and
+the softmax vanish for severe eyes; `Prediction.gradcam` says which logits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from atlas.scorers.readouts import grades_in_the_middle
 
 
 def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
-    """Read each window's share of the logit, float32 (h-window+1, w-window+1), signed, as grades in the middle of the scale.
+    """Return each window's share of the logit, float32 (h-window+1, w-window+1), signed, as grades in the middle of the scale.
 
     Raises
     ------
     ConfigurationError
-        Where the window does not fit on the maps.
+        If the window does not fit on the maps.
     """
     require_fitting(window, prediction.grid)
     share = sliding_window_view(prediction.gradcam(target), (window, window)).sum(axis=(-2, -1))

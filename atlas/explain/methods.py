@@ -1,4 +1,4 @@
-"""The one table of saliency methods, with their words, and the maps they give."""
+"""The table of saliency methods with their texts, and the maps that they give."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Method:
     Parameters
     ----------
     title : str
-        Its name in print; the site translates it.
+        Its name for readers; the site translates it.
     meaning : str
-        What a value of its maps means, for readers; likewise.
+        What a value of its maps means, for readers; the site translates it, too.
     drops : Drops
         The method itself.
     """
@@ -52,30 +52,38 @@ METHODS: Mapping[str, Method] = {
         lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
     ),
 }
-"""A method is one entry, with its words."""
+"""A method is one entry, with its texts."""
 
 
 def saliency_map(
     method: str, prediction: Prediction, target: Target, *, inside: BoolArray, window: int = 1
 ) -> tuple[FloatArray, BoolArray]:
-    """Draw up the map of one photograph, zero off the retina so that a black surround cannot light up.
+    """Return the map of one photograph. It is zero off the retina, so that a black surround cannot be marked.
 
     Parameters
     ----------
+    method : str
+        A key of `METHODS`.
+    prediction : Prediction
+        Prediction for the photograph.
+    target : Target
+        What is graded.
     inside : BoolArray
         bool (h, w), true where a cell lies on the retina.
     window : int
-        Cells a side that are hidden at once. Above 1 the map has one entry for each window.
+        Side of the square of cells that is hidden at once. If it is above 1, the map has one entry for each window.
 
     Returns
     -------
-    Values, float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale, and which windows lie on the retina,
-    bool of that shape.
+    values : FloatArray
+        The map, float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale.
+    within : BoolArray
+        Which windows lie on the retina, bool (h-window+1, w-window+1).
 
     Raises
     ------
     ConfigurationError
-        An unknown method, or a window that does not fit on the maps.
+        If the method is unknown, or the window does not fit on the maps.
     """
     if method not in METHODS:
         raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
@@ -92,14 +100,25 @@ def saliency_maps(
     inside: Sequence[BoolArray] | BoolArray,
     window: int = 1,
 ) -> SaliencyMaps:
-    """Draw up one map for each photograph, see `saliency_map`.
+    """Return one map for each photograph, see `saliency_map`.
 
     Parameters
     ----------
+    method : str
+        A key of `METHODS`.
     predictions : Mapping[str, Prediction]
-        By image_id.
+        Predictions by image_id.
+    target : Target
+        What is graded.
     inside : Sequence[BoolArray] | BoolArray
         bool (n, h, w) in the same order, true where a cell lies on the retina.
+    window : int
+        Side of the square of cells that is hidden at once.
+
+    Returns
+    -------
+    SaliencyMaps
+        The maps, in the order of `predictions`.
     """
     drawn = [
         saliency_map(method, one, target, inside=own, window=window)

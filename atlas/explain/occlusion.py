@@ -1,7 +1,7 @@
 """The occlusion test on a scorer's last maps: how far the severity falls when places are hidden.
 
-Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, introduced the test, on pixels. Here a place
-is a square window of cells, set to zero in all channels; the prediction says what the score is without it.
+Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, where pixels are hidden. Here a
+place is a square window of cells, set to zero in all channels; the prediction gives the score without it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,25 @@ from atlas.scorers.readouts import grades_in_the_middle
 def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray:
     """Measure how far the severity falls when each square window of cells is hidden.
 
-    Returns float32 (h-window+1, w-window+1), signed, in grade units; [r, c] hides rows r..r+window-1 and columns c..c+window-1.
-    Positive: the window made the eye look more severe.
+    Parameters
+    ----------
+    prediction : Prediction
+        Prediction for the photograph.
+    target : str
+        Name of a target.
+    window : int
+        Side of the window, in cells.
+
+    Returns
+    -------
+    FloatArray
+        Falls, float32 (h-window+1, w-window+1), signed, in grade units; [r, c] hides rows r..r+window-1 and columns
+        c..c+window-1. A positive value means that the window made the eye look more severe.
 
     Raises
     ------
     ConfigurationError
-        Where the window does not fit on the maps.
+        If the window does not fit on the maps.
     """
     masks = window_masks(prediction.grid, window)
     rows, columns = (cells - window + 1 for cells in prediction.grid)
@@ -32,9 +44,9 @@ def drops(prediction: Prediction, target: str, *, window: int = 1) -> FloatArray
 
 
 def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 1) -> FloatArray:
-    """Measure what each square window of cells weighs, see `readouts.grades_in_the_middle`; otherwise as `drops`.
+    """Measure the weight of each square window of cells, see `readouts.grades_in_the_middle`; otherwise as `drops`.
 
-    A severity near an end of the scale hardly answers to any one window, for its sigmoid is flat there; a weight does.
+    Near an end of the scale the sigmoid is flat, so the severity hardly changes if one window is hidden; its weight does.
     """
     masks = window_masks(prediction.grid, window)
     rows, columns = (cells - window + 1 for cells in prediction.grid)
@@ -43,12 +55,12 @@ def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 
 
 
 def window_masks(grid: tuple[int, int], window: int) -> BoolArray:
-    """Mark each square window of cells: bool (windows, h, w), row by row, true inside the window.
+    """Return a mask of each square window of cells: bool (windows, h, w), row by row, true inside the window.
 
     Raises
     ------
     ConfigurationError
-        Where the window does not fit on the maps.
+        If the window does not fit on the maps.
     """
     require_fitting(window, grid)
     rows, columns = grid

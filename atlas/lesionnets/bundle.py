@@ -35,7 +35,7 @@ _Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
 class _Manifest(pydantic.BaseModel):
-    """lesionnet.json. `files` gives the sha256 of each of the bundle's other files."""
+    """The content of lesionnet.json. `files` gives the sha256 of each of the bundle's other files."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -59,15 +59,15 @@ class _Manifest(pydantic.BaseModel):
 
 
 def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
-    """Write a lesion net as a folder of lesionnet.json, card.md and its weights, rounded to float16 but for biases and the disc.
+    """Write a lesion net as a folder of lesionnet.json, card.md and its weights.
 
-    The net that `load_lesion_net` returns, not the one given here, is the one to measure. The same net gives the same bytes. An
-    existing bundle is replaced only once the new one is complete.
+    Weights are rounded to float16, except for biases and the readout of the disc. Measure the net that `load_lesion_net` returns,
+    not the one given here. The same net gives the same bytes. An existing bundle is replaced only once the new one is complete.
 
     Raises
     ------
     ScorerError
-        `folder` holds something other than such a bundle, or cannot be written.
+        If `folder` holds something other than such a bundle, or cannot be written.
     """
     arrays = {
         name: np.ascontiguousarray(stored(tensor.detach().cpu().numpy(), half=True))
@@ -96,7 +96,7 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
     Raises
     ------
     ScorerError
-        There is no such bundle, or a file of it is missing, damaged or of another format.
+        If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, MANIFEST, "lesion net")
     path = folder / MANIFEST
@@ -119,7 +119,7 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
         raise ScorerError(f"{folder / _WEIGHTS}: weights do not fit the network ({error})", _AGAIN) from error
     module.eval().requires_grad_(False)
     disc = _disc(folder / _DISC, contents[_DISC], module) if _DISC in contents else None
-    # What a finding depends on, and no word of the card.
+    # Only what a finding depends on, not the text of the card.
     facts = [manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items()), manifest.files.get(_DISC)]
     own = hashlib.sha256(json.dumps(facts).encode())
     return FundusLesionNet(
@@ -150,7 +150,7 @@ def _disc(path: Path, content: bytes, module: LesionModule) -> DiscReadout:
 def record_in_lesion_net(
     name_or_path: str | Path, entry: Mapping[str, Any], on_card: Callable[[str, Sequence[Mapping[str, Any]]], str]
 ) -> None:
-    """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
+    """Store a measurement in a bundle and on its card, in place of an older one of the same name.
 
     Parameters
     ----------

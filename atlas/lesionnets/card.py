@@ -15,7 +15,7 @@ _LANDMARKS = "## Disc and fovea"
 
 
 def lesion_card(name: str, kinds: Sequence[str], thresholds: Mapping[str, float], training: Mapping[str, Any]) -> str:
-    """Return the card, Markdown, without what was measured."""
+    """Return the card, Markdown, without measurements."""
     drawn = [KINDS[kind].plural for kind in training["from_drawn_eyes"]]
     marks = "\n".join(f"| {KINDS[kind].plural} | {value:.2f} |" for kind, value in thresholds.items())
     return f"""# {name}
@@ -53,12 +53,16 @@ The boxes do not separate microaneurysms from haemorrhages. The net learned the 
 
 
 def with_disc(card: str, discs: int, command: str) -> str:
-    """Return a card that says how the net finds the optic disc and the fovea, in place of an older section of this kind.
+    """Return a card with a section on how the net finds the optic disc and the fovea, in place of an older one.
 
     Parameters
     ----------
+    card : str
+        The card, Markdown.
     discs : int
-        Photographs with a box around the disc that it learned from.
+        Number of photographs with a box around the disc that it learned from.
+    command : str
+        The command that trained it.
     """
     section = f"""{_LANDMARKS}
 
@@ -81,7 +85,7 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def with_measured(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a card with a section of `found.summarise_found`'s entries, in place of an older one or before its limits."""
+    """Return a card with a section on `found.summarise_found`'s entries, in place of an older one or before its limits."""
     lines = [_HEADING, "", "Brackets give 95% confidence intervals by patient.", ""]
     for entry in entries:
         told = f"On {entry['name']}: {entry['photographs']:,} photographs of {entry['patients']:,} patients"

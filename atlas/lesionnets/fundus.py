@@ -1,4 +1,4 @@
-"""A lesion net of fundus photographs: its network, where it marks a lesion, and what is known of it."""
+"""A lesion net for fundus photographs: its network, and how it marks lesions."""
 
 from __future__ import annotations
 
@@ -20,55 +20,57 @@ from atlas.photographs.frames import Box, cell_box, cell_coverage, crop, touched
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, IntArray, Landmarks, Mark
 
 LEAST_SIDE = 600
-"""Pixels across the retina below which a microaneurysm is too small to be seen: it has 60 to 100 micrometres, the retina that a
-photograph shows about 13 millimetres, so that it would be 4 pixels across."""
+"""Pixels across the retina below which a microaneurysm is too small to be seen. A microaneurysm is 60 to 100 micrometres wide,
+and a photograph shows about 13 millimetres of retina, so a microaneurysm would be about 4 pixels across."""
 
-_PARTED = 2.0  # how many times as strong one red kind has to be as the other for a lesion to bear its name
+_PARTED = 2.0  # a red lesion gets the name of a kind that is at least this many times as strong as the other
 
 _ON_RETINA = 0.5  # share of a cell that must be retina
 
 _PLACE = 1.0
-"""Standard deviation, in cells, of the Gaussian by which a place is read: a single cell that stands out among its neighbours is
-more often noise than a lesion. Chosen on the validation parts of the photographs that the shipped net learned from: where half of
-the boxed red lesions were touched, healthy eyes bore less than half as many marks."""
+"""Standard deviation, in cells, of the Gaussian that smooths the maps: a single cell that differs from its neighbours is more
+often noise than a lesion. Chosen on the validation parts of the photographs that the shipped net learned from: with thresholds at
+which half of the boxed red lesions were touched, healthy eyes had less than half as many marks."""
 
 _LIT = 50.0
-"""Light of the brightest channel, of 255, below which a place is too dark to be told: what looks like a lesion there is grain. Of
-the photographs for validation, 6 of 43 marks on healthy eyes lie in places so dark, all of EyePACS, and none of 402 on eyes of
+"""Brightness of the brightest channel, of 255, below which a place is too dark to judge: grain looks like lesions there. In the
+validation photographs, 6 of 43 marks on healthy eyes are in such dark places, all in EyePACS, and none of 402 marks on eyes of
 grade 2 and above."""
 
 _PALE = ("hard_exudate", "cotton_wool_spot")
 
 _FINE, _AROUND = 1.5, 20.0
-"""Standard deviations, in pixels of the square: a lesion's middle is compared with what lies round it."""
+"""Standard deviations, in pixels of the square: a lesion's centre is compared with its surroundings."""
 
-_REACH = 80  # pixels of the square beyond which the wider of these Gaussians is cut off by OpenCV
+_REACH = 80  # pixels of the square beyond which OpenCV cuts off the wider of these Gaussians
 
-_ROUND = 3  # cells round a lesion that its descriptor takes in, too
+_ROUND = 3  # cells around a lesion that its descriptor also includes
 
 
 @dataclass(frozen=True, eq=False)
 class FundusLesionNet:
-    """A `LesionNet` of the one network there is.
+    """A `LesionNet` with the one network that there is.
 
     Parameters
     ----------
     name : str
-        Of its bundle.
+        Name of its bundle.
     kinds : tuple[str, ...]
         Keys of `cohort.lesions.KINDS`, in the order of the network's maps.
     module : LesionModule
         The network, in evaluation mode.
     thresholds : Mapping[str, float]
-        By kind, or by coarse kind where kinds make up one, the probability from which a cell is marked, 0 to 1.
+        By kind, or by coarse kind for kinds that belong to one, the probability from which a cell is marked, 0 to 1.
     sha256 : str
-        Of its weights and thresholds.
-    disc : DiscReadout or None
-        Tells where the optic disc lies; None where it never learned that.
+        Hash of its weights and thresholds.
     card : str
         The model card, Markdown.
-    training, measured : Mapping[str, Any], tuple[Mapping[str, Any], ...]
-        Facts of the recipe and of what was measured, plain JSON values.
+    training : Mapping[str, Any]
+        Facts of the recipe, plain JSON values.
+    measured : tuple[Mapping[str, Any], ...]
+        Measurements, plain JSON values.
+    disc : DiscReadout or None
+        Finds the optic disc; None if the net never learned that.
     """
 
     name: str
@@ -84,11 +86,12 @@ class FundusLesionNet:
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
 
+        Boxes are in pixels of the source.
+
         Parameters
         ----------
         factor : int
-            Pixels of the source a side for each of the photograph's, where it was decoded at a part of its size. Boxes are in
-            pixels of the source.
+            Side of one of the photograph's pixels in pixels of the source, if it was decoded at a reduced size.
         """
         plate, shown, maps, features = self._seen(photograph, frame, retina)
         light = _light(plate)
@@ -113,7 +116,7 @@ class FundusLesionNet:
         return np.array([_described(cells, maps, features) for cells in own], np.float32)
 
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
-        """Return how likely each place of the frame holds each kind, float32 (kinds, GRID, GRID), 0 to 1; 0 off the retina."""
+        """Return the probability of each kind in each place of the frame, float32 (kinds, GRID, GRID); 0 off the retina."""
         return self._seen(photograph, frame, retina)[2]
 
     def _landmarks(
@@ -126,24 +129,31 @@ class FundusLesionNet:
 
     @property
     def width(self) -> int:
-        """Number of the features that the kinds are read from."""
+        """Number of features that the kinds are computed from."""
         return int(self.module.kinds.in_channels)
 
     def _seen(
         self, photograph: ByteArray, frame: Frame, retina: BoolArray
     ) -> tuple[ByteArray, BoolArray, FloatArray, FloatArray]:
-        """Return the plate that the network saw and its retina, the maps, and the features that they are read from."""
+        """Return the plate that the network saw and its retina, the maps, and the features that they are computed from."""
         plate = crop(photograph, frame, SIDE)
         shown = crop(retina.astype(np.uint8) * np.uint8(255), frame, SIDE) >= 128
         return plate, shown, *self.looked(plate, shown)
 
     def looked(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
-        """Look at the square of a retina, uint8 (SIDE, SIDE, 3); shown : bool (SIDE, SIDE), true on the retina.
+        """Run the network on the square of a retina.
+
+        Parameters
+        ----------
+        plate : ByteArray
+            uint8 (SIDE, SIDE, 3) RGB.
+        shown : BoolArray
+            bool (SIDE, SIDE), true on the retina.
 
         Returns
         -------
         tuple[FloatArray, FloatArray]
-            The maps, see `maps`, and the features that they are read from, float32 (width, GRID, GRID).
+            The maps, see `maps`, and the features that they are computed from, float32 (width, GRID, GRID).
         """
         with torch.inference_mode():
             seen = views(
@@ -162,7 +172,7 @@ class FundusLesionNet:
 
 @dataclass(frozen=True, eq=False)
 class Spot:
-    """Cells that touch, corners too, and bear lesions of a kind: bool (h, w), and the box that bounds them."""
+    """Neighbouring cells (corners count) with lesions of one kind: bool (h, w), and the box around them."""
 
     kind: str
     cells: BoolArray
@@ -174,9 +184,9 @@ class Spot:
 
 
 def spots(kinds: Sequence[str], maps: FloatArray, thresholds: Mapping[str, float]) -> list[Spot]:
-    """Part maps (kinds, h, w) into lesions: cells of a kind, or of a coarse kind, that reach its threshold.
+    """Divide maps (kinds, h, w) into lesions: cells of a kind, or of a coarse kind, that reach its threshold.
 
-    A lesion of a coarse kind bears the name of the kind that stands out in it, if one does.
+    A lesion of a coarse kind gets the name of the kind that is clearly strongest in it, if there is one.
     """
     found = []
     for name in marked(kinds):
@@ -197,12 +207,12 @@ def _named(kinds: Sequence[str], name: str, cells: FloatArray) -> str:
 
 
 def marked(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return what is marked of kinds of lesion: each, or the coarse kind in place of those that make it up."""
+    """Return the kinds that are marked: each kind, or the coarse kind instead of the kinds that belong to it."""
     return tuple(dict.fromkeys(coarsely(kind) for kind in kinds))
 
 
 def together(kinds: Sequence[str], maps: FloatArray, name: str) -> FloatArray:
-    """Return the probability (h, w) that a cell holds some lesion of a kind or a coarse kind, of maps (kinds, h, w)."""
+    """Return the probability (h, w) that a cell holds some lesion of a kind or a coarse kind, from maps (kinds, h, w)."""
     rows = [row for row, kind in enumerate(kinds) if name in (kind, coarsely(kind))]
     none: FloatArray = np.prod(1.0 - maps[rows], axis=0, dtype=np.float32)
     return np.asarray(1.0 - none, np.float32)
@@ -215,7 +225,7 @@ def _box(frame: Frame, spot: Spot) -> Box:
 
 
 def _described(cells: BoolArray, maps: FloatArray, features: FloatArray) -> FloatArray:
-    """What the net saw of a place, what it saw round it, and how sure it was of each kind, one after the other."""
+    """Return what the net saw in a place and around it, and the probability of each kind, one after the other."""
     down, across = (np.flatnonzero(cells.any(axis=axis)) for axis in (1, 0))
     rows = slice(max(0, down[0] - _ROUND), down[-1] + 1 + _ROUND)
     columns = slice(max(0, across[0] - _ROUND), across[-1] + 1 + _ROUND)
@@ -225,21 +235,21 @@ def _described(cells: BoolArray, maps: FloatArray, features: FloatArray) -> Floa
 
 
 def _light(plate: ByteArray) -> FloatArray:
-    """Return how light it is round each place, float32 (GRID, GRID): the brightest channel, smoothed over two places."""
+    """Return the brightness around each place, float32 (GRID, GRID): the brightest channel, smoothed over two places."""
     brightest = cv2.resize(plate.max(axis=2).astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(brightest, (0, 0), 2.0), np.float32)
 
 
 def _strongest(name: str, values: FloatArray, plate: ByteArray, frame: Frame) -> tuple[float, float, float]:
-    """Return how likely the likeliest place holds a kind, and where in source pixels its middle lies.
+    """Return the highest probability of a kind, and the centre of that place in source pixels.
 
-    The place is a cell; its middle is moved, by no more than a cell, to where the photograph is palest, or darkest for blood: a
-    lesion may be much smaller than a cell.
+    The place is a cell. Its centre is moved, by no more than a cell, to where the photograph is palest, or darkest for blood,
+    because a lesion may be much smaller than a cell.
     """
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     top, left = (int(STRIDE * at + STRIDE // 2) for at in (row, column))
     begin, start = max(0, top - STRIDE), max(0, left - STRIDE)
-    # Only what the Gaussians reach is blurred: the whole square takes sixty times as long and gives the same pixels.
+    # Only what the Gaussians reach is blurred: blurring the complete square takes sixty times as long for the same pixels.
     rows, columns = (slice(max(0, at - _REACH), at + 2 * STRIDE + _REACH) for at in (begin, start))
     green = plate[rows, columns, 1].astype(np.float32)
     contrast = cv2.GaussianBlur(green, (0, 0), _FINE) - cv2.GaussianBlur(green, (0, 0), _AROUND)

@@ -12,12 +12,12 @@ Cells = tuple[slice, slice]
 
 
 def cells_in(box: LesionBox, frame: Frame) -> Cells:
-    """Return the cells whose middle lies in a box, or the nearest one where none does; what lies off the grid is cut.
+    """Return the cells whose centre lies in a box, or the nearest cell if there is none; parts outside the grid are cut off.
 
     Parameters
     ----------
     frame : Frame
-        The square of the retina, in source pixels as the box is.
+        The square of the retina, in source pixels like the box.
     """
     scale = GRID / frame.side
     inside = []
@@ -32,7 +32,7 @@ def cells_in(box: LesionBox, frame: Frame) -> Cells:
 
 
 def with_ring(cells: Cells) -> Cells:
-    """Return cells with a ring of neighbours, wider round many: nobody knows what the edge of a coarse box holds."""
+    """Return cells and a ring around them, wider for more cells: nobody knows what the edge of a coarse box holds."""
     wide = []
     for own in cells:
         ring = 1 + round(0.15 * (own.stop - own.start))

@@ -1,8 +1,8 @@
-"""Where the optic disc and the fovea lie, so that lesions can be told by region.
+"""Where the optic disc and the fovea lie, so that lesions can be described by region.
 
-The disc is read from what a lesion net sees anyway: a linear readout of its features at three widths, one number a place, learned
-from boxes round discs. The fovea is where the retina is darkest about two and a half disc diameters off the disc, a little lower,
-on the side of the temple.
+The disc is found by a linear readout of a lesion net's features at three widths, which gives one number per place and learned
+from boxes around discs. The fovea is the darkest place of the retina about two and a half disc diameters from the disc, on the
+temporal side and a little lower.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Landmarks
 
 PLACES = 32
-"""Rows and columns of places in which the disc is looked for."""
+"""Rows and columns of the places where the disc is looked for."""
 
 WIDTHS = (0.0, 1.5, 4.0)
-"""Standard deviations, in places, of the Gaussians through which the features are read: a disc is about five places across."""
+"""Standard deviations, in places, of the Gaussians that smooth the features: a disc is about five places across."""
 
 _HIGHEST, _LOWEST = 0.22, 0.78
-"""Sides of the square between which the disc's middle lies: reflexes of the rim are as pale, and lie above and below."""
+"""Limits of the disc's centre, as shares of the square's side: reflexes of the rim, above and below, are just as pale."""
 
-_OFF_RIM = 2  # places: the disc's middle lies as far inside the retina
+_OFF_RIM = 2  # places: the disc's centre is at least this far inside the retina
 
-_SETTLED = 1.5  # standard deviation, in places, that smooths what was read
+_SETTLED = 1.5  # standard deviation, in places, that smooths the readout
 
-_DISC_REACH = 110.0  # pixels of the square round the likeliest place over which the disc's middle is averaged
+_DISC_REACH = 110.0  # pixels of the square around the most likely place over which the disc's centre is averaged
 
-_LEAST_SURE = 0.15  # likelihood below which no disc is believed: it may lie outside the photograph
+_LEAST_SURE = 0.15  # likelihood below which no disc is reported: it may lie outside the photograph
 
 _SIDEWAYS, _BELOW = 0.376, 0.052
-"""How far the fovea lies from the disc towards the temple and below it, in sides of the square: medians of 119 photographs of
-IDRiD with no or mild retinopathy, where nine of ten lie within 0.32 to 0.41 and 0.00 to 0.09."""
+"""How far the fovea is from the disc, towards the temple and below it, as shares of the square's side: medians of 119 photographs
+of IDRiD with no or mild retinopathy, of which nine in ten are within 0.32 to 0.41 and 0.00 to 0.09."""
 
-_SPREAD_SIDEWAYS, _SPREAD_BELOW = 0.05, 0.04  # by how much photographs differ, standard deviations
+_SPREAD_SIDEWAYS, _SPREAD_BELOW = 0.05, 0.04  # standard deviations between photographs
 
-_MIDDLE = 0.08  # of the square's middle: a disc as near as this tells no temple's side
+_MIDDLE = 0.08  # share of the side: a disc closer than this to the square's centre does not show the temporal side
 
-_FINE, _AROUND = 28.0, 112.0  # standard deviations, in pixels of the square: the fovea against what lies round it
+_FINE, _AROUND = 28.0, 112.0  # standard deviations, in pixels of the square: the fovea and its surroundings
 
-_RIM = 0.03  # of the square: the fovea lies farther inside than this
+_RIM = 0.03  # share of the side: the fovea is further inside the retina than this
 
-_SHRUNK = 4  # the fovea is looked for in a square shrunk by this: it is smooth
+_SHRUNK = 4  # the fovea is smooth, so it is looked for in a square shrunk by this factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +55,16 @@ class DiscReadout:
     Parameters
     ----------
     weight : FloatArray
-        float32 (len(WIDTHS), C).
+        float32 (len(WIDTHS), C), weights of the features at each width.
     bias : float
-        Float.
+        Bias of the logit.
     """
 
     weight: FloatArray
     bias: float
 
     def likelihood(self, features: FloatArray) -> FloatArray:
-        """Return how likely each place lies in the disc, float32 (PLACES, PLACES), 0 to 1. features : (C, h, w)."""
+        """Return how likely each place is in the disc, float32 (PLACES, PLACES), 0 to 1, from features (C, h, w)."""
         own = pooled(features)
         read = np.full((PLACES, PLACES), self.bias, np.float32)
         for width, weight in zip(WIDTHS, self.weight, strict=True):
@@ -72,10 +72,12 @@ class DiscReadout:
         return blurred((1.0 / (1.0 + np.exp(-read))).astype(np.float32), _SETTLED)
 
     def find(self, features: FloatArray, shown: BoolArray) -> tuple[float, float] | None:
-        """Return the row and column of the disc's middle in pixels of the square, or None where no disc is believed.
+        """Return the row and column of the disc's centre in pixels of the square, or None if no disc is found.
 
         Parameters
         ----------
+        features : FloatArray
+            float32 (C, h, w), the lesion net's features.
         shown : BoolArray
             bool (SIDE, SIDE), true on the retina.
         """
@@ -100,12 +102,12 @@ def pooled(features: FloatArray) -> FloatArray:
 
 
 def blurred(values: FloatArray, deviation: float) -> FloatArray:
-    """Smooth values (PLACES, PLACES) by a Gaussian of so many places; unchanged for 0."""
+    """Smooth values (PLACES, PLACES) by a Gaussian whose standard deviation is in places; 0 leaves them unchanged."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), deviation), np.float32) if deviation else values
 
 
 def middles() -> tuple[FloatArray, FloatArray]:
-    """Return the row and column of each place's middle, in pixels of the square, (PLACES, PLACES) each."""
+    """Return the row and column of each place's centre, in pixels of the square, (PLACES, PLACES) each."""
     at = ((np.arange(PLACES) + 0.5) * SIDE / PLACES).astype(np.float32)
     rows, columns = np.meshgrid(at, at, indexing="ij")
     return rows, columns
@@ -117,18 +119,18 @@ def find_fovea(plate: ByteArray, shown: BoolArray, disc: tuple[float, float], bl
     Parameters
     ----------
     plate : ByteArray
-        uint8 (SIDE, SIDE, 3).
+        uint8 (SIDE, SIDE, 3) RGB.
     shown : BoolArray
         bool (SIDE, SIDE), true on the retina.
     disc : tuple[float, float]
-        Row and column of its middle.
+        Row and column of the disc's centre, in pixels of the square.
     blood : FloatArray
-        float32 (h, w), 0 to 1, how likely each place holds a red lesion, which is as dark.
+        float32 (h, w), 0 to 1, how likely each place holds a red lesion, which can be as dark as the fovea.
 
     Returns
     -------
     tuple[float, float] or None
-        Row and column in pixels of the square, or None where the place of the fovea lies off the retina.
+        Row and column in pixels of the square, or None if the place of the fovea is off the retina.
     """
     side = SIDE // _SHRUNK
     weight = cv2.resize(shown.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
@@ -164,7 +166,7 @@ def find_fovea(plate: ByteArray, shown: BoolArray, disc: tuple[float, float], bl
 
 
 def landmarks_at(disc: tuple[float, float], fovea: tuple[float, float] | None, frame: Frame) -> Landmarks:
-    """Bring places on the square to pixels of the source. frame : the square, in those."""
+    """Convert places on the square to pixels of the source; `frame` is the square in source pixels."""
     scale = frame.side / SIDE
 
     def at(place: tuple[float, float]) -> tuple[float, float]:

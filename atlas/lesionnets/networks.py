@@ -1,9 +1,9 @@
 """The network behind a lesion net: a fully convolutional one on two views of a photograph.
 
-It reads the square of the retina, SIDE pixels a side whatever the photograph has, so that a lesion is as large in a copy of 512
-pixels as in an original of 4,288. What it sees are the photograph, each channel standardised over the retina, and its local
-contrast: how far each place is off the light round about it, as a share of that light. Light that a camera or a pigment takes
-from a whole neighbourhood leaves this share as it is.
+It reads the square of the retina at SIDE pixels a side whatever the photograph's size, so that a lesion is as large in a copy of
+512 pixels as in an original of 4,288. It sees two views: the photograph, with each channel standardised over the retina, and its
+local contrast: the difference of each place from the light around it, as a share of that light. This share does not change if a
+camera or a pigment darkens a complete neighbourhood.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ SIDE = 1024
 """Side of the square of the retina that the network reads, in pixels."""
 
 STRIDE = 8
-"""Pixels of this square between neighbouring cells of its maps."""
+"""Distance between neighbouring cells of its maps, in pixels of this square."""
 
 GRID = SIDE // STRIDE
 
 _AROUND = 20.0
-"""Standard deviation of the Gaussian that tells the light round about, in pixels of the square."""
+"""Standard deviation of the Gaussian that measures the light around a place, in pixels of the square."""
 
-_SHRUNK = 8  # the light round about is smooth: a picture shrunk by this shows it as well
+_SHRUNK = 8  # the light around a place is smooth, so it is measured in a picture shrunk by this factor
 
-_DARK = 0.06  # share of full light that is added to the light round about: in black surroundings noise would be contrast
+_DARK = 0.06  # share of full light added to the light around a place, because noise in black surroundings would become contrast
 
-_CONTRAST = 6.0  # brings local contrast to about the spread of a standardised channel
+_CONTRAST = 6.0  # scales local contrast to about the spread of a standardised channel
 
 _SEEN = 4.0  # both views are clipped here
 
@@ -38,9 +38,9 @@ _RARE = -5.0  # logit of a lesion's cell before anything is learned: lesions are
 
 
 class LesionModule(nn.Module):
-    """SqueezeNet 1.1 (Iandola et al., 2016) with a feature pyramid of two floors (Lin et al., CVPR 2017), stride 8.
+    """SqueezeNet 1.1 (Iandola et al., 2016) with a feature pyramid of two levels (Lin et al., CVPR 2017), stride 8.
 
-    Its input is padded so that each cell of the maps looks down on its own pixels, to within a cell.
+    Its input is padded so that each cell of the maps is above its own pixels, to within a cell.
     """
 
     def __init__(self, kinds: int, width: int = 96) -> None:
@@ -57,7 +57,7 @@ class LesionModule(nn.Module):
             nn.init.constant_(self.kinds.bias, _RARE)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take generic weights, under torchvision's names for SqueezeNet 1.1; both views begin with the filters for colour."""
+        """Load generic weights under torchvision's names for SqueezeNet 1.1; both views start with the filters for colour."""
         own = {name.removeprefix("features."): tensor for name, tensor in weights.items() if name.startswith("features.")}
         own["0.weight"] = torch.cat([own["0.weight"], own["0.weight"]], 1) / 2
         fine = {name: own[name] for name in self.fine.state_dict()}
@@ -73,7 +73,7 @@ class LesionModule(nn.Module):
         return logits
 
     def features(self, seen: Tensor) -> Tensor:
-        """Map views to what the kinds are read from, (n, width, S / 8, S / 8), 0 or above."""
+        """Map views to the features that the kinds are computed from, (n, width, S / 8, S / 8), 0 or above."""
         fine = self.fine(functional.pad(seen, (4, 4, 4, 4)))
         top = self.top(self.coarse(fine))
         raised = functional.interpolate(top, fine.shape[-2:], mode="bilinear", align_corners=False)

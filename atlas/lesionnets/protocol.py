@@ -1,4 +1,4 @@
-"""What the pipeline asks of a net that finds lesions, whatever network stands behind it."""
+"""What the pipeline needs from a net that finds lesions, whatever network it uses."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ class Finding:
     kinds : tuple[str, ...]
         Names of the maps' kinds, in their order.
     maps : FloatArray
-        float32 (kinds, h, w), how likely each place of the frame holds some of a lesion of the kind, 0 to 1; 0 off the
+        float32 (kinds, h, w), probability that each place of the frame holds a part of a lesion of the kind, 0 to 1; 0 off the
         retina.
     lesions : tuple[Mark, ...]
-        Those above the net's thresholds, the strongest first.
+        Lesions above the net's thresholds, strongest first.
     descriptors : FloatArray
-        float32 (lesions, d), what the net saw of each and round it.
+        float32 (lesions, d), what the net saw in and around each lesion.
     strongest : Mapping[str, tuple[float, float, float]]
-        Of each kind or coarse kind, how likely its likeliest place holds it, and where: probability, row and column in source
-        pixels.
+        By kind or coarse kind, its most likely place: probability, and row and column in source pixels.
     too_small : frozenset[str]
-        Kinds that do not show at the photograph's size, so that their absence says nothing.
+        Kinds that are too small to be seen at the photograph's size, so that it means nothing if none is found.
     landmarks : Landmarks or None
-        The optic disc and the fovea, or None where no disc was found or the net does not know discs.
+        The optic disc and the fovea, or None if no disc was found or the net does not look for discs.
     """
 
     kinds: tuple[str, ...]
@@ -43,29 +42,33 @@ class Finding:
 
 
 class LesionNet(Protocol):
-    """From a photograph to its lesions."""
+    """Finds lesions in a photograph."""
 
     @property
     def name(self) -> str: ...
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Keys of `cohort.lesions` that it can name."""
+        """Keys of `cohort.lesions.KINDS` that it can name."""
 
     @property
     def sha256(self) -> str:
-        """Changes whenever a finding could."""
+        """Hash that changes whenever a finding could."""
 
     @property
     def card(self) -> str:
         """The model card, Markdown."""
 
     def describe(self, photograph: ByteArray, frame: Frame, retina: BoolArray, boxes: IntArray) -> FloatArray:
-        """Describe places of a photograph as the lesions that `find` finds are described, float32 (m, d).
+        """Describe places of a photograph in the way that `find` describes lesions, float32 (m, d).
 
         Parameters
         ----------
-        photograph, frame, retina : ByteArray, Frame, BoolArray
-            As of `find`.
+        photograph : ByteArray
+            As in `find`.
+        frame : Frame
+            As in `find`.
+        retina : BoolArray
+            As in `find`.
         boxes : IntArray
             int64 (m, 4) of top, left, bottom, right in pixels of the photograph (bottom and right exclusive).
         """
@@ -82,5 +85,10 @@ class LesionNet(Protocol):
         retina : BoolArray
             bool (H, W), true on the retina.
         factor : int
-            Pixels of the source a side for each of the photograph's, where it was decoded at a part of its size.
+            Side of one of the photograph's pixels in pixels of the source, if it was decoded at a reduced size.
+
+        Returns
+        -------
+        Finding
+            The lesions, with boxes in pixels of the source.
         """

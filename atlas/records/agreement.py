@@ -13,12 +13,16 @@ from atlas.records.scores import GradeCuts
 
 @dataclass(frozen=True)
 class Strip:
-    """image_ids in ascending severity.
+    """All photographs in one line, in ascending severity.
 
     Parameters
     ----------
+    image_ids : tuple[str, ...]
+        (n,), the photographs in this order.
+    severity : FloatArray
+        float32 (n,), grade units.
     disagreement : FloatArray
-        float32 (n,), grade units, the score read as a grade minus the human grade; NaN without a grade.
+        float32 (n,), grade units, the score read as a grade minus the human grade; NaN if there is no human grade.
     """
 
     image_ids: tuple[str, ...]
@@ -27,12 +31,24 @@ class Strip:
 
 
 Interval = tuple[float, float]
-"""Ends of a 95 % interval; NaN where none can be given."""
+"""Ends of a 95% confidence interval; NaN if none can be given."""
 
 
 @dataclass(frozen=True)
 class LabelShare:
-    """A grade among the training labels: `count` photographs, their share before and the share they had in the fit, 0..1."""
+    """How much one grade counted among the training labels.
+
+    Parameters
+    ----------
+    grade : int
+        The grade.
+    count : int
+        Number of training photographs of this grade.
+    before : float
+        Their share of all training photographs, 0 to 1.
+    after : float
+        Their share in the fit, after balancing, 0 to 1.
+    """
 
     grade: int
     count: int
@@ -42,13 +58,19 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How photographs were read. counts : int64 (grades, grades), human grade by grade read."""
+    """How photographs of each human grade were read.
+
+    Parameters
+    ----------
+    counts : IntArray
+        int64 (grades, grades), human grade by grade read.
+    """
 
     counts: IntArray
 
     @property
     def skipped(self) -> int:
-        """Photographs read two or more grades off."""
+        """Number of photographs read two or more grades off."""
         human, read = np.indices(self.counts.shape)
         return int(self.counts[np.abs(human - read) >= 2].sum())
 
@@ -62,7 +84,7 @@ class Densities:
     axis : FloatArray
         float32 (m,) in grade units.
     values : FloatArray
-        float32 (grades, m), each row's area 1; NaN for a grade with too few photographs, or with one severity only.
+        float32 (grades, m), the area under each row is 1; NaN for a grade with too few photographs, or with one severity only.
     """
 
     axis: FloatArray
@@ -71,14 +93,22 @@ class Densities:
 
 @dataclass(frozen=True)
 class Roc:
-    """A receiver operating characteristic: `grade` against all others or, where it is None, referable against not.
+    """A receiver operating characteristic (ROC) curve.
 
     Parameters
     ----------
     method : str
         "score" or "classifier".
-    false_positive, true_positive : FloatArray
-        float32 (m,), ascending shares.
+    grade : int or None
+        The grade that is told from all others; None for referable against non-referable disease.
+    false_positive : FloatArray
+        float32 (m,), ascending shares of false positives, 0 to 1.
+    true_positive : FloatArray
+        float32 (m,), ascending shares of true positives, 0 to 1.
+    auc : float
+        Area under the curve, 0 to 1.
+    interval : Interval
+        95% confidence interval of the area.
     """
 
     method: str
@@ -91,7 +121,23 @@ class Roc:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Photographs scored from `low` to `high`: how their mean grade, with its interval, compares with their mean score."""
+    """Photographs scored from `low` to `high`: their mean grade beside their mean score, all in grade units.
+
+    Parameters
+    ----------
+    low : float
+        Lowest score in this bin.
+    high : float
+        Highest score in this bin.
+    count : int
+        Number of photographs.
+    mean_score : float
+        Mean of their scores.
+    mean_grade : float
+        Mean of their human grades.
+    interval : Interval
+        95% confidence interval of the mean grade.
+    """
 
     low: float
     high: float
@@ -108,19 +154,29 @@ class Evaluation:
     Parameters
     ----------
     figures : Mapping[str, float]
-        Name to value.
+        Values by name.
     by_grade : tuple[Mapping[str, float], ...]
         One row of figures per grade.
-    count, patients : int
-        How many were compared.
+    count : int
+        Number of photographs compared.
+    patients : int
+        Number of their patients.
     intervals : Mapping[str, Interval]
-        Of the figures, by resampling patients.
+        95% confidence intervals of the figures, by resampling patients.
     confusions : Mapping[str, Confusion]
-        By method, "nearest", "ranges" and "classifier".
+        Confusion matrices by method: "nearest", "ranges" and "classifier".
+    densities : Densities or None
+        Kernel density of the severity for each grade.
+    rocs : tuple[Roc, ...]
+        ROC curves.
+    calibration : tuple[CalibrationBin, ...]
+        Mean grade beside mean score, from low to high scores.
     reading : GradeCuts or None
-        Cuts and threshold that are drawn; where `cross_fitted`, each half of the patients was read by those of the other.
+        Cuts and threshold that are drawn.
+    cross_fitted : bool
+        Whether each half of the patients was read by cuts that were fitted on the other half.
     labels : tuple[LabelShare, ...]
-        The training labels before and after balancing, where known.
+        The training labels before and after balancing, if known.
     """
 
     figures: Mapping[str, float]

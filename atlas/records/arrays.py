@@ -1,4 +1,4 @@
-"""Arrays by the type of their numbers."""
+"""Types of arrays, named after their numbers."""
 
 from __future__ import annotations
 

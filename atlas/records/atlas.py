@@ -20,12 +20,35 @@ from atlas.records.scores import SaliencyMaps, Scores, Trust
 class Provenance:
     """How an atlas was made.
 
-    `settings`, `versions`, `hashes`, `counts` hold plain JSON values; `card` is the scorer's card in Markdown. `notes` are
-    sentences for the reader, such as a threshold that had to be replaced. `synthetic` is true where every eye is drawn. `trust`
-    holds what `atlas trust` measured of the scorer's maps, one entry of plain JSON per set of outlined lesions. `lesion_net`
-    names the net that looked for lesions, "" where none did, and `lesion_card` is its card in Markdown. `how` tells in a few
-    sentences how the scorer comes to its score, and then how each of its members does; empty where heads were fitted on this
-    cohort.
+    Parameters
+    ----------
+    title : str
+        Title of the atlas.
+    settings : Mapping[str, Any]
+        Settings of the build, plain JSON values.
+    versions : Mapping[str, str]
+        Versions of atlas and its libraries.
+    hashes : Mapping[str, str]
+        Hashes of what the build used.
+    counts : Mapping[str, int]
+        Numbers of what was read and found.
+    scorer : str
+        Name of the scorer.
+    card : str
+        The scorer's card, Markdown.
+    notes : tuple[str, ...]
+        Sentences for the reader, for example about a threshold that had to be replaced.
+    synthetic : bool
+        Whether every photograph is drawn.
+    trust : tuple[Mapping[str, Any], ...]
+        What `atlas trust` measured of the scorer's maps, one entry of plain JSON values per set of outlined lesions.
+    lesion_net : str
+        Name of the net that looked for lesions; "" if none did.
+    lesion_card : str
+        The lesion net's card, Markdown.
+    how : tuple[str, ...]
+        How the scorer arrives at its score, and then how each of its members does, in a few sentences each; empty if heads were
+        fitted on this cohort.
     """
 
     title: str
@@ -50,15 +73,15 @@ class FoundLesions:
     Parameters
     ----------
     marks : tuple[Mark, ...]
-        The strongest first.
+        The lesions, strongest first.
     falls : FloatArray
-        float32 (marks,), how far the score falls when the cells that each touches are hidden.
+        float32 (marks,), grade units, how far the score falls if the cells that each lesion touches are hidden.
     without : float
-        The score when those of all are hidden, grade units.
+        The score if the cells of all lesions are hidden, grade units.
     too_small : tuple[str, ...]
-        Kinds that do not show at the photograph's size.
+        Kinds of lesion that are too small to be seen at the photograph's size.
     landmarks : Landmarks or None
-        The optic disc and the fovea; None where no disc was found.
+        The optic disc and the fovea; None if no disc was found.
     """
 
     marks: tuple[Mark, ...]
@@ -84,9 +107,9 @@ class Atlas:
     frames: Mapping[str, Frame] = field(default_factory=dict)
     trust: Trust | None = None
     scorer_evaluation: Evaluation | None = None  # of the scorer on the test split of its own training
-    other_maps: tuple[SaliencyMaps, ...] = ()  # of the methods beside that of `maps`
+    other_maps: tuple[SaliencyMaps, ...] = ()  # of the methods other than that of `maps`
     alike: Alike | None = None
     lesions: Mapping[str, Lesions] = field(default_factory=dict)  # by image_id, of photographs whose lesions were outlined
     curation: Curation = field(default_factory=Curation)
-    found: Mapping[str, FoundLesions] = field(default_factory=dict)  # by image_id, where a lesion net looked
+    found: Mapping[str, FoundLesions] = field(default_factory=dict)  # by image_id, if a lesion net looked
     marked: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)  # by image_id, what people outlined or boxed

@@ -1,4 +1,4 @@
-"""What an instructor adds."""
+"""Texts and choices that an instructor adds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Words:
-    """What the curator says of a photograph or a cluster."""
+    """A curator's title and note for a photograph or a cluster."""
 
     title: str = ""
     note: str = ""
@@ -17,7 +17,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Stop:
-    """A stop of a lesson: exactly one of `image` (id), `cluster` (number) and `patch` (id), and what to say about it."""
+    """A stop of a lesson: a text on exactly one of `image` (its image_id), `cluster` (its number) and `patch` (its patch_id)."""
 
     title: str
     text: str
@@ -28,7 +28,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Lesson:
-    """An ordered walk through the atlas. `slug` is its part of the page's address."""
+    """A guided lesson: stops in a fixed order. `slug` names it in the page's address."""
 
     slug: str
     title: str
@@ -38,17 +38,32 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Curation:
-    """What an instructor added, as far as the atlas holds what it speaks of; see `atlas.curation.file`.
+    """What an instructor added to the photographs, clusters and patches of this atlas, see `atlas.curation.file`.
 
     Parameters
     ----------
-    images, clusters : Mapping[str, Words], Mapping[int, Words]
-        Words by image id and by cluster number. pinned_... : what comes first, in the curator's order. hidden_... : what is left
-        out; photographs and patches are counted, clusters named by number.
+    images : Mapping[str, Words]
+        Titles and notes by image_id.
+    clusters : Mapping[int, Words]
+        Titles and notes by cluster number.
+    pinned_images : tuple[str, ...]
+        Image_ids of photographs that come first, in the curator's order.
+    pinned_clusters : tuple[int, ...]
+        Numbers of clusters that come first, in the curator's order.
+    pinned_patches : tuple[str, ...]
+        Patch_ids of patches that come first, in the curator's order.
+    hidden_images : int
+        How many photographs are left out.
+    hidden_clusters : tuple[int, ...]
+        Numbers of the clusters that are left out.
+    hidden_patches : int
+        How many patches are left out.
+    lessons : tuple[Lesson, ...]
+        Guided lessons.
     unmatched : tuple[str, ...]
-        What the file speaks of and the atlas does not hold, in sentences.
+        Sentences on what the file mentions but the atlas does not hold.
     file : Mapping[str, Any]
-        The whole file in plain values.
+        Everything that the file says, in plain values.
     """
 
     images: Mapping[str, Words] = field(default_factory=dict)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 UNTOLD = "lesion"
-"""Kind of a lesion of which nobody has told the kind."""
+"""Kind of a lesion whose kind is not known."""
 
 
 @dataclass(frozen=True)
 class LesionBox:
-    """A box that a person drew: a key of `cohort.lesions.KINDS`, and edges in upright source pixels, not rounded."""
+    """A box that a person drew: its kind, a key of `cohort.lesions.KINDS`, and edges in upright source pixels, not rounded."""
 
     kind: str
     top: float
@@ -27,13 +27,13 @@ class Mark:
     Parameters
     ----------
     kind : str
-        A key of `cohort.lesions.KINDS`, or UNTOLD where an outline tells none.
+        A key of `cohort.lesions.KINDS`, or UNTOLD if an outline does not say.
     box : tuple[int, int, int, int]
-        Top, left, bottom, right in upright source pixels, half-open.
+        Top, left, bottom, right in upright source pixels (bottom and right exclusive).
     strength : float
         How sure its source is, 0 to 1.
     source : {'net', 'outline', 'box'}
-        A lesion net, a person's outline, or a person's box.
+        What the lesion comes from: a lesion net, a person's outline, or a person's box.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Middles of the optic disc and of the fovea, row and column in upright source pixels; fovea None where nobody knows it."""
+    """Centres of the optic disc and of the fovea, row and column in upright source pixels; `fovea` is None if not known."""
 
     disc: tuple[float, float]
     fovea: tuple[float, float] | None = None

@@ -14,22 +14,24 @@ class Patches:
     Parameters
     ----------
     patch_ids : tuple[str, ...]
-        `{image_id}-{row:02d}{col:02d}w{window}` of a window of the scorer's cells, `{image_id}-{row:03d}{col:03d}w{size}` of a
-        lesion on the finer grid of a lesion net.
+        `{image_id}-{row:02d}{col:02d}w{window}` for a window of the scorer's cells, `{image_id}-{row:03d}{col:03d}w{size}` for
+        a lesion on the finer grid of a lesion net.
+    image_ids : tuple[str, ...]
+        (m,), the photograph of each patch.
     cells : IntArray
         int64 (m, 3) of row, col, window, in the scorer's cells.
     boxes : IntArray
         int64 (m, 4) of top, left, bottom, right in source pixels (bottom and right exclusive).
     drop : FloatArray
-        float32 (m,) in grade units.
+        float32 (m,), how far the score falls if the patch is hidden, grade units.
     descriptors : FloatArray
-        float32 (m, d).
+        float32 (m, d), what the network saw in each patch.
     threshold : float
         The drop above which a window counts, in grade units.
     quantile : float or None
-        The quantile of all drops that gave the threshold, or None where it was set outright.
+        The quantile of all drops that gave the threshold, or None if the threshold was set directly.
     kinds : tuple[str, ...]
-        Keys of `cohort.lesions`, one a patch, "" of a window; empty where all are windows.
+        (m,), keys of `cohort.lesions.KINDS`, "" for a window; empty if all patches are windows.
     """
 
     patch_ids: tuple[str, ...]
@@ -45,16 +47,16 @@ class Patches:
 
 @dataclass(frozen=True)
 class Alarm:
-    """A cluster may tell of something other than the disease.
+    """A warning that a cluster may show something other than the disease.
 
     Parameters
     ----------
     kind : str
         A key of `alarms.ALARMS`.
     share : float
-        The part of the cluster that it rests on, 0..1.
+        Share of the cluster that the warning is based on, 0 to 1.
     usual : float
-        The same of the cohort.
+        The same share in the cohort.
     """
 
     kind: str
@@ -64,18 +66,23 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Patches sorted by likeness.
+    """Similar patches, grouped into clusters.
 
     Parameters
     ----------
+    patch_ids : tuple[str, ...]
+        (m,), the patches.
     labels : IntArray
-        int64 (m,), 0-based, clusters ordered from largest to smallest. centroids : float32 (k, d).
+        int64 (m,), the cluster of each patch, from 0; clusters are ordered from largest to smallest.
+    centroids : FloatArray
+        float32 (k, d), in the space of `clusters.normalised`.
     distances : FloatArray
-        float32 (m,), each patch to its own centroid (small = typical), both in the space of `clusters.normalised`.
+        float32 (m,), from each patch to its own centroid in the same space; a small distance means a typical patch.
     alarms : tuple[tuple[Alarm, ...], ...]
-        Of each label; empty where none were looked for.
+        (k,), the warnings about each cluster; empty if none were looked for.
     numbers : tuple[int, ...]
-        Of each label, as readers see it, kept from build to build; empty where it is the label plus one.
+        (k,), the number of each cluster as readers see it, which stays the same from build to build; empty if it is the label
+        plus one.
     """
 
     patch_ids: tuple[str, ...]
@@ -87,24 +94,28 @@ class Clusters:
 
     @property
     def shown(self) -> tuple[int, ...]:
-        """The number of each label, as readers see it."""
+        """The number of each cluster as readers see it, in the order of the labels."""
         return self.numbers or tuple(range(1, len(self.centroids) + 1))
 
     @property
     def of_patch(self) -> dict[str, int]:
-        """Each patch's cluster, by the number that readers see."""
+        """The cluster of each patch_id, by the number that readers see."""
         shown = self.shown
         return {patch: shown[label] for patch, label in zip(self.patch_ids, self.labels.tolist(), strict=True)}
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Where patches lie on the map.
+    """Places of patches on the map.
 
     Parameters
     ----------
+    patch_ids : tuple[str, ...]
+        (m,), the patches.
     xy : FloatArray
         float32 (m, 2), unitless.
+    method : str
+        Name of the layout.
     """
 
     patch_ids: tuple[str, ...]
@@ -118,10 +129,12 @@ class Alike:
 
     Parameters
     ----------
+    image_ids : tuple[str, ...]
+        (n,), the photographs.
     others : IntArray
-        int64 (n, k), places in `image_ids`, the most alike first.
+        int64 (n, k), places in `image_ids`, the most similar first.
     cosine : FloatArray
-        float32 (n, k).
+        float32 (n, k), cosine similarity to each of them.
     """
 
     image_ids: tuple[str, ...]

@@ -11,7 +11,7 @@ from atlas.records.arrays import BoolArray, ByteArray, FloatArray
 
 @dataclass(frozen=True)
 class Frame:
-    """The square round the subject, in source pixels (after EXIF orientation). Where it leaves the picture it is black."""
+    """The square around the subject, in source pixels (after EXIF orientation). Parts outside the picture are black."""
 
     top: int
     left: int
@@ -24,12 +24,14 @@ class Preprocessed:
 
     Parameters
     ----------
+    image_id : str
+        Id of the photograph.
     pixels : ByteArray
         uint8 (S, S, 3) RGB, prepared.
     photograph : ByteArray
         uint8 (S, S, 3) RGB, the same crop in its own colours.
     retina : BoolArray
-        bool (S, S), true on the retina or, where photographs show something else, on the complete picture.
+        bool (S, S), true on the retina or, if photographs show something else, on the complete picture.
     frame : Frame
         The crop in source pixels.
     """
@@ -43,12 +45,12 @@ class Preprocessed:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a photograph beside its pixels, for scorers that read it.
+    """What is known of a photograph besides its pixels, for scorers that read it.
 
     Parameters
     ----------
     fellow : FloatArray or None
-        float32 (C,), the pooled features of the other eye, or None.
+        float32 (C,), the pooled features of the other eye, if known.
     columns : Mapping[str, float]
         Clinical numbers by name.
     """
@@ -61,4 +63,4 @@ TwoStageForm = Literal["lesions", "counts", "weighted"]
 """How a two-stage scorer is trained, see `scorers.two_stage`."""
 
 Augmentation = Literal["none", "flips-rotations", "moved"]
-"""How photographs are shown while a network learns, see `networks.train_trunk`."""
+"""How photographs are varied while a network learns, see `networks.train_trunk`."""

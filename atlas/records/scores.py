@@ -1,4 +1,4 @@
-"""What scorers say, how it is read, and what drove it."""
+"""Scores, how they are read as grades, and what drove them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class LiveSums:
     grid : tuple[int, int]
         Rows and columns of cells.
     parts : tuple[tuple[tuple[int, int], NDArray[np.floating]], ...]
-        Of consecutive hidden units, the rows and columns of the cells they are known by, and what each of these adds to z, (h*w,
-        units), row-major; what a cell of another grid holds is spread over its area.
+        One pair for each group of consecutive hidden units: the rows and columns (h, w) of the group's own cells, and what each
+        of these cells adds to z, (h*w, units), row-major. If this grid is not `grid`, a cell's sum is spread over its area.
     whole : NDArray[np.float64]
         float64 (H,), z with nothing hidden.
     weight : FloatArray
-        float32 (H,).
+        float32 (H,), weights of the output.
     bias : float
-        Float.
+        Bias of the output.
     """
 
     grid: tuple[int, int]
@@ -43,11 +43,13 @@ class GradeCuts:
     Parameters
     ----------
     cuts : FloatArray
-        float32 (grades - 1,), ascending, see `evaluation.stage_ranges`.
+        float32 (grades - 1,), ascending, grade units, see `evaluation.stage_ranges`.
     threshold : float or None
-        Severities from here on are called referable, grade units; None where the scale knows no referable grade.
-    peaks, deviations : FloatArray or None
-        float32 (grades,), of each grade's severities, from which the cuts came; None where they were not kept.
+        Severities from this value up are called referable, grade units; None if the scale has no referable grade.
+    peaks : FloatArray or None
+        float32 (grades,), the peak of each grade's severities, from which the cuts were made; None if not kept.
+    deviations : FloatArray or None
+        float32 (grades,), the standard deviation of each grade's severities, likewise.
     """
 
     cuts: FloatArray
@@ -58,18 +60,23 @@ class GradeCuts:
 
 @dataclass(frozen=True)
 class DoubtRule:
-    """When a scorer is not sure of a score, see `agreement.doubt`.
+    """Limits beyond which a scorer is not sure of a score, see `agreement.doubt`.
 
     Parameters
     ----------
     usual : FloatArray
-        float32 (m,), how far the logit of each of the scorer's networks usually lies from the whole scorer's; (0,) for one.
-    members, moves : float
-        How far, in grade units, its networks may differ, and the score may move when the photograph is mirrored.
+        float32 (m,), the usual difference between the logit of each of the scorer's networks and that of the complete scorer;
+        (0,) if it has one network.
+    members : float
+        How far the scorer's networks may differ, grade units.
+    moves : float
+        How far the score may change when the photograph is mirrored, grade units.
     colours : FloatArray
-        float32 (6,), usual means and standard deviations of red, green and blue.
+        float32 (6,), usual means and standard deviations of red, green and blue, 0 to 255.
     precision : FloatArray
-        float32 (6, 6), the inverse of their covariance. unlike : how far, by Mahalanobis, colours may lie off.
+        float32 (6, 6), the inverse of the covariance of these six.
+    unlike : float
+        How far colours may be from the usual ones, Mahalanobis distance.
     """
 
     usual: FloatArray
@@ -86,14 +93,18 @@ class Scores:
 
     Parameters
     ----------
+    image_ids : tuple[str, ...]
+        (n,), the photographs.
     severity : FloatArray
-        float32 (n,) in grade units. out_of_fold : no image was scored by a head that learned from its patient.
+        float32 (n,) in grade units.
+    out_of_fold : bool
+        Whether no photograph was scored by a head that learned from its patient.
     probabilities : FloatArray or None
-        float32 (n, K) of the grades, by a softmax classifier on the same features; None where none was trained.
+        float32 (n, K), probabilities of the K grades by a softmax classifier on the same features; None if none was trained.
     seen_in_training : frozenset[str] or None
-        Image_ids of patients whom a trained scorer learned from; None where its bundle does not tell.
+        Image_ids of patients that a trained scorer learned from; None if its bundle does not say.
     doubts : tuple[tuple[str, ...], ...] or None
-        (n,), why the scorer is not sure of each, keys of `agreement.doubt.REASONS`; None where it has no rule for that.
+        (n,), why the scorer is not sure of each score, keys of `agreement.doubt.REASONS`; None if it has no rule for that.
     """
 
     image_ids: tuple[str, ...]
@@ -104,7 +115,7 @@ class Scores:
     doubts: tuple[tuple[str, ...], ...] | None = None
 
     def unseen(self, image_id: str) -> bool | None:
-        """Tell whether an image's score is honest: its scorer never learned from its patient. None where nobody knows."""
+        """Return whether the scorer of an image never learned from its patient; None if that is not known."""
         if self.out_of_fold:
             return True
         return None if self.seen_in_training is None else image_id not in self.seen_in_training
@@ -115,18 +126,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class TestScores:
-    """What a scorer gave photographs of patients that it never met, its own test split.
+    """A scorer's scores of its own test split: photographs of patients that it never learned from.
 
     Parameters
     ----------
     severity : FloatArray
         float32 (n,), grade units.
     grades : IntArray
-        int64 (n,).
+        int64 (n,), human grades.
     patients : IntArray
-        int64 (n,), numbers that name nobody.
+        int64 (n,), an arbitrary number for each patient, which identifies nobody.
     probabilities : FloatArray or None
-        float32 (n, K) by the classifier on the same features, or None.
+        float32 (n, K), probabilities of the K grades by the classifier on the same features, if there is one.
     """
 
     severity: FloatArray
@@ -141,13 +152,18 @@ class SaliencyMaps:
 
     Parameters
     ----------
+    image_ids : tuple[str, ...]
+        (n,), the photographs.
+    method : str
+        Name of the saliency method.
     values : FloatArray
         float32 (n, h, w), signed, in grades in the middle of the scale, see `readouts.grades_in_the_middle`; 0 where `inside` is
         false.
     inside : BoolArray
-        bool (n, h, w), cell on the retina.
+        bool (n, h, w), true where the cell is on the retina.
     window : int
-        Cells a side left out at once. Above 1 there is one entry per window, fewer than there are cells.
+        Side of the square of cells that is hidden at once. If it is above 1, there is one entry per window, fewer than there are
+        cells.
     """
 
     image_ids: tuple[str, ...]
@@ -159,15 +175,22 @@ class SaliencyMaps:
 
 @dataclass(frozen=True)
 class Trust:
-    """How true each photograph's map is to the scorer, see `atlas.trust.outlined`.
+    """How well each photograph's map reflects what the scorer does, see `atlas.trust.outlined`.
+
+    Curves are severities in grade units, in k equal steps from none to all of the retinal cells.
 
     Parameters
     ----------
-    deletion, insertion, random : FloatArray
-        float32 (n, k), severities in grade units in k equal steps from none to all of the retinal cells: left out strongest
-        first, put in strongest first, and left out at random (mean over many orders).
+    image_ids : tuple[str, ...]
+        (n,), the photographs.
+    deletion : FloatArray
+        float32 (n, k), cells left out, strongest first.
+    insertion : FloatArray
+        float32 (n, k), cells put in, strongest first.
+    random : FloatArray
+        float32 (n, k), cells left out in random order, mean over many orders.
     badges : tuple[str, ...]
-        A word for each photograph.
+        (n,), the word of each photograph's badge.
     """
 
     image_ids: tuple[str, ...]

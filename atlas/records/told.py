@@ -1,4 +1,4 @@
-"""Sentences for readers that are made where their facts are known, and written in a reader's language by the site.
+"""Sentences for readers. They are made where the facts are known, and the site writes them in the reader's language.
 
 The English text is the key of its translations, as in gettext. Its values have names: `%(count)s`.
 """
@@ -15,13 +15,13 @@ class Sentence(str):
     Parameters
     ----------
     message : str
-        The text with the names of its values, for one thing where it counts things.
+        The text with the names of its values; the singular form if it counts things.
     values : Mapping[str, Any]
         What to put in: a number, a name, another sentence, or a tuple of these, which becomes a list.
     many : str
-        The text for several things, or "" where nothing is counted.
+        The plural form, or "" if nothing is counted.
     n : int
-        How many things there are, where they are counted.
+        How many things there are, if they are counted.
     """
 
     message: str

@@ -1,1 +1,1 @@
-"""Scorers: from photographs to severities, and what can be asked of them."""
+"""Scorers: from photographs to severities and their explanations."""

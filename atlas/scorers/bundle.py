@@ -1,4 +1,4 @@
-"""Bundles: scorers on disk, whatever their kind."""
+"""Bundles: scorers of every kind, stored on disk."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ _NETWORK = "network.safetensors"
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of scorer is kept.
+    """How a kind of scorer is stored.
 
     Parameters
     ----------
     manifest : type[Any]
-        What its scorer.json holds.
+        Model of its scorer.json.
     files : tuple[str, ...]
-        Its files of weights, each of which must be there.
+        Its files of weights, all of which must exist.
     load : Callable[[Path, Any, dict[str, Any], str | torch.device], Scorer]
-        From folder, manifest, what is known beside the weights, and a device, to the scorer.
+        Makes the scorer from folder, manifest, what is known besides the weights, and device.
     contents : Callable[[Any, bool], tuple[dict[str, Any], dict[str, bytes]]]
-        From a scorer, and whether it is rounded to half precision, to its own fields of scorer.json and its files.
+        Makes a scorer's own fields of scorer.json, and its files, rounded to half precision if asked.
     """
 
     manifest: type[Any]
@@ -145,7 +145,8 @@ def _load_two_stage(
     net = load_lesion_net(beside if beside.is_dir() else manifest.lesion_net)
     if net.sha256 != manifest.lesion_net_sha256:
         raise ScorerError(
-            f"{folder / _MANIFEST}: learned from another lesion net than the {manifest.lesion_net} that is here", "train it again"
+            f"{folder / _MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
+            "train the scorer again",
         )
     head = readout_of(_read_layers(folder / _HEAD))
     if not isinstance(head, Head):
@@ -176,7 +177,7 @@ def _load_evidence(folder: Path, manifest: EvidenceManifest, known: dict[str, An
         module.load_state_dict({name: tensor.float() for name, tensor in arrays.items()})
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise ScorerError(
-            f"{folder / _NETWORK}: holds no weights of such a scorer ({error})", "train the scorer again"
+            f"{folder / _NETWORK}: holds no weights of an evidence scorer ({error})", "train the scorer again"
         ) from error
     head = readout_of(_read_layers(folder / _HEAD))
     if not isinstance(head, Head):
@@ -201,7 +202,7 @@ def _load_side_by_side(
         own = load_scorer(beside if beside.is_dir() else member.name, device=device)
         if not isinstance(own, Member) or own.sha256 != member.sha256:
             raise ScorerError(
-                f"{folder / _MANIFEST}: was made of another scorer than the {member.name} that is here", "put them together again"
+                f"{folder / _MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
             )
         members.append(own)
     return SideBySideScorer(manifest.name, tuple(members), manifest.scale.scale(), manifest.stretch, manifest.shift, **known)
@@ -223,19 +224,18 @@ SCORERS: dict[str, Kind] = {
 
 
 def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
-    """Write a scorer as a folder of scorer.json, card.md, the files of weights of its kind, and what else is known of it.
+    """Write a scorer as a folder of scorer.json, card.md, the files of weights of its kind, and what else is known about it.
 
-    A first layer that weighs all cells alike is stored once, not per cell.
+    A first layer with equal weights for all cells is stored once, not per cell.
 
-    With `half`, weights of two and more dimensions are rounded to float16: then the scorer that `load_scorer` returns, not the
-    one given here, is the one to evaluate. Biases and the statistics of batch normalisation, which weigh nothing and may exceed
-    float16's range, stay float32. The same scorer gives the same bytes. An existing bundle is replaced only once the new one
-    is complete.
+    With `half`, weights of two or more dimensions are rounded to float16. Then evaluate the scorer that `load_scorer` returns,
+    not the one given here. Biases and the statistics of batch normalisation take little space and may exceed float16's range, so
+    they stay float32. The same scorer gives the same bytes. An existing bundle is replaced only once the new one is complete.
 
     Raises
     ------
     ScorerError
-        `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
+        If `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
     known = scorer.background
     own_facts, contents = SCORERS[scorer.kind].contents(scorer, half)
@@ -298,7 +298,7 @@ def _doubt(facts: DoubtFacts | None) -> DoubtRule | None:
 
 
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
-    """Write a bundle anew with some of its scorer's fields changed, as precisely as it was kept.
+    """Write a bundle again with some of its scorer's fields changed, at the precision that it had.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def record_in_bundle(
     entry: Mapping[str, Any],
     on_card: Callable[[str, tuple[Mapping[str, Any], ...]], str],
 ) -> None:
-    """Keep a measurement in a bundle, in place of an older one of its name, and on its card.
+    """Store a measurement in a bundle and on its card, in place of an older one of the same name.
 
     Parameters
     ----------
@@ -339,7 +339,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     Raises
     ------
     ScorerError
-        There is no such bundle, or a file of it is missing, damaged or of another format.
+        If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, _MANIFEST, "scorer")
     manifest = _read_manifest(folder)
@@ -370,12 +370,12 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
 
 
 def load_transferred(name_or_path: str | Path) -> TransferredScorer:
-    """Load a bundle of a transferred scorer, see `load_scorer`. Raises ScorerError for another kind, too."""
+    """Load a bundle of a transferred scorer, see `load_scorer`; any other kind raises ScorerError as well."""
     return _with_trunk(load_scorer(name_or_path))
 
 
 def load_with_trunk(name_or_path: str | Path) -> TransferredScorer:
-    """Load the scorer whose trunk is to be built on: a bundle's own, or that of scorers side by side which has one.
+    """Load the scorer whose trunk is to be built on: the bundle's own or, of combined scorers, the member that has one.
 
     Raises
     ------
@@ -392,7 +392,7 @@ def _with_trunk(scorer: Scorer) -> TransferredScorer:
     if not isinstance(scorer, TransferredScorer):
         raise ScorerError(
             f"scorer {scorer.name} is of the kind {scorer.kind!r}, which has no trunk to build on",
-            "name a scorer whose card tells of a trunk and a head.",
+            "name a scorer whose card mentions a trunk and a head.",
         )
     return scorer
 
@@ -472,7 +472,7 @@ def _read_learned(path: Path) -> tuple[str, ...]:
 
 
 def _read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:
-    """Read a file of measurements; ScorerError names the entry and the key at fault."""
+    """Read a file of measurements; a ScorerError names the entry and the key that are wrong."""
     remedy = "measure again with --record, or fetch the scorer again"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -485,12 +485,12 @@ def _read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...
             kind.model_validate(entry)
         except pydantic.ValidationError as error:
             named = f" ({entry['name']})" if isinstance(entry, dict) and isinstance(entry.get("name"), str) else ""
-            raise ScorerError(f"{path}: entry {number}{named} is no measurement: {faults(error)}", remedy) from error
+            raise ScorerError(f"{path}: entry {number}{named} is not a measurement: {faults(error)}", remedy) from error
     return tuple(entries)
 
 
 def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:
-    """Return the arrays to store; the first layer is one cell's where all cells weigh alike."""
+    """Return the arrays to store; a first layer with equal weights for all cells is reduced to one cell."""
     arrays = layer_arrays(layers)
     weight = arrays["hidden_weight"]
     if weighs_cells_alike(weight):

@@ -28,7 +28,7 @@ _COLUMNS = {
 
 
 def on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a model card, Markdown, with a section of `summarise`'s entries, in place of an older one or before its limits."""
+    """Return a model card, Markdown, with a section on `summarise`'s entries, in place of an older one or before its limits."""
     section = "\n".join([_HEADING, "", *(line for entry in entries for line in (*_card_lines(entry), "")), ""])
     return with_section(card, _HEADING, section)
 
@@ -48,7 +48,7 @@ def _card_lines(entry: Mapping[str, Any]) -> list[str]:
 
 
 def with_section(card: str, heading: str, text: str) -> str:
-    """Put a section, `text` with its `heading` on top, into a model card: in place of an older one, or before its limits."""
+    """Put a section, `text` that begins with `heading`, into a model card: in place of an older one, or before its limits."""
     start = end = card.find("\n## Limits") + 1 or len(card)
     if heading in card:
         start = card.index(heading)
@@ -76,7 +76,7 @@ FIGURES_IN_WORDS = {
     "accuracy_classifier": "accuracy, softmax classifier",
     "skipped_classifier": "share two or more grades off, softmax classifier",
 }
-"""Figures of `evaluate`, in words for the card."""
+"""Names of `evaluate`'s figures on the card."""
 
 _EVALUATIONS = "## Measured on one set of photographs"
 
@@ -84,14 +84,14 @@ _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 
 
 def write_card(scorer: Scorer) -> str:
-    """Write a scorer's card, Markdown, from its recipe, its scores of the test split and what was measured of its maps.
+    """Write a scorer's card, Markdown, from its recipe, its scores of the test split and the measurements of its maps.
 
-    No file name or patient enters it. What the recipe does not say is left out.
+    The card names no file and no patient. What the recipe does not say is left out.
 
     Raises
     ------
     ScorerError
-        Where its counts or labels are not those of the scale's grades.
+        If the recipe's counts or labels are not those of the scale's grades.
     """
     scale, known = scorer.scale, scorer.background
     recipe = known.training
@@ -127,7 +127,7 @@ def write_card(scorer: Scorer) -> str:
 
 
 def _dealt(scorer: Scorer) -> list[str]:
-    """How many photographs of each grade were in each split, and their share of the loss; nothing if the recipe does not say."""
+    """Return a table of the photographs of each grade in each split, and their share of the loss, if the recipe has them."""
     scale, recipe = scorer.scale, scorer.background.training
     if "counts" not in recipe or "labels" not in recipe:
         return []
@@ -207,7 +207,7 @@ def _how_learned(recipe: Mapping[str, Any]) -> str:
 
 
 def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:
-    """Gather an evaluation as one entry of plain JSON values for a bundle; figures are [value, low, high]."""
+    """Return an evaluation as one entry of plain JSON values for a bundle; figures are [value, low, high]."""
     return {
         "name": name,
         "command": command,
@@ -222,7 +222,7 @@ def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, An
 
 
 def evaluations_on_card(card: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a model card, Markdown, with a section of `evaluation_entry`s, in place of an older one or before its limits."""
+    """Return a model card, Markdown, with a section on `evaluation_entry`s, in place of an older one or before its limits."""
     text = "\n\n".join([_EVALUATIONS, *(part for entry in entries for part in _told(entry))]) + "\n\n"
     return with_section(card, _EVALUATIONS, text)
 
@@ -246,7 +246,7 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
 
 
 def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
-    """Judge a scorer by its scores of its own test split, whatever cohort it is used on; None where they were not kept."""
+    """Evaluate a scorer on its own test split, whatever cohort it is used on; None if those scores were not kept."""
     judged = scorer.background.judged
     if judged is None:
         return None
@@ -262,19 +262,19 @@ def evaluate_own_test(scorer: Scorer) -> Evaluation | None:
 
 
 def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
-    """Return what `label_distribution` said of the grades that a scorer learned from; empty where its bundle does not say.
+    """Return `label_distribution` of the grades that a scorer learned from; empty if its bundle does not have it.
 
     Raises
     ------
     ScorerError
-        Where the bundle's labels are not [grade, count, share] each.
+        If the bundle's labels are not [grade, count, share] each.
     """
     try:
         labels = scorer.background.training.get("labels", ())
         return {int(grade): (int(count), float(share)) for grade, count, share in labels}
     except (TypeError, ValueError) as error:
         raise ScorerError(
-            f"scorer {scorer.name}: training.labels is no list of [grade, count, share] ({error})", "train the scorer again"
+            f"scorer {scorer.name}: training.labels is not a list of [grade, count, share] ({error})", "train the scorer again"
         ) from error
 
 

@@ -1,13 +1,13 @@
-"""A score that is its own map (METHOD section 10): evidence is found place by place, and their sum is the logit.
+"""A scorer whose score is its own map (METHOD section 10): it finds evidence in each place, and the logit rises with the sum.
 
-The network is a lesion net's, fine and with cells that see little beyond themselves. In place of kinds of lesion it reads one
-number in each place, never negative: how much that place speaks for disease. The logit rises with the sum over the retina, and
-with nothing else: `b + a log(1 + sum / c)`, for the tenth haemorrhage tells less than the first. So hiding a place takes exactly
-its evidence, no hidden place ever raises a score, occlusion ranks places as their evidence does, and nothing outside a place's
-view can have counted there.
+The network is that of a lesion net, with fine cells that see little beyond themselves. Instead of kinds of lesion it reads one
+number in each place, which is never negative: how strongly that place suggests disease. The logit depends only on the sum over
+the retina, and rises with it: `b + a log(1 + sum / c)`, because the tenth haemorrhage says less than the first. Therefore, hiding
+a place removes exactly its evidence, hiding never raises a score, occlusion ranks places as their evidence does, and nothing
+outside a place's view can have counted there.
 
-Source: sparse BagNet (Djoumessi et al., MIDL 2023), with a pyramid in place of its trunk, and with lesions that a
-person boxed or a lesion net found to tell where evidence belongs.
+Source: sparse BagNet (Djoumessi et al., MIDL 2023), with a pyramid instead of its trunk. Lesions that a person boxed or a lesion
+net found show where evidence belongs.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ from atlas.scorers.trunks import unit_length
 from atlas.scorers.weights import sha256_of
 
 CELLS = 64
-"""Rows and columns of cells that can be hidden; what a cell holds is the sum of the finer places in it."""
+"""Rows and columns of cells that can be hidden; the evidence of a cell is the sum over the finer places in it."""
 
 KNOTS = 8
-"""Units of the head: the curve is met where the sum is 0, 1, 3, 7 ... 127 times its knee; beyond, the last piece goes on."""
+"""Units of the head: its pieces meet the curve where the sum is 0, 1, 3, 7 ... 127 times the knee; the last one continues."""
 
 WIDTH = 64
-"""Units that a place's evidence is read by."""
+"""Hidden units from which a place's evidence is computed."""
 
 _ON_RETINA = 0.5  # share of a place that must be retina
 
 _LEAK = 0.01  # slope below 0, while the network learns
 
-_UNIT = 50 / 12900  # brings evidence to about a logit: a retina has so many places
+_UNIT = 50 / 12900  # scales evidence to about one logit: a retina has about 12,900 places
 
 
 class EvidenceModule(nn.Module):
-    """A lesion net's network, and what reads evidence from its features, place by place.
+    """A lesion net's network, and layers that compute evidence from its features, place by place.
 
     Parameters
     ----------
     kinds : int
-        Number of kinds of lesion that the network finds beside; it is taught with them, and scores without.
+        Number of kinds of lesion that the network also learns to find; its score does not use them.
     """
 
     def __init__(self, kinds: int) -> None:
@@ -71,7 +71,7 @@ class EvidenceModule(nn.Module):
         """Map views (n, 6, S, S) to evidence (n, 1, S / 8, S / 8), 0 or above, and features (n, width, S / 8, S / 8)."""
         features = self.base.features(seen)
         found = self.reader(features)
-        # While it learns, a place that holds none still answers a little, or it would never hold any again.
+        # While it learns, a place without evidence keeps a small gradient; without it, it could never gain evidence again.
         return _UNIT * (functional.leaky_relu(found, _LEAK) if self.training else functional.relu(found)), features
 
 
@@ -82,25 +82,25 @@ class EvidencePrediction(LinearPrediction):
     Parameters
     ----------
     strongest : NDArray[np.uint8]
-        uint8 (h, w), which of the finer places in each cell holds most, counted row by row.
+        uint8 (h, w), the finer place with the most evidence in each cell, counted row by row.
     """
 
     strongest: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((CELLS, CELLS), np.uint8))
 
     def points(self, target: str) -> FloatArray:
-        """Return the middle of the finer place that holds most of each cell, see `Prediction.points`."""
+        """Return the centre of the finer place with the most evidence in each cell, see `Prediction.points`."""
         k = FINE // CELLS
         rows, columns = np.divmod(self.strongest, k)
         return np.asarray((np.stack([rows, columns], axis=-1) + 0.5) / k, np.float32)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Return what the store keeps: all units of the head read the same sums, which are kept once."""
+        """Return what the store keeps: all units of the head read the same sums, which are stored once."""
         kept = {name: own for name, own in super().arrays().items() if name != "sums"}
         return {**kept, "evidence": self.sums[:, :1], "strongest": self.strongest}
 
 
 def in_cells(fine: FloatArray) -> FloatArray:
-    """Add finer places, (FINE, FINE), up by cell: float32 (CELLS, CELLS)."""
+    """Sum the finer places, (FINE, FINE), of each cell: float32 (CELLS, CELLS)."""
     return np.asarray(_by_cell(fine).sum(axis=-1, dtype=np.float64), np.float32)
 
 
@@ -121,13 +121,13 @@ class EvidenceScorer(OneTarget, Background):
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     module : EvidenceModule
         Finds the evidence, in evaluation mode.
     head : Head
-        From the sum of all evidence to the logit, see `rising_head`.
+        Maps the sum of all evidence to the logit, see `rising_head`.
     scale : Scale
-        Of the severities.
+        Scale of the severities.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -144,7 +144,7 @@ class EvidenceScorer(OneTarget, Background):
 
     @property
     def channels(self) -> int:
-        """Length of a patch's descriptor: the features that evidence is read from."""
+        """Length of a patch's descriptor: the number of features that evidence is computed from."""
         return int(self.module.base.kinds.in_channels)
 
     @property
@@ -193,7 +193,7 @@ class EvidenceScorer(OneTarget, Background):
         return EvidencePrediction(self.targets[0], self.head, sums, cam, shares, pooled, strongest)
 
     def scrambled(self, seed: int, *, head_alone: bool = False) -> EvidenceScorer:
-        """Return a scorer of shuffled weights. Its head is a sum, so what is shuffled alone is what reads the evidence."""
+        """Return a scorer with shuffled weights. Its head is a sum, so `head_alone` shuffles the layers that read evidence."""
         module = copy.deepcopy(self.module)
         if head_alone:
             reader = scrambled_module(module.reader, seed)
@@ -211,7 +211,7 @@ class EvidenceScorer(OneTarget, Background):
         return replace(self, scale=scale)
 
     def _seen(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
-        """Look at the square of a retina: the evidence of each place, (1, FINE, FINE), and its features, (width, FINE, FINE)."""
+        """Run the network on the square of a retina: evidence (1, FINE, FINE) and features (width, FINE, FINE) of each place."""
         with torch.inference_mode():
             seen = views(
                 torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(shown)[None, None].float()
@@ -225,17 +225,21 @@ class EvidenceScorer(OneTarget, Background):
 
 
 def plain_sum() -> Head:
-    """Return the head whose logit is the sum of all evidence: one unit, which a sum that is never negative passes as it is."""
+    """Return the head whose logit is the sum of all evidence: one unit, which leaves a sum of 0 or above unchanged."""
     return Head(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32), np.ones(1, np.float32), 0.0)
 
 
 def rising_head(stretch: float, bias: float, knee: float) -> Head:
-    """Return the head `bias + stretch * log(1 + sum / knee)`, as straight pieces that meet the curve in KNOTS places.
+    """Return the head `bias + stretch * log(1 + sum / knee)`, as straight pieces that meet the curve in KNOTS points.
 
     Parameters
     ----------
-    stretch, knee : float
-        Above 0.
+    stretch : float
+        Factor of the logarithm, above 0.
+    bias : float
+        The logit without any evidence.
+    knee : float
+        The sum of evidence at which the curve begins to flatten, above 0.
     """
     powers = 2.0 ** np.arange(KNOTS)
     slopes = stretch * np.log(2) / (knee * powers)

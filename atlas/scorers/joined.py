@@ -1,7 +1,7 @@
 """Scorers side by side: one scorer whose maps are those of several, and whose logit is the mean of theirs.
 
-Networks that erred apart err less together. A cell that is left out takes from the logit what each of them saw there, so that one
-map explains the whole score.
+Networks with different errors make smaller ones together. Hiding a cell removes from the logit what each of them saw there, so
+one map explains the complete score.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from atlas.scorers.trunks import TRUNKS, joined_weights, load_trunk
 def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: str | None = None) -> TransferredScorer:
     """Put scorers side by side, in any order.
 
-    A member whose trunk one that shrinks its pictures can stand for is shown them at 3/4 of their side: it may have learned on
-    smaller ones than the others.
+    A member that learned from smaller pictures than the others can see them at 3/4 of their side, if there is a trunk that does
+    this for its own trunk.
 
-    preparation : a key of `PREPARATIONS`; that of the members if not given.
+    Parameters
+    ----------
+    name : str
+        Name of the new scorer.
+    members : Sequence[TransferredScorer]
+        The scorers.
+    preparation : str or None
+        A key of `PREPARATIONS`; that of the members if not given.
 
     Raises
     ------
     TrainingError
-        They are not of trunks that an entry of `TRUNKS` holds side by side, differ in size, preparation or scale, or one that
-        saw smaller pictures weighs each cell on its own.
+        If no entry of `TRUNKS` holds their trunks side by side, if they differ in size, preparation or scale, or if one that
+        saw smaller pictures has different weights for each cell.
     ConfigurationError
-        The size that a member's pictures would have makes no whole cells.
+        If a member's pictures would have a size that does not make complete cells.
     """
     able = [_enlarged(member) for member in members]
     given = {member.trunk.name: member for member in able}
@@ -57,13 +64,13 @@ def side_by_side(name: str, members: Sequence[TransferredScorer], preparation: s
 
 
 def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
-    """Let a scorer of smaller pictures look at larger ones through a trunk that shrinks them, where there is such a trunk."""
+    """Let a scorer of smaller pictures see larger ones through a trunk that shrinks them, if there is such a trunk."""
     through = next((spec for spec in TRUNKS.values() if spec.shrinks_for == scorer.trunk.name), None)
     if through is None:
         return scorer
     if not weighs_cells_alike(scorer.head.hidden_weight):
         raise TrainingError(
-            f"scorer {scorer.name} weighs each cell on its own and cannot be shown other cells",
+            f"scorer {scorer.name} has different weights for each cell, so it cannot read another number of cells",
             "give a scorer that was fine-tuned",
         )
     trunk = load_trunk(through.name, scorer.trunk.state_dict(), size=scorer.size * 4 // 3, device=scorer.trunk.device)
@@ -71,7 +78,7 @@ def _enlarged(scorer: TransferredScorer) -> TransferredScorer:
 
 
 def _mean_head(heads: Sequence[Head], shape: tuple[int, int]) -> Head:
-    """Lay heads along the diagonal: each reads its own maps of `shape` cells, and the logit is the mean of theirs."""
+    """Combine heads along the diagonal: each reads its own maps of `shape` cells, and the logit is the mean of theirs."""
     hidden, channels = (sum(head.hidden_weight.shape[axis] for head in heads) for axis in (0, 1))
     weight = np.zeros((hidden, channels, *((1, 1) if all(head.pooled for head in heads) else shape)), np.float32)
     row = column = 0

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: the models of scorer.json and of the measurements kept beside it."""
+"""What a bundle says about itself: the models of scorer.json and of the files of measurements in the same folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from atlas.scorers.networks import NETWORKS
 from atlas.scorers.trunks import TRUNKS
 
 FORMAT = 1
-"""Of the bundles that this atlas reads and writes."""
+"""Format of the bundles that this atlas reads and writes."""
 
 
 class ScaleFacts(pydantic.BaseModel):
-    """A scale of grades, as scorer.json tells it."""
+    """A scale of grades, as scorer.json describes it."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -31,7 +31,13 @@ class ScaleFacts(pydantic.BaseModel):
         return self
 
     def scale(self) -> Scale:
-        """The scale itself. Raises ValueError where the facts make none."""
+        """Return the scale itself.
+
+        Raises
+        ------
+        ValueError
+            If the facts do not make a scale.
+        """
         return Scale(self.lowest, tuple(self.names), self.referable, self.disease, SUBJECTS[self.subject])
 
 
@@ -60,7 +66,7 @@ class DoubtFacts(pydantic.BaseModel):
 
 
 class Manifest(pydantic.BaseModel):
-    """scorer.json, as far as all kinds of scorers share it. `files` gives the sha256 of each of the bundle's other files."""
+    """The part of scorer.json that all kinds of scorers share. `files` gives the sha256 of each other file of the bundle."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -86,7 +92,7 @@ class Manifest(pydantic.BaseModel):
 
 
 class TransferredManifest(Manifest):
-    """scorer.json of a head on a trunk, an entry of `TRUNKS`."""
+    """The scorer.json of a head on a trunk, which is an entry of `TRUNKS`."""
 
     trunk: str
 
@@ -103,7 +109,7 @@ class TransferredManifest(Manifest):
 
 
 class NetworkManifest(Manifest):
-    """scorer.json of a whole network, an entry of `NETWORKS`."""
+    """The scorer.json of a complete network, which is an entry of `NETWORKS`."""
 
     architecture: str
 
@@ -120,7 +126,7 @@ class NetworkManifest(Manifest):
 
 
 class TwoStageManifest(Manifest):
-    """scorer.json of a lesion net and what reads its findings; `trunk` is that of the published form, an entry of `TRUNKS`."""
+    """The scorer.json of a two-stage scorer; `trunk` is that of the published form, an entry of `TRUNKS`."""
 
     lesion_net: str
     lesion_net_sha256: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
@@ -135,7 +141,7 @@ class TwoStageManifest(Manifest):
 
 
 class EvidenceManifest(Manifest):
-    """scorer.json of a scorer whose map is its evidence. `kinds`: of lesion, that its network was taught with."""
+    """The scorer.json of an evidence scorer; `kinds` is the number of kinds of lesion that its network also learned."""
 
     kinds: int = pydantic.Field(gt=0)
 
@@ -145,7 +151,7 @@ class EvidenceManifest(Manifest):
 
 
 class MemberFacts(pydantic.BaseModel):
-    """A member of scorers side by side: the name of its bundle, and its hash."""
+    """A member of scorers side by side: the name of its bundle, and the scorer's hash."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -154,7 +160,7 @@ class MemberFacts(pydantic.BaseModel):
 
 
 class SideBySideManifest(Manifest):
-    """scorer.json of scorers side by side, whose bundles are shipped or lie beside it."""
+    """The scorer.json of scorers side by side, whose bundles are shipped or in the same folder as this one's."""
 
     members: list[MemberFacts] = pydantic.Field(min_length=2)
     stretch: float
@@ -166,7 +172,7 @@ class SideBySideManifest(Manifest):
 
 
 class Entry(pydantic.BaseModel):
-    """A measurement that a bundle keeps. What is not named here is taken as it is."""
+    """A measurement that a bundle keeps. Other fields than these are kept unchecked."""
 
     model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -179,14 +185,14 @@ _WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3
 
 
 class MapFigures(pydantic.BaseModel):
-    """Figures of one kind of map, [value, low, high], or None where one is not defined; see `summary.summarise`."""
+    """Figures of one kind of map, [value, low, high], or None if one is not defined; see `summary.summarise`."""
 
     model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     map: str
     hit: _WithInterval | None
     times_random: _WithInterval | None
-    middle: _WithInterval | None = None  # bundles measured before it was have none
+    middle: _WithInterval | None = None  # bundles measured by earlier versions have none
     gain: _WithInterval | None = None
     share: _WithInterval | None
     times_area: _WithInterval | None
@@ -197,7 +203,7 @@ class MapFigures(pydantic.BaseModel):
 
 
 class TrustEntry(Entry):
-    """How far the maps can be trusted, by one set of outlined lesions."""
+    """How far the maps can be trusted, measured on one set of outlined lesions."""
 
     without_lesion: int = pydantic.Field(ge=0)
     area: float
@@ -205,7 +211,7 @@ class TrustEntry(Entry):
 
 
 class EvaluationEntry(Entry):
-    """See `card.evaluation_entry`: a figure may lack its interval."""
+    """Figures of an evaluation, see `card.evaluation_entry`; a figure may lack its interval."""
 
     command: str
     figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]

@@ -1,8 +1,8 @@
-"""Whole networks: any torch trunk with any torch head on its last maps.
+"""Complete networks: any torch trunk with any torch head on its last maps.
 
 A network is one entry of `NETWORKS`. Its head maps last maps (n, C, h, w) to one output for each grade, which a softmax reads
 (the severity is the expected grade), or to a single one, which a sigmoid reads. A place is hidden by setting its cell of the last
-maps to zero in all channels and running the head again; a page cannot do that, so it offers no live hiding.
+maps to zero in all channels and running the head again; a page cannot do that, so hiding places on the page is not offered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atlas.scorers.scrambled import scrambled_module
 from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, unit_length
 from atlas.scorers.weights import sha256_of
 
-_MASKS_AT_ONCE = 64  # copies of the last maps that the head is shown together
+_MASKS_AT_ONCE = 64  # copies of the last maps that the head reads in one batch
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,10 @@ class NetworkSpec:
     build : Callable[[int], tuple[nn.Module, nn.Module]]
         For a number of grades, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, grades) or
         (n, 1).
-    mean, std : tuple[float, float, float]
-        Per-channel normalisation of RGB in 0..1.
+    mean : tuple[float, float, float]
+        Mean of R, G and B that the trunk expects, in 0..1.
+    std : tuple[float, float, float]
+        Standard deviation of R, G and B that the trunk expects, in 0..1.
     """
 
     build: Callable[[int], tuple[nn.Module, nn.Module]]
@@ -61,15 +63,17 @@ class NetworkScorer(OneTarget, Background):
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     network : str
         Its entry in `NETWORKS`.
-    trunk, head : nn.Module
-        With their weights, in evaluation mode.
+    trunk : nn.Module
+        The trunk with its weights, in evaluation mode.
+    head : nn.Module
+        The head with its weights, in evaluation mode.
     scale : Scale
-        Of the severities.
+        Scale of the severities.
     preparation : str
-        Of photographs, a key of `PREPARATIONS`.
+        How photographs are prepared, a key of `PREPARATIONS`.
     size : int
         Side of the prepared square, in pixels.
     """
@@ -103,7 +107,7 @@ class NetworkScorer(OneTarget, Background):
         return self._shape[0]
 
     def state(self) -> dict[str, Tensor]:
-        """Return the weights of both modules by name, `trunk.` or `head.` in front, on the CPU."""
+        """Return the weights of both modules, on the CPU; their names begin with `trunk.` or `head.`."""
         return {
             f"{part}.{name}": tensor.cpu()
             for part, module in (("trunk", self.trunk), ("head", self.head))
@@ -121,7 +125,7 @@ class NetworkScorer(OneTarget, Background):
 
     def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[MapsPrediction]:
         found = []
-        for one in photographs:  # one by one, so that nothing depends on what is beside it
+        for one in photographs:  # one by one, so that no result depends on the other photographs
             maps = self._maps(one.pixels[None])[0]
             found.append(self._read(maps, over_retina(maps, cell_coverage(one.retina, maps.shape[1:]))))
         return found
@@ -161,7 +165,7 @@ class MapsPrediction:
     head : nn.Module
         Torch module from maps (n, C, h, w) to outputs (n, K) or (n, 1).
     maps : FloatArray
-        float32 (C, h, w).
+        float32 (C, h, w), the last maps.
     pooled : FloatArray
         float32 (C,), see `Prediction`.
     """
@@ -190,7 +194,7 @@ class MapsPrediction:
         return np.asarray(logit_of_place(self._hidden(masks)), np.float32)
 
     def _hidden(self, masks: BoolArray) -> NDArray[np.float64]:
-        """Places on the scale with the cells of each mask hidden, (k,)."""
+        """Return the places on the scale, 0..1, with the cells of each mask hidden, (k,)."""
         places = []
         for start in range(0, len(masks), _MASKS_AT_ONCE):
             kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None]
@@ -220,7 +224,7 @@ class MapsPrediction:
 
     @cached_property
     def _whole(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The place and the probabilities of the photograph with nothing hidden, see `_places`."""
+        """The place and the probabilities with nothing hidden, see `_places`."""
         return self._places(torch.from_numpy(self.maps)[None])
 
     def _severities(self, places: NDArray[np.float64]) -> FloatArray:
@@ -238,7 +242,7 @@ class MapsPrediction:
 
 
 class _Explained(nn.Module):
-    """What Grad-CAM explains of a head: its one logit, or the grades' logits weighed evenly from -1 to 1."""
+    """The output of a head that Grad-CAM explains: its one logit, or the grades' logits weighted evenly from -1 to 1."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""One photograph after one forward pass, and what can be asked of it.
+"""Predictions: what a scorer found in one photograph in one forward pass.
 
-Everything that explains, judges or shows a score asks a `Prediction` and nothing below it: it does not know which network, head
-or readout stands behind. `LinearPrediction` serves all readouts that are linear in cells up to their first layer, and hides cells
-exactly from their sums.
+All code that explains, evaluates or shows a score uses a `Prediction` and nothing below it: it does not know which network, head
+or readout made the score. `LinearPrediction` serves all readouts whose first layer is linear in cells, and hides cells exactly by
+subtracting their sums.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from atlas.records import BoolArray, FloatArray, LiveSums, Target
 from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_map, over_retina
 
 _MANY_CELLS, _FEW = 2000, 0.05
-"""Beyond so many cells, masks that hide less than this share of them are taken for sparse ones."""
+"""On grids of more cells than this, masks that hide less than this share of the cells are handled as sparse matrices."""
 
 
 class Prediction(Protocol):
-    """What a scorer found in one photograph. Severities and probabilities go by the names of the scorer's targets."""
+    """What a scorer found in one photograph. Severities and probabilities are kept by the names of the scorer's targets."""
 
     @property
     def severity(self) -> Mapping[str, float]:
-        """By target, in grade units."""
+        """Severity by target, in grade units."""
 
     @property
     def probabilities(self) -> Mapping[str, FloatArray]:
-        """By target, float32 (K,) of the scale's K grades; empty (0,) where the scorer has no classifier."""
+        """Probabilities by target, float32 (K,) for the scale's K grades; (0,) if the scorer has no classifier."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -43,7 +43,7 @@ class Prediction(Protocol):
         """Mean of the last maps over the retina, float32 (C,)."""
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
-        """Score again with cells hidden: set to zero in the last maps, in all channels.
+        """Score again with cells hidden, that is set to zero in all channels of the last maps.
 
         Parameters
         ----------
@@ -54,35 +54,36 @@ class Prediction(Protocol):
 
         Returns
         -------
-        Severities, float32 (k,), in grade units.
+        FloatArray
+            Severities, float32 (k,), in grade units.
         """
 
     def logit(self, target: str) -> float:
-        """Return the logit whose sigmoid is the severity's place on the scale."""
+        """Return the logit whose sigmoid is the severity's place on the scale, 0..1."""
 
     def logits_without(self, target: str, masks: BoolArray) -> FloatArray:
-        """Return the logits whose sigmoids are the severities' places with cells hidden, float32 (k,), see `without`."""
+        """Return the logits of the severities with cells hidden, float32 (k,), see `logit` and `without`."""
 
     def members(self, target: str) -> FloatArray:
-        """Return the logits of the scorer's networks, each alone, float32 (m,); (0,) where it has one network."""
+        """Return the logit of each of the scorer's networks alone, float32 (m,); (0,) if it has one network."""
 
     def gradcam(self, target: str) -> FloatArray:
-        """Return the Grad-CAM map of what the scorer explains, float32 (h, w), signed, in logits.
+        """Return the Grad-CAM map, float32 (h, w), signed, in logits.
 
-        A sigmoid's logit is explained, or the logits of a softmax, see `readouts.explained_weights`: neither saturates.
+        It explains a sigmoid's logit, or the logits of a softmax, see `readouts.explained_weights`: neither saturates.
         """
 
     def points(self, target: str) -> FloatArray:
-        """Return the point of each cell where what it adds lies most, float32 (h, w, 2): row and column, shares of the cell.
+        """Return the most important point of each cell, float32 (h, w, 2): row and column, 0..1 within the cell.
 
-        The middle, 0.5, unless the scorer sees finer than the cells that can be hidden.
+        It is the centre, 0.5, unless the scorer sees finer places than the cells that can be hidden.
         """
 
     def live(self, target: str) -> LiveSums | None:
-        """Return what a page needs to hide cells by itself, or None where it cannot."""
+        """Return what a page needs to score with cells hidden, or None if a page cannot do that."""
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Return what the store keeps; the scorer's `restore` makes the same prediction of it."""
+        """Return the arrays that the store keeps; the scorer's `restore` makes the same prediction from them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,13 @@ class LinearPrediction:
     target : Target
         What is graded.
     readout : Readout
-        From z to a severity.
+        Maps z to a severity.
     sums : FloatArray
         float32 (h*w, H), what each cell adds to z, row-major.
     cam : FloatArray
         float32 (h, w), the Grad-CAM map in logits.
     shares : FloatArray
-        float32 (K,), probabilities of the grades, or (0,).
+        float32 (K,), probabilities of the grades, or (0,) without a classifier.
     pooled : FloatArray
         float32 (C,), see `Prediction`.
     """
@@ -140,7 +141,7 @@ class LinearPrediction:
         return self.readout.sigmoid_logit(self._hidden(masks), self.target.scale)
 
     def _hidden(self, masks: BoolArray) -> NDArray[np.float64]:
-        """First-layer sums z with the cells of each mask hidden, (k, H)."""
+        """Return the first-layer sums z with the cells of each mask hidden, (k, H)."""
         if masks.shape[1:] != self.grid:
             raise ValueError(f"masks are {masks.shape}, expected (k, h, w) with (h, w) = {self.grid}")
         hidden = masks.reshape(len(masks), -1)
@@ -169,14 +170,14 @@ class LinearPrediction:
 
 
 def _sparse(masks: BoolArray) -> csr_array:
-    """Return masks (k, n) as a sparse matrix of ones; `csr_array` itself looks for what is true far more slowly."""
+    """Return masks (k, n) as a sparse matrix of ones; `csr_array` itself would find the true entries far more slowly."""
     rows, columns = np.divmod(np.flatnonzero(masks), masks.shape[1])
     ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(masks)))])
     return csr_array((np.ones(len(columns)), columns, ends), shape=masks.shape)
 
 
 def middles(grid: tuple[int, int]) -> FloatArray:
-    """Return the middles of cells, see `Prediction.points`."""
+    """Return the centres of cells, see `Prediction.points`."""
     return np.full((*grid, 2), 0.5, np.float32)
 
 
@@ -193,14 +194,14 @@ def read_maps(
     Parameters
     ----------
     coverage : FloatArray or None
-        float32 (h, w), share of each cell that is retina; everywhere if not given.
+        float32 (h, w), share of each cell that is retina; 1 everywhere if not given.
     classifier : Classifier or None
-        Gives the grades' probabilities, beside the readout; a softmax readout gives its own.
+        Gives the grades' probabilities; a softmax readout gives its own.
 
     Raises
     ------
     ScorerError
-        The maps are not of the readout's shape.
+        If the maps do not have the readout's shape.
     """
     sums = cell_sums(maps, readout)
     z = np.asarray(readout.hidden_bias + sums.sum(axis=0, dtype=np.float64))

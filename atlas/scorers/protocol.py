@@ -1,4 +1,4 @@
-"""What the pipeline asks of a scorer, whatever network stands behind it."""
+"""What the pipeline needs from a scorer, whatever network it uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas.scorers.prediction import Prediction
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Background:
-    """What is known of a scorer beside its weights: its bundle keeps it, pages and cards tell it.
+    """What is known of a scorer besides its weights; its bundle stores it, and pages and cards show it.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ class Background:
     reading : GradeCuts or None
         How its severities are read as grades.
     judged : TestScores or None
-        What it gave the photographs of its own test split.
+        Its scores of the photographs of its own test split.
     trust : tuple[Mapping[str, Any], ...]
         One entry per set of outlined lesions that its maps were measured on, plain JSON values, see `trust.summary`.
     evaluations : tuple[Mapping[str, Any], ...]
         One entry per set of graded photographs that its severities were measured on, plain JSON values.
     learned : tuple[str, ...]
-        Image_ids of the photographs that it learned from or was chosen by, ascending; empty where not kept.
+        Image_ids of the photographs that it learned from or was chosen by, ascending; empty if not kept.
     doubt : DoubtRule or None
-        When it is not sure of a score; None where that was not measured.
+        When it is not sure of a score; None if that was not measured.
     """
 
     card: str = ""
@@ -47,7 +47,7 @@ class Background:
 
 
 class OneTarget:
-    """What scorers of one target have in common that keep their `Background` themselves."""
+    """Common properties of scorers that have one target and are their own `Background`."""
 
     scale: Scale
 
@@ -61,16 +61,16 @@ class OneTarget:
 
 
 def scale_facts(scale: Scale) -> dict[str, Any]:
-    """Return a scale as plain JSON values: what bundles and hashes hold of it.
+    """Return a scale as plain JSON values, for bundles and hashes.
 
-    They name a subject only where it is not the retina, so that hashes of older bundles hold.
+    The subject is named only if it is not the retina, so that hashes of older bundles stay valid.
     """
     facts = {"lowest": scale.lowest, "names": list(scale.names), "referable": scale.referable, "disease": scale.disease}
     return facts if scale.subject == RETINA else {**facts, "subject": scale.subject.name}
 
 
 class Scorer(Protocol):
-    """From prepared photographs to predictions. `kind` is its entry in `bundle.SCORERS`."""
+    """Makes predictions from prepared photographs. `kind` is its entry in `bundle.SCORERS`."""
 
     kind: ClassVar[str]
 
@@ -84,7 +84,7 @@ class Scorer(Protocol):
 
     @property
     def preparation(self) -> str:
-        """The preparation of photographs that the scorer learned from."""
+        """The preparation of photographs that the scorer expects, a key of `PREPARATIONS`."""
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class Scorer(Protocol):
 
     @property
     def network(self) -> str:
-        """Name of the network behind it, for readers."""
+        """Name of its network, for readers."""
 
     @property
     def weights_sha256(self) -> str:
@@ -108,7 +108,7 @@ class Scorer(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Changes whenever a prediction could."""
+        """Hash that changes whenever a prediction could."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -116,19 +116,19 @@ class Scorer(Protocol):
 
     @property
     def background(self) -> Background:
-        """What is known of it beside its weights."""
+        """What is known of it besides its weights."""
 
     def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> Sequence[Prediction]:
-        """Run the network once on each photograph. `facts` are in the same order, or empty where nothing is known."""
+        """Run the network once on each photograph. `facts` are in the same order, or empty if nothing is known."""
 
     def describe(self, crops: ByteArray) -> FloatArray:
         """Map prepared square cut-outs, uint8 (n, S, S, 3), to descriptors, float32 (n, C), of unit length or zero."""
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Prediction:
-        """Make a prediction again of what its `arrays` gave."""
+        """Make a prediction again from its `arrays`."""
 
     def scrambled(self, seed: int, *, head_alone: bool = False) -> Scorer:
-        """Return a scorer whose weights are shuffled and their signs drawn, all or those of the head alone."""
+        """Return a scorer whose weights are shuffled and their signs drawn at random: all of them, or only those of the head."""
 
     def on(self, scale: Scale) -> Self:
-        """Return the same scorer, its severities told on a scale of as many grades."""
+        """Return the same scorer with its severities on another scale with the same number of grades."""

@@ -1,7 +1,7 @@
-"""A feature pyramid on any trunk: its last maps, joined by the finer ones before them.
+"""A feature pyramid on any trunk: its last maps, combined with the finer ones before them.
 
-Each level is brought to one width, and the coarser ones are added to the finer ones (Lin et al., "Feature Pyramid Networks for
-Object Detection", CVPR 2017). What is read are the finest maps, with four times as many cells a side in most networks.
+Each level is brought to the same width, and the coarser ones are added to the finer ones (Lin et al., "Feature Pyramid Networks
+for Object Detection", CVPR 2017). The finest maps are used, which have four times as many cells a side in most networks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 from torchvision.ops import FeaturePyramidNetwork
 
 WIDTH = 128
-"""Maps of a pyramid."""
+"""Number of a pyramid's maps."""
 
 LEVELS = 3
 
@@ -27,11 +27,11 @@ class Pyramid(nn.Module):
     Parameters
     ----------
     body : nn.Module
-        Runs its parts one after the other, or returns the maps of its levels, finest first.
+        The network. It runs its parts one after the other, or returns the maps of its levels, finest first.
     channels : Sequence[int]
-        Sequence of int Maps of each level, finest first.
+        Number of maps of each level, finest first.
     taps : Sequence[int]
-        Sequence of int Numbers of the parts whose maps are the levels; empty where the body returns them.
+        Numbers of the parts whose maps are the levels; empty if the body returns them.
     """
 
     def __init__(self, body: nn.Module, channels: Sequence[int], taps: Sequence[int] = ()) -> None:
@@ -56,7 +56,7 @@ def on_parts(body: nn.Module, size: int) -> Pyramid:
     Parameters
     ----------
     size : int
-        Side of a picture by which the levels are told apart, in pixels.
+        Side in pixels of a picture that is used to find the levels.
     """
     with torch.no_grad():
         maps = _outputs(copy.deepcopy(body).to("meta").eval(), torch.empty(1, 3, size, size, device="meta"))
@@ -66,7 +66,7 @@ def on_parts(body: nn.Module, size: int) -> Pyramid:
 
 
 def _outputs(body: nn.Module, images: Tensor) -> list[Tensor]:
-    """Return what each part of a network makes of pictures; the parts of its sequences count one by one."""
+    """Return the output of each part of a network for pictures; parts of a `Sequential` count one by one."""
     maps = [images]
     for child in body.children():
         for part in child if isinstance(child, nn.Sequential) else [child]:

@@ -1,8 +1,8 @@
 """Readouts: from last maps to a severity.
 
-A readout's first layer is linear in cells, z = bias + sum_c W_c x_c, so hiding cells only takes their sums away from z; what
-follows is small. A layer that weighs all cells alike is one matrix (pooled), another has weights for each cell; the last layer
-ends in a sigmoid (`Head`) or in a softmax over the grades (`Classifier`).
+A readout's first layer is linear in cells, z = bias + sum_c W_c x_c, so hiding cells only subtracts their sums from z; the rest
+is small. The first layer has either one matrix for all cells (pooled) or weights for each cell. The last layer ends in a sigmoid
+(`Head`) or in a softmax over the grades (`Classifier`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Readout(Protocol):
 
     @property
     def hidden_weight(self) -> FloatArray:
-        """Weights of the first layer, float32 (H, C, h, w), or (H, C, 1, 1) where it weighs all cells alike."""
+        """Weights of the first layer, float32 (H, C, h, w), or (H, C, 1, 1) if they are the same for all cells."""
 
     @property
     def hidden_bias(self) -> FloatArray:
@@ -33,11 +33,11 @@ class Readout(Protocol):
 
     @property
     def pooled(self) -> bool:
-        """Whether one matrix serves all cells."""
+        """Whether one matrix is used for all cells."""
 
     @property
     def by_cell(self) -> FloatArray:
-        """Weights of the first layer cell by cell, (h*w, C, H)."""
+        """Weights of the first layer for each cell, (h*w, C, H)."""
 
     @property
     def mean_weight(self) -> NDArray[np.float64]:
@@ -50,25 +50,25 @@ class Readout(Protocol):
         """Map first-layer sums (..., H) to the logits (...) whose sigmoid is the severity's place on the scale."""
 
     def members(self, z: NDArray[np.floating]) -> FloatArray:
-        """Return the logits of the networks side by side, each alone, of first-layer sums (H,): (m,), or (0,) for one."""
+        """Return the logit of each network alone from first-layer sums (H,): (m,), or (0,) if there is one network."""
 
     def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return how what Grad-CAM explains answers to each of z: (H,) to (H,)."""
+        """Return the gradient by z, (H,), of the output that Grad-CAM explains, at first-layer sums z (H,)."""
 
     @property
     def one_output(self) -> tuple[FloatArray, float] | None:
-        """Weight (H,) and bias of a single sigmoid output, which a page can compute; None for any other last layer."""
+        """Return weight (H,) and bias of a single sigmoid output, which a page can compute; None for any other last layer."""
 
 
 def cell_sums(maps: FloatArray, readout: Readout) -> FloatArray:
     """Return what each cell of last maps (C, h, w) adds to a readout's first layer, s_c = W_c x_c: float32 (h*w, H), row-major.
 
-    A photograph is worked on by itself and by one thread, so its sums are the same to the last bit whatever is beside it.
+    Each photograph is processed alone and by one thread, so its sums are the same to the last bit whatever else is processed.
 
     Raises
     ------
     ScorerError
-        The maps are not of the readout's shape.
+        If the maps do not have the readout's shape.
     """
     channels, rows, columns = maps.shape
     expected = readout.hidden_weight.shape[1:]
@@ -95,12 +95,12 @@ class _FirstLayer:
 
     @property
     def pooled(self) -> bool:
-        """Whether one matrix serves all cells, as that of a head which learned on means over all cells does."""
+        """Whether one matrix is used for all cells, as in a head that learned on means over all cells."""
         return self.hidden_weight.shape[2:] == (1, 1)
 
     @cached_property
     def by_cell(self) -> FloatArray:
-        """The weights cell by cell, (h*w, C, H)."""
+        """The weights for each cell, (h*w, C, H)."""
         hidden, channels = self.hidden_weight.shape[:2]
         return np.ascontiguousarray(self.hidden_weight.reshape(hidden, channels, -1).transpose(2, 1, 0), np.float32)
 
@@ -111,16 +111,16 @@ class _FirstLayer:
 
 
 def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> FloatArray:
-    """Weigh each of the maps (C, h, w) by the spatial mean of the gradient and add them up: float32 (h, w), signed.
+    """Weight each of the maps (C, h, w) by the spatial mean of the gradient and add them up: float32 (h, w), signed.
 
-    Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, without the ReLU, which is left to the drawing.
+    Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, without the ReLU, which is applied when drawing.
 
     Parameters
     ----------
     z : NDArray[np.floating]
         (H,), the readout's first-layer sums of these maps.
     """
-    # The gradient by x is W1^T slope; W1 is averaged over its cells first, which is the same mean and far smaller.
+    # The gradient by x is W1^T slope; W1 is averaged over its cells first, which gives the same mean and is far smaller.
     weights = readout.slope(z) @ readout.mean_weight
     found: FloatArray = np.einsum("c,chw->hw", weights, maps).astype(np.float32)
     return found
@@ -150,17 +150,19 @@ def first_sums(maps: FloatArray, readout: Readout) -> NDArray[np.float64]:
 class Head(_FirstLayer):
     """The two-layer regressor on a trunk's maps: z = hidden_bias + sum_c W_c x_c, logit = output_bias + output_weight . relu(z).
 
+    The severity is the sigmoid of the logit, mapped to the scale.
+
     Parameters
     ----------
     hidden_weight : FloatArray
-        float32 (H, C, h, w), or (H, C, 1, 1) where the layer weighs all cells alike: one matrix for every cell of maps of any
+        float32 (H, C, h, w), or (H, C, 1, 1) if the weights are the same for all cells: one matrix for every cell of maps of any
         size, see `pooled`.
     hidden_bias : FloatArray
         float32 (H,).
     output_weight : FloatArray
         float32 (H,).
     output_bias : float
-        Float. The severity is the sigmoid of the logit, read on the scale.
+        Bias of the logit.
     """
 
     hidden_weight: FloatArray
@@ -170,13 +172,13 @@ class Head(_FirstLayer):
 
     @cached_property
     def _parts(self) -> NDArray[np.bool_]:
-        """Which hidden units read maps that the others do not: those of each network side by side, (m, H); (0, H) for one."""
+        """Hidden units of each of m networks side by side, which read maps that the others do not, (m, H); (0, H) for one."""
         reads = (self.hidden_weight != 0).any(axis=(2, 3)).astype(np.float32)
         count, part = connected_components(reads @ reads.T > 0)
         return np.asarray(np.arange(count if count > 1 else 0)[:, None] == part)
 
     def members(self, z: NDArray[np.floating]) -> FloatArray:
-        """Return the logits of the networks side by side, each alone, (m,), up to what each adds always; (0,) for one."""
+        """Return the logit of each network side by side alone, (m,), up to a constant for each; (0,) if there is one network."""
         parts = self._parts
         return np.asarray(len(parts) * (parts * self.output_weight) @ np.maximum(z, 0.0) + self.output_bias, np.float32)
 
@@ -202,7 +204,7 @@ class Head(_FirstLayer):
 
 
 def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
-    """Tell whether a first layer, (H, C, h, w), weighs all cells alike: then one cell's weights, (H, C, 1, 1), say it all."""
+    """Return whether a first layer, (H, C, h, w), has equal weights for all cells: then those of one cell are enough."""
     return bool((hidden_weight == hidden_weight[:, :, :1, :1]).all())
 
 
@@ -213,27 +215,27 @@ def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
 
 
 def grades_in_the_middle(logits: FloatArray, scale: Scale) -> FloatArray:
-    """Tell differences of logits as grades: how far they would move a severity in the middle of the scale, float32.
+    """Convert differences of logits to grades: how far they would move a severity in the middle of the scale, float32.
 
-    There the sigmoid is steepest, a quarter of the scale for a logit of 1, and nothing saturates.
+    There the sigmoid is steepest: a difference of 1 in the logit is a quarter of the scale, and nothing saturates.
     """
     return np.asarray(scale.span / 4 * logits, np.float32)
 
 
 @dataclass(frozen=True)
 class Classifier(_FirstLayer):
-    """A softmax classifier on a trunk's maps, the regressor's comparison: logits = output_bias + output_weight . relu(z).
+    """A softmax classifier on a trunk's maps, to compare the regressor with: logits = output_bias + output_weight . relu(z).
 
     Parameters
     ----------
     hidden_weight : FloatArray
-        float32 (H, C, h, w) or (H, C, 1, 1), as of `Head`.
+        float32 (H, C, h, w) or (H, C, 1, 1), as in `Head`.
     hidden_bias : FloatArray
         float32 (H,).
     output_weight : FloatArray
-        float32 (K, H).
+        float32 (K, H), with one row for each of the scale's K grades.
     output_bias : FloatArray
-        (K,), with one row for each of the scale's K grades.
+        float32 (K,).
     """
 
     hidden_weight: FloatArray
@@ -249,7 +251,7 @@ class Classifier(_FirstLayer):
         return np.zeros(0, np.float32)
 
     def severity(self, z: NDArray[np.floating], scale: Scale) -> FloatArray:
-        """Map first-layer sums (..., H) to expected grades (...): the mean of the grades, weighed by their probabilities."""
+        """Map first-layer sums (..., H) to expected grades (...): the mean of the grades, weighted by their probabilities."""
         expected: FloatArray = (scale.lowest + self._shares(z) @ np.arange(len(self.output_bias))).astype(np.float32)
         return expected
 
@@ -257,10 +259,10 @@ class Classifier(_FirstLayer):
         return np.asarray(logit_of_place(self._shares(z) @ np.linspace(0, 1, len(self.output_bias))), np.float32)
 
     def slope(self, z: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the gradient by z of the grades' logits, weighed evenly from -1 for the lowest grade to 1 for the highest.
+        """Return the gradient by z of the grades' logits, weighted evenly from -1 for the lowest grade to 1 for the highest.
 
-        With two grades that is the difference of their logits, the logit of the higher one. The expected grade itself saturates,
-        and its gradient vanishes, where one grade is nearly certain; this sum does not.
+        With two grades this is the difference of their logits, the logit of the higher one. If one grade is nearly certain, the
+        expected grade saturates and its gradient vanishes; this sum does not saturate.
         """
         return np.where(z > 0, explained_weights(len(self.output_bias)) @ self.output_weight, 0.0)
 
@@ -279,13 +281,13 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def logit_of_place(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map places on the scale, 0..1, to the logits whose sigmoid they are; the ends, whose logits are infinite, to large ones."""
+    """Map places on the scale, 0..1, to their logits; the ends, whose logits would be infinite, to large ones."""
     inside = np.clip(place, 1e-12, 1 - 1e-12)
     return np.asarray(np.log(inside / (1 - inside)))
 
 
 def explained_weights(grades: int) -> FloatArray:
-    """Return how the logits of a softmax over grades are weighed in what Grad-CAM explains: evenly from -1 to 1, float32 (K,)."""
+    """Return the weights of a softmax's logits in the output that Grad-CAM explains: evenly from -1 to 1, float32 (K,)."""
     return np.linspace(-1, 1, grades, dtype=np.float32)
 
 
@@ -293,10 +295,10 @@ Layers = TypeVar("Layers", Head, Classifier)
 
 
 def for_all_cells(layers: Layers, shape: tuple[int, int]) -> Layers:
-    """Turn layers on means over all cells, (H, C, 1, 1), into the same ones on maps of `shape` cells, (H, C, 1, 1)."""
+    """Convert layers on means over all cells, (H, C, 1, 1), to equivalent ones on maps of `shape` cells, (H, C, 1, 1)."""
     return replace(layers, hidden_weight=np.asarray(layers.hidden_weight / (shape[0] * shape[1]), np.float32))
 
 
 def on_means(layers: Layers, shape: tuple[int, int]) -> Layers:
-    """Turn layers that weigh all of `shape` cells alike into the same ones on means over all cells, (H, C, 1, 1)."""
+    """Convert layers with equal weights for all of `shape` cells to equivalent ones on means over all cells, (H, C, 1, 1)."""
     return replace(layers, hidden_weight=layers.hidden_weight[:, :, :1, :1] * (shape[0] * shape[1]))

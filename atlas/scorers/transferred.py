@@ -1,4 +1,4 @@
-"""Transferred scorers: a frozen trunk, and a head that learned on its maps."""
+"""Transferred scorers: a frozen trunk, and a head that was trained on its maps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAYERS = ("hidden_weight", "hidden_bias", "output_weight", "output_bias")
 
 
 class OnTrunk:
-    """What those that read photographs through a trunk say of it, as `Scorer` asks."""
+    """Properties that `Scorer` requires, taken from a scorer's trunk."""
 
     trunk: Trunk
 
@@ -59,22 +59,22 @@ class OnTrunk:
 
 @dataclass(frozen=True, eq=False)
 class TransferredScorer(OnTrunk, OneTarget, Background):
-    """A frozen trunk and a readout that learned on its maps.
+    """A frozen trunk and a readout that was trained on its maps.
 
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     trunk : Trunk
         Makes the last maps.
     head : Head | Classifier
-        Reads them.
+        Maps the last maps to a severity.
     scale : Scale
-        Of the severities.
+        Scale of the severities.
     preparation : str
-        Of photographs, a key of `PREPARATIONS`.
+        How photographs are prepared, a key of `PREPARATIONS`.
     classifier : Classifier or None
-        A softmax classifier on the same maps, for comparison, or None.
+        A softmax classifier on the same maps, for comparison, if there is one.
     """
 
     kind: ClassVar[str] = "transferred"
@@ -98,14 +98,14 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
 
     @property
     def regressor(self) -> Head:
-        """The head, where it ends in a sigmoid. Raises ScorerError where it ends in a softmax."""
+        """The head, which must end in a sigmoid; one that ends in a softmax raises ScorerError."""
         if not isinstance(self.head, Head):
             raise ScorerError(f"scorer {self.name} ends in a softmax, not in a sigmoid", "name a scorer with a regressor")
         return self.head
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all that a prediction depends on: weights, size, scale and preparation."""
+        """Hash of everything that a prediction depends on: weights, size, scale and preparation."""
         facts = [self.trunk.name, self.trunk.sha256, self.size, scale_facts(self.scale), self.preparation]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for layers in (self.head, self.classifier):
@@ -123,7 +123,7 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
         return read_maps(maps, self.head, self.targets[0], coverage=coverage, classifier=self.classifier)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
-        """Make a prediction of what its `arrays` gave or, for a head that was fitted later, of `maps` and `coverage`."""
+        """Make a prediction from its `arrays` or, for a head that was fitted later, from `maps` and `coverage`."""
         if "maps" in arrays:
             return self.read(arrays["maps"], arrays["coverage"])
         sums, cam, shares, pooled = (arrays[name] for name in ("sums", "gradcam", "shares", "pooled"))
@@ -138,7 +138,7 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
 
 
 def half_precision(scorer: TransferredScorer) -> TransferredScorer:
-    """Return the scorer as its bundle will give it back, with its larger weights rounded to float16."""
+    """Return the scorer as it will be loaded from its bundle, with its larger weights rounded to float16."""
     trunk, head, classifier = scorer.trunk, scorer.head, scorer.classifier
     weights = {name: torch.from_numpy(_rounded(tensor.numpy())) for name, tensor in trunk.state_dict().items()}
     return replace(
@@ -150,14 +150,14 @@ def half_precision(scorer: TransferredScorer) -> TransferredScorer:
 
 
 def half_readout(layers: _Layers) -> _Layers:
-    """Return a readout as a bundle will give it back, with its larger weights rounded to float16."""
+    """Return a readout as it will be loaded from a bundle, with its larger weights rounded to float16."""
     made = readout_of({name: _rounded(array) for name, array in layer_arrays(layers).items()})
     assert isinstance(made, type(layers))
     return made
 
 
 def readout_of(layers: Mapping[str, FloatArray]) -> Head | Classifier:
-    """Make a readout of its `layer_arrays`: a softmax where it has several outputs."""
+    """Make a readout from its `layer_arrays`: with a softmax if it has several outputs."""
     weight, bias, output_weight, output_bias = (layers[name] for name in LAYERS)
     if output_weight.ndim == 2:
         return Classifier(weight, bias, output_weight, output_bias)

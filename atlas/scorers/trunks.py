@@ -1,6 +1,6 @@
 """Trunks: the convolutional layers of pre-trained networks, frozen, up to their last spatial maps.
 
-`specs` tells which there are. Weights come from a file, which `weights` finds and reads, or from memory.
+`specs` lists them. Weights come from a file, which `weights` finds and reads, or from memory.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ __all__ = [
     "unit_length",
 ]
 
-_THREAD_COUNT = threading.Lock()  # held while torch's number of threads, which is global, is changed
+_THREAD_COUNT = threading.Lock()  # held while torch's number of threads, a global setting, is changed
 
-# Convolutions of networks that are not in a Sequential, and the normalisations that their code may run next.
+# Convolutions that are not in a Sequential, and the normalisations that a network's code may run next.
 _FOLLOWS = {
     "conv": ("bn",),
     "conv1": ("bn1",),
@@ -81,14 +81,22 @@ class Trunk:
 
     Parameters
     ----------
+    name : str
+        Its entry in `TRUNKS`.
+    size : int
+        Side of the input, in pixels.
+    channels : int
+        Number of its last maps.
     shape : tuple[int, int]
         Rows and columns of cells.
     stride : float
         Prepared pixels per cell, size / h.
     sha256 : str
-        Of the weights.
+        Hash of the weights.
     module : nn.Module
-        In evaluation mode, without gradients, on `device`.
+        The network in evaluation mode, without gradients, on `device`.
+    device : torch.device
+        Where it runs.
     """
 
     name: str
@@ -103,13 +111,13 @@ class Trunk:
     def maps(self, pixels: ByteArray) -> FloatArray:
         """Map prepared images, uint8 (n, size, size, 3) RGB, to the last spatial maps, float32 (n, C, h, w).
 
-        An image's maps depend neither on which images share its batch nor on the number of threads: to the last bit on the CPU,
-        to float error elsewhere.
+        An image's maps depend neither on the other images in its batch nor on the number of threads: exactly on the CPU, up to
+        rounding errors elsewhere.
 
         Raises
         ------
         ScorerError
-            The pixels have another shape or type.
+            If the pixels have another shape or type.
         """
         if pixels.shape[1:] != (self.size, self.size, 3):
             raise ScorerError(
@@ -121,14 +129,14 @@ class Trunk:
     def describe(self, pixels: ByteArray) -> FloatArray:
         """Map square cut-outs, uint8 (n, S, S, 3) RGB of any S the network takes, to descriptors, float32 (n, C).
 
-        A descriptor is the mean of the maps over space, scaled to unit Euclidean length (zero where all maps are zero).
+        A descriptor is the mean of the maps over space, scaled to unit Euclidean length (zero if all maps are zero).
 
         Raises
         ------
         ConfigurationError
-            S is too small for the network.
+            If S is too small for the network.
         ScorerError
-            The pixels are not square or not uint8.
+            If the pixels are not square or not uint8.
         """
         return unit_length(self._forward(pixels).mean(axis=(2, 3), dtype=np.float64))
 
@@ -141,11 +149,11 @@ class Trunk:
             raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
         maps = np.empty((len(pixels), self.channels, *cells_of(self.name, pixels.shape[1])), np.float32)
         if self.device.type != "cpu":
-            # TF32, cuDNN's default, keeps ten bits of each factor: too few for scores that must agree between machines.
+            # TF32, cuDNN's default, keeps ten bits of each factor: not enough for scores that must agree between machines.
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
                 maps[:] = self._run(pixels)
             return maps
-        # How a kernel rounds depends on its batch and its threads: one image to a thread gives the same bits with any number.
+        # A kernel's rounding depends on its batch and threads. With one image per thread, the bits are always the same.
         threads = torch.get_num_threads()
         if threads == 1:
             for image in range(len(pixels)):
@@ -170,9 +178,9 @@ class Trunk:
 
     @cached_property
     def _runner(self) -> nn.Module:
-        """The module as it runs fastest: normalisation folded into convolutions, and channels last in memory.
+        """The module in its fastest form: normalisation folded into convolutions, and channels last in memory.
 
-        On two cores the default scorer's trunk takes 0.05 s in place of 0.09 s; its maps differ by float error.
+        On two cores the trunk of `eyepacs-pair` takes 0.05 s instead of 0.09 s; its maps differ only by rounding errors.
         """
         folded = fold_batch_norm(copy.deepcopy(self.module))
         return folded.to(memory_format=torch.channels_last)
@@ -181,21 +189,20 @@ class Trunk:
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Fold each batch normalisation that directly follows a convolution into it, in place, for a module in evaluation mode.
 
-    Only neighbours among a module's own children that it runs in order are known to follow each other: those of a `Sequential`,
-    and pairs of `_FOLLOWS`.
+    Only two kinds of neighbours are known to follow each other: children of a `Sequential`, and pairs of `_FOLLOWS`.
     """
     for parent in module.modules():
         for (name, first), (next_name, second) in pairwise(list(parent.named_children())):
             follows = isinstance(parent, nn.Sequential) or next_name in _FOLLOWS.get(name, ())
             if follows and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(first, second))
-                # timm's normalisations hold the activation that comes after them.
+                # timm's normalisations include the activation that follows them.
                 setattr(parent, next_name, getattr(second, "act", nn.Identity()))
     return module
 
 
 def unit_length(vectors: NDArray[np.floating]) -> FloatArray:
-    """Scale each of (n, C) to Euclidean length 1; vectors of zeros stay."""
+    """Scale each of the vectors (n, C) to Euclidean length 1; vectors of zeros do not change."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
 
@@ -214,21 +221,23 @@ def load_trunk(
     name : str
         An entry of `TRUNKS`, or `timm:NAME`.
     weights : str | Path | Mapping[str, Tensor]
-        "imagenet" for the weights of an installed package, or else torchvision's or timm's, looked up in their cache and else
+        "imagenet" for the weights of an installed package or, if there is none, torchvision's or timm's, from their cache or
         downloaded; a `.pth`, `.pt` or `.safetensors` file; the name or the folder of a scorer's bundle; or a state dict in
-        memory. Of a complete network's weights, those of the classifier are left out. A `{"state_dict": ...}` wrapper and the
-        `module.` prefix of DataParallel are taken off.
+        memory. The classifier of a complete network is left out. A `{"state_dict": ...}` wrapper and the `module.` prefix of
+        DataParallel are removed.
     size : int or None
-        Side of the input in pixels, a whole multiple of the trunk's step (default: the spec's).
+        Side of the input in pixels, a multiple of the trunk's step (default: the spec's).
+    device : str | torch.device
+        Where the trunk runs.
 
     Raises
     ------
     ConfigurationError
-        Unknown trunk, or a size whose cells do not come out whole.
+        If the trunk is unknown, or the size does not make complete cells.
     WeightsMissingError
-        "imagenet", and the weights are neither cached nor can be downloaded.
+        If "imagenet" is asked for, and the weights are neither cached nor can be downloaded.
     ScorerError
-        The weights cannot be read, or do not fit the trunk.
+        If the weights cannot be read, or do not fit the trunk.
     """
     spec = lookup(name)
     size = spec.default_size if size is None else size
@@ -251,7 +260,7 @@ def load_trunk(
         tensors = spec.renamed(module, tensors)
     tensors = fitted_weights(tensors, module, spec.name, origin)
     module.load_state_dict(tensors, assign=True)
-    if any(table.is_meta for table in module.buffers()):  # tables that a network works out itself, and that no state dict holds
+    if any(table.is_meta for table in module.buffers()):  # tables that a network computes itself and no state dict holds
         module = new_module(name, 0)
         module.load_state_dict(tensors)
     module.requires_grad_(False).eval()
@@ -270,20 +279,20 @@ def _imagenet_weights(spec: TrunkSpec) -> object:
 
 
 def joined_weights(members: Mapping[str, Trunk]) -> dict[str, Tensor]:
-    """Return the weights of the trunk that holds others side by side, from those of its members, by name."""
+    """Return the weights of a trunk that holds others side by side, from its members by name."""
     return {f"{name}.{part}": tensor for name, trunk in members.items() for part, tensor in trunk.state_dict().items()}
 
 
 def _whole_cells(spec: TrunkSpec, size: int) -> tuple[int, int]:
-    """Return the shape in cells of a size that is a whole multiple of the trunk's step.
+    """Return the rows and columns of cells for a size, which must be a multiple of the trunk's step.
 
     Then each further stride of pixels adds exactly one row and one column, and no strided layer drops a part of a cell that it
-    keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet 6 x 6 of 224.
+    keeps at the default size. Networks without full padding make fewer cells than size / stride: AlexNet makes 6 x 6 from 224.
     """
     if size > 0 and size % spec.step == 0:
         return cells_of(spec.name, size)
     below = max(2 * spec.step, size // spec.step * spec.step)
     raise ConfigurationError(
-        f"size {size}: trunk {spec.name} makes whole cells only of multiples of {spec.step} pixels",
+        f"size {size}: trunk {spec.name} needs a multiple of {spec.step} pixels",
         f"use {below} or {below + spec.step}",
     )

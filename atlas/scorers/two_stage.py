@@ -1,20 +1,21 @@
 """Two stages: lesions first, then the grade (METHOD section 8).
 
 A lesion net looks at the photograph first. In the plain form, `lesions`, a head reads what it found, by kind and region; in the
-published form, `weighted`, its findings weigh the picture, and a second network grades that.
+published form, `weighted`, its findings weight the picture, and a second network grades the weighted picture.
 
-The plain form reads nothing else. On the validation parts of EyePACS in colour, Messidor-2 and IDRiD together, AUC of referable
-disease was 0.907 by lesions alone, 0.892 with the net's own features beside them, and 0.860 by those alone; by set, lesions alone
-lost 0.001 on EyePACS and won 0.014 and 0.003 on the others. These figures are of a head that was stopped by the same photographs.
+The plain form reads nothing else. On the validation parts of EyePACS in colour, Messidor-2 and IDRiD together, the AUC for
+referable disease was 0.907 with lesions alone, 0.892 with lesions and the net's own features, and 0.860 with these features
+alone. By set, lesions alone lost 0.001 on EyePACS and gained 0.014 and 0.003 on the others.
+The head's training was stopped by the same photographs, so these figures are overstated.
 
-Where the head `counts`, it reads how many cells hold each kind, in any region, and more of a kind never lowers the score: then no
-cell that is hidden raises it, and its map lies on lesions. That costs it some of its order: AUC on the validation parts of the
-three sets, one by one, 0.653, 0.857 and 0.962. Beside `eyepacs-pair` (`scorers.side_by_side`) it wins on the last two and changes
-little on the first.
+In the form `counts` the head reads how many cells hold each kind, in any region, and more of a kind never lowers the score: then
+hiding a cell never raises the score, and the map lies on lesions. The order of the scores is worse: the AUC on the validation
+parts of the three sets is 0.653, 0.857 and 0.962. Combined with `eyepacs-pair` (`scorers.side_by_side`) it improves the last two
+and changes little on the first.
 
-What hiding a place means. In the plain form a cell takes with it the lesions that were found there, and nothing else. In the
-published form a cell of the second network's maps is hidden, which had been weighed by lesions before: the first stage is not run
-again.
+Hiding a place means the following. In the plain form, hiding a cell removes the lesions that were found there, and nothing else.
+In the published form, a cell of the second network's maps is hidden; the lesion net has already weighted the picture, and is not
+run again.
 """
 
 from __future__ import annotations
@@ -44,35 +45,35 @@ from atlas.scorers.scrambled import scrambled_module, scrambled_readout, scrambl
 from atlas.scorers.trunks import Trunk, unit_length
 
 CELLS = 32
-"""Rows and columns of the plain form's maps."""
+"""Rows and columns of cells in the plain form's maps."""
 
 RINGS = (1 / 3, 2 / 3)
-"""Shares of the radius that part the regions: the middle of the retina, a ring round it, and the periphery."""
+"""Shares of the radius that separate the regions: the centre of the retina, a ring around it, and the periphery."""
 
-_LIKELY = 0.5  # share of the probability that marks a lesion
+_LIKELY = 0.5  # share of the probability from which a lesion is marked
 
 _SQUARE = 2  # cells a side of the published form's squares; their stride is one cell, so half of each overlaps the next
 
 _CLASSES = (("microaneurysm",), ("haemorrhage",), ("hard_exudate", "cotton_wool_spot"))
-"""What squares are called beside normal, in the order of the study's labels 1 to 3; cotton wool passes for exudate there."""
+"""Names of squares that are not normal, the study's labels 1 to 3; the study counts cotton wool spots as exudates."""
 
 
 @dataclass(frozen=True, eq=False)
 class TwoStageScorer(OneTarget, Background):
-    """A lesion net, and what reads its findings.
+    """A lesion net, and a head that reads its findings.
 
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     net : FundusLesionNet
         Finds lesions.
     head : Head
-        Reads the maps of the second stage.
+        Maps the maps of the second stage to a severity.
     scale : Scale
-        Of the severities.
+        Scale of the severities.
     trunk : Trunk or None
-        Of the published form, whose maps of the weighted picture the head reads; None in the plain form.
+        The published form's trunk, which makes maps of the weighted picture; None in the plain form.
     """
 
     kind: ClassVar[str] = "two-stage"
@@ -96,7 +97,7 @@ class TwoStageScorer(OneTarget, Background):
 
     @property
     def channels(self) -> int:
-        """Length of a patch's descriptor: in the plain form, the features that the lesion net's kinds are read from."""
+        """Length of a patch's descriptor: in the plain form, the number of features that the lesion net uses."""
         return self.net.width if self.trunk is None else self.trunk.channels
 
     @property
@@ -124,7 +125,7 @@ class TwoStageScorer(OneTarget, Background):
         ]
 
     def maps(self, photograph: Preprocessed) -> FloatArray:
-        """Return what the head reads of a photograph, float32 (C, h, w)."""
+        """Return the maps of a photograph that the head reads, float32 (C, h, w)."""
         strengths, _ = self.net.looked(photograph.photograph, photograph.retina)
         if self.trunk is None:
             return plain_maps(likely(self.net, strengths))
@@ -161,7 +162,7 @@ class TwoStageScorer(OneTarget, Background):
 
 
 class _OneNetwork(LinearPrediction):
-    """A prediction of a head whose hidden units may read maps of their own, and are one network all the same."""
+    """A prediction by one network, even if each hidden unit of its head reads different maps."""
 
     def members(self, target: str) -> FloatArray:
         return np.zeros(0, np.float32)
@@ -172,21 +173,21 @@ def _one_network(found: LinearPrediction) -> LinearPrediction:
 
 
 def likely(net: FundusLesionNet, strengths: FloatArray) -> FloatArray:
-    """Return probabilities (kinds, h, w), 0 where they lie below half of what marks a lesion.
+    """Return probabilities (kinds, h, w), set to 0 below half of the probability from which a lesion is marked.
 
-    Standardised channels would make much of the faint glow that another camera can give a rare kind everywhere.
+    With another camera, a rare kind can have a low probability everywhere, which standardised channels would exaggerate.
     """
     least = np.array([_LIKELY * net.thresholds[coarsely(kind)] for kind in net.kinds], np.float32)
     return np.where(strengths >= least[:, None, None], strengths, np.float32(0))
 
 
 def plain_channels(kinds: Sequence[str]) -> int:
-    """Return the number of `plain_maps` of so many kinds."""
+    """Return the number of `plain_maps` for these kinds."""
     return 2 * (len(RINGS) + 1) * len(kinds)
 
 
 def counts(kinds: Sequence[str]) -> list[list[int]]:
-    """Return which of `plain_maps` together count the lesions of each kind that the net marks: the highest, in any region."""
+    """Return which `plain_maps` together count the lesions of each kind that the net marks: the highest ones, in any region."""
     own = 2 * len(kinds)
     return [
         [
@@ -200,10 +201,10 @@ def counts(kinds: Sequence[str]) -> list[list[int]]:
 
 
 def plain_maps(strengths: FloatArray) -> FloatArray:
-    """Lay what a lesion net found on CELLS x CELLS cells: float32 (C, CELLS, CELLS).
+    """Summarise what a lesion net found in CELLS x CELLS cells: float32 (C, CELLS, CELLS).
 
-    Channels are, by region, the mean and then the highest probability of each kind in the cell, 0 outside the region. Their sums
-    over all cells are areas and counts, as far as lesions are no larger than a cell, weighed by how sure the net is.
+    The channels of each region are the mean and then the highest probability of each kind in the cell, 0 outside the region.
+    Their sums over all cells are areas and counts, weighted by how sure the net is, if lesions are no larger than a cell.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def plain_maps(strengths: FloatArray) -> FloatArray:
 
 
 def _in_cells(values: FloatArray) -> FloatArray:
-    """Values (c, FINE, FINE) as (c, CELLS, k, CELLS, k)."""
+    """Return values (c, FINE, FINE) as (c, CELLS, k, CELLS, k)."""
     k = FINE // CELLS
     return values.reshape(len(values), CELLS, k, CELLS, k)
 
@@ -227,7 +228,7 @@ def _pooled(strengths: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _regions() -> BoolArray:
-    """The regions of RINGS, bool (3, CELLS, CELLS)."""
+    """Return the regions of RINGS, bool (3, CELLS, CELLS)."""
     middles = (np.arange(CELLS) + 0.5) / CELLS * 2 - 1
     away = np.hypot(middles[:, None], middles)
     return np.stack([away < RINGS[0], (away >= RINGS[0]) & (away < RINGS[1]), away >= RINGS[1]])
@@ -236,8 +237,9 @@ def _regions() -> BoolArray:
 def lesion_weights(kinds: Sequence[str], strengths: FloatArray) -> FloatArray:
     """Return the published form's weights of each cell, float32 (CELLS, CELLS): (L + 1) * P.
 
-    L is what a square is called, 0 normal to 3 exudate, and P the probability of that; each square's weight is spread over its
-    cells and averaged where squares overlap. A square is of a class as surely as the surest place in it.
+    L is the class of a square, from 0 (normal) to 3 (exudate), and P the probability of that class. Each square's weight is
+    spread over its cells and averaged where squares overlap. The probability of a class in a square is the highest one of its
+    places.
 
     Parameters
     ----------
@@ -263,7 +265,7 @@ def lesion_weights(kinds: Sequence[str], strengths: FloatArray) -> FloatArray:
 def weighted_picture(photograph: ByteArray, retina: BoolArray, weights: FloatArray, side: int) -> ByteArray:
     """Multiply a photograph's local contrast by weights (CELLS, CELLS): uint8 (side, side, 3), SURROUND off the retina.
 
-    Local contrast lies about mid-grey, which stands for 0; what is multiplied is how far a place is off it.
+    Mid-grey means no local contrast; the difference from mid-grey is multiplied.
     """
     small = cv2.resize(photograph, (side, side), interpolation=cv2.INTER_AREA)
     shown = cv2.resize(retina.astype(np.uint8), (side, side), interpolation=cv2.INTER_AREA) > 0

@@ -1,7 +1,7 @@
-"""Weights of trunks: where they lie, how they are read, and their hash.
+"""Weights of trunks: where they are found, how they are read, and their hash.
 
-They come from a file, a bundle or an installed package, or, where ImageNet's are asked for, from torchvision or timm; files are
-read without running any code they may hold.
+They come from a file, a bundle or an installed package or, if ImageNet's are asked for, from torchvision or timm. Files are read
+without running any code that they may hold.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ _log = logging.getLogger(__name__)
 
 
 def weights_file(named: str | Path) -> Path:
-    """Return the file that a path means, or the name or the folder of a scorer's bundle."""
+    """Return the file of weights for a path, or for the name or folder of a scorer's bundle."""
     folder = place_of(str(named), "scorer.json")
     return folder / "trunk.safetensors" if (folder / "scorer.json").is_file() else Path(named)
 
 
 def from_torchvision(trunk: str, network: str, weights: str) -> object:
-    """Read torchvision's weights from the cache of torch.hub; they are downloaded first where they are missing.
+    """Read torchvision's weights from the cache of torch.hub; missing ones are downloaded first.
 
     Parameters
     ----------
     trunk : str
-        Whose weights they are, for the error.
-    network, weights : str
-        torchvision's names.
+        Name of the trunk, for the error message.
+    network : str
+        Torchvision's name of the network.
+    weights : str
+        Torchvision's name of the weights.
 
     Raises
     ------
     WeightsMissingError
-        They are not on this machine and cannot be downloaded.
+        If they are not on this machine and cannot be downloaded.
     ScorerError
-        They cannot be read.
+        If they cannot be read.
     """
     url: str = torchvision.models.get_model_weights(network)[weights].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
@@ -54,7 +56,7 @@ def from_torchvision(trunk: str, network: str, weights: str) -> object:
         _log.info("downloading %s", url)
         try:
             return torch.hub.load_state_dict_from_url(url, check_hash=True, progress=False, weights_only=True)
-        except (OSError, RuntimeError) as error:  # no network, no room, or a download that does not match its digest
+        except (OSError, RuntimeError) as error:  # no network, no disk space, or a download that does not match its digest
             raise WeightsMissingError(
                 f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
                 f"download {url} elsewhere and put the file {path.name} into {path.parent}",
@@ -63,7 +65,7 @@ def from_torchvision(trunk: str, network: str, weights: str) -> object:
 
 
 def from_package(place: str) -> object | None:
-    """Read weights that an installed package carries, without running its code; None where it is not installed.
+    """Read the weights in an installed package, without running its code; None if it is not installed.
 
     Parameters
     ----------
@@ -79,16 +81,16 @@ def from_package(place: str) -> object | None:
 
 
 def from_timm(trunk: str, pretrained: Callable[[], nn.Module]) -> dict[str, Tensor]:
-    """Return the weights of a network that timm makes with its own, from the cache of its hub or downloaded.
+    """Return timm's weights of one of its networks, from the cache of its hub or downloaded.
 
     Raises
     ------
     WeightsMissingError
-        They are not on this machine and cannot be downloaded, or timm has none.
+        If they are not on this machine and cannot be downloaded, or timm has none.
     """
     try:
         return dict(pretrained().state_dict())
-    except Exception as error:  # each way in which a hub cannot be reached has a class of its own
+    except Exception as error:  # each reason why a hub cannot be reached has its own class
         raise WeightsMissingError(
             f"ImageNet weights of {trunk} are not on this machine and could not be downloaded ({error})",
             "give --trunk-weights the file of a state dict, or try again with an internet connection",
@@ -96,12 +98,12 @@ def from_timm(trunk: str, pretrained: Callable[[], nn.Module]) -> dict[str, Tens
 
 
 def read_weights(path: Path) -> object:
-    """Read a `.pth`, `.pt` or `.safetensors` file without running code that it may hold.
+    """Read a `.pth`, `.pt` or `.safetensors` file without running any code that it may hold.
 
     Raises
     ------
     ScorerError
-        There is no such file, or it cannot be read as weights.
+        If there is no such file, or it cannot be read as weights.
     """
     if not path.is_file():
         raise ScorerError(f"{path}: no such file of weights", 'give a .pth, .pt or .safetensors file, or "imagenet"')
@@ -111,7 +113,7 @@ def read_weights(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ScorerError(
-            f"{path}: not a plain table of tensors; it is damaged, or reading it would run code that it holds, which is refused",
+            f"{path}: not a plain table of tensors: it is damaged, or it holds code, which atlas does not run",
             "save the weights alone: torch.save(model.state_dict(), file), or as .safetensors",
         ) from error
     except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
@@ -121,24 +123,24 @@ def read_weights(path: Path) -> object:
 
 
 def state_dict_in(table: object, origin: str) -> dict[str, Tensor]:
-    """Unwrap a state dict and drop DataParallel's prefix; ScorerError names the `origin` of what holds none."""
+    """Unwrap a state dict and drop DataParallel's prefix; if there is none, a ScorerError names the `origin`."""
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(table, Mapping) and isinstance(table.get(wrapper), Mapping):
             table = table[wrapper]
     if not isinstance(table, Mapping) or not table or not all(isinstance(tensor, Tensor) for tensor in table.values()):
-        raise ScorerError(f"{origin}: holds no state dict, that is no table from names to tensors", "save model.state_dict()")
+        raise ScorerError(f"{origin}: holds no state dict (a table of tensors by name)", "save model.state_dict()")
     return {str(name).removeprefix("module."): tensor for name, tensor in table.items()}
 
 
 def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, origin: str) -> dict[str, Tensor]:
-    """Choose a trunk's weights from a state dict, as float32, and make sure that they are complete, fitting and finite.
+    """Choose a trunk's weights from a state dict, as float32, and check that they are complete, fit the trunk and are finite.
 
-    Of trunks side by side, those of the trunk of this name are chosen.
+    From trunks side by side, those of the trunk with this name are chosen.
 
     Raises
     ------
     ScorerError
-        They are not; names their `origin`.
+        If they are not; the message names their `origin`.
     """
     expected = module.state_dict()
     own = {name.removeprefix(f"{trunk}."): tensor for name, tensor in tensors.items() if name.startswith(f"{trunk}.")}
@@ -149,13 +151,13 @@ def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, or
         (part,) = parts
         network, before = module.get_submodule(part), f"{part}."
         if not any(name.startswith(before) for name in tensors):
-            # Saved from the spatial part alone, such as model.features.state_dict(), or from a network that has no such part.
+            # Saved from the spatial part alone, such as model.features.state_dict(), or from a network without such a part.
             tensors = {before + name: tensor for name, tensor in tensors.items()}
-    # What comes after the last maps: parts that were taken out of the network, or are empty in it.
+    # Parts after the last maps: they were taken out of the network, or are empty in it.
     beyond = {"classifier", "fc", "_fc"} | {name for name, child in network.named_children() if not child.state_dict()}
     tensors = {name: tensor for name, tensor in tensors.items() if name.removeprefix(before).split(".", 1)[0] not in beyond}
 
-    # Counters of batches, absent from older files, play no part in evaluation.
+    # Counters of batches are missing in older files and are not needed in evaluation.
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in tensors if name not in expected]
     misshapen = [name for name, tensor in tensors.items() if name in expected and tensor.shape != expected[name].shape]

@@ -1,12 +1,12 @@
-"""Training a scorer that is its own map: grades teach how much evidence an eye holds, lesions where it lies.
+"""Training an evidence scorer: grades teach how much evidence an eye holds, and lesions teach where it lies.
 
-The loss has four parts. Severities are learned by squared error, and referable disease by cross entropy beside it. Where a person
-boxed lesions, or a lesion net finds some in an ill eye, evidence is drawn there: the strongest of it, and all of it, shall lie on
-lesions, on the pale ones where there are any, for blood is often blurred. An L1 term keeps evidence sparse. And the network still
-learns to tell the kinds of lesion that the net which it began from tells.
+The loss has four parts. The first is the squared error of severities plus the cross entropy of referable disease. The second
+rewards evidence on lesions that a person boxed or, in diseased eyes without boxes, that a lesion net finds: the strongest place,
+and the evidence as a sum, should lie on lesions, and on pale ones if there are any, because blood is often blurred. The third, an
+L1 term, keeps evidence sparse. The fourth makes the network keep the kinds of lesion that the net it started from can find.
 
-Sets of photographs are graded by different people and taken by different cameras: each set gets a shift of its own while the
-network learns, so that evidence need not explain who graded. The shifts are thrown away.
+Sets of photographs are graded by different people and taken with different cameras. While the network learns, each set has its
+own shift, so that evidence need not explain who graded. The shifts are discarded afterwards.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 _REFERABLE = 0.5  # weight of the cross entropy of referable disease
 
-_PLACED, _ALL_PLACED = 0.3, 0.3  # weight of evidence off lesions: of the strongest, and of all of it as a share of that
+_PLACED, _ALL_PLACED = 0.3, 0.3  # weight of evidence off lesions, and in it, of all evidence beside the strongest place
 
 _SPARSE = 0.02  # weight of the sum of all evidence, in logits
 
@@ -57,21 +57,21 @@ _KINDS, _PER_PHOTOGRAPH = 0.3, 1 / 400  # weight of the kinds of lesion, and of 
 
 _SHARPNESS = 10.0  # of the softmax that picks the strongest place
 
-_SEEN, _SURE, _CLEAR = 0.2, 0.3, 0.5  # probabilities: below the first no lesion, an eye with none above the second tells nothing
+_SEEN, _SURE, _CLEAR = 0.2, 0.3, 0.5  # probabilities: no lesion below the first; an eye with none above the second is not used
 
-_FLAT = 0.25  # share of photographs shown with each channel's histogram made even, as some publishers do
+_FLAT = 0.25  # share of photographs shown with each channel's histogram equalised, as some publishers do
 
 _RATE, _READER_RATE, _WARM_UP = 4e-4, 3e-3, 0.03
 
 KNEES = 2.0 ** np.arange(0, 6)
-"""Sums of evidence at which a head may begin to bend. A smaller one fits no worse, but makes much of very little: beside
-`eyepacs-pair` it took 0.011 of the AUC on EyePACS, of the photographs for validation."""
+"""Sums of evidence at which a head's curve may begin to flatten. A smaller one fits as well, but overrates very little evidence:
+combined with `eyepacs-pair`, it lowered the AUC on the validation photographs of EyePACS by 0.011."""
 
-_BOUNDS = ((-4.0, 2.0), (-8.0, 4.0))  # of the logarithm of a head's stretch, and of its bias
+_BOUNDS = ((-4.0, 2.0), (-8.0, 4.0))  # bounds of the logarithm of a head's stretch, and of its bias
 
 _PATIENCE = {"maxiter": 400, "xatol": 1e-4, "fatol": 1e-6}
 
-_LIKELY, _OF_A_KIND = 1.0, 3.0  # evidence begins where the logit of a kind is above less the first, and grows so fast with it
+_LIKELY, _OF_A_KIND = 1.0, 3.0  # evidence begins where a kind's logit exceeds minus the first; its slope is the second
 
 _PALE = ("hard_exudate", "cotton_wool_spot")
 
@@ -85,9 +85,9 @@ class Lesson:
     pupil : Pupil
         The photograph, and its boxes.
     place : float
-        Of its grade on the scale, 0 to 1.
+        Place of its grade on the scale, 0 to 1.
     referable : bool
-        The grade is referable.
+        Whether the grade is referable.
     site : int
         Number of its set of photographs.
     share : float
@@ -102,7 +102,7 @@ class Lesson:
 
 
 class _Learner(nn.Module):
-    """What learns: the evidence, its bias and a shift for each set, and how referable disease is read."""
+    """All parameters that are learned: of the evidence, its bias, a shift for each set, and of reading referable disease."""
 
     def __init__(self, kinds: int, sites: int) -> None:
         super().__init__()
@@ -130,29 +130,43 @@ def train_evidence(
     checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> tuple[EvidenceModule, float]:
-    """Train the network of an evidence scorer; what is returned is a running average of its weights, and its bias.
+    """Train the network of an evidence scorer.
 
     Parameters
     ----------
     lessons : Sequence[Lesson]
         Photographs to learn from.
     kinds : Sequence[str]
-        Of lesion, in the order of the maps of the net that it starts from.
+        Kinds of lesion, in the order of the maps of the net that it starts from.
     start : Mapping[str, Tensor]
         Weights of a lesion net, or of an earlier evidence network.
     span : int
-        Grades from the lowest to the highest.
+        Difference between the highest and the lowest grade.
+    epochs : int
+        Number of epochs.
     photographs : int
-        Number shown in an epoch, drawn by their shares.
+        Number of photographs shown in an epoch, drawn by their shares.
+    batch : int
+        Number of photographs per step.
+    seed : int
+        Decides everything random.
     device : str
         "cpu" or "cuda".
     checkpoint : Path or None
-        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+        A file, replaced after each epoch. Interrupted training continues from it with the same result.
+    progress : Progress
+        Called after each step.
+
+    Returns
+    -------
+    tuple[EvidenceModule, float]
+        The network, with a running average of its weights, and its bias.
 
     Raises
     ------
     TrainingError
-        Nothing to learn from, one grade only, weights that do not fit, or another training's checkpoint.
+        If there is nothing to learn from or one grade only, if the weights do not fit, or if the checkpoint belongs to another
+        training.
     """
     if not lessons or len({one.place for one in lessons}) < 2:
         raise TrainingError("there are no photographs of two grades to learn from", "give photographs with their grades")
@@ -202,7 +216,7 @@ def train_evidence(
 
 
 def _begin(learner: _Learner, start: Mapping[str, Tensor]) -> float | None:
-    """Give a learner the weights to start from; returns the bias of an earlier evidence network, or None for a lesion net."""
+    """Load the weights to start from; return the bias of an earlier evidence network, or None for a lesion net."""
     try:
         if any(name.startswith("base.") for name in start):
             learner.evidence.load_state_dict({name: own.float() for name, own in start.items() if name != "bias"})
@@ -210,15 +224,15 @@ def _begin(learner: _Learner, start: Mapping[str, Tensor]) -> float | None:
         learner.evidence.base.load_state_dict(dict(start))
         _read_lesions(learner.evidence)
     except RuntimeError as error:
-        raise TrainingError(f"the weights to start from do not fit ({error})", "start from a lesion net of today") from error
+        raise TrainingError(f"the weights to start from do not fit ({error})", "start from a current lesion net") from error
     return None
 
 
 @torch.no_grad()
 def _read_lesions(module: EvidenceModule) -> None:
-    """Let evidence begin as what the lesion net finds: some units read its kinds, and the others do not count yet.
+    """Make the first evidence the lesion net's findings: some units read its kinds, and the others do not count yet.
 
-    Evidence that began anywhere else could sink below none everywhere within a few steps, and stay there.
+    With any other start, evidence could fall to zero everywhere within a few steps, and stay there.
     """
     first, _, last = module.reader
     assert isinstance(first, nn.Conv2d)
@@ -244,12 +258,14 @@ def _loss(
     span: int,
     device: str,
 ) -> Tensor:
-    """Return the loss of a batch, a scalar. shown : photographs as the teacher sees them.
+    """Return the loss of a batch, a scalar.
 
     Parameters
     ----------
+    shown : Sequence[Shown]
+        The photographs as the teacher sees them.
     flat : Sequence[Shown]
-        As the learner does.
+        The photographs as the learner sees them.
     """
     retina = torch.stack([_cells(one.retina) for one in shown])[:, None].to(device)
     with torch.autocast(device, torch.bfloat16):
@@ -272,12 +288,12 @@ def _loss(
 
 
 def _off_lesions(evidence: Tensor, told: Tensor, own: Sequence[Lesson], shown: Sequence[Shown], kinds: Sequence[str]) -> Tensor:
-    """Return how much of the evidence (n, GRID, GRID) of ill eyes lies off lesions, a scalar.
+    """Return how much of the evidence (n, GRID, GRID) of diseased eyes lies off lesions, a scalar.
 
     Parameters
     ----------
     told : Tensor
-        What the teacher finds, (n, kinds, GRID, GRID).
+        The teacher's findings, (n, kinds, GRID, GRID).
     """
     losses = []
     pale = [row for row, kind in enumerate(kinds) if kind in _PALE]
@@ -314,7 +330,7 @@ def _cells(retina: BoolArray) -> Tensor:
 def _lessons(
     lessons: Sequence[Lesson], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
 ) -> Iterator[tuple[list[Lesson], list[Shown], list[Shown]]]:
-    """Show an epoch's photographs in batches; the next one is made while the last one is learned from."""
+    """Yield an epoch's photographs in batches; the next batch is prepared while the network learns from the last one."""
     random = np.random.default_rng([seed, epoch])
     shares = np.array([one.share for one in lessons], np.float64)
     order = random.choice(len(lessons), per_epoch * batch, p=shares / shares.sum())
@@ -351,21 +367,30 @@ def calibrate_evidence(
     Parameters
     ----------
     scorer : EvidenceScorer
-        With the head `plain_sum`.
+        The scorer with the head `plain_sum`.
+    dataset : Dataset
+        The graded photographs.
     logits : Sequence[float | None]
-        Its logit of each graded photograph, the sum of all evidence, in the order of the dataset, or None where it could not be
-        read.
+        Its logit of each graded photograph, which is the sum of all evidence, in the order of the dataset; None for a photograph
+        that could not be read.
     recipe : Mapping[str, Any]
         Plain JSON values for the card.
     earlier : Sequence[Background]
-        The scorer that its network came from; what that has met, it has met.
-    balance, seed : Balance, int
+        The scorer whose network this one started from; it has learned from the same photographs, too.
+    balance : Balance
         See `train_scorer`.
+    seed : int
+        See `train_scorer`.
+
+    Returns
+    -------
+    EvidenceScorer
+        The calibrated scorer with its card.
 
     Raises
     ------
     TrainingError
-        One grade only, or too few patients.
+        If there is one grade only, or too few patients.
     """
     sums, material = known_logits(dataset, logits, balance, seed)
     held, scale = material.validation, dataset.scale
@@ -376,12 +401,18 @@ def calibrate_evidence(
 
 
 def fit_rising_head(sums: FloatArray, places: FloatArray, weights: FloatArray) -> Head:
-    """Fit the head that reads sums of evidence: least squares of the severity's place on the scale.
+    """Fit the head that maps sums of evidence to a severity, by least squares of its place on the scale.
+
+    The knee is one of KNEES.
 
     Parameters
     ----------
-    sums, places, weights : FloatArray
-        (n,); places 0 to 1. The knee is one of KNEES.
+    sums : FloatArray
+        (n,), sums of evidence.
+    places : FloatArray
+        (n,), places of the human grades on the scale, 0 to 1.
+    weights : FloatArray
+        (n,), weights of the photographs.
     """
     best: tuple[float, Head] | None = None
     for knee in KNEES:

@@ -1,6 +1,6 @@
 """Heads on a frozen trunk: the two-layer regressor, and the softmax classifier it is compared with.
 
-The trunk's output never changes, so it is computed once and a head is a matter of seconds.
+The trunk's output never changes, so it is computed once, and fitting a head takes seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ History = tuple[Mapping[str, float], ...]
 
 _BASIS_ROWS = 1536
 
-_SHARED = 0.9  # share of a head's view that lies in means over all cells; measured against 0, 0.5 and 0.99 on real photographs
+_SHARED = 0.9  # share of a head's input that is means over all cells; compared with 0, 0.5 and 0.99 on real photographs
 
 _COMPONENTS = 256  # at most
 
@@ -56,10 +56,10 @@ def fit_head(
 ) -> tuple[Head, History]:
     """Fit the two-layer regressor on a trunk's maps: weighted squared error on the sigmoid, smallest validation loss kept.
 
-    Maps are standardised per channel, and the first layer learns in the span of the training maps' leading principal components:
-    of few photographs with many features a gradient never leaves the span of all, and the leading ones keep the layer from
-    reading noise. Components are those of the maps together with their means over all cells, since a lesion means the same
-    wherever it lies. All of this is linear and folded into the first layer: the head acts on raw maps.
+    Maps are standardised per channel, and the first layer learns in the span of the training maps' leading principal components.
+    With few photographs and many features, a gradient never leaves the span of all components, and the leading ones keep the
+    layer from reading noise. The components are those of the maps together with their means over all cells, because a lesion
+    means the same wherever it lies. All of this is linear and folded into the first layer: the head reads raw maps.
 
     Parameters
     ----------
@@ -69,15 +69,28 @@ def fit_head(
         (n,) in 0..1, see `Scale.to_unit`.
     weights : FloatArray
         (n,); rows of weight 0 are left out.
-    training, validation : IntArray
-        Row numbers into `features`.
+    training : IntArray
+        Rows of `features` to learn from.
+    validation : IntArray
+        Rows of `features` to validate on.
+    hidden : int
+        Number of hidden units.
+    seed : int
+        Decides everything random.
     max_epochs : int
-        The fit ends sooner where the validation loss stands still.
+        Largest number of epochs. The fit ends sooner if the validation loss no longer falls.
+    progress : Progress
+        Called after each epoch.
+
+    Returns
+    -------
+    tuple[Head, History]
+        The head, and the losses of each epoch.
 
     Raises
     ------
     TrainingError
-        No validation row, or training rows of one label only.
+        If there is no validation row, or the training rows have one label only.
     """
     rows, held_out = _chosen(unit_labels, weights, training, validation)
     mean = float(np.average(unit_labels[rows], weights=weights[rows]))
@@ -115,11 +128,14 @@ def fit_classifier(
 ) -> tuple[Classifier, History]:
     """Fit a softmax classifier as `fit_head` fits the regressor, but on weighted cross entropy: the study's comparison.
 
+    Other parameters are as in `fit_head`. Losses of the history are cross entropies.
+
     Parameters
     ----------
     classes : IntArray
-        int64 (n,), from 0 to `count` - 1: the grade less the lowest grade. Everything else as in `fit_head`. Losses of the
-        history are cross entropies.
+        int64 (n,), from 0 to `count` - 1: the grade minus the lowest grade.
+    count : int
+        Number of grades.
 
     Raises
     ------
@@ -147,7 +163,7 @@ def fit_classifier(
 
 
 def _chosen(labels: FloatArray, weights: FloatArray, training: IntArray, validation: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the rows that weigh anything, in ascending order, or say why there is nothing to learn."""
+    """Return the rows whose weight is not 0, in ascending order, or raise TrainingError if there is nothing to learn."""
     rows = np.sort(training[weights[training] > 0])
     held_out = np.sort(validation[weights[validation] > 0])
     if rows.size < 2 or np.ptp(labels[rows]) == 0:
@@ -173,7 +189,7 @@ def _fit(
     max_epochs: int = _MAX_EPOCHS,
     progress: Progress,
 ) -> tuple[Classifier, History]:
-    """Fit two layers with one output for each entry of `prior`, the output's first biases."""
+    """Fit two layers with one output for each entry of `prior`, which holds the outputs' first biases."""
     basis = _Basis.of(features, rows, _COMPONENTS, np.random.default_rng(seed))
     x, x_held = (torch.from_numpy(basis.coordinates(features, part)) for part in (rows, held_out))
     y, y_held = labels[rows], labels[held_out]
@@ -234,12 +250,16 @@ def _fit(
 
 @dataclass(frozen=True)
 class _Basis:
-    """Leading principal components of standardised maps. components : (r, D).
+    """Leading principal components of standardised maps.
 
     Parameters
     ----------
-    mean, spread : FloatArray
-        (D,) of raw maps.
+    components : FloatArray
+        (r, D), the components.
+    mean : FloatArray
+        (D,), mean of raw maps.
+    spread : FloatArray
+        (D,), standard deviation of raw maps.
     """
 
     components: FloatArray
@@ -251,7 +271,7 @@ class _Basis:
         chosen = rows if rows.size <= _BASIS_ROWS else np.sort(rng.choice(rows, _BASIS_ROWS, replace=False))
         maps = np.asarray(features[chosen], np.float32)
         spread = maps.std(axis=(0, 2, 3), dtype=np.float64)
-        spread = np.where(spread > 1e-6, spread, 1.0)  # a channel that never speaks stays silent
+        spread = np.where(spread > 1e-6, spread, 1.0)  # a constant channel stays constant
         cells = maps.shape[2] * maps.shape[3]
         spread = np.repeat(spread.astype(np.float32), cells)
         flat = maps.reshape(len(maps), -1)
@@ -275,7 +295,7 @@ class _Basis:
         return cls(components, mean, spread)
 
     def coordinates(self, features: FloatArray, rows: IntArray) -> FloatArray:
-        """Return (len(rows), r)."""
+        """Return the coordinates of some rows of `features` in this basis, (len(rows), r)."""
         step = max(1, _CHUNK_BYTES // (4 * self.mean.size))
         found = np.empty((rows.size, len(self.components)), np.float32)
         for start in range(0, rows.size, step):
@@ -284,7 +304,7 @@ class _Basis:
         return found
 
     def on_raw_maps(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Turn a layer's weight on coordinates (H, r) into one on raw flat maps (H, D), and the bias to take off (H,)."""
+        """Convert a layer's weight on coordinates (H, r) to one on raw flat maps (H, D), and the bias to subtract (H,)."""
         raw = (weight @ self.components) / self.spread
         return raw, (raw.astype(np.float64) @ self.mean.astype(np.float64)).astype(np.float32)
 
@@ -295,9 +315,14 @@ class FoldedHeads:
 
     Parameters
     ----------
-    heads, classifiers : tuple[Head, ...], tuple[Classifier, ...]
-        One per fold. fold_of : image_id to the index of those that never saw its patient, nor were chosen by it. balancing : of
-        each photograph that was learned from, image_id to its mean weight over the folds.
+    heads : tuple[Head, ...]
+        One head per fold.
+    classifiers : tuple[Classifier, ...]
+        One classifier per fold.
+    fold_of : Mapping[str, int]
+        By image_id, the fold whose head and classifier did not learn from its patient and were not chosen by it.
+    balancing : Mapping[str, float]
+        By image_id, the mean weight over the folds of each photograph that was learned from.
     """
 
     heads: tuple[Head, ...]
@@ -316,7 +341,7 @@ def fit_out_of_fold(
     balance: Balance = "weight",
     progress: Progress = silent,
 ) -> FoldedHeads:
-    """Fit a head and a classifier per fold of patients, so that every photograph has two that know nothing of its patient.
+    """Fit a head and a classifier per fold of patients, so that every photograph has a pair that never saw its patient.
 
     Parameters
     ----------
@@ -324,11 +349,26 @@ def fit_out_of_fold(
         (n,), graded or not.
     features : FloatArray
         float32 (n, C, h, w) in the same order, may be a memory map.
+    scale : Scale
+        Scale of the grades.
+    folds : int
+        Number of folds.
+    seed : int
+        Decides everything random.
+    balance : Balance
+        How unequal numbers of photographs per grade are balanced, see `splits.balance`.
+    progress : Progress
+        Called after each fold.
+
+    Returns
+    -------
+    FoldedHeads
+        The heads, and which of them scores each photograph.
 
     Raises
     ------
     TrainingError
-        One grade only, or fewer graded patients than needed.
+        If there is one grade only, or fewer graded patients than needed.
     """
     require_variety(images, patients=max(folds, 3), setting=f"folds = {folds}")
     labels = unit_labels(images, scale)

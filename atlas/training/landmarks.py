@@ -1,4 +1,4 @@
-"""Learning where the optic disc lies, from what a lesion net sees and boxes round discs."""
+"""Learning to find the optic disc, from a lesion net's features and boxes around discs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from atlas.lesionnets.landmarks import WIDTHS, DiscReadout, middles, pooled
 from atlas.lesionnets.networks import SIDE
 from atlas.records import FloatArray, Frame, LesionBox
 
-_FEWEST = 20  # photographs
+_FEWEST = 20  # photographs needed
 
-_OUTSIDE = 12  # times as many places outside of discs as inside are learned from
+_OUTSIDE = 12  # the readout learns from this many times more places outside discs than inside
 
 _PENALTY = 0.01  # inverse strength of the L2 penalty of the logistic regression
 
 
 def seen_at(features: FloatArray) -> FloatArray:
-    """Return what each place is read from, float32 (places, len(WIDTHS) * C), of features (C, h, w)."""
+    """Return the readout's input at each place, float32 (places, len(WIDTHS) * C), from features (C, h, w)."""
     own = np.ascontiguousarray(pooled(features).transpose(1, 2, 0))
     widths = [own if not width else cv2.GaussianBlur(own, (0, 0), width) for width in WIDTHS]
     return np.asarray(np.concatenate(widths, axis=2).reshape(-1, len(WIDTHS) * own.shape[2]), np.float32)
 
 
 def inside_disc(box: LesionBox, frame: Frame) -> NDArray[np.bool_]:
-    """Tell which places lie in the ellipse that a box bounds, bool (places,). frame : in source pixels as the box is."""
+    """Return which places lie in the ellipse inside a box, bool (places,); box and frame are in source pixels."""
     scale = SIDE / frame.side
     row, column = middles()
     top, bottom = ((edge - frame.top) * scale for edge in (box.top, box.bottom))
@@ -41,16 +41,30 @@ def inside_disc(box: LesionBox, frame: Frame) -> NDArray[np.bool_]:
 
 
 def learn_disc(seen: Sequence[FloatArray], inside: Sequence[NDArray[np.bool_]], seed: int = 0) -> DiscReadout:
-    """Learn a readout of the disc from photographs: what `seen_at` and `inside_disc` gave of each.
+    """Learn a readout of the disc from photographs.
+
+    Parameters
+    ----------
+    seen : Sequence[FloatArray]
+        The result of `seen_at` for each photograph.
+    inside : Sequence[NDArray[np.bool_]]
+        The result of `inside_disc` for each photograph.
+    seed : int
+        Draws the places to learn from.
+
+    Returns
+    -------
+    DiscReadout
+        The readout.
 
     Raises
     ------
     TrainingError
-        Where too few photographs show a disc.
+        If too few photographs show a disc.
     """
     if sum(bool(own.any()) for own in inside) < _FEWEST:
         raise TrainingError(
-            f"fewer than {_FEWEST} photographs have a box round the optic disc", "give boxes of the kind `optic_disc` for more"
+            f"fewer than {_FEWEST} photographs have a box around the optic disc", "give boxes of the kind `optic_disc` for more"
         )
     values, labels = np.concatenate(seen), np.concatenate(inside)
     outside = np.flatnonzero(~labels)

@@ -1,10 +1,10 @@
-"""Teaching a lesion net from labels that are coarse, partial and weak, see METHOD section 9 of the studies it follows.
+"""Training a lesion net with labels that are coarse, partial and weak, see METHOD section 9 for the studies it follows.
 
-A box says that a lesion is in it, not that each place of it is one: its places count by how sure the net is of them, measured by
-the surest (a multiple-instance loss). A box of a coarse kind, a red lesion, is met where either of its kinds is found: its loss
-is -log(1 - (1 - p_microaneurysm)(1 - p_haemorrhage)). Masks of drawn eyes tell every kind place by place. Elsewhere a place
-counts as healthy by what is known of the eye: fully where a person called the eye free of the disease, hardly where nobody
-looked. An eye of a referable grade has some lesion: the surest places of all kinds are pushed up a little.
+A box says that a lesion is somewhere in it, not at every place: its places count by how sure the net is of them, relative to the
+surest (a multiple-instance loss). A box of a coarse kind, a red lesion, is satisfied if either of its kinds is found: its loss is
+-log(1 - (1 - p_microaneurysm)(1 - p_haemorrhage)). Masks of drawn eyes show the place of every kind. How much any other place
+counts as healthy depends on what is known of the eye: fully if a person called the eye free of the disease, hardly if nobody
+looked. An eye of a referable grade has some lesion: the probabilities of its surest places of all kinds are raised a little.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_
 
 _log = logging.getLogger(__name__)
 
-_BOXED = 4.0  # weight of a box's surest place, against 1 of a place that is known to be healthy
+_BOXED = 4.0  # weight of a box's surest place; a place that is known to be healthy has 1
 
 _DRAWN = 3.0  # weight of a place under a mask
 
-_COVERED = 0.15  # share of a cell from which a mask makes it a lesion's; below, it counts for nothing
+_COVERED = 0.15  # a cell with at least this share under a mask counts as a lesion; one with less is not used
 
 _SOME = 0.3  # weight of knowing that an eye has some lesion
 
-_SCALE = 1 / 200  # brings the sum over an eye's places to about 1
+_SCALE = 1 / 200  # scales the sum over an eye's places to about 1
 
-_SUREST = 3  # places of an eye that are pushed up where it has some lesion
+_SUREST = 3  # number of places whose probability is raised in an eye that has some lesion
 
-_ZOOM, _SHIFT = (0.85, 1.2), 0.04  # of the square, drawn evenly
+_ZOOM, _SHIFT = (0.85, 1.2), 0.04  # of the square, drawn uniformly
 
-_DIM = 0.2  # share of photographs shown as taken in too little light
+_DIM = 0.2  # share of photographs shown as if taken with too little light
 
 _WARM_UP = 0.05  # share of all steps over which the learning rate rises
 
@@ -69,13 +69,13 @@ class Pupil:
     boxes : tuple[LesionBox, ...]
         Lesions that a person boxed.
     healthy : tuple[LesionBox, ...]
-        Boxes of what is surely none, the optic disc.
+        Boxes around the optic disc, which is certainly no lesion.
     masks : Mapping[str, Path]
-        Drawn lesions, files by kind.
+        Masks of drawn lesions, files by kind.
     elsewhere : Mapping[str, float]
-        By kind, how much a place counts as healthy where nothing is marked, 0 to 1; kinds that are missing count 0.
+        By kind, how much a place without a mark counts as healthy, 0 to 1; missing kinds count 0.
     some : bool
-        The eye has some lesion.
+        Whether the eye has some lesion.
     share : float
         How often it is shown in an epoch, on average.
     """
@@ -91,18 +91,22 @@ class Pupil:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A photograph as it is shown once.
+    """A photograph as it is shown once, varied at random.
 
     Parameters
     ----------
     plate : ByteArray
         uint8 (SIDE, SIDE, 3).
     retina : BoolArray
-        bool (SIDE, SIDE).
-    healthy, lesion : FloatArray
-        float32 (kinds, GRID, GRID), weights of places that are healthy, and of those that are lesions.
+        bool (SIDE, SIDE), true on the retina.
+    healthy : FloatArray
+        float32 (kinds, GRID, GRID), weights of places that are healthy.
+    lesion : FloatArray
+        float32 (kinds, GRID, GRID), weights of places that are lesions.
     owners : Mapping[str, NDArray[np.int16]]
-        By kind or coarse kind, int16 (GRID, GRID), which box a place lies in, counted from 1; 0 in none.
+        By kind or coarse kind, int16 (GRID, GRID), number of the box that a place lies in, from 1; 0 outside all boxes.
+    some : bool
+        Whether the eye has some lesion.
     """
 
     plate: ByteArray
@@ -114,7 +118,7 @@ class Shown:
 
 
 def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None = None) -> Shown:
-    """Decode a photograph and lay its labels on the grid; with `random`, zoomed, shifted, turned and lit anew."""
+    """Decode a photograph and put its labels on the grid; with `random`, zoom, shift and turn it and change its light."""
     decoded = decode_photograph(pupil.path, least=SIDE)
     frame, mask = find_retina(decoded.pixels)
     if random is not None and random.random() < 0.75:
@@ -165,7 +169,7 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
 
 
 def relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
-    """Show a plate as another camera might: other colours and light, softer, or squeezed by JPEG."""
+    """Change a plate as another camera might: other colours and light, softer, or compressed by JPEG."""
     values = np.arange(256) / 255
     gain, power = random.uniform(0.8, 1.2, 3), np.exp(random.uniform(-0.35, 0.35) + random.uniform(-0.12, 0.12, 3))
     lift = random.uniform(-0.04, 0.04, 3)
@@ -187,7 +191,7 @@ def relit(plate: ByteArray, random: np.random.Generator) -> ByteArray:
 
 
 def _dimmed(plate: ByteArray, random: np.random.Generator) -> ByteArray:
-    """Show a plate as an old camera might in too little light: dark, with coarse grain that differs by colour."""
+    """Change a plate as an old camera might with too little light: dark, with coarse grain that differs by colour."""
     side = int(random.integers(350, SIDE))
     grain = random.normal(0, random.uniform(1, 7), (side, side, 3)).astype(np.float32)
     grain += random.normal(0, random.uniform(0, 4), (side, side, 1)).astype(np.float32)
@@ -197,7 +201,7 @@ def _dimmed(plate: ByteArray, random: np.random.Generator) -> ByteArray:
 
 
 def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:
-    """Return the loss of one photograph, a scalar. logits : (kinds, GRID, GRID)."""
+    """Return the loss of one photograph, a scalar, from logits (kinds, GRID, GRID)."""
     free = functional.softplus(logits)  # -log(1 - p)
     loss = (torch.from_numpy(shown.healthy) * free).sum()
     loss = loss + (torch.from_numpy(shown.lesion) * (free - logits)).sum()
@@ -212,7 +216,7 @@ def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:
         sure = torch.exp(-found.detach())
         surest = torch.zeros(int(place.max()) + 1).scatter_reduce(0, place, sure, "amax")
         size = torch.bincount(place).float()
-        # A large box must not drown the others: its places count together as the root of their number.
+        # A large box must not outweigh the others: together its places count as the square root of their number.
         weight = _BOXED * (sure / surest[place].clamp_min(1e-6)) / (size[place].sqrt() / 3).clamp_min(1.0)
         loss = loss + (weight * found).sum()
     loss = _SCALE * loss
@@ -248,7 +252,7 @@ def train_lesion_net(
     each_epoch: Callable[[int, LesionModule], None] | None = None,
     progress: Progress = silent,
 ) -> LesionModule:
-    """Train a lesion net; what is returned is a running average of its weights.
+    """Train a lesion net.
 
     Parameters
     ----------
@@ -258,17 +262,32 @@ def train_lesion_net(
         Keys of `cohort.lesions.KINDS`, in the order of the net's maps.
     start : Mapping[str, Tensor]
         Generic weights of SqueezeNet 1.1 under torchvision's names, or those of an earlier net.
+    epochs : int
+        Number of epochs.
+    batch : int
+        Number of photographs per step.
     learning_rate : float
-        The highest; it warms up over the first twentieth of all steps and then falls to 0 along a cosine.
+        The highest learning rate. It rises over the first twentieth of all steps and then falls to 0 along a cosine.
+    weight_decay : float
+        Strength of AdamW's weight decay.
+    seed : int
+        Decides everything random.
     checkpoint : Path or None
-        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+        A file, replaced after each epoch. Interrupted training continues from it with the same result.
     each_epoch : Callable[[int, LesionModule], None] or None
-        Is given the number of epochs done and the averaged net after each.
+        Called after each epoch with the number of epochs done and the averaged net.
+    progress : Progress
+        Called after each step.
+
+    Returns
+    -------
+    LesionModule
+        The net, with a running average of its weights.
 
     Raises
     ------
     TrainingError
-        Nothing to learn from, an unknown kind, or the checkpoint belongs to another training.
+        If there is nothing to learn from, a kind is unknown, or the checkpoint belongs to another training.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not pupils:
@@ -276,7 +295,7 @@ def train_lesion_net(
             f"unknown kind of lesion {unknown[0]!r}" if unknown else "there is no photograph to learn lesions from",
             f"choose among {', '.join(KINDS)}" if unknown else "give photographs with boxes or masks",
         )
-    with torch.random.fork_rng(devices=[]):  # what generic weights leave open is drawn by the seed
+    with torch.random.fork_rng(devices=[]):  # the seed draws what generic weights do not set
         torch.manual_seed(seed)
         module = LesionModule(len(kinds))
     if any(name.startswith("features.") for name in start):
@@ -323,7 +342,7 @@ def train_lesion_net(
 def _lessons(
     pupils: Sequence[Pupil], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
 ) -> Iterator[Sequence[Shown]]:
-    """Show an epoch's photographs in batches; the next one is made while the last one is learned from."""
+    """Yield an epoch's photographs in batches; the next batch is prepared while the net learns from the last one."""
     random = np.random.default_rng([seed, epoch])
     shares = np.array([one.share for one in pupils], np.float64)
     order: list[int] = []

@@ -1,8 +1,8 @@
-"""A head that no lesion can lower: it reads what a lesion net found, and more of anything never makes an eye milder.
+"""A monotone head on a lesion net's findings: more lesions of any kind never lower the score.
 
 The logit is a sum over channels of concave, rising functions: the first lesions of a kind count most. Each function is made of
-pieces, -w relu(1 - x / knot), so that the head is two layers that any `Head` holds: a cell that is hidden takes with it what was
-found there, and never raises the score.
+pieces, -w relu(1 - x / knot), so the head has the two layers of a `Head`. Hiding a cell removes what was found there, and never
+raises the score.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from atlas.records import FloatArray, IntArray
 from atlas.scorers.readouts import Head
 from atlas.training.heads import History
 
-_KNOTS = np.linspace(0.1, 0.95, 4)  # quantiles, of photographs in which a channel is met, at which a function's pieces end
+_KNOTS = np.linspace(0.1, 0.95, 4)  # pieces end at these quantiles of the photographs that have something in a channel
 
 _BEYOND = (0.5, 2.0)
-"""Pieces also end at these multiples of the most that was met: in the most severe eye, too, each lesion counts for something."""
+"""Pieces also end at these multiples of the highest value found, so that each lesion counts even in the most severe eye."""
 
-_MET = 30  # photographs for learning in which a channel must be met, or a quarter of them where they are few
+_MET = 30  # a channel must be found in this many training photographs, or in a quarter of them if they are few
 
-_STEPS, _EACH = 600, 20  # steps of the fit, and between looks at the validation loss
+_STEPS, _EACH = 600, 20  # steps of the fit, and steps between checks of the validation loss
 
 _LEARNING_RATE, _PENALTY = 3e-2, 1e-3
 
-_NOTHING = 1e-7  # a mean below this is no finding
+_NOTHING = 1e-7  # a mean below this is not a finding
 
 
 def fit_monotone_head(
@@ -47,17 +47,30 @@ def fit_monotone_head(
 
     Parameters
     ----------
-    unit_labels, weights : FloatArray
-        (n,).
+    means : FloatArray
+        float32 (n, C), means of a photograph's maps over all cells.
+    unit_labels : FloatArray
+        (n,) in 0..1, see `Scale.to_unit`.
+    weights : FloatArray
+        (n,), weights of the photographs.
     channels : Sequence[Sequence[int]]
         Columns that are read as one, by their sum.
-    training, validation : IntArray
-        Rows.
+    training : IntArray
+        Rows to learn from.
+    validation : IntArray
+        Rows to validate on.
+    progress : Progress
+        Called at each check of the validation loss.
+
+    Returns
+    -------
+    tuple[Head, History]
+        The head, and the losses at each check.
 
     Raises
     ------
     TrainingError
-        Where nothing was found in enough photographs to learn from.
+        If no channel was found in enough photographs to learn from.
     """
     sums = np.stack([means[:, list(own)].sum(axis=1, dtype=np.float64) for own in channels], axis=1)
     enough = min(_MET, len(training) // 4)
@@ -70,7 +83,7 @@ def fit_monotone_head(
     if not knots:
         raise TrainingError(
             f"the lesion net found lesions in fewer than {enough} of the photographs to learn from",
-            "give more photographs of ill eyes",
+            "give more photographs of diseased eyes",
         )
     pieces = torch.from_numpy(np.stack([np.maximum(1 - sums[:, row] / knot, 0) for row, knot in knots], axis=1)).float()
     labels, weight = torch.from_numpy(np.asarray(unit_labels)).float(), torch.from_numpy(np.asarray(weights)).float()

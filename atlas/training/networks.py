@@ -1,9 +1,9 @@
-"""Whole networks: a trunk and its head trained together, from random weights or from given ones, with teachers or without.
+"""Complete networks: a trunk and its head trained together, from random or given weights, with or without teachers.
 
-Teachers are scorers. A network learns to give the mean of their scores more than it learns the human grades, which are noisier,
-and so one network comes near to what several know together (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
-Network", 2015). To a trunk that starts from random weights the first teacher also shows what to look for: the trunk learns to
-explain its last maps (Romero et al., "FitNets", ICLR 2015).
+Teachers are scorers. A network learns their mean score more than the human grades, which are noisier, so that one network comes
+close to several together (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015). The first teacher also
+shows a trunk that starts from random weights what to look for: the trunk learns to explain that teacher's last maps (Romero et
+al., "FitNets", ICLR 2015).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_
 
 _log = logging.getLogger(__name__)
 
-# What "moved" photographs undergo, each drawn evenly: turn in radians, scale and contrast as powers of e, shift as a share of
-# half the side, and brightness in grey levels of 255, by channel.
+# Limits of how "moved" photographs change, each drawn uniformly: rotation in radians, scale and contrast as powers of e, shift as
+# a share of half the side, and brightness in grey levels of 255, by channel.
 _TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
 
 _GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
 
-_GRADES_SHARE = 0.3  # weight of the human grades in the loss beside teachers
+_GRADES_SHARE = 0.3  # weight of the human grades in the loss if there are teachers
 
-_FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 along the training
+_FEATURE_SHARE = 0.3  # weight of the teacher's maps in the loss at the start; it falls to 0 during training
 
 _DROPOUT = 0.3  # share of a pooled head's inputs hidden at each step
 
@@ -52,7 +52,7 @@ _WARM_UP = 0.1  # share of all steps over which the learning rate rises
 
 @dataclass(frozen=True, eq=False)
 class EndToEnd:
-    """What a training made. module : a plain spatial module, as in `TRUNKS`. best_epoch counts from 0."""
+    """The result of a training. `module` is a plain spatial module, as in `TRUNKS`; `best_epoch` counts from 0."""
 
     module: nn.Module
     head: Head
@@ -85,13 +85,13 @@ def train_trunk(
 ) -> EndToEnd:
     """Train a trunk and a head together on squared error; the epoch that ranks the validation photographs best is kept.
 
-    What is judged, by Spearman's rank correlation, and kept is a running average of the weights. The loss would judge by a
-    handful of photographs, those of the rarest grades, and by a stretch of the scale that a calibration mends afterwards.
+    A running average of the weights is evaluated, by Spearman's rank correlation, and kept. The loss would depend on a few
+    photographs of the rarest grades, and on how the scores are stretched, which calibration corrects afterwards.
 
     A network that starts from random weights and has no normalisation of its own gets one after each convolution while it
-    learns; it is folded into the convolution at the end, so that the weights fit the plain network. Whole cells of the last maps
-    are dropped at random: the scorer meets in training what the occlusion test will do to it. Convolutions run in bfloat16, sums
-    and weights in float32.
+    learns; it is folded into the convolution at the end, so that the weights fit the plain network. Complete cells of the last
+    maps are dropped at random, so that the network learns to score with hidden cells, as in the occlusion test. Convolutions run
+    in bfloat16, sums and weights in float32.
 
     Parameters
     ----------
@@ -100,34 +100,55 @@ def train_trunk(
     pixels : ByteArray
         uint8 (n, S, S, 3) prepared photographs, may be a memory map.
     unit_labels : FloatArray
-        (n,) in 0..1.
+        (n,) in 0..1, see `Scale.to_unit`.
     weights : FloatArray
-        (n,).
-    training, validation : IntArray
-        Row numbers.
+        (n,), weights of the photographs.
+    training : IntArray
+        Rows of `pixels` to learn from.
+    validation : IntArray
+        Rows of `pixels` to validate on.
     start : Mapping[str, Tensor] or None
         Weights of the trunk to start from, as `Trunk.state_dict` gives them; random ones if not given.
     teachers : Sequence[TransferredScorer]
-        Scorers with pooled heads; their mean score is learned beside the grades, and without `start` at first the maps of the
-        first one. Each sees the pictures at the size that it learned on.
+        Scorers with pooled heads. Their mean score is learned as well as the grades and, at first and without `start`, the maps
+        of the first one. Each sees the pictures at the size that it learned on.
     pooled : bool
-        The head's first layer weighs all cells alike: far fewer weights, for few photographs.
+        Whether the head's first layer has equal weights for all cells: far fewer weights, for a small number of photographs.
     growing : bool
-        Begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at the full
-        side are validated; the figures of the others are NaN.
+        Whether to begin with small pictures, for half of the epochs at 0.6 of the side: the same result sooner. Only epochs at
+        the full side are validated; the figures of the others are NaN.
+    epochs : int
+        Number of epochs.
+    batch : int
+        Number of photographs per step.
     learning_rate : float
-        The highest; it warms up over the first tenth of all steps and then falls to 0 along a cosine.
+        The highest learning rate. It rises over the first tenth of all steps and then falls to 0 along a cosine.
+    weight_decay : float
+        Strength of AdamW's weight decay.
+    cell_dropout : float
+        Share of cells that are dropped at each step.
+    hidden : int
+        Number of the head's hidden units.
     augmentation : Augmentation
-        "flips-rotations" shows each photograph in one of its eight orientations, drawn anew each time; "moved" turns, shifts
-        and scales it a little as well, and varies its contrast and brightness.
+        "flips-rotations" shows each photograph in one of its eight orientations, drawn again each time; "moved" also turns,
+        shifts and scales it a little, and varies its contrast and brightness.
+    seed : int
+        Decides everything random.
     checkpoint : Path or None
-        A file, replaced after each epoch. Training that was cut off goes on from it as if it had never stopped.
+        A file, replaced after each epoch. Interrupted training continues from it with the same result.
+    progress : Progress
+        Called after each step.
+
+    Returns
+    -------
+    EndToEnd
+        The trunk and the head of the best epoch.
 
     Raises
     ------
     TrainingError
-        Nothing to learn from or to validate on, a growing network or a teacher without a pooled head, or the checkpoint
-        belongs to another training.
+        If there is nothing to learn from or to validate on, if a growing network or a teacher has no pooled head, or if the
+        checkpoint belongs to another training.
     """
     rows, held_out = training[weights[training] > 0], validation[weights[validation] > 0]
     if rows.size < 2 or np.ptp(unit_labels[rows]) == 0 or held_out.size == 0:
@@ -136,7 +157,7 @@ def train_trunk(
             "add graded photographs of other grades and other patients",
         )
     if growing and not pooled:
-        raise TrainingError("a head with weights for each cell cannot learn from pictures that grow", "ask for a pooled head")
+        raise TrainingError("a head with weights for each cell cannot learn from growing pictures", "ask for a pooled head")
     side = pixels.shape[1]
     recipe = [name, epochs, batch, learning_rate, weight_decay, cell_dropout, hidden, augmentation, seed, list(pixels.shape)]
     recipe += [pooled, growing, None if start is None else digest_of(start), [one.sha256 for one in teachers] or None]
@@ -161,7 +182,7 @@ def train_trunk(
         state = _Progressed(*(whole[field.name] for field in fields(_Progressed)))
 
     for epoch in range(state.epochs_done, epochs):
-        # Each epoch draws from its own generator, so that a resumed training draws what an unbroken one would.
+        # Each epoch draws from its own generator, so that a resumed training draws the same numbers as an uninterrupted one.
         generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
         order = rows[torch.randperm(rows.size, generator=generator).numpy()]
         network.train()
@@ -204,7 +225,7 @@ def train_trunk(
 
 
 def with_normalisation(module: nn.Module) -> nn.Module:
-    """Follow each convolution with batch normalisation, in place; a network that normalises by itself is left as it is."""
+    """Add batch normalisation after each convolution, in place; a network that has normalisation is left unchanged."""
     if any(isinstance(part, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm) for part in module.modules()):
         return module
     for parent in list(module.modules()):
@@ -278,7 +299,7 @@ class Network(nn.Module):
         return torch.sigmoid(logit)
 
     def head(self) -> Head:
-        """Return the head as it acts on the maps; that of a pooled network weighs all cells alike."""
+        """Return the head as it reads the maps; that of a pooled network has equal weights for all cells."""
         first, second = self.first, self.second
         weight, bias, output = (t.detach().numpy().copy() for t in (first.weight, first.bias, second.weight[0]))
         own = weight[:, :, None, None] if self.pooled else weight.reshape(-1, *self.cells)
@@ -288,7 +309,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def set_head(self, head: Head) -> None:
-        """Take over a pooled head that `head` gave."""
+        """Set the weights of a pooled head, as `head` returns them."""
         self.first.weight.copy_(torch.from_numpy(on_means(head, (self.cells[1], self.cells[2])).hidden_weight[:, :, 0, 0]))
         self.first.bias.copy_(torch.from_numpy(head.hidden_bias))
         self.second.weight.copy_(torch.from_numpy(head.output_weight)[None])
@@ -296,12 +317,16 @@ class Network(nn.Module):
 
 
 class _Distillation:
-    """What teachers make of the same pictures, as a loss of the learner.
+    """The loss of a learner against its teachers' scores of the same pictures.
 
     Parameters
     ----------
+    teachers : Sequence[TransferredScorer]
+        The teachers.
     channels : int or None
-        Of the learner's maps, which are to explain the first teacher's; None where they need not.
+        Number of the learner's maps, which should explain the first teacher's; None if they need not.
+    seed : int
+        Decides everything random.
     """
 
     def __init__(self, teachers: Sequence[TransferredScorer], channels: int | None, seed: int) -> None:
@@ -312,14 +337,16 @@ class _Distillation:
             torch.manual_seed(seed + 1)
             if channels is not None:
                 self.learners["explain"] = nn.Conv2d(channels, self.networks[0].cells[0], 1)
-            # Teachers' logits were calibrated, the learner's is not yet: what it owes to them is read stretched and shifted.
+            # Teachers' logits were calibrated, the learner's not yet, so its logit is stretched and shifted for the comparison.
             self.learners["reading"] = reading = nn.Linear(1, 1)
         nn.init.ones_(reading.weight)
         nn.init.zeros_(reading.bias)
 
     def loss(self, images: Tensor, maps: Tensor, severity: Tensor, weights: FloatArray, share: float) -> Tensor:
-        """Weighted squared error to the teachers' mean logit, as a severity, plus `share` of the variance of the first one's maps
-        that the learner leaves open."""
+        """Return the weighted squared error to the teachers' mean logit as a severity, plus a share of the first one's maps.
+
+        The second part is `share` times the variance of the first teacher's maps that the learner does not explain.
+        """
         with torch.no_grad():
             seen = [one.maps(_resized(images, size)) for one, size in zip(self.networks, self.sizes, strict=True)]
             logits = [torch.logit(one.severity(own), 1e-6) for one, own in zip(self.networks, seen, strict=True)]
@@ -338,7 +365,7 @@ def _as_network(teacher: TransferredScorer) -> Network:
     trunk, head = teacher.trunk, teacher.regressor
     if not weighs_cells_alike(head.hidden_weight):
         raise TrainingError(
-            f"scorer {teacher.name} weighs each cell on its own and cannot teach on pictures that are turned and shifted",
+            f"scorer {teacher.name} has different weights for each cell, so it cannot teach on turned and shifted pictures",
             "choose a teacher that was fine-tuned, with a pooled head",
         )
     module = new_module(trunk.name, 0)
@@ -362,7 +389,7 @@ def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
 
 
 def _augmented(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Show uint8 (n, 3, S, S) anew, as float32 0..255."""
+    """Vary pictures, uint8 (n, 3, S, S), at random; return float32, 0..255."""
     if how == "moved":
         return moved(images, generator)
     if how == "flips-rotations":
@@ -377,7 +404,7 @@ def _resized(images: Tensor, size: int) -> Tensor:
 
 
 def turned(images: Tensor, orientations: Sequence[int]) -> Tensor:
-    """Show each of (n, 3, S, S) in one of the square's eight orientations."""
+    """Return each of (n, 3, S, S) in one of the square's eight orientations."""
     return torch.stack(
         [torch.rot90(one.flip(2) if k >= 4 else one, k % 4, (1, 2)) for one, k in zip(images, orientations, strict=True)]
     )
@@ -405,12 +432,12 @@ def moved(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _grown(side: int, stride: int, done: float) -> int:
     share = next(share for until, share in _GROWTH if done < until)
-    return min(side, max(3 * stride, round(side * share / stride) * stride))  # smaller ones leave some trunks no cell
+    return min(side, max(3 * stride, round(side * share / stride) * stride))  # from smaller ones some trunks make no cell
 
 
 def _weighted_loss(severity: Tensor, labels: FloatArray, weights: FloatArray) -> Tensor:
     y, w = torch.from_numpy(labels), torch.from_numpy(weights)
-    # The weights average 1 over all photographs: divided by the batch's size, a batch of rare grades counts for more.
+    # The weights have mean 1 over all photographs; dividing by the batch size lets a batch of rare grades count more.
     loss: Tensor = (w * (severity - y) ** 2).mean()
     return loss
 
@@ -419,7 +446,7 @@ def _weighted_loss(severity: Tensor, labels: FloatArray, weights: FloatArray) ->
 def _judged(
     network: Network, pixels: ByteArray, unit_labels: FloatArray, weights: FloatArray, rows: IntArray, batch: int = 32
 ) -> tuple[float, float]:
-    """Return the loss of some photographs, and the rank correlation of their severities with their labels: 0 where undefined."""
+    """Return the loss of some photographs, and the rank correlation of their severities with their labels (0 if undefined)."""
     network.eval()
     parts = [network.severity(network.maps(_batch(pixels, rows[start : start + batch]))) for start in range(0, rows.size, batch)]
     severity = torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Whole scorers: photographs prepared, split and learned from, and the result measured on patients that it never met."""
+"""Training scorers: photographs are prepared, split and learned from, and the result is measured on patients never seen."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ from atlas.training.splits import (
     unit_labels,
 )
 
-_FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a faster pace would wash out what given weights know
+_FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
 
-_TOLERANCE = 0.02  # of kappa, well within its chance: a calibration need not chase it
+_TOLERANCE = 0.02  # of kappa: well within random variation, so calibration need not gain the last of it
 
 _Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, SideBySideScorer)
 
@@ -84,47 +84,47 @@ def train_scorer(
     code: str = "",
     progress: Progress = silent,
 ) -> TransferredScorer:
-    """Train a scorer on the graded photographs of a dataset, split as its tables say, or else 80/10/10 by patient.
+    """Train a scorer on the graded photographs of a dataset, split as its tables say or, without a split, 80/10/10 by patient.
 
-    The scorer that is returned carries weights of half precision, as its bundle will, and was measured with them.
+    The returned scorer has weights of half precision, as in its bundle, and was measured with them.
 
     Parameters
     ----------
     name : str
-        Of the scorer.
+        Name of the scorer.
     trunk : str
         An entry of `TRUNKS`.
     weights : str | Path or None
-        Of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk stays frozen unless asked otherwise.
+        Weights of the trunk: "imagenet" (the default) or a file, see `load_trunk`. The trunk is frozen unless asked otherwise.
     from_scratch : bool
         Train the trunk too, from random weights, for `epochs` epochs.
     fine_tune : bool
-        Train the trunk too, from `weights`, for `epochs` epochs, under a head that weighs all cells alike.
+        Train the trunk too, from `weights`, for `epochs` epochs, under a head with equal weights for all cells.
     teachers : Sequence[TransferredScorer]
-        Scorers that were fine-tuned; a trunk that learns does so from them beside the grades, see `train_trunk`.
+        Fine-tuned scorers. A trunk that is trained learns from their scores as well as from the grades, see `train_trunk`.
     augmentation : Augmentation
-        See `train_trunk`. A frozen trunk knows "flips-rotations" and "none" only, and meets the photographs of a rare grade
-        in more orientations than those of a frequent one, which evens out the counts.
+        See `train_trunk`. A frozen trunk accepts only "flips-rotations" and "none"; it sees the photographs of a rare grade in
+        more orientations than those of a frequent one, which evens out the counts.
     source : str
-        Sentences for the card on the photographs: where they come from and on what terms.
+        Sentences for the card on where the photographs come from and on what terms.
     further : Sequence[str]
-        Sentences for the card on what would take the scorer further.
+        Sentences for the card on what would improve the scorer.
     command : str
-        That trains this scorer again, for the card.
+        The command that trains this scorer again, for the card.
     work : Path or None
-        Folder for prepared pixels, feature maps and checkpoints; with it a training that was cut off goes on where it
-        stopped. It is left to the caller, who removes it once the scorer is safe. A temporary folder if not given.
+        Folder for prepared pixels, feature maps and checkpoints, so that interrupted training can continue. The caller removes
+        it once the scorer is saved. A temporary folder if not given.
     code : str
-        Key of the code that prepares photographs: pixels of other code are prepared again.
+        Key of the code that prepares photographs: pixels prepared by other code are prepared again.
 
     Raises
     ------
     TrainingError
-        One grade only, too few patients, or settings that do not go together.
+        If there is one grade only, too few patients, or settings that do not go together.
     UnreadableImageError
-        A photograph cannot be decoded.
+        If a photograph cannot be decoded.
     ScorerError, ConfigurationError
-        Weights cannot be used.
+        If the weights cannot be used.
     """
     if from_scratch and weights is not None:
         raise TrainingError("weights are given for a trunk that is to be trained from scratch", "give one or the other")
@@ -132,7 +132,7 @@ def train_scorer(
         raise TrainingError("a trunk cannot start from scratch and from given weights", "ask for one of the two")
     whole = from_scratch or fine_tune
     if teachers and not whole:
-        raise TrainingError("a teacher is given for a trunk that stays frozen", "fine-tune the trunk, or leave the teacher out")
+        raise TrainingError("a teacher is given for a frozen trunk", "fine-tune the trunk, or leave the teacher out")
     if augmentation == "moved" and not whole:
         raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
     material = Material.of(dataset, balance, seed)
@@ -177,13 +177,13 @@ def train_scorer(
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
             features = _maps(frozen, pixels, shown, folder / "features.npy", progress)
             head, history = _head_on(features, shown, material.labels, photo_weights, validation.size, hidden, seed, progress)
-            del features  # Windows removes no file that is still mapped
+            del features  # Windows cannot remove a file that is still mapped
             (folder / "features.npy").unlink()
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
         recipe |= {"best_epoch": 1 + best_epoch, "validation_loss": round(history[best_epoch]["validation_loss"], 5)}
         scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation)
         scorer, figures = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
-        del pixels  # as above: the folder may be a temporary one
+        del pixels  # for the same reason: the folder may be a temporary one
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
     return _with_card(scorer, material, recipe, teachers)
 
@@ -204,27 +204,30 @@ def join_scorers(
     code: str = "",
     progress: Progress = silent,
 ) -> TransferredScorer:
-    """Put scorers side by side, see `atlas.scorers.joined`; calibrate and measure what they make as `train_scorer` does.
+    """Put scorers side by side, see `atlas.scorers.joined`; calibrate and measure the result as `train_scorer` does.
 
-    preparation : of the photographs that it scores; that of the members if not given.
-    balance, hidden, seed : of the softmax classifier that it is compared with; nothing else learns.
-    work, code : see `train_scorer`.
+    `balance`, `hidden` and `seed` are for the softmax classifier that it is compared with, the only part that learns.
+
+    Parameters
+    ----------
+    preparation : str or None
+        Preparation of the photographs that it scores; that of the members if not given.
 
     Raises
     ------
     TrainingError
-        Scorers that do not fit together, one grade only, or too few patients.
+        If the scorers do not fit together, or there is one grade only or too few patients.
     UnreadableImageError
-        A photograph cannot be decoded.
+        If a photograph cannot be decoded.
     """
     joined = side_by_side(name, members, preparation)
     if joined.scale != dataset.scale:
-        raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
+        raise TrainingError("the scorers have another scale than the grades", "give scorers that were trained on this scale")
     material = Material.of(dataset, balance, seed)
     with training_folder(work) as folder:
         pixels = _prepared(material, joined.size, joined.preparation, folder, code, progress)
         scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
-        del pixels  # Windows removes no file that is still mapped, and the folder may be a temporary one
+        del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
     return _with_card(scorer, material, recipe, members)
@@ -232,18 +235,24 @@ def join_scorers(
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Graded photographs, dealt into splits and weighed.
+    """Graded photographs with their splits and weights.
 
     Parameters
     ----------
     labels : FloatArray
-        (n,) in 0..1.
-    grades, weights : IntArray, FloatArray
-        (n,).
-    training, validation, test : IntArray
-        Rows.
+        (n,) in 0..1, see `Scale.to_unit`.
+    grades : IntArray
+        (n,), human grades.
+    weights : FloatArray
+        (n,), weights of the photographs.
+    training : IntArray
+        Rows to learn from.
+    validation : IntArray
+        Rows to validate on.
+    test : IntArray
+        Rows to test on.
     facts : Mapping[str, Any]
-        Of all that, for the recipe.
+        Facts about these for the recipe.
     """
 
     images: Sequence[GradedImage]
@@ -281,18 +290,18 @@ class Material:
 
     @property
     def met(self) -> list[str]:
-        """The image_ids that a scorer learns from or is chosen by, ascending."""
+        """The image_ids of photographs that a scorer learns from or is chosen by, ascending."""
         return sorted(self.images[row].image_id for row in np.concatenate([self.training, self.validation]))
 
     def judged(self, severity: FloatArray, probabilities: FloatArray | None = None) -> TestScores:
-        """Keep the scores of the test split.
+        """Return the scores of the test split.
 
         Parameters
         ----------
         severity : FloatArray
-            (n,) of all photographs.
+            (n,), severities of all photographs.
         probabilities : FloatArray or None
-            (test, K) of the test split, where there is a classifier.
+            (test, K), probabilities of the grades in the test split, if there is a classifier.
         """
         owners = [patient_of(self.images[row]) for row in self.test]
         numbers = np.unique(owners, return_inverse=True)[1].astype(np.int64)
@@ -300,10 +309,10 @@ class Material:
 
 
 def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
-    """Fit how severities (n,) are read, and tell of which scores the threshold for referral is.
+    """Fit how severities (n,) are read as grades, and say which scores the threshold for referral comes from.
 
-    Severities of photographs that were learned from by heart lie further apart than those of new ones: a threshold chosen among
-    them would miss too many. The stage ranges stay as the study has them.
+    Severities of photographs that were learned by heart are further apart than those of new ones: a threshold chosen on them
+    would miss too many. The stage ranges are those of the study.
     """
     grades, scale = material.grades, material.scale
     ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (material.training, material.validation))
@@ -322,8 +331,10 @@ def _measured(
     seed: int,
     progress: Progress,
 ) -> tuple[TransferredScorer, dict[str, Any]]:
-    """Give a scorer its calibration if asked, its reading, the classifier that it is compared with and its scores of the test
-    split; all at half precision, as the bundle will have it. Added are facts for the recipe, figures of the validation split."""
+    """Add calibration (if asked), reading, the classifier for comparison and the scores of the test split to a scorer.
+
+    All are at half precision, as in the bundle. Also returned are figures of the validation split for the recipe.
+    """
     scale, grades = material.scale, material.grades
     training, validation, test = material.training, material.validation, material.test
     scorer = half_precision(scorer)
@@ -358,7 +369,7 @@ def _measured(
 def read_by_severities(
     scorer: _Made, severity: FloatArray, material: Material, recipe: Mapping[str, Any], others: Sequence[Background] = ()
 ) -> _Made:
-    """Fit how a scorer's severities (n,) of the material are read, judge it by them, and complete it as `_with_card` does."""
+    """Fit how a scorer's severities (n,) of the material are read, evaluate it, and complete it as `_with_card` does."""
     reading, of = reading_of(severity, material)
     judged = material.judged(severity) if material.test.size else None
     figures = on_validation(severity[material.validation], material.grades[material.validation], material.scale)
@@ -366,7 +377,7 @@ def read_by_severities(
 
 
 def _with_card(scorer: _Made, material: Material, recipe: Mapping[str, Any], others: Sequence[Background]) -> _Made:
-    """Complete the recipe and write the card. others : scorers that had a part in this one; what they met, it has met."""
+    """Complete the recipe and write the card. `others` are scorers used for this one; it has learned from their photographs."""
     facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
     learned = tuple(sorted(set(material.met).union(*(other.learned for other in others))))
     scorer = replace(scorer, training=facts, learned=learned)
@@ -374,7 +385,7 @@ def _with_card(scorer: _Made, material: Material, recipe: Mapping[str, Any], oth
 
 
 def on_validation(severity: FloatArray, grades: IntArray, scale: Scale) -> dict[str, float]:
-    """Figures to compare recipes by. They flatter: best epoch and calibration were chosen on these photographs."""
+    """Return figures to compare recipes. Best epoch and calibration were chosen on these photographs, so they are too good."""
     found = {
         "validation_kappa": quadratic_kappa(nearest_grade(severity, scale), grades, scale),
         "validation_spearman": spearman(severity, grades),
@@ -394,7 +405,7 @@ def _head_on(
     seed: int,
     progress: Progress,
 ) -> tuple[Head, History]:
-    """Fit a head on the maps of the photographs as shown: the first `held_out` are for validation."""
+    """Fit a head on the maps of the photographs as shown; the first `held_out` maps are for validation."""
     rows = np.array([row for row, _ in shown])
     copies = np.bincount(rows, minlength=len(labels))
     return fit_head(
@@ -410,7 +421,7 @@ def _head_on(
 
 
 def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) -> Head:
-    """Stretch and shift a head's logit, see `calibration`: the head with output layer a w, a b + c. logits, grades : (n,)."""
+    """Stretch and shift a head's logit, see `calibration`: the output layer becomes a w, a b + c."""
     stretch, shift = calibration(logits, grades, scale)
     return replace(
         head,
@@ -422,16 +433,21 @@ def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) ->
 def calibration(logits: FloatArray, grades: IntArray, scale: Scale) -> tuple[float, float]:
     """Find a stretch a and a shift c of logits l, so that the severity of a l + c, rounded, agrees with human grades.
 
-    Balanced weights make a scorer call mild eyes too severe. Both numbers come from a grid: of all that reach the best quadratic
-    kappa but for 0.02, those that change the severities least, on photographs that the head did not learn from. The order of
-    scores, and with it every ROC curve, stays as it was.
+    Balanced weights make a scorer rate mild eyes too severe. Both numbers come from a grid: among all pairs within 0.02 of the
+    best quadratic kappa, the one that changes the severities least. The photographs must be ones that the head did not learn
+    from. The order of scores does not change, nor does any ROC curve.
 
     Parameters
     ----------
     logits : FloatArray
         (n,).
     grades : IntArray
-        (n,). Returns a and c; 1 and 0 where no kappa is defined.
+        (n,), human grades.
+
+    Returns
+    -------
+    tuple[float, float]
+        The numbers a and c; 1 and 0 if no kappa is defined.
     """
     plain = severity_of_logit(logits, scale)
     tried = []
@@ -449,7 +465,7 @@ def calibration(logits: FloatArray, grades: IntArray, scale: Scale) -> tuple[flo
 
 
 def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:
-    """Return the head's first-layer sums (n, H) of whole photographs, and the means (n, C) of their maps over all cells."""
+    """Return the head's first-layer sums (n, H) of photographs, and the means (n, C) of their maps over all cells."""
     z = np.empty((len(pixels), len(scorer.head.hidden_bias)), np.float32)
     means = np.empty((len(pixels), scorer.trunk.channels), np.float32)
     step = 2 * torch.get_num_threads()
@@ -463,7 +479,7 @@ def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> t
 
 
 def _shares(scorer: TransferredScorer, means: FloatArray) -> FloatArray:
-    """Return the probabilities of the grades by a scorer's classifier, of the means (n, C) of its maps over all cells."""
+    """Return the grades' probabilities by a scorer's classifier, from the means (n, C) of its maps over all cells."""
     classifier = scorer.classifier
     assert classifier is not None
     weight = classifier.hidden_weight[:, :, 0, 0].astype(np.float64) * (scorer.grid[0] * scorer.grid[1])
@@ -476,13 +492,13 @@ def training_folder(work: Path | None) -> Iterator[Path]:
         work.mkdir(parents=True, exist_ok=True)
         yield work
     else:
-        # After an error its traceback may still hold the map of a file, which Windows then does not remove.
+        # After an error, its traceback may still hold the map of a file, which Windows then cannot remove.
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
 
 
 def _prepared(material: Material, size: int, preparation: str, folder: Path, code: str, progress: Progress) -> ByteArray:
-    """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file of the same is used again."""
+    """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file is used again."""
     images, subject = material.images, material.scale.subject
     recipe = json.dumps([size, preparation, code, subject.name, [image.image_id for image in images]])
     path = folder / f"pixels-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npy"
@@ -508,7 +524,7 @@ def _prepared(material: Material, size: int, preparation: str, folder: Path, cod
 def _shown(
     training: IntArray, validation: IntArray, grades: IntArray, weights: FloatArray, augmentation: Augmentation, seed: int
 ) -> list[tuple[int, int]]:
-    """List row and orientation of each picture a frozen trunk is shown: validation upright, training in several orientations."""
+    """List row and orientation of each picture for a frozen trunk: validation upright, training in several orientations."""
     shown = [(int(row), 0) for row in validation]
     counts = np.bincount(grades[training] - grades.min())
     rng = np.random.default_rng(seed)
@@ -521,7 +537,7 @@ def _shown(
 
 
 def _maps(trunk: Trunk, pixels: ByteArray, shown: Sequence[tuple[int, int]], file: Path, progress: Progress) -> FloatArray:
-    """Map the trunk's maps (n, C, h, w) of pictures from a file: those of a large cohort outgrow the memory."""
+    """Return a trunk's maps (n, C, h, w) of pictures, mapped from a file: those of a large cohort do not fit in memory."""
     features = np.lib.format.open_memmap(file, "w+", np.float32, (len(shown), trunk.channels, *trunk.shape))
     for index, (row, turn) in enumerate(shown):
         image = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)[None]

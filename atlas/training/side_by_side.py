@@ -1,4 +1,4 @@
-"""Putting scorers of different kinds side by side: nothing learns but two numbers, and how the scores are read."""
+"""Combining scorers of different kinds: only two numbers, and how the scores are read, are fitted."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> Side
     Raises
     ------
     TrainingError
-        Where they are fewer than two or of another scale than the dataset, ScorerError as the scorer does.
+        If there are fewer than two scorers, or they have another scale than the dataset.
+    ScorerError
+        As `SideBySideScorer` does.
     """
     if len(members) < 2:
-        raise TrainingError("one scorer alone stands beside nothing", "give --member at least twice")
+        raise TrainingError("at least two scorers are needed", "give --member at least twice")
     if any(member.scale != dataset.scale for member in members):
-        raise TrainingError("the scorers are of another scale than the grades", "give scorers that were trained on this scale")
+        raise TrainingError("the scorers have another scale than the grades", "give scorers that were trained on this scale")
     return SideBySideScorer(name, tuple(members), dataset.scale)
 
 
 def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
-    """Return the logits that are known, (n,), and the graded photographs that they are of.
+    """Return the known logits, (n,), and the graded photographs that they belong to.
 
     Parameters
     ----------
     logits : Sequence[float | None]
-        Of each graded photograph, in the order of the dataset, or None where it could not be read.
+        The logit of each graded photograph, in the order of the dataset; None for one that could not be read.
     """
     graded = [image for image in dataset.images if image.grade is not None]
     known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
@@ -65,14 +67,22 @@ def calibrate_side_by_side(
     scorer : SideBySideScorer
         Not yet calibrated.
     logits : Sequence[float | None]
-        Its logit of each graded photograph, in the order of the dataset, or None where it could not be read.
-    balance, seed, source, further, command : Balance, int, str, Sequence[str], str
+        Its logit of each graded photograph, in the order of the dataset; None for one that could not be read.
+    balance : Balance
+        See `train_scorer`.
+    seed : int
+        See `train_scorer`.
+    source : str
+        See `train_scorer`.
+    further : Sequence[str]
+        See `train_scorer`.
+    command : str
         See `train_scorer`.
 
     Raises
     ------
     TrainingError
-        One grade only, or too few patients.
+        If there is one grade only, or too few patients.
     """
     own, material = known_logits(dataset, logits, balance, seed)
     held, grades, scale = material.validation, material.grades, dataset.scale

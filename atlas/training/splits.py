@@ -1,4 +1,4 @@
-"""Who learns from which photographs: splits by patient, and balance between unequal grades."""
+"""Splits of photographs by patient, and balance between grades with unequal counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atlas.records import SPLITS, FloatArray, GradedImage, IntArray, Scale
 
 Balance = Literal["none", "discard", "weight"]
 
-_TEMPERING = 0.7  # exponent of the class weights: 1 would let a handful of the rarest photographs rule the fit
+_TEMPERING = 0.7  # exponent of the class weights: with 1, a few photographs of the rarest grade would dominate the fit
 
 _DISCARD_RATIO = 4  # the study kept 3000 / 2443 / 2000 / 873 / 708: its most frequent grade 4.2 times the rarest
 
@@ -23,33 +23,34 @@ def split_by_patient(
 ) -> dict[str, tuple[str, ...]]:
     """Split photographs into "training", "validation" and "test", patient by patient.
 
-    Patients are dealt grade by grade (each at the worst grade of its photographs), so that every grade is spread by `shares` as
-    evenly as whole patients allow. A photograph without patient is a patient of its own.
+    Patients are dealt grade by grade (each by the worst grade of its photographs), so that the parts of every grade are as close
+    to `shares` as undivided patients allow. A photograph without a patient counts as a patient of its own.
 
     Returns
     -------
-    The name of each split to its image_ids, in the order of `images`.
+    dict[str, tuple[str, ...]]
+        Image_ids by the name of the split, in the order of `images`.
     """
     return dict(zip(SPLITS, deal(images, shares, seed), strict=True))
 
 
 def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]:
-    """Take the splits that the tables give, as `split_by_patient` returns them.
+    """Return the splits that the tables give, in the form of `split_by_patient`.
 
-    A photograph without a split follows the other photographs of its patient; one whose patient has no split at all is learned
-    from.
+    A photograph without a split joins the other photographs of its patient; if none of them has a split, it is used for
+    training.
 
     Raises
     ------
     TrainingError
-        A patient is on two sides, or no photograph is left to validate on.
+        If a patient is in two splits, or no photograph is left to validate on.
     """
     side_of: dict[str, str] = {}
     for image in images:
         if image.split is not None and side_of.setdefault(patient_of(image), image.split) != image.split:
             raise TrainingError(
-                f"one patient is on two sides of the published split: {side_of[patient_of(image)]} and {image.split}",
-                "correct the table's split column, or let the patients be dealt anew",
+                f"one patient is in two parts of the published split: {side_of[patient_of(image)]} and {image.split}",
+                "correct the table's split column, or leave it out so that atlas splits the patients",
             )
     sides = {image.image_id: side_of.get(patient_of(image), "training") for image in images}
     if "validation" not in sides.values():
@@ -58,7 +59,7 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
 
 
 def parts_of(images: Sequence[GradedImage], *, seed: int) -> dict[str, tuple[str, ...]]:
-    """Split photographs as their table says, or else deal them 80/10/10 by patient; as `split_by_patient` returns them.
+    """Split photographs as their table says or, without a split, 80/10/10 by patient; in the form of `split_by_patient`.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def parts_of(images: Sequence[GradedImage], *, seed: int) -> dict[str, tuple[str
 
 
 def folds_by_patient(images: Sequence[GradedImage], *, folds: int = 5, seed: int) -> tuple[tuple[str, ...], ...]:
-    """Deal photographs into `folds` parts of about one size, as `split_by_patient` does."""
+    """Split photographs into `folds` parts of about equal size, as `split_by_patient` does."""
     return deal(images, (1 / folds,) * folds, seed)
 
 
@@ -81,7 +82,7 @@ def deal(images: Sequence[GradedImage], shares: Sequence[float], seed: int) -> t
     worst = {key: max((i.grade for i in own if i.grade is not None), default=None) for key, own in patients.items()}
     rng = np.random.default_rng(seed)
     keys = [sorted(patients)[i] for i in rng.permutation(len(patients))] if patients else []
-    # Worst grades first: the rarest, usually; ungraded photographs last, where they can unbalance nothing.
+    # Worst grades first, usually the rarest; ungraded photographs last, so that they do not affect the balance.
     keys.sort(key=lambda key: -math.inf if (grade := worst[key]) is None else grade, reverse=True)
     part_of: dict[str, int] = {}
     dealt, held = 0, np.zeros(len(shares))
@@ -94,26 +95,27 @@ def deal(images: Sequence[GradedImage], shares: Sequence[float], seed: int) -> t
 
 
 def patient_of(image: GradedImage) -> str:
-    """Name whose photograph this is; a photograph without patient is a patient of its own."""
+    """Return a name for the patient of a photograph; one without a patient counts as a patient of its own."""
     return f"image {image.image_id}" if image.patient is None else f"patient {image.patient}"
 
 
 def balance(grades: Sequence[int] | IntArray, *, how: Balance = "weight", seed: int = 0) -> FloatArray:
-    """Weigh photographs against unequal grade counts.
+    """Return weights that balance unequal counts of grades.
 
     Parameters
     ----------
     grades : Sequence[int] | IntArray
-        (n,).
+        (n,), human grades.
     how : Balance
-        "none" weighs all alike. "discard" drops photographs at random until no grade has more than four times as many as the
-        rarest, the proportions of the original study. "weight" weighs a photograph by its grade's count to the power -0.7.
+        "none" gives all the same weight. "discard" drops photographs at random until no grade has more than four times as many
+        as the rarest, the proportions of the original study. "weight" gives a photograph its grade's count to the power -0.7.
     seed : int
         Decides which photographs are dropped.
 
     Returns
     -------
-    float32 (n,), of mean 1 over the photographs that are kept; 0 for those dropped.
+    FloatArray
+        Weights, float32 (n,), with mean 1 over the photographs that are kept; 0 for those dropped.
     """
     given = np.asarray(grades, dtype=np.int64)
     weights: np.ndarray = np.ones(given.size)
@@ -136,7 +138,7 @@ def unit_labels(images: Sequence[GradedImage], scale: Scale) -> FloatArray:
 def balanced_weights(
     images: Sequence[GradedImage], training: IntArray, validation: IntArray, how: Balance, seed: int
 ) -> FloatArray:
-    """Balance both parts, each by itself. Nothing is dropped from validation: discarding there would only add noise."""
+    """Balance training and validation separately. Nothing is dropped from validation, which would only add noise."""
     weights = np.zeros(len(images), np.float32)
     for rows, chosen in ((training, how), (validation, "weight" if how == "discard" else how)):
         weights[rows] = _balance([images[row].grade or 0 for row in rows], how=chosen, seed=seed)

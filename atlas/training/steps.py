@@ -1,4 +1,4 @@
-"""What every training of a network does: its optimiser, its learning rates, the average of its weights, and its checkpoints."""
+"""Common steps of every training of a network: optimiser, learning rates, average of the weights, and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AVERAGED = 0.005  # pace of the running average of weights: about the last 200 
 
 
 def adamw(learners: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW for the parameters of a module; biases and scales, of one dimension, do not decay."""
+    """Return AdamW for the parameters of a module, without decay for biases and scales, which have one dimension."""
     decayed = [parameter for parameter in learners.parameters() if parameter.ndim > 1]
     free = [parameter for parameter in learners.parameters() if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -41,8 +41,8 @@ def averaged(network: nn.Module) -> AveragedModel:
 def _moved(average: Tensor, current: Tensor, step: Tensor | int) -> Tensor:
     """Move an average towards the weights after a step.
 
-    The first steps count for more. Torch's own average of this kind moves equally slowly from the first step on: a short training
-    would return little but its start.
+    The first steps count more. Torch's own average of this kind moves equally slowly from the first step on: a short training
+    would return little more than its start.
     """
     if not average.is_floating_point():
         return current  # a counter
@@ -55,7 +55,7 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Hash weights, with their names."""
+    """Return a hash of weights and their names."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         found.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
@@ -63,12 +63,12 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def states_of(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of each of the modules, optimisers and schedules that make a training, by name."""
+    """Return the state of each module, optimiser and schedule of a training, by name."""
     return {name: part.state_dict() for name, part in parts.items()}
 
 
 def save_checkpoint(path: Path, fingerprint: str, state: Mapping[str, Any]) -> None:
-    """Keep the state of a training under the fingerprint of its recipe; an earlier checkpoint stands until this one is whole."""
+    """Save the state of a training with the fingerprint of its recipe, replacing an earlier checkpoint once this is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     torch.save({"fingerprint": fingerprint, **state}, aside)
@@ -76,14 +76,14 @@ def save_checkpoint(path: Path, fingerprint: str, state: Mapping[str, Any]) -> N
 
 
 def resume(path: Path, fingerprint: str, parts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read a checkpoint, give its parts their states, see `states_of`, and return all that it holds.
+    """Read a checkpoint, restore the states of its parts, see `states_of`, and return everything in it.
 
     Raises
     ------
     TrainingError
-        Where it belongs to another training, or cannot be read or restored.
+        If it belongs to another training, or cannot be read or restored.
     """
-    remedy = "remove the file to begin anew, or name another"
+    remedy = "delete the file to start over, or name another"
     try:
         whole: Mapping[str, Any] = torch.load(path, weights_only=True)
         if whole["fingerprint"] != fingerprint:

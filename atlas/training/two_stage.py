@@ -1,4 +1,4 @@
-"""Training the second stage of a two-stage scorer: a head on what a lesion net found."""
+"""Training the second stage of a two-stage scorer: a head on a lesion net's findings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atlas.training.splits import Balance
 
 
 def untrained(name: str, net: FundusLesionNet, dataset: Dataset, trunk: Trunk | None = None) -> TwoStageScorer:
-    """Return a two-stage scorer whose head knows nothing: it makes the maps that the head is to learn from."""
+    """Return a two-stage scorer with an untrained head, which makes the maps that the head learns from."""
     channels = trunk.channels if trunk is not None else plain_channels(net.kinds)
     empty = Head(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32), 0.0)
     return TwoStageScorer(name, net, empty, dataset.scale, trunk)
@@ -43,24 +43,34 @@ def train_two_stage(
     command: str = "",
     progress: Progress = silent,
 ) -> TwoStageScorer:
-    """Fit the head of a two-stage scorer on the graded photographs of a dataset, split as its tables say, or else 80/10/10.
+    """Fit the head of a two-stage scorer on the graded photographs of a dataset, split as for `train_scorer`.
 
     Parameters
     ----------
     scorer : TwoStageScorer
         See `untrained`.
     means : Iterable[FloatArray | None]
-        Of each graded photograph, in the order of the dataset, the mean of the scorer's maps over all cells, float32 (C,);
-        None where it could not be read.
+        The mean of the scorer's maps over all cells, float32 (C,), for each graded photograph in the order of the dataset; None
+        for one that could not be read.
     rising : bool
-        The head of the plain form counts lesions, and more of them never lower the score, see `training.monotone`.
-    balance, hidden, seed, source, further, command : Balance, int, int, str, Sequence[str], str
-        See `train_scorer`; a rising head has as many hidden units as it needs.
+        Whether the head of the plain form counts lesions, so that more never lower the score, see `training.monotone`.
+    balance : Balance
+        See `train_scorer`.
+    hidden : int
+        Number of hidden units; a rising head has as many as it needs.
+    seed : int
+        See `train_scorer`.
+    source : str
+        See `train_scorer`.
+    further : Sequence[str]
+        See `train_scorer`.
+    command : str
+        See `train_scorer`.
 
     Raises
     ------
     TrainingError
-        One grade only, or too few patients.
+        If there is one grade only, or too few patients.
     """
     graded = [image for image in dataset.images if image.grade is not None]
     known = [(image, own) for image, own in zip(graded, means, strict=True) if own is not None]
@@ -96,7 +106,7 @@ def train_two_stage(
     def logits(own: Head) -> FloatArray:
         return own.logit(sums @ own.hidden_weight[:, :, 0, 0].T + own.hidden_bias)
 
-    # At half precision, as the bundle will have it: what is measured is what will be loaded.
+    # At half precision, as in the bundle, so that the scorer measured is the one that will be loaded.
     head = half_readout(for_all_cells(head, scorer.grid))
     head = half_readout(calibrate(head, logits(head)[held], grades[held], scale))
     severity = severity_of_logit(logits(head), scale)

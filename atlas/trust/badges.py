@@ -1,4 +1,4 @@
-"""A word for each photograph's map: how far it is true to the scorer."""
+"""A badge for each photograph's map: how well the map reflects what the scorer does."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from atlas.records import FloatArray, Scale, noop
 from atlas.trust.curves import fifth
 
-_LOW = 1 / 8  # of the scale: so near to the lowest grade there is little to explain
+_LOW = 1 / 8  # share of the scale: a score so close to the lowest grade leaves little to explain
 
-_LARGE = 1 / 8  # of the scale: the marked fifth decides the score
+_LARGE = 1 / 8  # share of the scale: if the score falls by this much, the marked fifth decides it
 
-_SMALL = 1 / 40  # of the scale: less is not worth a mark on a picture
+_SMALL = 1 / 40  # share of the scale: a smaller fall is not worth a mark on a picture
 
-_TIMES = 2  # as far as a random fifth lowers the score
+_TIMES = 2  # the marked fifth must lower the score by this many times as much as a random fifth
 
 
 @dataclass(frozen=True)
 class Badge:
-    """A word for a photograph's map, with texts that the site translates.
+    """A badge for a photograph's map, with texts that the site translates.
 
     Parameters
     ----------
     word : str
-        Names it, in tables and data as well.
+        Its name, also in tables and data.
     sentence : str
         What it means.
     rule : str
@@ -36,7 +36,7 @@ class Badge:
 
 
 def limits_on(scale: Scale) -> dict[str, float]:
-    """Return the limits that the rules name, in grades of a scale."""
+    """Return the limits in the rules, in grades of a scale."""
     return {name: share * scale.span for name, share in (("low", _LOW), ("large", _LARGE), ("small", _SMALL))}
 
 
@@ -74,7 +74,7 @@ BADGES = (CLEAR, PARTIAL, WEAK, LITTLE)
 def judge(deletion: FloatArray, random: FloatArray, scale: Scale) -> Badge:
     """Choose the badge of one photograph by the rules of `BADGES`, from its curves (STEPS,) in grade units.
 
-    The badge says whether the map is true to the scorer, and nothing about whether the scorer is right.
+    The badge says whether the map reflects what the scorer does, not whether the scorer is right.
     """
     marked, chance = fifth(deletion), fifth(random)
     if deletion[0] - scale.lowest < _LOW * scale.span:

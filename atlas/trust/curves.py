@@ -1,6 +1,6 @@
 """How the score falls and rises as cells are left out and put in, strongest first.
 
-Deletion and insertion are by Petsiuk et al., "RISE", BMVC 2018.
+Source of deletion and insertion: Petsiuk et al., "RISE", BMVC 2018.
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from atlas.records import BoolArray, FloatArray, IntArray
 from atlas.scorers.prediction import Prediction
 
 STEPS = 11
-"""Points of a deletion or insertion curve: 0, 10, ... 100 % of the retinal cells."""
+"""Points of a deletion or insertion curve: 0, 10, ... 100% of the retinal cells."""
 
 FIFTH = 2
-"""The point of a curve by which a map is judged: a fifth of the retinal cells left out."""
+"""The point of a curve at which a map is judged: a fifth of the retinal cells is left out."""
 
-_ORDERS = 100  # random orders beside each map's own
+_ORDERS = 100  # random orders that each map's own order is compared with
 
 
 def over_cells(values: FloatArray, inside: BoolArray, window: int) -> FloatArray:
-    """Give each cell the mean of the windows on the retina that hold it: (h, w), -inf where none does.
+    """Return for each cell the mean over the windows on the retina that contain it: (h, w), -inf where there is none.
 
     Parameters
     ----------
-    values, inside : FloatArray, BoolArray
-        (h-window+1, w-window+1), one entry per window.
+    values : FloatArray
+        (h-window+1, w-window+1), one value per window.
+    inside : BoolArray
+        (h-window+1, w-window+1), true where the window lies on the retina.
+    window : int
+        Side of a window, in cells.
     """
     rows, columns = (length + window - 1 for length in values.shape)
     total, count = np.zeros((rows, columns)), np.zeros((rows, columns))
@@ -41,16 +45,16 @@ def over_cells(values: FloatArray, inside: BoolArray, window: int) -> FloatArray
 
 
 class Curves(NamedTuple):
-    """Severities in grade units, float32 (STEPS,), as 0, 10, ... 100 % of the retinal cells are left out or put in.
+    """Severities in grade units, float32 (STEPS,), as 0, 10, ... 100% of the retinal cells are left out or put in.
 
     Parameters
     ----------
     deletion : FloatArray
-        Strongest first.
+        Cells are left out, strongest first.
     insertion : FloatArray
-        From no retinal cell to all, strongest first.
+        Cells are put in, from none to all, strongest first.
     random : FloatArray
-        Mean of deletions in random orders; read backwards, of insertions.
+        Mean of deletions in random orders; read backwards, the mean of insertions.
     """
 
     deletion: FloatArray
@@ -59,36 +63,55 @@ class Curves(NamedTuple):
 
 
 def strongest_first(values: FloatArray, inside: BoolArray) -> IntArray:
-    """Order the cells on the retina by a map (h, w): int64 (k,) of row-major places, strongest first, ties in reading order."""
+    """Return the cells on the retina in the order of a map (h, w): int64 (k,), row-major, strongest first, ties row by row."""
     places = np.flatnonzero(inside)
     ordered: IntArray = places[np.argsort(-values.ravel()[places], kind="stable")].astype(np.int64)
     return ordered
 
 
 def severities_without(prediction: Prediction, target: str, orders: IntArray, counts: IntArray) -> FloatArray:
-    """Hide the first cells of each order: float32 (m, s), grade units.
+    """Return the severities with the first cells of each order hidden: float32 (m, s), grade units.
 
     Parameters
     ----------
+    prediction : Prediction
+        Prediction for the photograph.
+    target : str
+        Name of a target.
     orders : IntArray
         int64 (m, k), row-major places of cells.
     counts : IntArray
         int64 (s,), how many of each order's cells are hidden.
     """
     rows, columns = prediction.grid
-    rank = np.full((len(orders), rows * columns), orders.shape[1], np.int64)  # of a cell that is in no order: never hidden
+    rank = np.full((len(orders), rows * columns), orders.shape[1], np.int64)  # a cell that is in no order is never hidden
     np.put_along_axis(rank, orders, np.arange(orders.shape[1])[None], axis=1)
     masks = rank[:, None] < np.minimum(counts, orders.shape[1])[:, None]
     return prediction.without(target, masks.reshape(-1, rows, columns)).reshape(len(orders), len(counts))
 
 
 def curves(values: FloatArray, inside: BoolArray, prediction: Prediction, target: str, *, seed: int = 0) -> Curves:
-    """Follow the score of one photograph as the cells of its map (h, w) are left out, or put in, strongest first.
+    """Return the curves of one photograph as the cells of its map (h, w) are left out, or put in, strongest first.
+
+    Cells off the retina are never hidden.
 
     Parameters
     ----------
+    values : FloatArray
+        float32 (h, w), the map.
     inside : BoolArray
-        bool (h, w), cell on the retina. `seed` draws the random orders. Cells off the retina stay as they are.
+        bool (h, w), true where the cell is on the retina.
+    prediction : Prediction
+        Prediction for the photograph.
+    target : str
+        Name of a target.
+    seed : int
+        Draws the random orders.
+
+    Returns
+    -------
+    Curves
+        The curves.
     """
     own = strongest_first(values, inside)
     rng = np.random.default_rng(seed)

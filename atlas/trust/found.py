@@ -1,7 +1,7 @@
-"""How well a lesion net finds lesions, by boxes or outlines that a person drew.
+"""How well a lesion net finds lesions, compared with boxes or outlines that a person drew.
 
-Boxes are coarse and partial: what lies outside them in an ill eye may be a lesion all the same. So a mark counts as false only on
-an eye that a person called free of the disease, and a photograph counts as without a kind where nobody boxed one.
+Boxes are coarse and incomplete: places outside them in a diseased eye may still be lesions. So a mark counts as false only in an
+eye that a person called free of the disease, and a photograph counts as without a kind if nobody boxed one.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from atlas.records import BoolArray, FloatArray
 from atlas.trust.summary import resampled
 
 SQUARE, STEP = 10, 5
-"""Side of a square and steps between squares, in cells, for 'lesion or not by square': a tenth of the retina, half overlapped."""
+"""Side of a square and step between squares, in cells, for 'lesion or not by square': a tenth of the retina, half overlapping."""
 
-_COVERED = 0.25  # share of a square, or of all of a box, that makes the square a lesion's
+_COVERED = 0.25  # a square shows a lesion if lesions cover this share of it, or if it holds this share of a lesion
 
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a net found of one kind in one photograph, beside what a person marked.
+    """What a net found of one kind in one photograph, compared with what a person marked.
 
     Parameters
     ----------
     strongest : float
         Its highest probability.
     hit : float
-        The middle of that place lies in a marked lesion, 0 or 1; NaN where none is marked.
+        1 if the centre of the place with that probability lies in a marked lesion, else 0; NaN if none is marked.
     by_chance : float
-        Share of the retina's cells that lie in one.
-    lesions, touched : int
-        Lesions that a person marked, and those of them that the net marked as well.
+        Share of the retina's cells that lie in a marked lesion.
+    lesions : int
+        Number of lesions that a person marked.
+    touched : int
+        Number of these that the net marked as well.
     marks : int
-        Lesions that the net marked.
+        Number of lesions that the net marked.
     """
 
     strongest: float
@@ -59,17 +61,17 @@ def compare(
     Parameters
     ----------
     values : FloatArray
-        Probability, 0 off the retina.
+        Probability of the kind, 0 off the retina.
     marked : BoolArray
         Cells that the net marked.
     marks : int
-        In how many lesions.
+        Number of lesions that these cells belong to.
     lesions : Sequence[BoolArray]
         Cells of each lesion that a person marked.
     retina : BoolArray
         Cells on the retina.
     hit : bool
-        The middle of the likeliest place lies in one of them, by the pixel.
+        Whether the centre of the most likely place lies in one of these lesions, by the pixel.
     """
     whole = np.any(lesions, axis=0) if lesions else np.zeros_like(marked)
     return Found(
@@ -83,14 +85,14 @@ def compare(
 
 
 def summarise_discs(off: Sequence[float], inside: Sequence[bool]) -> dict[str, Any] | None:
-    """Gather how well the optic disc was found in photographs with a box round it; None where there are none.
+    """Summarise how well the optic disc was found in photographs with a box around it; None if there are none.
 
     Parameters
     ----------
     off : Sequence[float]
-        Distance from the box's middle in its mean side, infinite where no disc was found.
+        Distance from the box's centre, in units of the box's mean side; infinite if no disc was found.
     inside : Sequence[bool]
-        It lies in the box.
+        Whether the disc's centre lies in the box.
     """
     if not off:
         return None
@@ -99,10 +101,19 @@ def summarise_discs(off: Sequence[float], inside: Sequence[bool]) -> dict[str, A
 
 
 def squares(values: FloatArray, lesions: Sequence[BoolArray], retina: BoolArray) -> tuple[FloatArray, BoolArray]:
-    """Return the score of each overlapped square on the retina, (n,), and whether it shows a lesion, bool (n,).
+    """Return the score of each overlapping square on the retina, (n,), and whether it shows a lesion, bool (n,).
 
-    A square shows one where lesions cover a quarter of it, or a quarter of any lesion lies in it. It is left out where it only
-    touches one. values : probability of any lesion, (h, w).
+    A square shows a lesion if lesions cover a quarter of it, or if a quarter of any lesion lies in it. It is left out if it only
+    touches one.
+
+    Parameters
+    ----------
+    values : FloatArray
+        (h, w), probability of any lesion.
+    lesions : Sequence[BoolArray]
+        (h, w) each, cells of each lesion that a person marked.
+    retina : BoolArray
+        (h, w), cells on the retina.
     """
 
     def windows(cells: np.ndarray) -> np.ndarray:
@@ -122,20 +133,24 @@ def squares(values: FloatArray, lesions: Sequence[BoolArray], retina: BoolArray)
 def summarise_found(
     photographs: Sequence[Mapping[str, Found]], patients: Sequence[str], free: Sequence[bool | None], *, name: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Gather what was found on each photograph into one entry of plain JSON values.
+    """Summarise what was found in each photograph as one entry of plain JSON values.
 
-    Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
-    defined: `auc` by photograph, `hit` and `by_chance` where a lesion is marked, `touched` share of the marked lesions, and
-    `false_marks` on an eye that is free of the disease.
+    Each figure is [value, low, high] with the 95% percentile interval of a bootstrap over patients, or None if it is not defined:
+    `auc` by photograph, `hit` and `by_chance` in photographs with a marked lesion, `touched` as a share of the marked lesions,
+    and `false_marks` per eye that is free of the disease.
 
     Parameters
     ----------
     photographs : Sequence[Mapping[str, Found]]
-        By kind.
+        What was found in each photograph, by kind.
     patients : Sequence[str]
-        Whose each is.
+        The patient of each photograph.
     free : Sequence[bool | None]
-        Of the disease; None where nobody said.
+        Whether each is free of the disease; None if not known.
+    name : str
+        Name of the set of photographs.
+    seed : int
+        Draws the resamples of the patients.
     """
     weights, count = resampled(patients, _RESAMPLES, seed)
     healthy = np.array([one is True for one in free])

@@ -1,4 +1,4 @@
-"""What was measured of the maps of a whole cohort, as one entry with intervals."""
+"""Measurements of the maps of a cohort, summarised as one entry with confidence intervals."""
 
 from __future__ import annotations
 
@@ -26,13 +26,27 @@ SUMMARY_FIGURES: Mapping[str, tuple[str, str | None]] = {
     "all_scrambled": ("all_scrambled", None),
     "all_scrambled_absolute": ("all_scrambled_absolute", None),
 }
-"""Figures of a cohort: mean of a photograph's figure, or its sum over the sum of another."""
+"""Figures of a cohort: the mean of a photograph's figure, or its sum divided by the sum of another."""
 
 
 def resampled(patients: Sequence[str], resamples: int, seed: int) -> tuple[NDArray[np.float64], int]:
-    """Draw patients with replacement: how often each photograph counts, (1 + resamples, n), and the number of patients.
+    """Draw patients with replacement.
 
-    In the first row each photograph counts once.   patients : whose each photograph is.
+    Parameters
+    ----------
+    patients : Sequence[str]
+        (n,), the patient of each photograph.
+    resamples : int
+        Number of resamples.
+    seed : int
+        Draws them.
+
+    Returns
+    -------
+    weights : NDArray[np.float64]
+        (1 + resamples, n), how often each photograph counts; in the first row each counts once.
+    count : int
+        Number of patients.
     """
     owners = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
     count = int(owners.max()) + 1
@@ -43,19 +57,23 @@ def resampled(patients: Sequence[str], resamples: int, seed: int) -> tuple[NDArr
 def summarise(
     photographs: Sequence[Mapping[str, Row]], patients: Sequence[str], *, name: str, without_lesion: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Gather what `measure` found on each photograph into one entry of plain JSON values.
+    """Summarise what `measure` found for each photograph as one entry of plain JSON values.
 
-    Each figure is [value, low, high] with the 95 % percentile interval of a bootstrap over patients, or None where it is not
-    defined. `area` is the mean share of the retina, or of the complete picture, that is lesion.
+    Each figure is [value, low, high] with the 95% percentile interval of a bootstrap over patients, or None if it is not defined.
+    `area` is the mean share of the retina, or of the complete picture, that is lesion.
 
     Parameters
     ----------
     photographs : Sequence[Mapping[str, Row]]
-        One mapping each, from map to figures.
+        Figures by map, for each photograph.
     patients : Sequence[str]
-        Whose each is.
+        The patient of each photograph.
+    name : str
+        Name of the set of photographs.
     without_lesion : int
-        Photographs left out.
+        Number of photographs left out because they have no lesion.
+    seed : int
+        Draws the resamples of the patients.
     """
     weights, count = resampled(patients, _RESAMPLES, seed)
 
