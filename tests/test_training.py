@@ -34,9 +34,10 @@ from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
 from atlas.training import networks
+from atlas.training.calibration import calibrate
 from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
-from atlas.training.scorers import _prepared, calibrate, join_scorers, train_scorer
+from atlas.training.scorers import _prepared, join_scorers, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
 from atlas.training.steps import averaged, rising_and_falling
 

@@ -45,7 +45,9 @@ def parse_name(stem: str) -> tuple[str | None, str | None]:
 
     Returns
     -------
-    patient, eye : str or None
+    patient : str or None
+        None where the name does not tell.
+    eye : str or None
         None where the name does not tell.
     """
     for pattern in (_LAST, _FIRST, _JOINED):

@@ -37,6 +37,10 @@ _LEAST_INLIERS = 8
 
 _LEAST_LIKENESS = 0.8
 
+_LEAST_OF_OTHERS = 0.95
+"""Smallest likeness of copies that show no retina. Vessels tell two retinas apart; two radiographs of knees are more alike, drawn
+ones up to 0.92."""
+
 _DISTANCE = 3.0  # pixels by which keypoints that belong together may lie apart
 
 _RATIO = 0.9  # of a keypoint's nearest to its second nearest neighbour
@@ -100,7 +104,9 @@ def _even(grey: FloatArray, retina: FloatArray) -> ByteArray:
     return np.asarray(np.clip(128 + 48 * differing / deviation, 0, 255), np.uint8)
 
 
-def find_pairs(descriptors: Sequence[ByteArray], whole: Callable[[int], Fingerprint]) -> list[tuple[int, int]]:
+def find_pairs(
+    descriptors: Sequence[ByteArray], whole: Callable[[int], Fingerprint], *, retina: bool = True
+) -> list[tuple[int, int]]:
     """Find the pairs of photographs that are copies of each other, as places (i, j) with i < j, in ascending order.
 
     Of photographs that are known to be copies already, through others, not every pair is looked at.
@@ -111,6 +117,8 @@ def find_pairs(descriptors: Sequence[ByteArray], whole: Callable[[int], Fingerpr
         Of each photograph.
     whole : callable
         Returns the fingerprint of the photograph at a place: only few are needed.
+    retina : bool
+        Whether the photographs show a retina.
     """
     group = list(range(len(descriptors)))
 
@@ -121,16 +129,17 @@ def find_pairs(descriptors: Sequence[ByteArray], whole: Callable[[int], Fingerpr
 
     pairs = []
     for i, j in _candidates(descriptors):
-        if leader(i) != leader(j) and are_copies(whole(i), whole(j)):
+        if leader(i) != leader(j) and are_copies(whole(i), whole(j), retina=retina):
             pairs.append((i, j))
             first, second = sorted((leader(i), leader(j)))
             group[second] = first
     return pairs
 
 
-def are_copies(one: Fingerprint, other: Fingerprint) -> bool:
+def are_copies(one: Fingerprint, other: Fingerprint, *, retina: bool = True) -> bool:
     """Tell whether two photographs are copies of one picture, mirrored or not."""
-    return any(_likeness(one, other, mirrored) >= _LEAST_LIKENESS for mirrored in (False, True))
+    least = _LEAST_LIKENESS if retina else _LEAST_OF_OTHERS
+    return any(_likeness(one, other, mirrored) >= least for mirrored in (False, True))
 
 
 def _likeness(one: Fingerprint, other: Fingerprint, mirrored: bool) -> float:

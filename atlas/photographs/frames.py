@@ -109,7 +109,7 @@ def spread(values: FloatArray, grid: tuple[int, int], onto: tuple[int, int]) -> 
     Returns
     -------
     FloatArray
-        float32 (h'*w', n), on `onto` = (h', w').
+        The values, float32 (h'*w', n), on `onto` = (h', w').
     """
     if grid == onto:
         return values

@@ -50,7 +50,7 @@ def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
     frame : Frame
         The square that bounds the disc. It may reach beyond the picture.
     retina : BoolArray
-        bool (H, W), true on the retina. Parts of the disc that the camera cut off are not retina; a shadow inside it is.
+        A mask, bool (H, W), true on the retina. Parts of the disc that the camera cut off are not retina; a shadow inside it is.
     """
     factor = max(1, max(photograph.shape[:2]) // _SEARCH_SIDE)
     brightness = _brightness(photograph, factor)

@@ -68,7 +68,7 @@ def _pairs(store: Store, ids: list[str], retina: bool) -> list[tuple[int, int]]:
 
     def find() -> dict[str, NDArray[Any]]:
         descriptors = [store.arrays("fingerprints", _key(image_id, retina))["descriptors"] for image_id in ids]
-        return {"pairs": np.array(find_pairs(descriptors, known_by), np.int64).reshape(-1, 2)}
+        return {"pairs": np.array(find_pairs(descriptors, known_by, retina=retina), np.int64).reshape(-1, 2)}
 
     found = store.keep_arrays("copies", [ids, _key("", retina)], find)["pairs"]
     return [(int(i), int(j)) for i, j in found]

@@ -29,7 +29,7 @@ from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, plain_sum
 from atlas.training.evidence import Lesson, calibrate_evidence, train_evidence
 from atlas.training.lesions import Pupil
-from atlas.training.scorers import Material
+from atlas.training.material import Material
 
 _RARE = -0.6  # a photograph is drawn in proportion to this power of the number of photographs of its grade
 

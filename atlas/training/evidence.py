@@ -39,8 +39,8 @@ from atlas.records import BoolArray, Dataset, FloatArray
 from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, rising_head
 from atlas.scorers.protocol import Background
 from atlas.scorers.readouts import Head, severity_of_logit
+from atlas.training.calibration import calibrate, read_by_severities
 from atlas.training.lesions import Pupil, Shown, as_input, show
-from atlas.training.scorers import calibrate, read_by_severities
 from atlas.training.side_by_side import known_logits
 from atlas.training.splits import Balance
 from atlas.training.steps import averaged, digest_of, resume, rising_and_falling, save_checkpoint, states_of

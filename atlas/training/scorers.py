@@ -4,61 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
-from atlas.agreement.evaluation import auc, fit_reading, label_distribution, nearest_grade, quadratic_kappa, spearman
 from atlas.errors import TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
 from atlas.records import (
-    SPLITS,
     Augmentation,
     ByteArray,
     Dataset,
     FloatArray,
-    GradeCuts,
-    GradedImage,
     IntArray,
-    Scale,
-    TestScores,
 )
-from atlas.scorers.card import write_card
-from atlas.scorers.evidence import EvidenceScorer
 from atlas.scorers.joined import side_by_side
-from atlas.scorers.protocol import Background
-from atlas.scorers.readouts import Head, first_sums, for_all_cells, severity_of_logit
-from atlas.scorers.side_by_side import SideBySideScorer
+from atlas.scorers.readouts import Head, first_sums, for_all_cells
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
-from atlas.scorers.two_stage import TwoStageScorer
+from atlas.training.calibration import calibrate, on_validation, reading_of, with_card
 from atlas.training.heads import History, fit_classifier, fit_head
+from atlas.training.material import Material
 from atlas.training.networks import train_trunk, turned
 from atlas.training.splits import (
     Balance,
-    balanced_weights,
-    parts_of,
-    patient_of,
-    require_variety,
-    unit_labels,
 )
 
 _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
-
-_TOLERANCE = 0.02  # of kappa: well within random variation, so calibration need not gain the last of it
-
-_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, SideBySideScorer)
 
 
 def train_scorer(
@@ -185,7 +165,7 @@ def train_scorer(
         scorer, figures = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
         del pixels  # for the same reason: the folder may be a temporary one
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
-    return _with_card(scorer, material, recipe, teachers)
+    return with_card(scorer, material, recipe, teachers)
 
 
 def join_scorers(
@@ -230,95 +210,7 @@ def join_scorers(
         del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
-    return _with_card(scorer, material, recipe, members)
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Graded photographs with their splits and weights.
-
-    Parameters
-    ----------
-    labels : FloatArray
-        (n,) in 0..1, see `Scale.to_unit`.
-    grades : IntArray
-        (n,), human grades.
-    weights : FloatArray
-        (n,), weights of the photographs.
-    training : IntArray
-        Rows to learn from.
-    validation : IntArray
-        Rows to validate on.
-    test : IntArray
-        Rows to test on.
-    facts : Mapping[str, Any]
-        Facts about these for the recipe.
-    """
-
-    images: Sequence[GradedImage]
-    scale: Scale
-    labels: FloatArray
-    grades: IntArray
-    weights: FloatArray
-    training: IntArray
-    validation: IntArray
-    test: IntArray
-    facts: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, dataset: Dataset, balance: Balance, seed: int) -> Material:
-        images = [image for image in dataset.images if image.grade is not None]
-        require_variety(images, patients=10, setting="a split into 80, 10 and 10 %")
-        published = any(image.split is not None for image in images)
-        parts = parts_of(images, seed=seed)
-        row_of = {image.image_id: row for row, image in enumerate(images)}
-        rows = {split: np.array([row_of[i] for i in parts[split]], np.int64) for split in SPLITS}
-        training, validation, test = (rows[split] for split in SPLITS)
-        scale = dataset.scale
-        grades = np.array([image.grade for image in images], np.int64)
-        weights = balanced_weights(images, training, validation, balance, seed)
-        found = label_distribution(grades[training], weights[training], scale)
-        facts = {
-            "balance": balance,
-            "seed": seed,
-            "split": "as published" if published else "80/10/10 by patient",
-            "photographs": {split: len(parts[split]) for split in SPLITS},
-            "labels": [[grade, count, round(share, 6)] for grade, (count, share) in found.items()],
-            "counts": {split: [Counter(grades[rows[split]])[grade] for grade in scale.grades] for split in SPLITS},
-        }
-        return cls(images, scale, unit_labels(images, scale), grades, weights, training, validation, test, facts)
-
-    @property
-    def met(self) -> list[str]:
-        """The image_ids of photographs that a scorer learns from or is chosen by, ascending."""
-        return sorted(self.images[row].image_id for row in np.concatenate([self.training, self.validation]))
-
-    def judged(self, severity: FloatArray, probabilities: FloatArray | None = None) -> TestScores:
-        """Return the scores of the test split.
-
-        Parameters
-        ----------
-        severity : FloatArray
-            (n,), severities of all photographs.
-        probabilities : FloatArray or None
-            (test, K), probabilities of the grades in the test split, if there is a classifier.
-        """
-        owners = [patient_of(self.images[row]) for row in self.test]
-        numbers = np.unique(owners, return_inverse=True)[1].astype(np.int64)
-        return TestScores(severity[self.test], self.grades[self.test], numbers, probabilities)
-
-
-def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
-    """Fit how severities (n,) are read as grades, and say which scores the threshold for referral comes from.
-
-    Severities of photographs that were learned by heart are further apart than those of new ones: a threshold chosen on them
-    would miss too many. The stage ranges are those of the study.
-    """
-    grades, scale = material.grades, material.scale
-    ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (material.training, material.validation))
-    if held_out.threshold is None:
-        return ranges, "of training scores"
-    return replace(ranges, threshold=held_out.threshold), "of validation scores"
+    return with_card(scorer, material, recipe, members)
 
 
 def _measured(
@@ -366,35 +258,6 @@ def _measured(
     return scorer, figures
 
 
-def read_by_severities(
-    scorer: _Made, severity: FloatArray, material: Material, recipe: Mapping[str, Any], others: Sequence[Background] = ()
-) -> _Made:
-    """Fit how a scorer's severities (n,) of the material are read, evaluate it, and complete it as `_with_card` does."""
-    reading, of = reading_of(severity, material)
-    judged = material.judged(severity) if material.test.size else None
-    figures = on_validation(severity[material.validation], material.grades[material.validation], material.scale)
-    return _with_card(replace(scorer, reading=reading, judged=judged), material, {**recipe, "threshold": of, **figures}, others)
-
-
-def _with_card(scorer: _Made, material: Material, recipe: Mapping[str, Any], others: Sequence[Background]) -> _Made:
-    """Complete the recipe and write the card. `others` are scorers used for this one; it has learned from their photographs."""
-    facts = {"size": scorer.size, "preparation": scorer.preparation, **material.facts, **recipe}
-    learned = tuple(sorted(set(material.met).union(*(other.learned for other in others))))
-    scorer = replace(scorer, training=facts, learned=learned)
-    return replace(scorer, card=write_card(scorer))
-
-
-def on_validation(severity: FloatArray, grades: IntArray, scale: Scale) -> dict[str, float]:
-    """Return figures to compare recipes. Best epoch and calibration were chosen on these photographs, so they are too good."""
-    found = {
-        "validation_kappa": quadratic_kappa(nearest_grade(severity, scale), grades, scale),
-        "validation_spearman": spearman(severity, grades),
-    }
-    if scale.referable is not None:
-        found["validation_auc"] = auc(severity, grades >= scale.referable)
-    return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
-
-
 def _head_on(
     features: FloatArray,
     shown: Sequence[tuple[int, int]],
@@ -418,50 +281,6 @@ def _head_on(
         seed=seed,
         progress=progress,
     )
-
-
-def calibrate(head: Head, logits: FloatArray, grades: IntArray, scale: Scale) -> Head:
-    """Stretch and shift a head's logit, see `calibration`: the output layer becomes a w, a b + c."""
-    stretch, shift = calibration(logits, grades, scale)
-    return replace(
-        head,
-        output_weight=(head.output_weight * np.float32(stretch)).astype(np.float32),
-        output_bias=head.output_bias * stretch + shift,
-    )
-
-
-def calibration(logits: FloatArray, grades: IntArray, scale: Scale) -> tuple[float, float]:
-    """Find a stretch a and a shift c of logits l, so that the severity of a l + c, rounded, agrees with human grades.
-
-    Balanced weights make a scorer rate mild eyes too severe. Both numbers come from a grid: among all pairs within 0.02 of the
-    best quadratic kappa, the one that changes the severities least. The photographs must be ones that the head did not learn
-    from. The order of scores does not change, nor does any ROC curve.
-
-    Parameters
-    ----------
-    logits : FloatArray
-        (n,).
-    grades : IntArray
-        (n,), human grades.
-
-    Returns
-    -------
-    tuple[float, float]
-        The numbers a and c; 1 and 0 if no kappa is defined.
-    """
-    plain = severity_of_logit(logits, scale)
-    tried = []
-    for stretch in (1.0, *np.geomspace(0.5, 3.0, 25)):
-        for shift in np.linspace(-3.0, 3.0, 49):
-            severity = severity_of_logit((stretch * logits + shift).astype(np.float32), scale)
-            kappa = quadratic_kappa(nearest_grade(severity, scale), grades, scale)
-            tried.append((kappa, float(np.abs(severity - plain).mean()), float(stretch), float(shift)))
-    best = max((kappa for kappa, *_ in tried if math.isfinite(kappa)), default=math.inf)
-    good = [(change, stretch, shift) for kappa, change, stretch, shift in tried if kappa >= best - _TOLERANCE]
-    if not good:
-        return 1.0, 0.0
-    _, stretch, shift = min(good)
-    return stretch, shift
 
 
 def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:

@@ -12,7 +12,8 @@ from atlas.errors import TrainingError
 from atlas.records import Dataset, FloatArray
 from atlas.scorers.readouts import severity_of_logit
 from atlas.scorers.side_by_side import Member, SideBySideScorer
-from atlas.training.scorers import Material, calibration, read_by_severities
+from atlas.training.calibration import calibration, read_by_severities
+from atlas.training.material import Material
 from atlas.training.splits import Balance
 
 

@@ -16,9 +16,10 @@ from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import half_readout
 from atlas.scorers.trunks import Trunk
 from atlas.scorers.two_stage import TwoStageScorer, counts, plain_channels
+from atlas.training.calibration import calibrate, read_by_severities
 from atlas.training.heads import fit_head
+from atlas.training.material import Material
 from atlas.training.monotone import fit_monotone_head
-from atlas.training.scorers import Material, calibrate, read_by_severities
 from atlas.training.splits import Balance
 
 
