@@ -177,7 +177,7 @@ def test_alarms_stand_on_their_clusters_pages_and_in_the_table(tmp_path: Path) -
     pages = {name: (tmp_path / "site" / name).read_text() for name in ("clusters.html", "clusters/01.html", "clusters/02.html")}
     assert pages["clusters.html"].count("Mostly one camera") == 1
     seen, folded = pages["clusters.html"].split('<details class="folded">')
-    assert "1 cluster that may tell of the camera" in folded
+    assert "1 cluster that may show the camera" in folded
     assert "clusters/02.html" in folded.split("</details>")[0]
     assert "clusters/02.html" not in seen
     assert "clusters/01.html" in seen

@@ -101,7 +101,7 @@ def test_readers_meet_the_doubt_on_report_finder_and_table(browser: Any, tmp_pat
     assert told == dict(zip(atlas.scores.image_ids, ("", "moves", "", "members colours", "", ""), strict=True))
     page = browser.new_page(offline=True)
     page.goto((tmp_path / "out" / "images" / f"{atlas.scores.image_ids[1]}.html").as_uri())
-    assert "I am not sure of this score" in page.locator(".unsure").inner_text()
+    assert "The scorer is not sure of this score" in page.locator(".unsure").inner_text()
     page.goto((tmp_path / "out" / "images" / f"{atlas.scores.image_ids[0]}.html").as_uri())
     assert page.locator(".unsure").count() == 0
     page.goto((tmp_path / "out" / "find.html").as_uri())

@@ -187,8 +187,8 @@ def test_it_is_calibrated_bundled_evaluated_and_built_into_an_atlas(eyes: Path, 
     assert 'data-live="mode"' in page
     methods = (tmp_path / "site" / "methods.html").read_text("utf-8")
     assert "Several scorers read the photograph side by side (eyepacs-pair, lesions-alone)" in methods
-    assert "<li>eyepacs-pair: a convolutional trunk" in methods
+    assert "<li>eyepacs-pair: A convolutional trunk" in methods
     facts["members"][1]["sha256"] = "0" * 64
     (tmp_path / "both" / "scorer.json").write_text(json.dumps(facts), "utf-8")
-    with pytest.raises(ScorerError, match="another scorer than the lesions-alone"):
+    with pytest.raises(ScorerError, match="another version of scorer lesions-alone"):
         load_scorer(tmp_path / "both")

@@ -117,7 +117,7 @@ def test_its_bundle_names_the_lesion_net_and_refuses_another(scorer: TwoStageSco
     assert facts["lesion_net"] == "lesions-squeezenet"
     assert facts["lesion_net_sha256"] == load_lesion_net("lesions-squeezenet").sha256
     assert "lesion net: lesions-squeezenet" in scorer.card
-    assert "A cell that is hidden takes with it" in scorer.card
+    assert "Hiding a cell removes the lesions that were found there" in scorer.card
     assert load_scorer(cohort / "plain").sha256 == scorer.sha256
     assert replace(scorer, net=replace(scorer.net, sha256="0" * 64)).sha256 != scorer.sha256
     other = cohort / "other"
@@ -190,7 +190,7 @@ def test_a_head_that_counts_rises_with_every_lesion() -> None:
 def test_hiding_a_cell_never_raises_a_score_that_counts(cohort: Path) -> None:
     eyes = {"images": cohort / "eyes" / "images", "grades": cohort / "eyes" / "grades.csv", "store": cohort / "store"}
     made, _ = train_in_two_stages(load_configuration(training=True, **eyes), cohort / "counts", form="counts")
-    assert "More of a kind never lower the score" in made.card
+    assert "More lesions of a kind never lower the score" in made.card
     masks = np.eye(CELLS * CELLS, dtype=np.bool_).reshape(-1, CELLS, CELLS)
     met = 0
     for number in range(24):
