@@ -145,6 +145,10 @@ def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, tmp_pa
     assert 0 < len(alone) < len(windows.patch_ids)
     assert np.abs(both.descriptors[count:]).sum(axis=1).min() > 0, "the net describes each window"
     assert sorted(made["both"].clusters.patch_ids) == sorted(both.patch_ids)  # type: ignore[union-attr]
+    told = "One more patch shows no lesion" if len(alone) == 1 else f"{len(alone)} more patches show no lesion"
+    for name in ("clusters.html", "map.html", "methods.html"):
+        assert told in (tmp_path / "both" / name).read_text()
+        assert "no lesion that the network found, but" not in (tmp_path / "lesions" / name).read_text()
 
 
 def test_lesions_too_few_for_the_clusters_asked_for_make_fewer() -> None:

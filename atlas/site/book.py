@@ -173,6 +173,11 @@ class Book:
         """Whether patches are lesions that a net found, rather than windows that drove a score."""
         return self.atlas.patches is not None and bool(self.atlas.patches.kinds)
 
+    @property
+    def windows(self) -> int:
+        """How many patches are windows that drove a score, beside patches that are lesions."""
+        return sum(patch.kind is None for patch in self.patches.values()) if self.of_lesions else 0
+
     @cached_property
     def patches_of(self) -> Mapping[str, tuple[PatchView, ...]]:
         """Patches by image id, largest drop first."""
