@@ -13,7 +13,7 @@ from atlas.pipeline.keys import library_version
 from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
-from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, told
+from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, ntold, told
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
 from atlas.scorers.card import how_told
 from atlas.scorers.protocol import scale_facts
@@ -156,12 +156,13 @@ def _notes(
         )
     if patches.kinds and clusters is not None and len(clusters.centroids) < asked:
         notes.append(
-            told(
-                "%(lesions)s lesions were found, too few for %(asked)s clusters. They were sorted into %(clusters)s clusters, so "
-                "that each holds ten lesions or more on average.",
+            ntold(
+                "Too few lesions were found for %(asked)s clusters (%(lesions)s): all are in one.",
+                "Too few lesions were found for %(asked)s clusters (%(lesions)s). They are sorted into %(n)s clusters, with ten "
+                "lesions or more in each on average.",
+                len(clusters.centroids),
                 lesions=len(patches.patch_ids),
                 asked=asked,
-                clusters=len(clusters.centroids),
             )
         )
     if patches.quantile is not None:
