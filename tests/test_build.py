@@ -530,7 +530,7 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
     assert finished.returncode == 0, finished.stderr
     assert contents(out) == before
     assert {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept} == stamps
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "store"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.rejected.csv", "store"]
 
 
 def test_exit_codes_and_messages(cohort: Path, tmp_path: Path) -> None:
@@ -620,7 +620,7 @@ def test_what_the_scorer_learned_from_does_not_flatter_it(cohort: Path, tmp_path
     assert result.atlas.evaluation is not None
     assert result.atlas.evaluation.count == EYES - len(of_the_patient)
     assert any("learned from 2 of these 24" in note for note in result.atlas.provenance.notes)
-    assert "learned from this photograph's patient" in (result.out / "images" / f"{met.image_id}.html").read_text()
+    assert "learned from photographs of this patient" in (result.out / "images" / f"{met.image_id}.html").read_text()
 
 
 def test_synthesize_and_read_back(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_curation_beside_the_photographs_survives_rebuilds(tmp_path: Path, cap
     )
     told = build()
     assert "1 photograph" in told
-    assert "clusters.44: no cluster of this build matches it; it says “Gone”" in told
+    assert "clusters.44: no cluster of this build matches it. Its text is “Gone”." in told
     assert gone not in {row["image_id"] for row in rows(site / "tables" / "images.csv")}
     assert not list(site.rglob(f"*{gone}*"))
     assert "A title of its own" in (site / "images" / f"{image}.html").read_text("utf-8")

@@ -214,7 +214,7 @@ def test_a_command_trains_it_and_another_goes_on_from_it(eyes: Path, tmp_path: P
         *("--epochs", 1, "--photographs", 4, "--source", "Drawn for a test."),
     )
     assert "Drawn for a test." in told
-    assert "A place that is hidden takes exactly its evidence" in told
+    assert "Hiding a place removes exactly the evidence of that place" in told
     made = load_scorer(tmp_path / "mine")
     assert isinstance(made, EvidenceScorer)
     assert len(made.learned) == 24

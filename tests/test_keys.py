@@ -88,7 +88,17 @@ def first(house: Path, cohort: Path) -> dict[str, int]:
 
 def test_every_stage_of_a_cohort_is_kept(first: dict[str, int]) -> None:
     assert first["pictures"] == first["predictions"] == first["looks"] == EYES
-    assert first.keys() == {"pictures", "predictions", "looks", "patches", "outlines", "lesions", "training"}
+    assert first.keys() == {
+        "copies",
+        "fingerprints",
+        "pictures",
+        "predictions",
+        "looks",
+        "patches",
+        "outlines",
+        "lesions",
+        "training",
+    }
     assert first["training"] == 1
 
 

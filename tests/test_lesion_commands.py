@@ -108,7 +108,7 @@ def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
         )
         assert (site / "patches" / f"{patch['patch_id']}.jpg").is_file()
     page = (site / "clusters.html").read_text()
-    assert "patterns of lesions" in page
+    assert "groups of similar lesions" in page
     assert ": mostly " in page
 
 

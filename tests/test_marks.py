@@ -98,8 +98,8 @@ def test_people_s_marks_stand_in_the_table_and_on_the_report(cohort: Path) -> No
     assert boxed == outlined, "the boxes were drawn round these outlines"
     image_id = next(iter(boxed))[0]
     page = (out / "images" / f"{image_id}.html").read_text("utf-8")
-    assert "hard exudate, boxed by a person" in page
-    assert "hard exudate, outlined by a person" in page
+    assert "Hard exudate, boxed by a person" in page
+    assert "Hard exudate, outlined by a person" in page
     assert "moth" not in page
 
 
