@@ -91,11 +91,12 @@ def print_left_out(out: Console, found: DatasetReport, verbose: bool, told: Data
     for name, words in _KINDS.items():
         before = () if told is None else getattr(told, name)
         if lines := [line for line in getattr(found, name) if line not in before]:
-            out.print(f"{_counted(len(lines), *words)}:")
+            out.print(f"{counted(len(lines), *words)}:")
             print_lines(out, lines, verbose)
 
 
-def _counted(count: int, one: str, several: str) -> str:
+def counted(count: int, one: str, several: str) -> str:
+    """Say how many things there are, in words for one and for several."""
     return f"{count:,} {one if count == 1 else several}"
 
 
@@ -105,11 +106,11 @@ def print_check(out: Console, found: Check, verbose: bool) -> None:
     total = found.total
     smallest, middle, largest = (f"{columns} x {rows}" for rows, columns in found.sizes)
     pixels = middle if smallest == largest else f"{smallest} to {largest}, median {middle}"
-    used = f"{_counted(total.photographs, 'photograph', 'photographs')} of {_counted(total.patients, 'patient', 'patients')}"
+    used = f"{counted(total.photographs, 'photograph', 'photographs')} of {counted(total.patients, 'patient', 'patients')}"
     out.print(f"{used} will be used. Pixels: {pixels}.", soft_wrap=True)
     if found.nameless:
         words = ("photograph names no patient; it counts", "photographs name no patient; each counts")
-        out.print(f"{_counted(found.nameless, *words)} as a patient of its own.", soft_wrap=True)
+        out.print(f"{counted(found.nameless, *words)} as a patient of its own.", soft_wrap=True)
     eyes = [eye for eye in ("left", "right", None) if total.eyes.get(eye)] if found.scale.subject.retina else []
     splits = [split for split in (*SPLITS, None) if total.splits.get(split)] if set(total.splits) - {None} else []
     heads = [*(eye or "unknown" for eye in eyes), *(split or "no split" for split in splits)]
@@ -123,7 +124,7 @@ def print_check(out: Console, found: Check, verbose: bool) -> None:
     table.add_row("all", *_cells(total, eyes, splits))
     out.print(table)
     if found.divided:
-        out.print(f"{_counted(len(found.divided), 'patient is', 'patients are')} in more than one split:")
+        out.print(f"{counted(len(found.divided), 'patient is', 'patients are')} in more than one split:")
         print_lines(out, found.divided, verbose)
     if found.masked or found.boxed:
         out.print(f"With lesion masks: {found.masked:,}. With boxes round lesions: {found.boxed:,}.")
@@ -143,7 +144,7 @@ def _cost_told(found: Check) -> str:
     more = " Learning from your grades takes more, which was not measured." if cost.least else ""
     return (
         f"The build takes {_duration(*cost.seconds)}{known}. The atlas takes about {_size(cost.atlas)}, and the store about "
-        f"{_size(cost.store)} more. Measured on {_counted(cost.measured, 'photograph', 'photographs')} on this machine.{more}"
+        f"{_size(cost.store)} more. Measured on {counted(cost.measured, 'photograph', 'photographs')} on this machine.{more}"
     )
 
 

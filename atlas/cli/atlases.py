@@ -26,7 +26,7 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         return
     from atlas.pipeline.build import build_atlas
     from atlas.pipeline.check import Check
-    from atlas.terminal import print_check, print_evaluation, print_left_out, print_lines, printable
+    from atlas.terminal import counted, print_check, print_evaluation, print_left_out, print_lines, printable
 
     checked: list[Check] = []
 
@@ -38,7 +38,8 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         result = build_atlas(configuration, progress=progress, announce=announce)
     print_left_out(screen.out, result.report, verbose, told=checked[0].report)
     counts = result.atlas.provenance.counts
-    screen.out.print(f"{counts['images']:,} photographs, {counts['patches']:,} patches, {counts['clusters']} clusters.")
+    words = {"images": ("photograph", "photographs"), "patches": ("patch", "patches"), "clusters": ("cluster", "clusters")}
+    screen.out.print(f"{', '.join(counted(counts[name], *own) for name, own in words.items())}.")
     if result.atlas.evaluation is not None:
         print_evaluation(screen.out, result.atlas.evaluation)
     for note in result.atlas.provenance.notes:

@@ -98,16 +98,15 @@ def _parameter(name: str, field: FieldInfo, *, required: bool) -> inspect.Parame
     """Make a flag, or an argument of `images`, from a setting's field."""
     panel = _panel(field)
     assert panel is not None, f"{name} has no flag"
-    words = field.description or ""
+    words, kind = field.description or "", _kind(field)
     if required:
         words = words.partition(" Without it,")[0]
     words = f"{words} {_limits(field)}".rstrip()
     info = (
         typer.Argument(metavar=name.upper(), help=words, show_default=False)
         if name == "images"
-        else option(flag_of(name), words, panel, show_default=False)
+        else option(flag_of(name), words, panel, show_default=False, metavar="<str>" if kind == list[str] else None)
     )
-    kind = _kind(field)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
