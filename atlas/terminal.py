@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
-from atlas.records import SPLITS, DatasetReport, Evaluation
-
-if TYPE_CHECKING:  # loads slowly, and errors are printed without it
-    from atlas.pipeline.check import Check, Share
+from atlas.records import SPLITS, Check, DatasetReport, Evaluation, Share
 
 _LISTED = 10  # lines of each kind, unless all are asked for
 

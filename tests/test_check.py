@@ -17,7 +17,8 @@ from atlas.drawn.cohort import write_cohort
 from atlas.errors import DatasetError, UnreadableImageError
 from atlas.photographs.decode import decode_photograph, read_size
 from atlas.pipeline.build import build_atlas
-from atlas.pipeline.check import Check, check
+from atlas.pipeline.check import check
+from atlas.records import Check
 from atlas.terminal import _duration
 
 QUICK: Mapping[str, Any] = {"scorer": "synthetic-alexnet", "lesion_net": "none", "workers": 2}

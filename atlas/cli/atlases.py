@@ -10,6 +10,7 @@ import typer
 from atlas.cli import screen
 from atlas.cli.options import Verbose, everything, option, with_settings
 from atlas.config import Configuration, Panel
+from atlas.records import Check
 
 
 @with_settings(*everything())
@@ -25,7 +26,6 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
         _end(left_out, out, configuration.strict)
         return
     from atlas.pipeline.build import build_atlas
-    from atlas.pipeline.check import Check
     from atlas.terminal import counted, print_check, print_evaluation, print_left_out, print_lines, printable
 
     checked: list[Check] = []
@@ -59,10 +59,11 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
 def _end(left_out: int, out: Path, strict: bool) -> None:
     """Say how much was left out and where it is listed; with --strict, that is a failure."""
     from atlas.pipeline.rejected import rejected_file
+    from atlas.terminal import counted
 
     if left_out:
-        words = "file or row was left out. It is" if left_out == 1 else "files and rows were left out. They are"
-        screen.out.print(f"{left_out:,} {words} listed, with cause and remedy, in\n{rejected_file(out)}", soft_wrap=True)
+        told = counted(left_out, "file or row was left out. It is", "files and rows were left out. They are")
+        screen.out.print(f"{told} listed, with cause and remedy, in\n{rejected_file(out)}", soft_wrap=True)
     if left_out and strict:
         raise typer.Exit(1)
 

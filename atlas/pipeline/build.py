@@ -24,7 +24,7 @@ from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
-from atlas.pipeline.check import Check, check_cohort
+from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
@@ -49,7 +49,7 @@ from atlas.pipeline.study import (
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, Clusters, DatasetReport, Embedding, Mark
+from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables

@@ -19,6 +19,9 @@ from atlas.records.arrays import IntArray as IntArray
 from atlas.records.atlas import Atlas as Atlas
 from atlas.records.atlas import FoundLesions as FoundLesions
 from atlas.records.atlas import Provenance as Provenance
+from atlas.records.check import Check as Check
+from atlas.records.check import Cost as Cost
+from atlas.records.check import Share as Share
 from atlas.records.cohort import DIABETIC_RETINOPATHY as DIABETIC_RETINOPATHY
 from atlas.records.cohort import IMAGE as IMAGE
 from atlas.records.cohort import LESION_GRID as LESION_GRID
