@@ -225,8 +225,8 @@ def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
     if learned.referable is not None and _referred(learned) != _referred(scale):
         notes.append(
             told(
-                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas refers from another "
-                "grade, or from none, so the threshold is not used.",
+                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas sets referral at "
+                "another grade, or at none, so the threshold is not used.",
                 grade=learned.referable,
                 name=learned.name(learned.referable),
             )
