@@ -143,8 +143,9 @@ class Configuration(BaseModel):
     rater_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None,
         description=(
-            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, the "
-            "higher of two in the middle. Without it, a column called rater, reader or grader is used, if there is one."
+            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, or "
+            "the higher of the two middle ones if their number is even. Without it, a column called rater, reader or grader is "
+            "used, if there is one."
         ),
     )
     out: Annotated[Path | None, PRIVATE, Panel.OUTPUT] = Field(
