@@ -86,7 +86,7 @@ class Panel(StrEnum):
 
 
 class Configuration(BaseModel):
-    """All settings of a build. The defaults are those of the study.
+    """All settings of a build.
 
     A field is the only place that holds a setting's name, type, default, bounds and help text. Flags are made from it, see
     `atlas.cli.options`.
@@ -143,8 +143,9 @@ class Configuration(BaseModel):
     rater_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None,
         description=(
-            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, the "
-            "higher of two in the middle. Without it, a column called rater, reader or grader is used, if there is one."
+            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, or "
+            "the higher of the two middle ones if their number is even. Without it, a column called rater, reader or grader is "
+            "used, if there is one."
         ),
     )
     out: Annotated[Path | None, PRIVATE, Panel.OUTPUT] = Field(
@@ -209,7 +210,7 @@ class Configuration(BaseModel):
         None,
         description=(
             "How colour and contrast are prepared: none, standardise, clahe, equalise, equalise-soft, gamma or local-contrast. "
-            "Without it, as the scorer does."
+            "Without it, the preparation of the scorer."
         ),
     )
     saliency: Annotated[str, Panel.MAPS] = Field(
@@ -221,8 +222,8 @@ class Configuration(BaseModel):
     patches: Annotated[Literal["lesions", "occlusion", "both"] | None, Panel.PATCHES] = Field(
         None,
         description=(
-            "What becomes a patch: lesions that a net found, windows that change the score (occlusion), or both: lesions, and "
-            "windows that touch none. Without it, lesions where there is a net for the disease."
+            "What becomes a patch: lesions that a net found (lesions), windows that change the score (occlusion), or lesions "
+            "and those windows that touch no lesion (both). Without it, lesions where there is a net for the disease."
         ),
     )
     lesion_net: Annotated[str, PRIVATE, Panel.PATCHES] = Field(
@@ -241,15 +242,15 @@ class Configuration(BaseModel):
     drop_scale: Annotated[Literal["logit", "sigmoid"], Panel.PATCHES] = Field(
         "logit",
         description=(
-            "Scale for --drop-threshold. On logit, a fall counts the same at all severities. On sigmoid, as in the study, severe "
-            "eyes change little."
+            "Scale for --drop-threshold. On logit, a drop counts the same at all severities. On sigmoid, drops are small near "
+            "both ends of the scale, so severe photographs give few patches."
         ),
     )
     drop_quantile: Annotated[float, Panel.PATCHES] = Field(
         0.95,
         gt=0,
         lt=1,
-        description="If --drop-threshold leaves too few patches, windows above this quantile of all falls are used instead.",
+        description="If --drop-threshold leaves too few patches, windows above this quantile of all drops are used instead.",
     )
     clusters: Annotated[int, Panel.PATCHES] = Field(20, ge=1, le=200, description="Number of clusters (k-means).")
     layout: Annotated[str, Panel.PATCHES] = Field("tsne", description="Layout of the map of patches: tsne or umap.")

@@ -110,7 +110,7 @@ def test_quotation_marks_within_a_cell_do_no_harm(images):
 def test_a_header_with_title_and_notes_above_it_is_found_and_said(images):
     dataset, report = read(images, "Clinic of eyes;;\nread by: A. B.;;\n\nNo;image;level\n1;A1;0\n2;B2;3\n3;C3;4\nTotal: 3;;\n")
     assert grades_of(dataset, images) == EXPECTED
-    assert report.guesses == ("The header of t.csv is in row 4; what is above it was passed over.",)
+    assert report.guesses == ("The header of t.csv is in row 4; the rows above it were ignored.",)
     assert report.rows_without_file == ("row 8: no image named",)
 
 
@@ -154,7 +154,7 @@ def test_notes_before_the_sheet_with_the_grades(tmp_path, images):
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert grades_of(dataset, images) == EXPECTED
     assert report.guesses == (
-        "The header of t.xlsx is in row 3; what is above it was passed over.",
+        "The header of t.xlsx is in row 3; the rows above it were ignored.",
         "Of t.xlsx, the sheet `Grades` was read, and not `Read me`.",
     )
 

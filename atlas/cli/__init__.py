@@ -16,10 +16,11 @@ import typer
 from atlas.cli import screen
 from atlas.cli.atlases import build, check, report
 from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
+from atlas.cli.options import Command, Group, with_plain_values
 from atlas.cli.scorers import evaluate, models, train, trust
 from atlas.errors import AtlasError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Atlas": (check, build, report),
@@ -30,7 +31,7 @@ _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
 
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(cls=Command, rich_help_panel=_panel)(with_plain_values(_command))
 
 
 def _version(asked: bool) -> None:

@@ -133,8 +133,8 @@ def evaluate(
         bool,
         option(
             "--doubt",
-            "Find out from these photographs, which must be new to the scorer, how to tell when it is unsure. Keep that in its "
-            "folder.",
+            "Learn from these photographs when the scorer's scores are unreliable, and keep the rule in the scorer's folder. "
+            "The photographs must be new to the scorer.",
             Panel.SCORER,
         ),
     ] = False,

@@ -104,9 +104,9 @@ def _walk(folder: Path, draft: Draft) -> Iterator[Path]:
 
     def refuse(error: OSError) -> None:
         if Path(error.filename) == folder:
-            raise DatasetError(f"cannot read the folder {folder}: {error.strerror}", "ask for the right to read it") from error
+            raise DatasetError(f"cannot read the folder {folder}: {error.strerror}", "ask for permission to read it") from error
         name = Path(error.filename).relative_to(folder).as_posix()
-        draft.add("unreadable", f"{name}/", f"folder not read ({error.strerror})", "ask for the right to read it")
+        draft.add("unreadable", f"{name}/", f"folder not read ({error.strerror})", "ask for permission to read it")
 
     seen = {os.path.realpath(folder): "the folder itself"}
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):

@@ -78,13 +78,13 @@ class Matcher:
                 yield "by patient and eye", self._by_person.get((_person(row.patient), row.eye), [])
             return
         loose = [f for f in self._by_loose.get(loose_key(stem), []) if _agrees(f, folders)]
-        yield "in spite of another case, spacing or ending", loose
+        yield "despite differences in case, spacing or ending", loose
         number = whole_number(stem)
         if number.isascii() and number.isdecimal():
             key = number.lstrip("0") or "0"
-            yield "in spite of lost zeros or digits", [f for f in self._by_number.get(key, []) if _agrees(f, folders)]
+            yield "despite lost zeros or digits", [f for f in self._by_number.get(key, []) if _agrees(f, folders)]
         if (lost := lost_digits(stem)) is not None:
-            yield "in spite of lost digits", [file for file in self._numbered if shortened_to(file.stem, *lost)]
+            yield "despite lost digits", [file for file in self._numbered if shortened_to(file.stem, *lost)]
         if row.eye:
             yield "by patient and eye", self._by_person.get((_person(whole_number(stem)), row.eye), [])
 

@@ -204,13 +204,13 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
         raise _no_rows(table, "grades")
     said = list(sheet.guesses)
     if place:
-        said.append(f"The header of {table.name} is in row {number}; what is above it was passed over.")
+        said.append(f"The header of {table.name} is in row {number}; the rows above it were ignored.")
     if len(sheets) > 1:
         others = ", ".join(f"`{one.name}`" for one in sheets if one is not sheet)
         said.append(f"Of {table.name}, the sheet `{sheet.name}` was read, and not {others}.")
     if layout.name == USUAL:
-        read_as = f"`{layout.image}` as the photograph's name" if layout.image else "patient and eye as the photograph's name"
-        said.append(f"Of {table.name}, {read_as} and `{layout.grades[0]}` as its grade were guessed from the columns' names.")
+        name = f"`{layout.image}` is the photograph's name" if layout.image else "patient and eye are the photograph's name"
+        said.append(f"The columns of {table.name} were guessed from their names: {name}, and `{layout.grades[0]}` is its grade.")
     if layout.doubt:
         said.append(layout.doubt)
     rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :]))

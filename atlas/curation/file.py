@@ -173,7 +173,7 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
     except ValidationError as error:
         faults = [_sentence(fault) for fault in error.errors()]
         raise ConfigurationError(
-            f"{len(faults)} fault(s) in {file}:\n" + listed(faults),
+            f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'} in {file}:\n" + listed(faults),
             "fix the keys named above; README shows a complete file under `curation.toml`.",
         ) from None
 

@@ -76,7 +76,7 @@ def require_own(out: Path) -> None:
     file = rejected_file(out)
     if file.is_symlink() or (file.exists() and _read_header(file) != ",".join(_HEADER)):
         raise ConfigurationError(
-            f"{file}: is not a list of what a build left out, which would be written there", "move or rename that file."
+            f"{file}: a build lists here what it left out, but this file is something else", "move or rename this file."
         )
 
 

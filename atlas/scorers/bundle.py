@@ -422,12 +422,13 @@ def _read_manifest(folder: Path) -> Manifest:
         if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:
             raise ScorerError(
                 f"{path}: bundle format {facts['format']!r}, this atlas reads format {FORMAT}",
-                "use the atlas that wrote it, or train again",
+                "use the version of atlas that wrote it, or train the scorer again",
             )
         kind = facts.get("kind", TransferredScorer.kind) if isinstance(facts, dict) else TransferredScorer.kind
         if kind not in SCORERS:
             raise ScorerError(
-                f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}", "use the atlas that wrote it"
+                f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}",
+                "use the version of atlas that wrote it",
             )
         manifest: Manifest = SCORERS[kind].manifest.model_validate(facts)
         return manifest
