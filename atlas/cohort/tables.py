@@ -89,7 +89,10 @@ NAME_LIST = "list of names and grades"
 
 USUAL = "usual names of columns"
 
-_IMAGES = ("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name")
+_IMAGES = (
+    *("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name"),
+    *("SOPInstanceUID", "InstanceUID"),
+)
 _GRADES = ("grade", "level", "dr_grade", "dr_level", "retinopathy_grade", "diagnosis", "icdr", "dr", "label", "stage")
 _PATIENTS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant_id")
 _EYES = ("eye", "laterality", "side", "exam_eye", "position")
