@@ -147,11 +147,13 @@ def write_dicom(
         if value is None:
             delattr(data, name)
         else:
-            setattr(data, name, value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a test may break the standard on purpose
+                setattr(data, name, value)
     data.file_meta.MediaStorageSOPClassUID, data.file_meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # elements that a test makes wrong on purpose
+        warnings.simplefilter("ignore")
         data.save_as(path, enforce_file_format=True)
     return path
 

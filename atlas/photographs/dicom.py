@@ -166,9 +166,9 @@ def read_header(path: Path, file: BinaryIO) -> Header:
 
 def header_of(path: Path, data: FileDataset) -> Header:
     """Return what `read_header` reads, of a data set that was read within `reading`."""
-    uid = str(data.get("SOPInstanceUID") or "")
-    kind = str(data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID") or "")
-    modality = str(data.get("Modality") or "").strip().upper()
+    uid = _fact(data, "SOPInstanceUID")
+    kind = _fact(data, "SOPClassUID") or str(data.file_meta.get("MediaStorageSOPClassUID") or "")
+    modality = _fact(data, "Modality").upper()
     if kind not in PHOTOGRAPHS or modality not in MODALITIES:
         return Header(uid, kind, _told(kind, modality))
     rows, columns, samples, bits = (_count(data, name) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
@@ -188,11 +188,11 @@ def header_of(path: Path, data: FileDataset) -> Header:
         rows,
         columns,
         frames,
-        eye=_EYES.get(str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()),
-        patient=str(data.get("PatientID") or "").strip() or None,
+        eye=_EYES.get((_fact(data, "ImageLaterality") or _fact(data, "Laterality")).upper()),
+        patient=_fact(data, "PatientID") or None,
         acquired=_date(data),
         spacing=_spacing(data),
-        burnt_in=str(data.get("BurnedInAnnotation") or "").strip().upper() == "YES",
+        burnt_in=_fact(data, "BurnedInAnnotation").upper() == "YES",
     )
 
 
@@ -295,8 +295,16 @@ def _count(data: FileDataset, name: str) -> int:
     return value
 
 
+def _fact(data: FileDataset, name: str) -> str:
+    """Return an element as text; empty where it is missing or breaks the standard: a photograph does not depend on it."""
+    try:
+        return str(data.get(name) or "").strip()
+    except ValueError:
+        return ""
+
+
 def _date(data: FileDataset) -> date | None:
-    digits = str(data.get("AcquisitionDateTime") or data.get("AcquisitionDate") or "")[:8]
+    digits = (_fact(data, "AcquisitionDateTime") or _fact(data, "AcquisitionDate"))[:8]
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
@@ -305,8 +313,8 @@ def _date(data: FileDataset) -> date | None:
 
 def _spacing(data: FileDataset) -> tuple[float, float] | None:
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        value: Any = data.get(name)
         try:
+            value: Any = data.get(name)
             rows, columns = (float(one) for one in value)
         except (TypeError, ValueError):
             continue

@@ -228,13 +228,13 @@ def _into(form: _Form, decode: Callable[[Samples], Samples]) -> Samples:
     """Decode into memory for samples of 8 or 16 bits: decoders refuse, before they decode, what does not fit."""
     sizes = (1, 2) if form.stored <= 8 else (2, 1)
     kinds = [f"{sign}{size}" for sign in ("ui" if form.signed else "u") for size in sizes]
-    error: Exception = ValueError("its samples have more than 16 bits")
+    why = ""
     for kind in kinds:
         try:
             return np.asarray(decode(np.empty(form.shape, kind)))
-        except ValueError as found:
-            error = found
-    raise error
+        except ValueError as error:
+            why = str(error)  # not the error itself, which would keep the memory
+    raise ValueError(why)
 
 
 def _finished(samples: Samples, form: _Form, palette: tuple[list[ByteArray], int] | None) -> ByteArray:
