@@ -343,13 +343,13 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             draft.add("conflicting_duplicates", first.name, f"{said}; kept without a grade")
         elif not same[0].usable:
             continue
-        patient, _ = parse_name(first.own_stem)
+        patient, eye = parse_name(first.own_stem)
         given = _agreed("patient", [claim.patient for claim in same], first, draft) or headers.patient(first)
         if given is None:
             unnamed.append(first.own_stem)
         if given is None and patient is None and first.source is not None and first.header is not None:
             given = f"of {first.header.uid or one}"  # frames of one file show one patient
-        eye = _agreed("eye", [claim.eye or parse_name(claim.file.own_stem)[1] for claim in same], first, draft)
+        _agreed("eye", [claim.eye or parse_name(claim.file.own_stem)[1] for claim in same], first, draft)
         side = next((claim.eye for claim in same if claim.eye), None)
         photograph = GradedImage(
             one,
