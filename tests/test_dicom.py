@@ -342,6 +342,8 @@ def test_forms_that_are_not_read_are_refused_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnreadableImageError, match=f"{number}.dcm: is DICOM in a form that is not read .the {name}|{name}"):
             read_photograph(write_dicom(tmp_path / f"{number}.dcm", EYE, **more))
+    with pytest.raises(UnreadableImageError, match="unknown colours"):
+        read_photograph(write_dicom(tmp_path / "odd.dcm", EYE, photometric="RAINBOW"))
     video = write_dicom(tmp_path / "video.dcm", EYE, syntax="jpeg-baseline")
     content = video.read_bytes().replace(b"1.2.840.10008.1.2.4.50", b"1.2.840.10008.1.2.4.99")
     video.write_bytes(content.replace(b"1.2.840.10008.1.2.4.99", b"1.2.840.10008.1.2.4.94"))
@@ -482,7 +484,7 @@ def test_the_message_repeats_nothing_of_a_damaged_header(tmp_path: Path) -> None
     file = write_dicom(tmp_path / "a.dcm", EYE, PhotometricInterpretation="JANE DOE 1950")
     assert "JANE" not in str(outcome(write_dicom(tmp_path / "b.dcm", EYE, Modality="JANE DOE"))).upper()
     found = str(outcome(file))
-    assert "form that is not read" in found
+    assert "form that is not read (unknown colours)" in found
 
 
 def test_threads_read_at_once(tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ MODALITIES = ("OP", "XC", "OT", "")
 """Modalities that are read: ophthalmic photography, external camera, other, and files that name none. Secondary captures of any
 other modality are pictures of its screens."""
 
+_OTHER_MODALITIES = (
+    "ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DM DMS DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT IVUS "
+    "KER KO LEN LS M3D MG MR NM OAM OCT OPM OPT OPTBSV OPTENF OPV OSS PA PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE "
+    "RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF STAIN TEXTUREMAP TG US VA XA XAPROTOCOL "
+)
+"""Other modalities of the standard (DICOM PS3.3, C.7.3.1.1.1). No other word of a header is shown."""
+
+_MOST_FRAMES = 1_000  # in a file: a video is no set of photographs
+
 _MAGIC, _PREAMBLE = b"DICM", 128  # the letters, and the bytes before them
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax: all of the data set is compressed
@@ -176,9 +185,10 @@ def header_of(path: Path, data: FileDataset) -> Header:
     if frames < 1:
         raise ValueError("it holds no picture")
     require_shape(path, rows, columns)
-    if rows * columns * samples * frames * ((bits + 7) // 8) > LARGEST_FILE:
+    if frames > _MOST_FRAMES or rows * columns * samples * frames * ((bits + 7) // 8) > LARGEST_FILE:
         raise UnreadableImageError(
-            f"{path}: claims to hold {frames:,} pictures of {columns} x {rows} pixels, more than {LARGEST_FILE / 1e6:,.0f} MB",
+            f"{path}: claims to hold {frames:,} pictures of {columns} x {rows} pixels, more than {_MOST_FRAMES:,} or than "
+            f"{LARGEST_FILE / 1e6:,.0f} MB",
             "split it into files of fewer pictures, or take it out of the folder.",
         )
     return Header(
@@ -284,7 +294,7 @@ def _told(kind: str, modality: str) -> str:
     from pydicom.uid import UID
 
     name = UID(kind).name if re.fullmatch(r"1\.2\.840\.10008\.[0-9.]+", kind) else ""
-    shown = modality if re.fullmatch(r"[A-Z]{2,6}", modality) else "unknown"
+    shown = modality if modality in f"OP XC OT {_OTHER_MODALITIES}".split() else "unknown"
     return f"modality {shown}, {name or 'of an unknown class'}"
 
 

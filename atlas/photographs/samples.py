@@ -5,6 +5,7 @@ Values are used as they are stored: window and rescale of the header, made for d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,9 @@ _LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 _LUMA = ("YBR_FULL", "YBR_FULL_422")
+
+_UNREAD = ("CMYK", "ARGB", "HSV", "XYB", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_FULL_420")
+"""Other photometric interpretations of the standard. No other word of a header is shown."""
 
 _MIXED = ("YBR_RCT", "YBR_ICT")  # parts of JPEG 2000, which its decoders undo
 
@@ -146,7 +150,8 @@ def _form(data: FileDataset) -> _Form:
         implicit, little = data.original_encoding
         syntax = _NATIVE[0] if implicit else (_NATIVE[1] if little else _BIG_ENDIAN)
     if syntax not in _NATIVE and syntax not in _CODED:
-        raise UnknownFormError(f"the transfer syntax {UID(syntax).name}")
+        known = re.fullmatch(r"1\.2\.840\.10008\.[0-9.]+", syntax)
+        raise UnknownFormError(f"the transfer syntax {UID(syntax).name}" if known else "a private transfer syntax")
     allocated = int(data.BitsAllocated)
     stored = int(data.get("BitsStored") or allocated)
     high = data.get("HighBit")
@@ -165,7 +170,8 @@ def _form(data: FileDataset) -> _Form:
     )
     singles = form.photometric in (*_GREY, "PALETTE COLOR")
     if not singles and form.photometric not in ("RGB", *_LUMA, *_MIXED):
-        raise UnknownFormError(f"the photometric interpretation {_code(form.photometric)}")
+        told = f"the photometric interpretation {form.photometric}" if form.photometric in _UNREAD else "unknown colours"
+        raise UnknownFormError(told)
     if form.samples != (1 if singles else 3):
         raise UnknownFormError(f"{form.samples} samples for a pixel")
     if allocated not in (8, 16) or not 8 <= stored <= allocated or not stored - 1 <= form.high < allocated:
@@ -176,9 +182,8 @@ def _form(data: FileDataset) -> _Form:
 def _native_frame(data: FileDataset, form: _Form, frame: int) -> bytes:
     """Return the bytes of a frame that is not coded."""
     pixels: bytes = data.PixelData
-    if (
-        form.syntax == _BIG_ENDIAN and form.allocated == 8 and data["PixelData"].VR == "OW"
-    ):  # words, so bytes are swapped in pairs
+    # Bytes that lie in words are swapped in pairs.
+    if form.syntax == _BIG_ENDIAN and form.allocated == 8 and data["PixelData"].VR == "OW":
         pixels = np.frombuffer(pixels[: len(pixels) // 2 * 2], "u2").byteswap().tobytes()
     samples = 2 * form.rows * form.columns if form.photometric == "YBR_FULL_422" else int(np.prod(form.shape))
     size = samples * form.allocated // 8
@@ -249,7 +254,7 @@ def _finished(samples: Samples, form: _Form, palette: tuple[list[ByteArray], int
         tables, first = palette
         places = np.clip(levels - first, 0, len(tables[0]) - 1)
         return np.stack([table[places] for table in tables], axis=-1)
-    if bits == 16:
+    if bits == 16 and form.photometric not in _LUMA:
         bits = _used_bits(levels)
     if form.photometric == "MONOCHROME1":
         levels = ((1 << bits) - 1) - levels
@@ -281,9 +286,3 @@ def _palette(data: FileDataset) -> tuple[list[ByteArray], int]:
         tables.append(np.frombuffer(block, kind, entries).astype(np.uint16))
     long = bits > 8 and max(int(table.max()) for table in tables) > 255  # some writers put 8 bits into entries of 16
     return [np.asarray(table >> 8 if long else table, np.uint8) for table in tables], first
-
-
-def _code(photometric: str) -> str:
-    """Show a word of the header only if it can be a code of the standard."""
-    plain = photometric.replace("_", "").replace(" ", "")
-    return photometric if plain.isascii() and plain.isalnum() and len(plain) <= 16 else "unknown"
