@@ -303,7 +303,7 @@ def test_nothing_of_a_header_reaches_the_pages_or_tables(tmp_path: Path) -> None
             assert secret.encode() not in content, (file, secret)
     assert MARK not in done.output.upper()
     assert "DICOM headers told the eye of 10 and the patient of 10 photographs." in done.output
-    assert "1 photograph may show a name" in done.output
+    assert "1 photograph has burnt-in writing:" in done.output
     assert "modality CT" in listed.read_text(encoding="utf-8")
     with (out / "tables" / "images.csv").open(newline="", encoding="utf-8") as stream:
         table = list(csv.DictReader(stream))
