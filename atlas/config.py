@@ -128,6 +128,12 @@ class Configuration(BaseModel):
     split: Annotated[Literal["training", "validation", "test"] | None, Panel.INPUT] = Field(
         None, description="Use only the photographs that the table puts into this split."
     )
+    allow_burnt_in: Annotated[bool, Panel.INPUT] = Field(
+        False,
+        description=(
+            "Also use DICOM files that say that writing is burnt into the picture. Look at each first: it can name the patient."
+        ),
+    )
     image_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None, description="Column that names the photograph. Needed only where atlas does not recognise the table."
     )

@@ -23,6 +23,7 @@ _KINDS = {
     "identical_files": ("file is a copy of another", "files are copies of others"),
     "unreadable": ("file cannot be read", "files cannot be read"),
     "other_files": ("file is of another kind", "files are of other kinds"),
+    "burnt_in": ("photograph has burnt-in writing", "photographs have burnt-in writing"),
     "near_copies": ("photograph is a changed copy of another", "photographs are changed copies of others"),
 }
 """Lists of a `DatasetReport`, in words for one line and for several."""

@@ -409,7 +409,7 @@ def test_odir_has_two_photographs_a_row(tmp_path, images):
         ("0012.png", "12.0"),
         ("im0001.png", "IM0001.PNG"),
         ("IM 0001.png", "im_0001"),
-        ("im0001.png", "im0001.dcm"),
+        ("im0001.png", "im0001.cr2"),
         ("im0001.jpg.png", "im0001.jpg"),
         ("200510204380801.png", "2.00510204E+14"),
         ("200510204380801.png", "2,01E+14"),

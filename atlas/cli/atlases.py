@@ -84,8 +84,8 @@ def _invite(page: Path) -> None:
 
 
 @with_settings(
-    *("scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale", "plate_side"),
-    *("languages", "workers", "store"),
+    *("allow_burnt_in", "scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale"),
+    *("plate_side", "languages", "workers", "store"),
 )
 def report(
     configuration: Configuration,

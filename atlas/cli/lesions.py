@@ -14,8 +14,10 @@ from atlas.resources import DEFAULT_LESION_NET
 
 _MARKED = ("images", "grades", "boxes")
 
+_READING = (*_MARKED, "allow_burnt_in", "seed", "store")
 
-@with_settings(*_MARKED, "seed", "store", required=_MARKED)
+
+@with_settings(*_READING, required=_MARKED)
 def train_lesions(
     configuration: Configuration,
     start: Annotated[
@@ -68,7 +70,7 @@ def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[
     return list(zip(images or (), grades or (), strict=True))
 
 
-@with_settings(*_MARKED, "seed", "store", required=_MARKED)
+@with_settings(*_READING, required=_MARKED)
 def train_disc(
     configuration: Configuration,
     net: Annotated[Path, option("--net", "Folder of the net to train.", Panel.TRAINING)],
@@ -88,7 +90,7 @@ def train_disc(
     )
 
 
-@with_settings(*_MARKED, "seed", "store", required=("images", "grades"), training=True)
+@with_settings(*_READING, required=("images", "grades"), training=True)
 def train_evidence(
     configuration: Configuration,
     start: Annotated[
@@ -150,7 +152,7 @@ def train_evidence(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
-@with_settings(*_MARKED, "masks", "split", "limit", "seed", "workers", "store", required=("images",))
+@with_settings(*_READING, "masks", "split", "limit", "workers", required=("images",))
 def evaluate_lesions(
     configuration: Configuration,
     mask_kind: Annotated[

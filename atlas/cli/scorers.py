@@ -15,7 +15,7 @@ from atlas.records import Augmentation, TwoStageForm
 from atlas.resources import DEFAULT_SCORER
 
 _COHORT = (
-    *("images", "grades", "limit", "seed", "store"),
+    *("images", "grades", "limit", "allow_burnt_in", "seed", "store"),
     *("image_column", "grade_column", "patient_column", "eye_column", "split_column", "rater_column"),
 )
 
@@ -153,7 +153,8 @@ def evaluate(
 
 
 @with_settings(
-    *("images", "masks", "boxes", "grades", "limit", "scorer", "map_window", "seed", "workers", "store"), required=("images",)
+    *("images", "masks", "boxes", "grades", "limit", "allow_burnt_in", "scorer", "map_window", "seed", "workers", "store"),
+    required=("images",),
 )
 def trust(configuration: Configuration, record: Record = None, verbose: Verbose = False) -> None:
     """Measure how far heat maps can be trusted, on photographs whose lesions a person marked."""

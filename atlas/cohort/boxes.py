@@ -12,7 +12,7 @@ import numpy as np
 
 from atlas.cohort.grades import plain_key
 from atlas.cohort.lesions import KINDS, LANDMARKS, kind_of
-from atlas.cohort.names import split_name
+from atlas.cohort.names import split_name, stem_of
 from atlas.cohort.tables import read_cells
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, Dataset, LesionBox, Mark
@@ -58,7 +58,7 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
         )
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for image in dataset.images:
-        by_stem[image.path.stem].append(image.image_id)
+        by_stem[stem_of(image.path)].append(image.image_id)
     boxed: defaultdict[str, list[LesionBox]] = defaultdict(list)
     landmarks: defaultdict[str, list[LesionBox]] = defaultdict(list)
     faults = []

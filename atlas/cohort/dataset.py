@@ -37,8 +37,8 @@ left out, whatever the layout. Any other table is read by naming its columns. Ev
 [10] Nakayama et al., PLOS Digital Health 3(7), 2024. Eye 1 is the right one.
 [11] Wu et al., Scientific Data 12, 2025.
 
-Patient and eye that no table gives are read from names such as `10_left`, `347_l1` and `P012_OD` (see `parse_name`). Where no
-patient can be known, `patient` is None and each photograph counts as its own patient.
+Patient and eye that no table gives are read from headers of DICOM files, then from names such as `10_left`, `347_l1` and
+`P012_OD` (see `parse_name`). Where no patient can be known, `patient` is None and each photograph counts as its own patient.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ import numpy as np
 
 from atlas.cohort.cells import TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
-from atlas.cohort.files import File, find_photographs, image_id
+from atlas.cohort.files import File, dicom_photographs, find_photographs, image_id
 from atlas.cohort.grades import GradeReader
+from atlas.cohort.headers import Headers
 from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
 from atlas.cohort.raters import consensus, readers_agreement
@@ -81,6 +82,7 @@ def read_dataset(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    allow_burnt_in: bool = False,
     progress: Progress = silent,
 ) -> tuple[Dataset, DatasetReport]:
     """Read photographs and their grades.
@@ -90,7 +92,8 @@ def read_dataset(
     Parameters
     ----------
     images : Path
-        A folder, searched with its sub-folders for files with the ending of a photograph. Hidden files are passed over.
+        A folder, searched with its sub-folders for files with the ending of a photograph, and for DICOM files of any name.
+        Hidden files are passed over.
     grades : Path, optional
         A table (.csv, .tsv, .xlsx), a list (.txt) or a folder of such tables, see the module's description. A row names its
         photograph with or without ending and sub-folder. With a table, only photographs that it names belong to the dataset.
@@ -106,6 +109,8 @@ def read_dataset(
         Keep at most so many photographs: a random sample, in proportion to the grades, at least one of each where it can be.
     seed : int
         Of that sample.
+    allow_burnt_in : bool
+        Take DICOM files that say that writing is part of their pixels.
     progress : Progress
         Called as files are read.
 
@@ -126,7 +131,7 @@ def read_dataset(
         raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
     columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column)
     draft = Draft()
-    files = find_photographs(images, draft)
+    files = find_photographs(images, draft, allow_burnt_in=allow_burnt_in)
     if grades is not None:
         tables = list(_read_tables(grades, columns, files, draft))
         layouts = [table.layout for _, table in tables]
@@ -159,8 +164,9 @@ def read_dataset(
     return Dataset(tuple(photographs), scale), draft.close(layouts)
 
 
-def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
-    """Read single photographs, ungraded. Patient and eye come from their names; identical files are one photograph.
+def read_files(files: Sequence[Path], *, scale: Scale, allow_burnt_in: bool = False) -> Dataset:
+    """Read single photographs, ungraded. Patient and eye come from DICOM headers and from names; identical files are one
+    photograph.
 
     Raises
     ------
@@ -170,7 +176,14 @@ def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
     if not files:
         raise DatasetError("no photograph is given", "name at least one file")
     draft = Draft()
-    claims = [_Claim(File.of(file, file.as_posix()), file.as_posix(), None) for file in files]
+    claims = []
+    for path in files:
+        file = File.of(path, path.as_posix())
+        own = dicom_photographs(file, draft, allow_burnt_in=allow_burnt_in)
+        claims += [_Claim(one, one.name, None) for one in ([file] if own is None else own)]
+    for field in ("other_files", "burnt_in"):
+        if refused := draft.lines[field]:
+            raise DatasetError(f"cannot read {refused[0]}", getattr(refused[0], "remedy", ""))
     photographs = _merge(claims, draft, silent, sided=scale.subject.retina)
     if unreadable := draft.lines["unreadable"]:
         raise DatasetError(f"cannot read {unreadable[0]}", "name files that can be read")
@@ -240,10 +253,11 @@ def _claims_of_rows(
             found, how = matcher.find(row)
             named.update(file.name for file in found)
             if not found:
-                why, remedy = matcher.missing(row, draft.lines.get("other_files", ()))
+                others = [line for field in ("other_files", "burnt_in", "unreadable") for line in draft.lines.get(field, ())]
+                why, remedy = matcher.missing(row, others, draft.refused)
                 draft.add("rows_without_file", f"{where}: {name}" if name else where, why, remedy)
                 continue
-            if len(found) > 1:
+            if len({file.own_path for file in found}) > 1:
                 candidates = ", ".join(file.name for file in found[:5]) + (", ..." if len(found) > 5 else "")
                 why = f"may be any of {candidates}: name sub-folder and ending"
                 remedy = (
@@ -261,7 +275,8 @@ def _claims_of_rows(
                     else "marked ungradable"
                 )
                 draft.add("grades_off_scale", f"{where}: {name}" if name else where, fault)
-            yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye, row.split, row.rater)
+            for file in found:
+                yield _Claim(file, where, grade, grade is not None, row.patient, row.eye, row.split, row.rater)
     for file in files:
         if file.name not in named:
             draft.add("files_without_row", file.name, "not in the table")
@@ -315,6 +330,7 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
         draft.guess(told)
         draft.lines["told"].append(told)
     photographs, unnamed = [], []
+    headers = Headers(same[0].file for same, _ in read.values())
     for one, (same, _) in read.items():
         first = same[0].file
         for copy in sorted({claim.file.name for claim in same} - {first.name}):
@@ -327,19 +343,24 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             draft.add("conflicting_duplicates", first.name, f"{said}; kept without a grade")
         elif not same[0].usable:
             continue
-        patient, eye = parse_name(first.stem)
-        given = _agreed("patient", [claim.patient for claim in same], first, draft)
+        patient, eye = parse_name(first.own_stem)
+        given = _agreed("patient", [claim.patient for claim in same], first, draft) or headers.patient(first)
         if given is None:
-            unnamed.append(first.stem)
+            unnamed.append(first.own_stem)
+        if given is None and patient is None and first.source is not None and first.header is not None:
+            given = f"of {first.header.uid or one}"  # frames of one file show one patient
+        _agreed("eye", [claim.eye or parse_name(claim.file.own_stem)[1] for claim in same], first, draft)
+        side = next((claim.eye for claim in same if claim.eye), None)
         photograph = GradedImage(
             one,
             first.path,
             grade=same[0].grade if len(grades) == 1 else None,
             patient=given or patient,
-            eye=_agreed("eye", [claim.eye for claim in same], first, draft) or eye if sided else None,
+            eye=headers.eye(first, side) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, draft),
         )
         photographs.append(photograph)
+    headers.tell(draft)
     draft.guess(told_by_names(unnamed))
     return sorted(photographs, key=lambda photograph: photograph.image_id)
 

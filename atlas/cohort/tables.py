@@ -89,7 +89,10 @@ NAME_LIST = "list of names and grades"
 
 USUAL = "usual names of columns"
 
-_IMAGES = ("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name")
+_IMAGES = (
+    *("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name"),
+    *("SOPInstanceUID", "InstanceUID"),
+)
 _GRADES = ("grade", "level", "dr_grade", "dr_level", "retinopathy_grade", "diagnosis", "icdr", "dr", "label", "stage")
 _PATIENTS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant_id")
 _EYES = ("eye", "laterality", "side", "exam_eye", "position")
@@ -407,13 +410,10 @@ def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iter
 
 
 def _row(number: int, name: str, columns: Sequence[str], side: str | None, cell: defaultdict[str, str], layout: Layout) -> Row:
-    eye = (
-        side
-        or EYE_WORDS.get(plain_key(cell[plain_key(layout.eye)]).rstrip("0").rstrip("."))
-        or parse_name(split_name(name)[1])[1]
-    )
+    eye = side or EYE_WORDS.get(plain_key(cell[plain_key(layout.eye)]).rstrip("0").rstrip("."))
     grades = [cell[plain_key(column)] for column in columns]
     if len(grades) == 2:
+        eye = eye or parse_name(split_name(name)[1])[1]
         graded = [one for one, grade in zip(EYES, grades, strict=True) if grade]
         eye = eye or (graded[0] if len(graded) == 1 else None)
         grades = [grade for one, grade in zip(EYES, grades, strict=True) if one == eye]

@@ -86,6 +86,7 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
+        allow_burnt_in=settings.allow_burnt_in,
         progress=workshop.progress,
     )
     if synthetic:

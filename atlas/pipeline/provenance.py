@@ -112,6 +112,7 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     counts[noop("identical files")] = len(report.identical_files)
     counts[noop("unreadable files")] = len(report.unreadable)
     counts[noop("files of other kinds")] = len(report.other_files)
+    counts[noop("photographs with burnt-in writing")] = len(report.burnt_in)
     return counts
 
 

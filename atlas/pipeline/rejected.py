@@ -54,6 +54,7 @@ KINDS = (
     Kind("identical_files", "identical files", "nothing, or remove the copy"),
     Kind("unreadable", "unreadable files", "copy it again from its source, or take it out of the folder"),
     Kind("other_files", "files of other kinds", "export it as JPEG, PNG or TIFF, or take it out of the folder"),
+    Kind("burnt_in", "photographs with burnt-in writing", "look at it, then give --allow-burnt-in or take it out of the folder"),
     Kind("near_copies", "copies of other photographs", "nothing, or remove the copy", left_out=False),
     Kind("passed_over", "passed over", "nothing", left_out=False),
 )

@@ -14,6 +14,7 @@ import numpy as np
 from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
 from atlas.cohort.copies import once
+from atlas.cohort.names import stem_of
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
@@ -415,7 +416,7 @@ class Outlines:
 def outline_all(workshop: Workshop, seen: Seen, masks: Mapping[str, tuple[Path, ...]]) -> Outlines:
     """Draw round the lesions of the photographs that have masks. A photograph with a mask that cannot be used goes without."""
     images = {image.image_id: image for image in seen.dataset.images if image.image_id in masks}
-    items = [Outlining(i, image.path.stem, seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
+    items = [Outlining(i, stem_of(image.path), seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
     if not items:
         return Outlines({}, {})
     lesions, drawings, marks, faults = {}, {}, {}, []

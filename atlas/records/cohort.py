@@ -15,7 +15,9 @@ class GradedImage:
     Parameters
     ----------
     image_id : str
-        The first 16 hex digits of its bytes' sha256.
+        The first 16 hex digits of its bytes' sha256; for a frame among several in a file, of these and its number.
+    path : Path
+        Its file; for a frame, the name that `frame_path` gives it.
     copy_of : str or None
         The image_id of the photograph that this one is a copy of, in other bytes; figures count the two as one.
     """
@@ -101,6 +103,7 @@ class DatasetReport:
     identical_files: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
+    burnt_in: tuple[str, ...] = ()
     near_copies: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
