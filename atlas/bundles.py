@@ -6,13 +6,14 @@ An existing folder is replaced only once the new one is complete.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pydantic
 
-from atlas.errors import ScorerError
+from atlas.errors import AtlasError, ScorerError
 from atlas.resources import models_folder
 
 
@@ -51,6 +52,21 @@ def find_bundle(name_or_path: str | Path, manifest: str, what: str) -> Path:
             f"give a bundle's folder, or one of the shipped {what}s: {', '.join(shipped(manifest)) or 'none'}",
         )
     return folder
+
+
+@contextmanager
+def understood(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn whatever a damaged, foreign or forged bundle raises while it is loaded into a ScorerError that names its folder.
+
+    Most faults are found and named one by one before; files of weights and descriptions can be wrong in still more ways.
+    """
+    try:
+        yield
+    except AtlasError:
+        raise
+    except Exception as error:
+        what = "; ".join(str(error).splitlines()[:1]) or type(error).__name__
+        raise ScorerError(f"{folder}: this bundle is damaged or was changed ({what[:300]})", remedy) from error
 
 
 def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, what: str) -> None:

@@ -76,7 +76,7 @@ def read_identities(file: Path) -> Identities:
             ),
             str(table["space"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Identities()
 
 
