@@ -136,7 +136,9 @@ def read_picture(folder: Path) -> None:
             refused = require_plain(error, folder)
     if refused is not None:
         raise refused
-    pixels = decode_photograph(file).pixels
+    decoded = decode_photograph(file)
+    pixels = decoded.pixels
+    assert decoded.shape == pixels.shape[:2]
     assert pixels.dtype == np.uint8
     assert pixels.shape[2:] == (3,)
     assert pixels.size <= 3 * MOST_PIXELS

@@ -16,6 +16,7 @@ LIBRARIES = (
     "timm",
     "opencv-python-headless",
     "pillow",
+    "simplejpeg",
     "numpy",
     "scipy",
     "scikit-learn",
