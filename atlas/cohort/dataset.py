@@ -50,7 +50,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.cohort.cells import TABLE_ENDINGS, shortened
+from atlas.cohort.cells import OTHER_TABLES, TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.files import File, find_photographs, image_id
 from atlas.cohort.grades import GradeReader
@@ -188,14 +188,18 @@ def _read_tables(grades: Path, columns: Columns, files: Sequence[File], draft: D
     candidates = sorted(
         file
         for file in grades.rglob("*")
-        if file.suffix.lower() in TABLE_ENDINGS
+        if file.suffix.lower() in (*TABLE_ENDINGS, *OTHER_TABLES)
         and not file.name.endswith(".rejected.csv")
-        and file.is_file()
+        and not file.is_dir()
         and not file.relative_to(grades).as_posix().startswith(".")
     )
     first: DatasetError | None = None
     found = False
     for file in candidates:
+        if file.suffix.lower() in OTHER_TABLES:
+            why = f"tables ending in `{file.suffix}` are not read"
+            draft.add("other_files", file.relative_to(grades).as_posix(), why, "save it as .xlsx or .csv")
+            continue
         try:
             table = read_rows(file, columns, names)
         except DatasetError as error:
