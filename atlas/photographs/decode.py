@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -139,11 +140,19 @@ def read_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
+class _Bounded(io.BufferedReader):
+    """A file that reads no more than it holds: decoders ask for as much as a header claims, and Python sets that memory aside."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _open_regular(path: Path) -> BinaryIO:
     """Open a file, but no pipe or device: reading these may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnreadableImageError(f"{path}: is a pipe, a device or a folder, not a file", "take it out of the folder.")
-    return path.open("rb")
+    return _Bounded(io.FileIO(path))
 
 
 @contextmanager
