@@ -37,7 +37,7 @@ from atlas.resources import models_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SECONDS = 30  # for one file, on a machine that may be busy; the slowest that are in order take one
+SECONDS = 60  # for one file, on a machine that may be busy; the slowest that are in order take one
 
 MEMORY = 2_000_000_000  # bytes beyond what the libraries take; the largest photograph that is read needs 1.3e9
 
@@ -59,12 +59,15 @@ class Reader:
         Reads the case in a folder. It raises AtlasError where that is refused, and may return.
     named : bool
         Whether a refusal must name a file of the case.
+    share : int
+        How much of the time it gets.
     """
 
     seeds: Callable[[], list[Files]]
     damage: Callable[[Files, random.Random], Files]
     read: Callable[[Path], object]
     named: bool = True
+    share: int = 1
 
 
 # Photographs -------------------------------------------------------------------------------------------------------------------
@@ -373,11 +376,11 @@ def read_network(folder: Path) -> None:
 
 
 READERS: Mapping[str, Reader] = {
-    "picture": Reader(pictures, damage_picture, read_picture),
+    "picture": Reader(pictures, damage_picture, read_picture, share=2),
     "table": Reader(tables, damage_table, read_table),
     "words": Reader(words, damage_words, read_words),
     "notes": Reader(own_notes, damage_notes, read_notes),
-    "bundle": Reader(bundles, damage_bundle, read_bundle, named=False),  # a member of it may be named instead
+    "bundle": Reader(bundles, damage_bundle, read_bundle, named=False, share=3),  # a member of it may be named instead
     "weights": Reader(weights, damage_weights, read_network),
 }
 
@@ -550,7 +553,8 @@ def main() -> None:
     keep = ROOT / "output" / "fuzz"
     tallies = {}
     for name in names:
-        tallies[name] = run(name, asked.seed, time.monotonic() + 60 * asked.minutes / len(names), keep)
+        share = READERS[name].share / sum(READERS[one].share for one in names)
+        tallies[name] = run(name, asked.seed, time.monotonic() + 60 * asked.minutes * share, keep)
         own = tallies[name]
         say(f"{name}: {own.cases:,} files, {own.findings:,} findings, slowest {own.slowest:.1f} s")
     if any(own.findings for own in tallies.values()):

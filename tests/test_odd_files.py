@@ -17,10 +17,12 @@ from PIL import Image
 from atlas import read_dataset, read_photograph
 from atlas.drawn.paint import draw_eye
 from atlas.errors import UnreadableImageError
-from atlas.photographs.decode import decode_photograph
+from atlas.photographs.decode import decode_photograph, read_size
 from atlas.photographs.retina import find_retina
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.terminal import printable
+
+BUILD = ("--scorer", "synthetic-alexnet", "--lesion-net", "none")
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 
@@ -216,3 +218,33 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_side(tmp_path: Path) -> None:
     small = save(tmp_path / "small.jpg", pixels[:1000, :1300])
     assert decode_photograph(small, least=1024).factor == 1
     assert np.array_equal(decode_photograph(small, least=1024).pixels, read_photograph(small))
+
+
+def test_a_limit_counts_photographs_that_can_be_read(images: Path) -> None:
+    for place in range(4):
+        save(images / f"good{place}.png", draw_eye(place, 3, size=96).pixels)
+    for place in range(12):
+        (images / f"bad{place}.png").write_bytes(b"no photograph %d" % place)
+    dataset, report = read_dataset(images, scale=DIABETIC_RETINOPATHY, limit=4, probe=read_size)
+    assert len(dataset.images) == 4
+    assert all(image.path.name.startswith("good") for image in dataset.images)
+    assert all(line.remedy for line in report.unreadable)
+    told = {line.what for line in (*report.unreadable, *report.passed_over)}
+    assert told | {image.path.name for image in dataset.images} == {path.name for path in images.iterdir()}
+    dataset, _ = read_dataset(images, scale=DIABETIC_RETINOPATHY, limit=9, probe=read_size)
+    assert len(dataset.images) == 5
+
+
+def test_odd_metadata_reaches_the_terminal_in_no_words_of_a_library(images: Path) -> None:
+    """A photograph whose notes are damaged is read, and Pillow's warning of it is not printed."""
+    eye = Image.fromarray(draw_eye(2, 3, size=96).pixels)
+    eye.save(images / "odd.tif", tiffinfo={270: "a note" * 9})
+    content = (images / "odd.tif").read_bytes()
+    (images / "odd.tif").write_bytes(content.replace(b"a note" * 9, b"\xff" * 54))
+    whole = Image.Exif()
+    whole[0x010E] = "a note"
+    eye.save(images / "odd.jpg", exif=whole.tobytes()[:-9] + b"\xff" * 9)
+    command = [sys.executable, "-m", "atlas", "check", str(images), "--store", str(images.parent / "store"), *BUILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr

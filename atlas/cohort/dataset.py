@@ -44,7 +44,7 @@ patient can be known, `patient` is None and each photograph counts as its own pa
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
 from atlas.cohort.raters import consensus, readers_agreement
 from atlas.cohort.tables import Columns, GradeTable, read_rows
-from atlas.errors import DatasetError
+from atlas.errors import DatasetError, UnreadableImageError
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport, GradedImage, Scale
 
@@ -81,6 +81,7 @@ def read_dataset(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    probe: Callable[[Path], object] | None = None,
     progress: Progress = silent,
 ) -> tuple[Dataset, DatasetReport]:
     """Read photographs and their grades.
@@ -106,6 +107,8 @@ def read_dataset(
         Keep at most so many photographs: a random sample, in proportion to the grades, at least one of each where it can be.
     seed : int
         Of that sample.
+    probe : Callable[[Path], object], optional
+        Called with each photograph of that sample. One for which it raises UnreadableImageError is left out and replaced.
     progress : Progress
         Called as files are read.
 
@@ -152,7 +155,7 @@ def read_dataset(
             draft.close(layouts),
         )
     if limit is not None:
-        sample = _sample(photographs, limit, seed)
+        photographs, sample = _probed_sample(photographs, images, limit, seed, probe, draft)
         chosen = {photograph.image_id for photograph in sample}
         _pass_over((one for one in photographs if one.image_id not in chosen), images, f"beyond the limit of {limit:,}", draft)
         photographs = sample
@@ -375,6 +378,37 @@ def _agreed(what: str, values: Iterable[str | None], file: File, draft: Draft) -
 def _pass_over(photographs: Iterable[GradedImage], images: Path, why: str, draft: Draft) -> None:
     for name in sorted(photograph.path.relative_to(images).as_posix() for photograph in photographs):
         draft.add("passed_over", name, why)
+
+
+def _probed_sample(
+    photographs: list[GradedImage],
+    images: Path,
+    limit: int,
+    seed: int,
+    probe: Callable[[Path], object] | None,
+    draft: Draft,
+) -> tuple[list[GradedImage], list[GradedImage]]:
+    """Return the photographs without those that were chosen but cannot be read, and a sample that can be.
+
+    Only photographs that are chosen are probed: in a large folder, probing all of them takes minutes.
+    """
+    known: set[str] = set()
+    while True:
+        sample = _sample(photographs, limit, seed)
+        refused = set()
+        for photograph in sample:
+            if photograph.image_id in known or probe is None:
+                continue
+            try:
+                probe(photograph.path)
+                known.add(photograph.image_id)
+            except UnreadableImageError as error:
+                refused.add(photograph.image_id)
+                why = error.message.removeprefix(f"{photograph.path}: ")
+                draft.add("unreadable", photograph.path.relative_to(images).as_posix(), why, error.remedy)
+        if not refused or len(refused) == len(photographs):
+            return photographs, sample
+        photographs = [photograph for photograph in photographs if photograph.image_id not in refused]
 
 
 def _sample(photographs: Sequence[GradedImage], limit: int, seed: int) -> list[GradedImage]:
