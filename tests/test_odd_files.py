@@ -249,3 +249,17 @@ def test_odd_metadata_reaches_the_terminal_in_no_words_of_a_library(images: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Warning" not in done.stderr
+
+
+def test_a_photograph_whose_name_is_no_text_becomes_a_part_of_an_atlas(images: Path) -> None:
+    """In a locale that cannot show the name either, and with names on the pages."""
+    save(images / "other.png", draw_eye(2, 3, size=96).pixels)
+    (images / "good.png").rename(os.fsdecode(os.fsencode(images) + b"/caf\xe9.png"))
+    out = images.parent / "site"
+    command = [sys.executable, "-m", "atlas", "build", str(images), "--out", str(out), "--store", str(images.parent / "store")]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*command, *BUILD, "--clusters", "2", "--keep-names"], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(list((out / "images").glob("*.html"))) == 2
