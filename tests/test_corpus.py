@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -251,7 +252,8 @@ def write_bad_files(folder: Path) -> set[str]:
 
 def is_read(file: Path) -> bool:
     try:
-        read_photograph(file)
+        with warnings.catch_warnings(action="ignore"):  # damaged notes are no damaged picture
+            read_photograph(file)
     except UnreadableImageError:
         return False
     return True
