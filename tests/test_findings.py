@@ -9,9 +9,11 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fuzz
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -315,3 +317,42 @@ def test_a_jpeg_that_a_camera_padded_is_read(tmp_path: Path) -> None:
     (tmp_path / "eye.jpg").write_bytes(whole[:-2] + bytes(900) + whole[-2:])
     with pytest.raises(UnreadableImageError, match="is damaged"):
         read_photograph(tmp_path / "eye.jpg")
+
+
+# The fuzzer --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(fuzz.READERS))
+def test_the_fuzzer_makes_the_same_files_again_and_each_differs_from_what_is_valid(name: str) -> None:
+    count = len(fuzz.READERS[name].seeds())
+    valid = [fuzz.make(name, 0, number) for number in range(count)]
+    damaged = [fuzz.make(name, 0, number) for number in range(count, count + 8)]
+    assert damaged == [fuzz.make(name, 0, number) for number in range(count, count + 8)]
+    assert all(case not in valid for case in damaged)
+    assert damaged != [fuzz.make(name, 1, number) for number in range(count, count + 8)]
+
+
+@pytest.mark.parametrize("name", ["picture", "table", "words", "notes", "weights"])
+def test_the_fuzzer_finds_nothing_in_valid_files_and_whatever_is_raised_besides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / name / "case"
+    for number in range(len(fuzz.READERS[name].seeds())):
+        fuzz.lay_out(fuzz.make(name, 0, number), folder)
+        assert fuzz.fault_of(name, folder) == ""
+    file = next(folder.iterdir()).name
+    for error, found in (
+        (DatasetError(f"{file}: is bad", "replace it"), ""),
+        (DatasetError(f"{file}: is bad"), "no remedy"),
+        (DatasetError("it is bad", "replace it"), "AssertionError"),
+        (DatasetError(f"{file}: is bad" * 1000, "replace it"), "characters"),
+        (ValueError("bad"), "ValueError"),
+        (MemoryError(), "MemoryError"),
+    ):
+
+        def read(folder: Path, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(fuzz, "READERS", {name: replace(fuzz.READERS[name], read=read)})
+        told = fuzz.fault_of(name, folder)
+        assert found in told if found else told == ""
