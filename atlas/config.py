@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, SUBJECTS, Scale
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET, languages
-from atlas.toml import listed, read_toml
+from atlas.toml import listed, quoted, read_toml
 
 PRIVATE = "private"
 """Marks a setting that never enters an atlas: it names a file, it is free text that can name a person or a place, or it does not
@@ -411,4 +411,4 @@ def _sentence(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     if fault["type"] == "extra_forbidden":
         return f"{place}: there is no such setting"
-    return f"{place}: {message} (got {fault['input']!r})" if place else message
+    return f"{place}: {message} (got {quoted(fault['input'])})" if place else message

@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 int
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def _atlas(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    # Photographs with odd metadata: what matters of it is told in our own words.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="atlas")
     except AtlasError as error:

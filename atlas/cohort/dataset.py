@@ -44,13 +44,13 @@ Patient and eye that no table gives are read from headers of DICOM files, then f
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from atlas.cohort.cells import TABLE_ENDINGS, shortened
+from atlas.cohort.cells import OTHER_TABLES, TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.files import File, dicom_photographs, find_photographs, image_id
 from atlas.cohort.grades import GradeReader
@@ -59,7 +59,7 @@ from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
 from atlas.cohort.raters import consensus, readers_agreement
 from atlas.cohort.tables import Columns, GradeTable, read_rows
-from atlas.errors import DatasetError
+from atlas.errors import DatasetError, UnreadableImageError
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport, GradedImage, Scale
 
@@ -83,6 +83,7 @@ def read_dataset(
     limit: int | None = None,
     seed: int = 0,
     allow_burnt_in: bool = False,
+    probe: Callable[[Path], object] | None = None,
     progress: Progress = silent,
 ) -> tuple[Dataset, DatasetReport]:
     """Read photographs and their grades.
@@ -111,6 +112,8 @@ def read_dataset(
         Of that sample.
     allow_burnt_in : bool
         Take DICOM files that say that writing is part of their pixels.
+    probe : Callable[[Path], object], optional
+        Called with each photograph of that sample. One for which it raises UnreadableImageError is left out and replaced.
     progress : Progress
         Called as files are read.
 
@@ -157,7 +160,7 @@ def read_dataset(
             draft.close(layouts),
         )
     if limit is not None:
-        sample = _sample(photographs, limit, seed)
+        photographs, sample = _probed_sample(photographs, images, limit, seed, probe, draft)
         chosen = {photograph.image_id for photograph in sample}
         _pass_over((one for one in photographs if one.image_id not in chosen), images, f"beyond the limit of {limit:,}", draft)
         photographs = sample
@@ -201,14 +204,18 @@ def _read_tables(grades: Path, columns: Columns, files: Sequence[File], draft: D
     candidates = sorted(
         file
         for file in grades.rglob("*")
-        if file.suffix.lower() in TABLE_ENDINGS
+        if file.suffix.lower() in (*TABLE_ENDINGS, *OTHER_TABLES)
         and not file.name.endswith(".rejected.csv")
-        and file.is_file()
+        and not file.is_dir()
         and not file.relative_to(grades).as_posix().startswith(".")
     )
     first: DatasetError | None = None
     found = False
     for file in candidates:
+        if file.suffix.lower() in OTHER_TABLES:
+            why = f"tables ending in `{file.suffix}` are not read"
+            draft.add("other_files", file.relative_to(grades).as_posix(), why, "save it as .xlsx or .csv")
+            continue
         try:
             table = read_rows(file, columns, names)
         except DatasetError as error:
@@ -392,6 +399,37 @@ def _agreed(what: str, values: Iterable[str | None], file: File, draft: Draft) -
 def _pass_over(photographs: Iterable[GradedImage], images: Path, why: str, draft: Draft) -> None:
     for name in sorted(photograph.path.relative_to(images).as_posix() for photograph in photographs):
         draft.add("passed_over", name, why)
+
+
+def _probed_sample(
+    photographs: list[GradedImage],
+    images: Path,
+    limit: int,
+    seed: int,
+    probe: Callable[[Path], object] | None,
+    draft: Draft,
+) -> tuple[list[GradedImage], list[GradedImage]]:
+    """Return the photographs without those that were chosen but cannot be read, and a sample that can be.
+
+    Only photographs that are chosen are probed: in a large folder, probing all of them takes minutes.
+    """
+    known: set[str] = set()
+    while True:
+        sample = _sample(photographs, limit, seed)
+        refused = set()
+        for photograph in sample:
+            if photograph.image_id in known or probe is None:
+                continue
+            try:
+                probe(photograph.path)
+                known.add(photograph.image_id)
+            except UnreadableImageError as error:
+                refused.add(photograph.image_id)
+                why = error.message.removeprefix(f"{photograph.path}: ")
+                draft.add("unreadable", photograph.path.relative_to(images).as_posix(), why, error.remedy)
+        if not refused or len(refused) == len(photographs):
+            return photographs, sample
+        photographs = [photograph for photograph in photographs if photograph.image_id not in refused]
 
 
 def _sample(photographs: Sequence[GradedImage], limit: int, seed: int) -> list[GradedImage]:

@@ -193,6 +193,13 @@ def _kind(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a file but a pipe, a device or a socket"
 
 
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # told when it is walked
+        return False
+
+
 def _walk(folder: Path, draft: Draft) -> Iterator[Path]:
     """Yield files under a folder, through linked folders too, each folder once; hidden ones, atlases and stores are left out."""
 
@@ -219,6 +226,8 @@ def _walk(folder: Path, draft: Draft) -> Iterator[Path]:
             elif (real := os.path.realpath(place)) in seen:
                 draft.add("passed_over", told, f"a link to a folder that is read already ({seen[real]})")
             else:
+                if split_name(name)[2] and _is_empty(place):
+                    draft.add("unreadable", told, "an empty folder, not a photograph", "take it out of the folder")
                 seen[real] = told
                 folders.append(name)
         for name in names:

@@ -216,7 +216,11 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
         said.append(f"The columns of {table.name} were guessed from their names: {name}, and `{layout.grades[0]}` is its grade.")
     if layout.doubt:
         said.append(layout.doubt)
-    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :]))
+    unknown: defaultdict[str, list[str]] = defaultdict(list)
+    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], unknown))
+    for what, words in unknown.items():
+        many = f"{len(words):,} {'row names' if len(words) == 1 else 'rows name'}"
+        said.append(f"In {table.name}, {many} {what} in a word that is not known, such as `{words[0]}`; it was passed over.")
     return GradeTable(layout.name, rows, tuple(said))
 
 
@@ -389,7 +393,14 @@ def _refuse(table: Path, sheets: Sequence[Sheet], columns: Columns) -> NoReturn:
     )
 
 
-def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iterable[tuple[int, Sequence[str]]]) -> Iterator[Row]:
+def _table_rows(
+    table: Path,
+    layout: Layout,
+    header: Sequence[str],
+    filled: Iterable[tuple[int, Sequence[str]]],
+    unknown: defaultdict[str, list[str]],
+) -> Iterator[Row]:
+    """Yield the rows below a header. Words for eyes and splits that mean nothing are gathered in `unknown`."""
     keys = [plain_key(column) for column in header]
     used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable, layout.split, layout.rater, *layout.fellow)
     for column in filter(None, used):
@@ -406,7 +417,11 @@ def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iter
             name = cell[plain_key(image)] if image else ""
             if side and not name:
                 continue  # of one eye there may be no photograph
-            yield _row(number, name, graded, side, cell, layout)
+            row = _row(number, name, graded, side, cell, layout)
+            for what, column, found in (("the eye", layout.eye, row.eye), ("the split", layout.split, row.split)):
+                if found is None and (word := cell[plain_key(column)]):
+                    unknown[what].append(shortened(word))
+            yield row
 
 
 def _row(number: int, name: str, columns: Sequence[str], side: str | None, cell: defaultdict[str, str], layout: Layout) -> Row:

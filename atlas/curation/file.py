@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from atlas.errors import ConfigurationError
-from atlas.toml import listed, read_toml
+from atlas.toml import listed, quoted, read_toml
 
 TITLE, TEXT = 120, 4000
 """Longest title, and longest note, summary or text of a stop, in characters."""
@@ -212,7 +212,7 @@ def _sentence(fault: Any) -> str:
         return f"{place}: {message}"
     if kind == "missing" or isinstance(fault["input"], dict | list | BaseModel):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message} (got {fault['input']!r})"
+    return f"{place}: {message} (got {quoted(fault['input'])})"
 
 
 _EXPECTED = {

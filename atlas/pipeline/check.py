@@ -82,7 +82,7 @@ def check_cohort(workshop: Workshop, cohort: Cohort, source: TrainedSource | Fit
 
 def _sizes(images: Sequence[GradedImage], progress: Progress) -> tuple[dict[str, tuple[int, int]], list[str]]:
     """Read rows and columns of each photograph from its header; give a line for each that cannot be read."""
-    sizes, faults = {}, []
+    sizes, faults = {}, list[str]()
     for done, image in enumerate(images, start=1):
         try:
             sizes[image.image_id] = read_size(image.path)

@@ -19,6 +19,7 @@ LIBRARIES = (
     "pi-heif",
     "pydicom",
     "imagecodecs",
+    "simplejpeg",
     "numpy",
     "scipy",
     "scikit-learn",

@@ -54,6 +54,7 @@ from atlas.records import (
     GradedImage,
     IntArray,
     Lesions,
+    Line,
     Mark,
     Patches,
     SaliencyMaps,
@@ -169,9 +170,11 @@ def _without_faults(
     return [one for _, one in good], dataset, replace(report, unreadable=(*report.unreadable, *faults))
 
 
-def named(image: GradedImage, fault: Fault) -> str:
+def named(image: GradedImage, fault: Fault) -> Line:
     """Tell a fault of a photograph in one line, with its file."""
-    return fault.line if str(image.path) in fault.message else f"{image.path}: {fault.line}"
+    path = str(image.path)
+    shown = fault.line if path in fault.message else f"{path}: {fault.line}"
+    return Line(path, fault.message.removeprefix(f"{path}: "), fault.remedy, shown)
 
 
 @dataclass(frozen=True)

@@ -63,14 +63,16 @@ class Line(str):
         Why it was left out.
     remedy : str
         What to do about it; empty where it is the same for all of its kind.
+    shown : str
+        The complete line; without it, the file or row and why.
     """
 
     what: str
     why: str
     remedy: str
 
-    def __new__(cls, what: str, why: str = "", remedy: str = "") -> Line:
-        line = super().__new__(cls, f"{what}: {why}" if why else what)
+    def __new__(cls, what: str, why: str = "", remedy: str = "", shown: str = "") -> Line:
+        line = super().__new__(cls, shown or (f"{what}: {why}" if why else what))
         line.what, line.why, line.remedy = what, why, remedy
         return line
 
