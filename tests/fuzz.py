@@ -114,7 +114,17 @@ def pictures() -> list[Files]:
         told = io.BytesIO()
         image.save(told, {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM", "jp2": "JPEG2000"}.get(ending, ending.upper()), **settings)
         made.append({f"eye.{ending}": told.getvalue()})
-    return made
+    return made + [{"eye.dcm": content} for content in _dicom(pixels)]
+
+
+def _dicom(pixels: np.ndarray) -> list[bytes]:
+    """Write an eye as DICOM in each transfer syntax."""
+    from dicom_files import LOSSLESS, LOSSY, write_dicom
+
+    syntaxes = [one for one in (*LOSSLESS, *LOSSY) if one != "jpeg-extended"]  # which is for 12 bits
+    with tempfile.TemporaryDirectory() as folder:
+        files = [write_dicom(Path(folder) / f"{syntax}.dcm", pixels, syntax=syntax) for syntax in syntaxes]
+        return [file.read_bytes() for file in files]
 
 
 def damage_picture(files: Files, rng: random.Random) -> Files:
