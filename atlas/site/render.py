@@ -33,6 +33,8 @@ from atlas.site.words import Words
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
+_PLOTS = "js/plotly.min.js"
+
 _REPORT_STYLES = ("atlas.css", "report.css")
 
 _REPORT_SCRIPTS = (
@@ -192,13 +194,21 @@ def _environment(book: Book) -> Environment:
     return environment
 
 
+def code_files() -> dict[str, bytes]:
+    """Return the styles and scripts of a site, by their paths within it. Everything else in it is text, data and pictures."""
+    files = {
+        f"{folder}/{source.name}": source.read_bytes()
+        for folder in ("css", "js")
+        for source in sorted((templates_folder() / folder).iterdir())
+    }
+    return {**files, _PLOTS: get_plotlyjs().encode()}
+
+
 def _write_assets(book: Book, out: Path) -> None:
     """Write the files that pages of all languages share."""
-    for folder in ("css", "js"):
-        for source in sorted((templates_folder() / folder).iterdir()):
-            _write(out / folder / source.name, source.read_bytes())
-    if book.measured:
-        _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
+    for path, content in code_files().items():
+        if path != _PLOTS or book.measured:
+            _write(out / path, content)
 
 
 def _write_scripts(book: Book, out: Path) -> None:
