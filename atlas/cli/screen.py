@@ -7,16 +7,27 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from atlas.progress import Progress, silent
 
-out = Console(highlight=False)
 
-err = Console(stderr=True, highlight=False)
+class _Screen(Console):
+    """A console that names in a text, whatever they hold, cannot command."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        shown = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+        return super().render_str(shown, **options)
+
+
+out = _Screen(highlight=False)
+
+err = _Screen(stderr=True, highlight=False)
 
 
 def command_line() -> str:

@@ -23,7 +23,7 @@ _SUB_DIRECTORIES = (0x8769, 0x8825, 0xA005)  # EXIF, GPS, interoperability
 
 _RUNS = re.compile(rb"[\x20-\x7e\x80-\xff]{6,}")
 
-_WIDE_RUNS = re.compile(rb"(?:[\x20-\x7e]\x00){4,}|(?:\x00[\x20-\x7e]){4,}")
+_WIDE_RUNS = re.compile(rb"(?:[\x20-\x7e]\x00){3,}[\x20-\x7e]?")
 
 _XML = re.compile(r">([^<>]+)<|=\s*\"([^\"]*)\"|=\s*'([^']*)'")
 

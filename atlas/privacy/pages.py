@@ -102,6 +102,9 @@ class _Page(HTMLParser):
         if tag == self._within:
             self._within = ""
 
+    def updatepos(self, i: int, j: int) -> int:
+        return j  # nobody asks for lines, and counting them takes a tenth of the time
+
     def handle_data(self, data: str) -> None:
         if self._within == "script" and data.strip():
             self._found("active", "a script within the page")

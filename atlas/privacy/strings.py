@@ -40,7 +40,7 @@ _APART = re.compile(r"[\s_,;:|/\\=<>()\[\]{}\"]+")
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
-_WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){4,}|(?:\x00[\x20-\x7e]){4,}")  # UTF-16
+_WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){3,}[\x20-\x7e]?")  # UTF-16
 
 _READABLE = 8  # bytes of readable text in a row that are searched within compressed pixels
 

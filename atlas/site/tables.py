@@ -37,6 +37,7 @@ import numpy as np
 
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
+from atlas.privacy.formulas import harmless
 from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Trust
 from atlas.site.figures import base_name
 from atlas.trust.curves import fifth
@@ -62,7 +63,7 @@ def _write(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([harmless(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
 
 
 def _number(value: float) -> str:
