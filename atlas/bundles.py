@@ -5,9 +5,12 @@ An existing folder is replaced only once the new one is complete.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydantic
@@ -75,6 +78,35 @@ def write_bundle(folder: Path, contents: Mapping[str, bytes], manifest: str, wha
             new.rename(folder)
     except OSError as error:
         raise ScorerError(f"{folder}: the bundle cannot be written ({error})", "choose a folder that can be written") from error
+
+
+def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest's fields with their own hash, `sha256`. The fields hold the hashes of the bundle's other files."""
+    return {**facts, "sha256": _hash_of(facts)}
+
+
+def require_sealed(manifest: Path, facts: Mapping[str, Any], what: str) -> None:
+    """Check that no field of a manifest was changed since it was written.
+
+    A manifest without a hash is of an earlier version, and is accepted unless it is in a shipped bundle.
+
+    Raises
+    ------
+    ScorerError
+        If the hash is not that of the fields.
+    """
+    given = facts.get("sha256")
+    if given is None and manifest.resolve().parent.parent != models_folder().resolve():
+        return
+    if given != _hash_of({name: value for name, value in facts.items() if name != "sha256"}):
+        raise ScorerError(
+            f"{manifest}: damaged or changed, its sha256 is not that of its fields", f"fetch or train the {what} again"
+        )
+
+
+def _hash_of(facts: Mapping[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def stored(array: np.ndarray, half: bool) -> np.ndarray:
