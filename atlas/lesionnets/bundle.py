@@ -14,12 +14,13 @@ import pydantic
 import safetensors.numpy
 import torch
 
-from atlas.bundles import faults, find_bundle, require_sealed, sealed, stored, write_bundle
+from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, write_bundle
 from atlas.cohort.lesions import KINDS
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
 from atlas.lesionnets.networks import LesionModule
+from atlas.resources import models_folder
 
 MANIFEST = "lesionnet.json"
 
@@ -190,6 +191,17 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
         tuple(one.model_dump(exclude_unset=True) for one in manifest.measured),
         disc,
     )
+
+
+def shipped_lesion_nets() -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, summary) of each shipped lesion net, by name, without loading weights. Summaries are plain JSON values."""
+    found = []
+    for name in shipped(MANIFEST):
+        folder = models_folder() / name
+        manifest = _Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        size = sum((folder / file).stat().st_size for file in manifest.files)
+        found.append((name, {"kinds": manifest.kinds, "bytes": size, "terms": str(manifest.training.get("source", ""))}))
+    return found
 
 
 def _disc(path: Path, content: bytes, module: LesionModule) -> DiscReadout:

@@ -46,6 +46,8 @@ class Provenance:
         Name of the net that looked for lesions; "" if none did.
     lesion_card : str
         The lesion net's card, Markdown.
+    terms : tuple[tuple[str, str], ...]
+        What each network that was used learned from, and on what terms: name and text.
     how : tuple[str, ...]
         How the scorer arrives at its score, and then how each of its members does, in a few sentences each; empty if heads were
         fitted on this cohort.
@@ -64,6 +66,7 @@ class Provenance:
     lesion_net: str = ""
     lesion_card: str = ""
     how: tuple[str, ...] = ()
+    terms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -413,6 +413,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "grades": manifest.scale.names,
         "bytes": sum((folder / file).stat().st_size for file in manifest.files if (folder / file).is_file()),
         "training": manifest.training,
+        "terms": str(manifest.training.get("sources", "")),
     }
 
 
