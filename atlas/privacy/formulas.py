@@ -15,6 +15,6 @@ def is_formula(cell: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """Escape what a terminal would obey, and keep a spreadsheet from reading a cell as a formula."""
+    """Escape what a terminal would obey, and keep a spreadsheet from reading a name as a formula or as a number with a sign."""
     shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    return f"'{shown}" if is_formula(shown) else shown
+    return f"'{shown}" if shown.startswith(_STARTS) else shown
