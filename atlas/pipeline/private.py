@@ -29,6 +29,8 @@ Text = tuple[str, str]  # kind and text
 # Comments and docstrings never reach a page. They hold examples, such as names of files.
 _NOT_SAID = re.compile(r'""".*?"""|^\s*#.*?$|  # .*?$', re.DOTALL | re.MULTILINE)
 
+_AUTHORED = ("title", "note", "summary", "text", "slug")  # texts in a curation file
+
 _TOLD_FILES = (".html", ".css", ".js", ".po", ".pot", ".toml")
 
 
@@ -143,9 +145,16 @@ def _said_by_author(atlas: Atlas) -> Iterator[str]:
     yield from (told.title, told.scorer, told.card, told.lesion_net, told.lesion_card, *told.how)
     yield json.dumps([dict(entry) for entry in told.trust], ensure_ascii=False)
     yield from (scale.disease, *scale.names)
-    for words in (*curation.images.values(), *curation.clusters.values()):
-        yield from (words.title, words.note)
-    for lesson in curation.lessons:
-        yield from (lesson.slug, lesson.title, lesson.summary)
-        for stop in lesson.stops:
-            yield from (stop.title, stop.text)
+    yield from _texts_in(curation.file)
+
+
+def _texts_in(value: Any, name: str = "") -> Iterator[str]:
+    """Yield the author's texts in a curation file, also those on what is hidden or gone: the pages' edit mode has them all."""
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _texts_in(held, key)
+    elif isinstance(value, list | tuple):
+        for held in value:
+            yield from _texts_in(held, name)
+    elif name in _AUTHORED:
+        yield str(value)

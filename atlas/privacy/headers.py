@@ -21,7 +21,11 @@ _LARGEST = 1_000_000  # bytes of a header's value that are read
 
 _SUB_DIRECTORIES = (0x8769, 0x8825, 0xA005)  # EXIF, GPS, interoperability
 
-_RUNS = re.compile(rb"[\x20-\x7e\x80-\xff]{6,}")
+_RUNS = re.compile(rb"(?:[\x20-\x7e]|[\xc3-\xdf][\x80-\xbf]){6,}")
+
+_WORDS = re.compile(r"[^\W\d_]{4}|\d[\d./:-]{7}")  # what a run of binary data that is a text holds
+
+_MOST_RUNS = 40  # of a binary value: the notes of a maker can be large, and hold what reads as text by chance
 
 _WIDE_RUNS = re.compile(rb"(?:[\x20-\x7e]\x00){3,}[\x20-\x7e]?")
 
@@ -100,13 +104,10 @@ def _of_bytes(value: bytes) -> Iterator[str]:
         if text.isprintable() or "<" in text:
             yield from _of_text(text)
             return
-    for run in _RUNS.findall(value):
-        for encoding in ("utf-8", "latin-1"):
-            with suppress(UnicodeDecodeError):
-                yield from _of_text(run.decode(encoding))
-                break
-    for run in _WIDE_RUNS.findall(value):
-        yield run.replace(b"\0", b"").decode()
+    runs = [run.decode("utf-8", "replace") for run in _RUNS.findall(value)]
+    runs += [run.replace(b"\0", b"").decode() for run in _WIDE_RUNS.findall(value)]
+    for run in [run for run in runs if _WORDS.search(run)][:_MOST_RUNS]:
+        yield from _of_text(run)
     if value.startswith(b"UNICODE\0"):
         for encoding in ("utf-16-le", "utf-16-be"):
             yield value.removeprefix(b"UNICODE\0").decode(encoding, "replace")

@@ -32,6 +32,8 @@ _DIGITS = 7
 
 _LONG = 8  # characters from which a text counts also within a word
 
+_DIFFERENT = 3  # characters of a long text
+
 _LONGEST = 2000  # characters: of longer texts only the words are searched for
 
 _MARKED = re.compile(r"[\d\s.,:;/_+-]+")  # a number, a date or a time
@@ -79,6 +81,8 @@ def _pieces(text: str) -> Iterator[str]:
 def _is_telling(text: str) -> bool:
     if _MARKED.fullmatch(text):
         return sum(letter.isdecimal() for letter in text) >= _DIGITS
+    if len(text) >= _LONG and len(set(text)) < _DIFFERENT:
+        return False  # filling, as in binary data
     return len(text) >= _SHORTEST or len(text.encode(errors="surrogateescape")) >= _SHORTEST_BYTES
 
 
