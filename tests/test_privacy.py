@@ -386,7 +386,7 @@ def test_a_site_of_files_that_are_full_of_a_person_holds_none_of_it(built: Build
         if name.endswith((".jpg", ".png")):
             with Image.open(built.out / name) as picture:
                 assert not picture.getexif(), name
-                assert picture.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}, name
+                assert picture.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "transparency"}, name
 
 
 def test_the_strings_of_a_build_are_in_the_store_and_only_there(built: BuildResult, clinic: Path) -> None:
