@@ -271,8 +271,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
 
 def _json(folder: Path, facts: Any, seal: bool = False) -> str:
     try:
-        facts = sealed(facts) if seal else facts
-        return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(sealed(facts) if seal else facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ScorerError(
             f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
