@@ -8,6 +8,7 @@ AtlasError
  |    +-- WeightsMissingError    weights are not on this machine and cannot be fetched
  +-- TrainingError           graded photographs from which nothing can be learned, or a checkpoint of another training
  +-- StoreError              the store or the output folder cannot be read or written
+ +-- PrivacyError            a finished site holds what it must not: private text, metadata or active content
 
 Every message names the file, row or setting, says what was expected, and what to do.
 """
@@ -58,3 +59,7 @@ class TrainingError(AtlasError):
 
 class StoreError(AtlasError):
     """The store or the output folder cannot be read or written."""
+
+
+class PrivacyError(AtlasError):
+    """A finished site holds what it must not: private text, metadata, active content or an outside address."""

@@ -328,6 +328,8 @@ def damage_bundle(files: Files, rng: random.Random) -> Files:
     import hashlib
     import json
 
+    from atlas.bundles import sealed
+
     own = "lesionnet.json" if "lesionnet.json" in files else "scorer.json"
     name = own if rng.random() < 0.5 else rng.choice(sorted(files))
     file = files[name]
@@ -339,11 +341,16 @@ def damage_bundle(files: Files, rng: random.Random) -> Files:
     else:
         content = mutations.damaged(content, rng)
     changed = {**files, name: content}
-    if name != own and rng.random() < 0.9:
-        told = files[own]
+    told = changed[own]
+    try:
         manifest = json.loads(told.read_bytes() if isinstance(told, Path) else told)
-        manifest["files"][name] = hashlib.sha256(content).hexdigest()
-        changed[own] = json.dumps(manifest).encode()
+        if name != own and rng.random() < 0.9:
+            manifest["files"][name] = hashlib.sha256(content).hexdigest()
+        if rng.random() < 0.9:
+            manifest.pop("sha256", None)
+            changed[own] = json.dumps(sealed(manifest)).encode()
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        pass  # it is no longer a manifest
     return changed
 
 

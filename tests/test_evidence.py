@@ -13,6 +13,7 @@ import torch
 from boxed import boxed_eyes, run
 from typer.testing import CliRunner
 
+from atlas.bundles import sealed
 from atlas.cli import app
 from atlas.cohort.lesions import kind_of
 from atlas.errors import ScorerError, TrainingError
@@ -107,7 +108,8 @@ def test_its_bundle_gives_the_same_scorer_back(
     save_bundle(tmp_path / "other", load_transferred("synthetic-alexnet"))
     facts = json.loads((tmp_path / "evidence" / "scorer.json").read_text("utf-8"))
     facts["kinds"] = 5
-    (tmp_path / "evidence" / "scorer.json").write_text(json.dumps(facts), "utf-8")
+    del facts["sha256"]
+    (tmp_path / "evidence" / "scorer.json").write_text(json.dumps(sealed(facts)), "utf-8")
     with pytest.raises(ScorerError, match=weights.name):
         load_scorer(tmp_path / "evidence")
 

@@ -194,8 +194,15 @@ def test_no_net_finds_no_lesions_and_patches_of_lesions_need_one(eyes: Path, tmp
     assert "Lesions found" not in next((tmp_path / "a" / "images").iterdir()).read_text()
 
 
-def test_a_recorded_command_does_not_tell_where_the_store_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorded_command_names_networks_but_no_place_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from atlas.cli.screen import command_line
 
-    monkeypatch.setattr("sys.argv", ["atlas", "train", "eyes", "--store", "mine/store", "--name", "a b", "--store=mine"])
-    assert command_line() == "atlas train eyes --name 'a b'"
+    (tmp_path / "Ward of Mrs Surname").mkdir()
+    monkeypatch.chdir(tmp_path)
+    typed = ["train", "Surname", "--store", "mine/store", "--name", "a b", "--store=mine", "--grades", "Surname/g.csv"]
+    typed += ["--patient-column=Surname", "--also-images", "Ward of Mrs Surname", "--fine-tune", "Ward of Mrs Surname"]
+    typed += ["--member", "/home/surname/models/mine", "--source", "Our clinic / CC BY", "--seed", "3", "--out", "models/own"]
+    monkeypatch.setattr("sys.argv", ["atlas", *typed])
+    expected = "train IMAGES --name 'a b' --grades GRADES --patient-column PATIENT-COLUMN --also-images ALSO-IMAGES --fine-tune "
+    expected += "IMAGES --member mine --source 'Our clinic / CC BY' --seed 3 --out own"
+    assert command_line() == f"atlas {expected}"

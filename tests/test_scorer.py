@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from atlas.bundles import sealed
 from atlas.errors import ScorerError
 from atlas.records import Frame, Preprocessed, Scale
 from atlas.resources import DEFAULT_SCORER, models_folder
@@ -329,8 +330,9 @@ def test_a_damaged_or_incomplete_bundle_is_refused_by_file(scorer: TransferredSc
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = folder / "scorer.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
+    facts.pop("sha256")
     change(facts)
-    path.write_text(json.dumps(facts), encoding="utf-8")
+    path.write_text(json.dumps(sealed(facts)), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from dataclasses import fields
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
 from atlas import terminal
 from atlas.agreement.evaluation import evaluate
+from atlas.cli import screen
 from atlas.records import DIABETIC_RETINOPATHY, DatasetReport
 from atlas.site.figures import measures
 from atlas.trust.summary import SUMMARY_FIGURES
@@ -72,3 +74,17 @@ def test_long_lists_are_cut_unless_all_lines_are_asked_for() -> None:
         assert stream.getvalue().count("line ") == shown
         assert ("and 15 more; --verbose lists them all" in stream.getvalue()) is not verbose
     assert "25 files cannot be read:" in stream.getvalue()
+
+
+def test_no_text_in_the_terminal_is_a_command() -> None:
+    """Whatever a command prints, in a line or in a table, names cannot move the cursor, colour the screen or ring the bell."""
+    out = type(screen.out)(file=io.StringIO(), highlight=False, width=200)
+    odd = "10\x1b[2J\x07\x9b31m\r_left\u202egpj.exe"
+    table = Table("name")
+    table.add_row(odd)
+    out.print(f"[bold]{odd}[/bold]\nsecond line")
+    out.print(table)
+    shown = out.file.getvalue()
+    assert "\\x1b[2J" in shown
+    assert "second line" in shown.splitlines()[1]
+    assert all(one.isprintable() or one == "\n" for one in shown)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from atlas.bundles import sealed
 from atlas.cohort.dataset import read_files
 from atlas.config import load_configuration
 from atlas.drawn.cohort import write_cohort
@@ -124,7 +125,8 @@ def test_its_bundle_names_the_lesion_net_and_refuses_another(scorer: TwoStageSco
     other.mkdir()
     for file in (cohort / "plain").iterdir():
         (other / file.name).write_bytes(file.read_bytes())
-    (other / "scorer.json").write_text(json.dumps(facts | {"lesion_net_sha256": "0" * 64}), "utf-8")
+    del facts["sha256"]
+    (other / "scorer.json").write_text(json.dumps(sealed(facts | {"lesion_net_sha256": "0" * 64})), "utf-8")
     with pytest.raises(ScorerError, match="another version of lesion net"):
         load_scorer(other)
 

@@ -43,7 +43,7 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
     if result.atlas.evaluation is not None:
         print_evaluation(screen.out, result.atlas.evaluation)
     for note in result.atlas.provenance.notes:
-        screen.out.print(f"Note: {note}", soft_wrap=True)
+        screen.out.print(f"Note: {printable(note, screen.out.encoding)}", markup=False, soft_wrap=True)
     for line in result.atlas.curation.unmatched:
         screen.out.print(f"  {printable(line, screen.out.encoding)}", markup=False, soft_wrap=True)
     if result.kept:
@@ -63,7 +63,7 @@ def _end(left_out: int, out: Path, strict: bool) -> None:
 
     if left_out:
         told = counted(left_out, "file or row was left out. It is", "files and rows were left out. They are")
-        screen.out.print(f"{told} listed, with cause and remedy, in\n{rejected_file(out)}", soft_wrap=True)
+        screen.out.print(f"{told} listed, with cause and remedy, in\n{_path(rejected_file(out))}", markup=False, soft_wrap=True)
     if left_out and strict:
         raise typer.Exit(1)
 
@@ -79,8 +79,36 @@ def check(configuration: Configuration, verbose: Verbose = False) -> None:
     print_check(screen.out, found, verbose)
 
 
+@with_settings("store")
+def publish(
+    configuration: Configuration,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished atlas.", show_default=False)],
+    verbose: Annotated[bool, option("--verbose", "List everything that was found.", Panel.RUNNING)] = False,
+) -> None:
+    """Check a finished atlas for private texts, metadata, active content and outside addresses before you pass it on."""
+    from atlas.pipeline.publish import publish as check_site
+    from atlas.pipeline.store import Store
+    from atlas.terminal import print_lines, printable
+
+    with screen.bars() as progress:
+        checked = check_site(folder, Store(configuration.store), progress=progress)
+    for sentence in checked.told:
+        screen.out.print(printable(sentence, screen.out.encoding), markup=False, soft_wrap=True)
+    print_lines(screen.out, [finding.line for finding in checked.inspection.findings], verbose)
+    screen.out.print(f"The report is in\n{_path(checked.report)}", markup=False, soft_wrap=True)
+    if checked.inspection.findings:
+        raise typer.Exit(1)
+
+
+def _path(file: Path) -> str:
+    """Return a path as a terminal may show it."""
+    from atlas.terminal import printable
+
+    return printable(str(file), screen.out.encoding)
+
+
 def _invite(page: Path) -> None:
-    screen.out.print(f"Open this file in a browser:\n{page.resolve()}", soft_wrap=True)
+    screen.out.print(f"Open this file in a browser:\n{_path(page.resolve())}", markup=False, soft_wrap=True)
 
 
 @with_settings(

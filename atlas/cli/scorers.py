@@ -12,7 +12,7 @@ from atlas.cli import screen
 from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
 from atlas.config import Configuration, Panel
 from atlas.records import Augmentation, TwoStageForm
-from atlas.resources import DEFAULT_SCORER
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER
 
 _COHORT = (
     *("images", "grades", "limit", "allow_burnt_in", "seed", "store"),
@@ -171,8 +171,11 @@ def trust(configuration: Configuration, record: Record = None, verbose: Verbose 
 
 
 def models() -> None:
-    """List the shipped scorers."""
+    """List the shipped scorers and lesion nets, with the terms of what they learned from."""
+    from atlas.cohort.lesions import KINDS
+    from atlas.lesionnets.bundle import shipped_lesion_nets
     from atlas.scorers.bundle import shipped_scorers
+    from atlas.scorers.card import NOT_STATED
 
     for name, facts in shipped_scorers():
         grades = ", ".join(facts["grades"])
@@ -182,3 +185,9 @@ def models() -> None:
         screen.out.print(
             f"  {facts['network']}, {facts['size']} pixels a side, preparation {facts['preparation']}", soft_wrap=True
         )
+        screen.out.print(f"  Learned from: {facts['terms'] or NOT_STATED}", markup=False, soft_wrap=True)
+    for name, facts in shipped_lesion_nets():
+        default = ", the default" if name == DEFAULT_LESION_NET else ""
+        screen.out.print(f"[bold]{name}[/bold]  ({facts['bytes'] / 1e6:.1f} MB{default})", soft_wrap=True)
+        screen.out.print(f"  finds {', '.join(KINDS[kind].plural for kind in facts['kinds'])}", soft_wrap=True)
+        screen.out.print(f"  Learned from: {facts['terms'] or NOT_STATED}", markup=False, soft_wrap=True)

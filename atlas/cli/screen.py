@@ -7,25 +7,68 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from atlas.progress import Progress, silent
 
-out = Console(highlight=False)
+# Flags whose value names a network, or is the place of one, and those that hold a place or a text and are no settings.
+_NAMING = {"--out", "--scorer", "--lesion-net", "--net", "--trunk-weights", "--teacher", "--member", "--start", "--folder"}
+_PATHS = {"--also-images", "--also-grades", "--config"}
+_TEXTS = {"--source", "--further", "--record", "--title"}
 
-err = Console(stderr=True, highlight=False)
+
+class _Screen(Console):
+    """A console that names in a text, whatever they hold, cannot command."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        shown = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+        return super().render_str(shown, **options)
+
+
+out = _Screen(highlight=False)
+
+err = _Screen(stderr=True, highlight=False)
 
 
 def command_line() -> str:
-    """Return what the user typed, for records, without --store: that is a path of this machine."""
-    words = list(sys.argv[1:])
-    while "--store" in words:
-        place = words.index("--store")
-        del words[place : place + 2]
-    return shlex.join(["atlas", *(word for word in words if not word.startswith("--store="))])
+    """Return what the user typed, for cards, which atlases show: with the names of networks, but no folder, file or column."""
+    from atlas.config import PRIVATE, Configuration
+
+    hidden = (
+        name
+        for name, field in Configuration.model_fields.items()
+        if PRIVATE in field.metadata and (name.endswith("_column") or "Path" in str(field.annotation))
+    )
+    private = {f"--{name.replace('_', '-')}" for name in hidden} - _NAMING | _PATHS
+    words: list[str] = []
+    flag = ""
+    for number, typed in enumerate(sys.argv[1:]):
+        before, equals, value = typed.partition("=") if typed.startswith("--") else (flag, "", typed)
+        if typed.startswith("--") and not equals:
+            flag = typed
+            if typed != "--store":
+                words.append(typed)
+            continue
+        if number == 0:
+            told = value  # the command
+        elif before in _NAMING:
+            told = PurePath(value.replace("\\", "/")).name
+        elif before in private:
+            told = before.removeprefix("--").upper()
+        elif not before or (before not in _TEXTS and (Path(value).exists() or "/" in value or "\\" in value)):
+            told = "IMAGES"
+        else:
+            told = value
+        if before != "--store":
+            words += [before, told] if equals else [told]
+        flag = ""
+    return shlex.join(["atlas", *words])
 
 
 def narrate() -> None:

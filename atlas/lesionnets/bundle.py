@@ -14,12 +14,13 @@ import pydantic
 import safetensors.numpy
 import torch
 
-from atlas.bundles import faults, find_bundle, stored, understood, write_bundle
+from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, understood, write_bundle
 from atlas.cohort.lesions import KINDS
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
 from atlas.lesionnets.networks import LesionModule
+from atlas.resources import models_folder
 
 MANIFEST = "lesionnet.json"
 
@@ -34,8 +35,62 @@ _AGAIN = "fetch or train the lesion net again"
 _Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
+_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
+
+_Count = Annotated[int, pydantic.Field(ge=0)]
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _KindFigures(_Strict):
+    """Figures of one kind of lesion, see `summarise_found`."""
+
+    with_lesion: _Count
+    lesions: _Count
+    auc: _WithInterval | None
+    hit: _WithInterval | None
+    by_chance: _WithInterval | None
+    touched: _WithInterval | None
+    false_marks: _WithInterval | None
+
+
+class _SquareFigures(_Strict):
+    """Whether a square shows a lesion."""
+
+    auc: float | None
+    count: _Count
+    with_lesion: _Count
+
+
+class _DiscFigures(_Strict):
+    """How well the optic disc was found, see `summarise_discs`."""
+
+    count: _Count
+    inside: _Count
+    off: float | None
+
+
+class _Measured(_Strict):
+    """A measurement on one set of photographs. `net` is the beginning of the hash of the net that was measured."""
+
+    name: str = pydantic.Field(min_length=1)
+    photographs: _Count
+    patients: _Count
+    free: _Count
+    kinds: dict[str, _KindFigures]
+    false_marks: _WithInterval | None
+    squares: _SquareFigures
+    disc: _DiscFigures | None = None
+    net: str = pydantic.Field("", pattern="^([0-9a-f]{16})?$")
+
+
 class _Manifest(pydantic.BaseModel):
-    """The content of lesionnet.json. `files` gives the sha256 of each of the bundle's other files."""
+    """The content of lesionnet.json.
+
+    `files` gives the sha256 of each of the bundle's other files, and `sha256` is that of all other fields, see `bundles.sealed`.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -45,7 +100,8 @@ class _Manifest(pydantic.BaseModel):
     kinds: list[str] = pydantic.Field(min_length=1)
     thresholds: dict[str, _Share]
     training: dict[str, Any]
-    measured: list[dict[str, Any]] = pydantic.Field(default_factory=list)
+    measured: list[_Measured] = pydantic.Field(default_factory=list)
+    sha256: str | None = None  # bundles of earlier versions have none
     files: dict[str, Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]]
 
     @pydantic.model_validator(mode="after")
@@ -86,7 +142,7 @@ def save_lesion_net(folder: Path, net: FundusLesionNet) -> None:
         "measured": list(net.measured),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(sealed(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_bundle(folder, {**contents, MANIFEST: text.encode()}, MANIFEST, "lesion net")
 
 
@@ -106,7 +162,9 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
 def _load(folder: Path) -> FundusLesionNet:
     path = folder / MANIFEST
     try:
-        manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        manifest = _Manifest.model_validate(facts)
+        require_sealed(path, facts, "lesion net")
         if missing := [file for file in manifest.files if not (folder / file).is_file()]:
             raise ScorerError(f"{folder / missing[0]}: missing from the bundle", _AGAIN)
         files = (_WEIGHTS, _CARD, *((_DISC,) if _DISC in manifest.files else ()))
@@ -127,8 +185,8 @@ def _load(folder: Path) -> FundusLesionNet:
     module.eval().requires_grad_(False)
     disc = _disc(folder / _DISC, contents[_DISC], module) if _DISC in contents else None
     # Only what a finding depends on, not the text of the card.
-    facts = [manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items()), manifest.files.get(_DISC)]
-    own = hashlib.sha256(json.dumps(facts).encode())
+    parts = [manifest.files[_WEIGHTS], manifest.kinds, sorted(manifest.thresholds.items()), manifest.files.get(_DISC)]
+    own = hashlib.sha256(json.dumps(parts).encode())
     return FundusLesionNet(
         manifest.name,
         tuple(manifest.kinds),
@@ -137,9 +195,20 @@ def _load(folder: Path) -> FundusLesionNet:
         own.hexdigest(),
         contents[_CARD].decode(),
         manifest.training,
-        tuple(manifest.measured),
+        tuple(one.model_dump(exclude_unset=True) for one in manifest.measured),
         disc,
     )
+
+
+def shipped_lesion_nets() -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, summary) of each shipped lesion net, by name, without loading weights. Summaries are plain JSON values."""
+    found = []
+    for name in shipped(MANIFEST):
+        folder = models_folder() / name
+        manifest = _Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        size = sum((folder / file).stat().st_size for file in manifest.files)
+        found.append((name, {"kinds": manifest.kinds, "bytes": size, "terms": str(manifest.training.get("source", ""))}))
+    return found
 
 
 def _disc(path: Path, content: bytes, module: LesionModule) -> DiscReadout:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
+from atlas.pipeline.publish import require_own_report, require_private
 from atlas.pipeline.rejected import listing, require_own, write_rejected
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source, fold_key
 from atlas.pipeline.store import digest, disk_faults
@@ -88,13 +90,14 @@ def build_atlas(
 
     Raises
     ------
-    ConfigurationError, DatasetError, ScorerError, StoreError
+    ConfigurationError, DatasetError, ScorerError, StoreError, PrivacyError
         Then, and when interrupted, an atlas that was at `out` is unchanged, and what was computed is kept in the store.
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
     require_apart(configuration)
     require_own(configuration.out)
+    require_own_report(configuration.out)
     workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
     workshop.store.tidy()
@@ -120,13 +123,15 @@ def build_atlas(
         if configuration.keep_names:
             names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in atlas.dataset.images}
         store, out = workshop.store, configuration.out
-        room = disk_faults(publication.out.parent, OLD_UNCHANGED)
+        room = partial(disk_faults, publication.out.parent, OLD_UNCHANGED)
         pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
-        with workshop.timed("site"), room, pictures_of as pictures:
+        with workshop.timed("site"), room(), pictures_of as pictures:
             render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
             write_tables(atlas, folder / "tables", names=names)
             write_run(folder / "run.json", atlas.provenance)
             write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)
+        with room():
+            publication.build = require_private(workshop, cohort, atlas, folder, names)
             write_rejected(configuration.out, report)
         store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
     if isinstance(seen.source, FittedSource):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.patterns.alarms import summary
 from atlas.pipeline.keys import library_version
 from atlas.pipeline.sources import Scorers, TrainedSource
@@ -15,7 +16,7 @@ from atlas.pipeline.store import digest
 from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, ntold, told
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
-from atlas.scorers.card import how_told
+from atlas.scorers.card import NOT_STATED, how_told
 from atlas.scorers.protocol import scale_facts
 
 _PACKAGES = (
@@ -78,10 +79,15 @@ def describe_build(
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
         how=how_told(source.scorer) if isinstance(source, TrainedSource) else (),
+        terms=tuple(dict.fromkeys((*source.terms, *(((seen.net.name, _terms_of_net(seen.net)),) if seen.net else ())))),
         lesion_net=seen.net.name if seen.net else "",
         lesion_card=seen.net.card if seen.net else "",
         from_drawn_eyes=seen.net.from_drawn_eyes if seen.net else (),
     )
+
+
+def _terms_of_net(net: FundusLesionNet) -> str:
+    return str(net.training.get("source", NOT_STATED))
 
 
 def _title(scale: Scale, synthetic: bool) -> Sentence:

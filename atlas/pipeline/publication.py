@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,9 +15,11 @@ from atlas.errors import StoreError
 from atlas.pipeline.store import disk_faults
 from atlas.resources import is_atlas
 
-_UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
+UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
 
-_FILES = "files.txt"  # in a site: the files that its build wrote
+_FILES = "files.txt"  # in a site: the hash of the build, and the files that it wrote
+
+_BUILD = re.compile(r"# build ([0-9a-f]{64})\n")
 
 OLD_UNCHANGED = "make room, or choose another --out; the old atlas is unchanged."
 """What to do if a disk fails while a site is written."""
@@ -37,7 +40,7 @@ class Publication:
     An interrupted build leaves the old site unchanged. Use it as a context manager: within `with Publication(out) as folder:`,
     write into `folder`; it becomes `out` on a clean exit. Files in the old site that its build did not write are the user's. They
     move into the new site, and `kept` lists them, with their new names if the new site has a file of the old name. If `out` is a
-    link to a folder, the folder is replaced.
+    link to a folder, the folder is replaced. If `build` is set to the hash of the site, `build_of` returns it later.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class Publication:
         if not self.out.name:
             raise StoreError(f"{self.out}: is the root of the disk", "choose a separate folder with --out.")
         self.kept: tuple[str, ...] = ()
+        self.build = ""
         self._new = self.out.with_name(f".{self.out.name}.new")
         self._old = self.out.with_name(f".{self.out.name}.old")
         # Beside `out`, not in a store: builds with different stores may write to one atlas.
@@ -81,7 +85,7 @@ class Publication:
             for left in (self._new, self._old):
                 shutil.rmtree(left, ignore_errors=True)
             self._new.mkdir()
-            (self._new / _UNFINISHED).touch()
+            (self._new / UNFINISHED).touch()
         except OSError as error:
             self._release()
             raise StoreError(f"{self.out}: cannot be written ({error.strerror})", "choose another --out.") from None
@@ -112,10 +116,11 @@ class Publication:
         self._lock.release()
 
     def _complete(self) -> None:
-        written = sorted(_files_in(self._new) - {_UNFINISHED} | {_FILES})
-        (self._new / _FILES).write_text("\n".join(written) + "\n", encoding="utf-8", newline="\n")
+        written = sorted(_files_in(self._new) - {UNFINISHED} | {_FILES})
+        head = [f"# build {self.build}"] if self.build else []
+        (self._new / _FILES).write_text("\n".join([*head, *written]) + "\n", encoding="utf-8", newline="\n")
         self.kept = tuple(self._move_on(name) for name in sorted(self._foreign()))
-        (self._new / _UNFINISHED).unlink()
+        (self._new / UNFINISHED).unlink()
         if self.out.exists():
             self.out.rename(self._old)
         self._new.rename(self.out)
@@ -160,13 +165,23 @@ class Publication:
                 f"{self.out}: already exists and is not an atlas",
                 "choose another --out; nothing was written or deleted.",
             )
-        for left, ours in ((self._old, is_atlas(self._old)), (self._new, (self._new / _UNFINISHED).is_file())):
+        for left, ours in ((self._old, is_atlas(self._old)), (self._new, (self._new / UNFINISHED).is_file())):
             # Earlier versions did not mark what they were writing.
             ours = ours or is_atlas(left) or (left == self._new and (left / "css" / "atlas.css").is_file())
             if left.is_symlink() or (left.exists() and not ours and not _is_empty(left)):
                 raise StoreError(
                     f"{left}: a build needs this name, but something else is here", "move it away, or choose another --out."
                 )
+
+
+def build_of(site: Path) -> str:
+    """Return the hash that the build of a site gave it; "" if it is not known."""
+    try:
+        with (site / _FILES).open(encoding="utf-8", newline="\n") as stream:
+            found = _BUILD.fullmatch(stream.readline())
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
 
 
 def _is_empty(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from atlas.cohort.draft import NothingUsableError
 from atlas.errors import ConfigurationError
+from atlas.privacy.formulas import harmless
 from atlas.records import DatasetReport, Line
 
 _HEADER = ("kind", "what", "why", "remedy")
@@ -98,7 +99,7 @@ def write_rejected(out: Path, report: DatasetReport) -> Path:
         for kind in KINDS:
             for line in getattr(report, kind.field):
                 what, why, remedy = _parts(line)
-                writer.writerow([kind.words, _harmless(what), _harmless(why), _harmless(remedy or kind.remedy)])
+                writer.writerow([kind.words, harmless(what), harmless(why), harmless(remedy or kind.remedy)])
     return file
 
 
@@ -137,9 +138,3 @@ def _parts(line: str) -> tuple[str, str, str]:
     message, _, remedy = line.partition(_REMEDY)
     what, _, why = message.partition(": ")
     return what, why.removesuffix("."), remedy
-
-
-def _harmless(text: str) -> str:
-    """Escape what a terminal would obey, and keep a spreadsheet from reading a cell as a formula."""
-    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -21,9 +21,9 @@ from atlas.errors import ConfigurationError
 from atlas.photographs.frames import cell_coverage
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
-from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, told
+from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, noop, told
 from atlas.scorers.bundle import load_scorer, load_with_trunk
-from atlas.scorers.card import labels_of
+from atlas.scorers.card import NOT_STATED, labels_of, terms_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.transferred import LAYERS, OnTrunk, TransferredScorer, layer_arrays, readout_of
@@ -42,6 +42,10 @@ class Source(Protocol):
     def name(self) -> str: ...
     @property
     def card(self) -> str: ...
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """What its weights learned from and on what terms, by name."""
+
     @property
     def notes(self) -> tuple[str, ...]: ...
     @property
@@ -82,6 +86,10 @@ class TrainedSource:
     @property
     def card(self) -> str:
         return self.scorer.background.card
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        return terms_of(self.scorer)
 
     @property
     def network(self) -> str:
@@ -132,6 +140,7 @@ class FittedSource(OnTrunk):
     card: str = ""
     notes: tuple[str, ...] = ()
     subject: Subject = RETINA
+    terms: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def key(self) -> list[Any]:
@@ -269,11 +278,13 @@ def fitted_source(
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
         named = load_trunk(trunk, weights, size=size)
-        return FittedSource(named, preparation or "standardise", f"{named.name}, fitted on this cohort", subject=subject)
+        learned = noop("Public ImageNet weights, on the terms of their publisher.") if weights == "imagenet" else NOT_STATED
+        told = f"{named.name}, fitted on this cohort"
+        return FittedSource(named, preparation or "standardise", told, subject=subject, terms=((named.name, learned),))
     loaded = load_with_trunk(scorer)
     own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
     told = f"{own.name} of {loaded.name}, fitted on this cohort"
-    return FittedSource(own, preparation or loaded.preparation, told, subject=subject)
+    return FittedSource(own, preparation or loaded.preparation, told, subject=subject, terms=terms_of(loaded))
 
 
 @dataclass(frozen=True)

@@ -304,6 +304,37 @@ class Store:
             "build the atlas again on this machine, or name the store of that build with --store.",
         )
 
+    def keep_private(self, build: str, strings: Mapping[str, str]) -> None:
+        """Keep the private strings of a build, by the hash of its site. Only the user may read the file.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or cannot be written.
+        """
+        file = self._private(build)
+        with self.writing():
+            file.parent.mkdir(exist_ok=True)
+            number, name = tempfile.mkstemp(prefix=_NEW, dir=file.parent)  # others cannot read it
+            try:
+                with open(number, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
+                    json.dump({"sha256": digest(strings), "strings": dict(strings)}, stream)
+                Path(name).replace(file)
+            finally:
+                Path(name).unlink(missing_ok=True)
+
+    def find_private(self, build: str) -> dict[str, str] | None:
+        """Return the private strings of a build; None if the store does not have them, or they are damaged."""
+        try:
+            kept = json.loads(self._private(build).read_text(encoding="utf-8"))
+            strings: dict[str, str] = kept["strings"]
+            return strings if kept["sha256"] == digest(strings) else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _private(self, build: str) -> Path:
+        return self.root / "private" / f"{build[:16]}.json"
+
     def note_path(self, out: Path, kind: str) -> Path:
         """Return the file that `note` writes."""
         return self.root / kind / f"{digest(str(out.resolve()))[:16]}.json"

@@ -48,6 +48,8 @@ class Provenance:
         The lesion net's card, Markdown.
     from_drawn_eyes : tuple[str, ...]
         Kinds of lesion that the lesion net learned from drawn eyes only, keys of `cohort.lesions.KINDS`.
+    terms : tuple[tuple[str, str], ...]
+        What each network that was used learned from, and on what terms: name and text.
     how : tuple[str, ...]
         How the scorer arrives at its score, and then how each of its members does, in a few sentences each; empty if heads were
         fitted on this cohort.
@@ -67,6 +69,7 @@ class Provenance:
     lesion_card: str = ""
     from_drawn_eyes: tuple[str, ...] = ()
     how: tuple[str, ...] = ()
+    terms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

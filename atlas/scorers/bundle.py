@@ -15,7 +15,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from atlas.bundles import faults, find_bundle, shipped, stored, understood, write_bundle
+from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, understood, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.records import DoubtRule, FloatArray, GradeCuts, TestScores
@@ -269,12 +269,12 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         **({} if known.doubt is None else {"doubt": _told_doubt(known.doubt)}),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest).encode()}, _MANIFEST, "scorer")
+    write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest, seal=True).encode()}, _MANIFEST, "scorer")
 
 
-def _json(folder: Path, facts: Any) -> str:
+def _json(folder: Path, facts: Any, seal: bool = False) -> str:
     try:
-        return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(sealed(facts) if seal else facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ScorerError(
             f"{folder}: the training facts are not plain JSON values ({error})", "give numbers, texts and lists"
@@ -420,6 +420,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         "grades": manifest.scale.names,
         "bytes": sum((folder / file).stat().st_size for file in manifest.files if (folder / file).is_file()),
         "training": manifest.training,
+        "terms": str(manifest.training.get("sources", "")),
     }
 
 
@@ -439,6 +440,7 @@ def _read_manifest(folder: Path) -> Manifest:
                 "use the version of atlas that wrote it",
             )
         manifest: Manifest = SCORERS[kind].manifest.model_validate(facts)
+        require_sealed(path, facts, "scorer")
         return manifest
     except pydantic.ValidationError as error:
         raise ScorerError(f"{path}: not a scorer's description: {faults(error)}", "fetch or train the scorer again") from error

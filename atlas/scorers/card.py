@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import ScorerError
-from atlas.records import SPLITS, Evaluation, Sentence, told
+from atlas.records import SPLITS, Evaluation, Sentence, noop, told
 from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
@@ -83,6 +83,21 @@ _EVALUATIONS = "## Measured on one set of photographs"
 _APART = ("photographs", "labels", "counts", "sources", "further", "command")
 
 
+NOT_STATED = noop("Not stated.")
+"""What a card says of its data and terms if nobody said anything."""
+
+
+def terms_of(scorer: Scorer) -> tuple[tuple[str, str], ...]:
+    """Return what a scorer learned from and on what terms, by name: its own, those of its members, and of its lesion net."""
+    own = [(scorer.name, str(scorer.background.training.get("sources", NOT_STATED)))]
+    for member in getattr(scorer, "members", ()):
+        own += terms_of(member)
+    net = getattr(scorer, "net", None)
+    if net is not None:
+        own.append((net.name, str(net.training.get("source", NOT_STATED))))
+    return tuple(dict.fromkeys(own))
+
+
 def write_card(scorer: Scorer) -> str:
     """Write a scorer's card, Markdown, from its recipe, its scores of the test split and the measurements of its maps.
 
@@ -104,7 +119,7 @@ def write_card(scorer: Scorer) -> str:
         "Teaching and research: to rank photographs by severity and to show what drives the score. It does not diagnose, and "
         "must not guide the care of patients.",
         "## Data and terms",
-        str(recipe.get("sources", "Not stated.")),
+        str(recipe.get("sources", NOT_STATED)),
         f"Split {recipe.get('split', 'by patient')}: all photographs of a patient are on one side.",
         *_dealt(scorer),
         "## Recipe",

@@ -73,7 +73,10 @@ class DoubtFacts(pydantic.BaseModel):
 
 
 class Manifest(pydantic.BaseModel):
-    """The part of scorer.json that all kinds of scorers share. `files` gives the sha256 of each other file of the bundle."""
+    """The part of scorer.json that all kinds of scorers share.
+
+    `files` gives the sha256 of each other file of the bundle, and `sha256` is that of all other fields, see `bundles.sealed`.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -87,6 +90,7 @@ class Manifest(pydantic.BaseModel):
     training: dict[str, Any]
     reading: ReadingFacts | None = None
     doubt: DoubtFacts | None = None
+    sha256: str | None = None  # bundles of earlier versions have none
     files: dict[
         Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
@@ -188,23 +192,25 @@ class SideBySideManifest(Manifest):
         return " and ".join(member.name for member in self.members)
 
 
-class Entry(pydantic.BaseModel):
-    """A measurement that a bundle keeps. Other fields than these are kept unchecked."""
+_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
 
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+_Figure = Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]
+
+
+class Entry(pydantic.BaseModel):
+    """A measurement that a bundle keeps."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     name: str = pydantic.Field(min_length=1)
     photographs: int = pydantic.Field(ge=0)
     patients: int = pydantic.Field(ge=0)
 
 
-_WithInterval = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
-
-
 class MapFigures(pydantic.BaseModel):
     """Figures of one kind of map, [value, low, high], or None if one is not defined; see `summary.summarise`."""
 
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     map: str
     hit: _WithInterval | None
@@ -216,7 +222,9 @@ class MapFigures(pydantic.BaseModel):
     deletion: _WithInterval | None
     insertion: _WithInterval | None
     head_scrambled: _WithInterval | None
+    head_scrambled_absolute: _WithInterval | None = None
     all_scrambled: _WithInterval | None
+    all_scrambled_absolute: _WithInterval | None = None
 
 
 class TrustEntry(Entry):
@@ -225,13 +233,14 @@ class TrustEntry(Entry):
     without_lesion: int = pydantic.Field(ge=0)
     area: float
     maps: list[MapFigures] = pydantic.Field(min_length=1)
+    outline: str = pydantic.Field("retina", min_length=1)  # what lesions are a share of
 
 
 class EvaluationEntry(Entry):
-    """Figures of an evaluation, see `card.evaluation_entry`; a figure may lack its interval."""
+    """Figures of an evaluation by name, see `card.evaluation_entry`; a figure may lack its interval."""
 
     command: str
-    figures: dict[str, Annotated[list[float], pydantic.Field(min_length=1, max_length=3)]]
+    figures: dict[Annotated[str, pydantic.Field(pattern="^[a-z][a-z0-9_]*$")], _Figure]
 
 
 def read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:

@@ -66,6 +66,7 @@ def methods_pages(book: Book) -> Pages:
             "settings": list(flattened(provenance.settings, words=book.words)),
             "card": card_html(provenance.card),
             "lesion_card": card_html(provenance.lesion_card),
+            "terms": [(name, book.words.named(text)) for name, text in provenance.terms],
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
             "meanings": {name: book.words.named(meaning) for name, (_, meaning) in FIGURES.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from atlas.site.scripts import write_data, write_script
 from atlas.site.words import Words
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+
+_PLOTS = "js/plotly.min.js"
 
 _REPORT_STYLES = ("atlas.css", "report.css")
 
@@ -139,6 +142,9 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
         return f"#{image}" if path.startswith("images/") and image in wanted else ""
 
     words = json.dumps(book.words.script, separators=(",", ":")).replace("<", r"\u003c")
+    scripts = [f"window.ATLAS_WORDS={words};", *cells]
+    scripts += [(templates_folder() / "js" / name).read_text("utf-8") for name in _REPORT_SCRIPTS]
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     text = (
         _environment(book)
         .get_template("report.html")
@@ -147,8 +153,8 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
             page=page,
             asset=asset,
             style=Markup("".join((templates_folder() / "css" / name).read_text("utf-8") for name in _REPORT_STYLES)),
-            scripts=[Markup(text) for text in (f"window.ATLAS_WORDS={words};", *cells)]
-            + [Markup((templates_folder() / "js" / name).read_text("utf-8")) for name in _REPORT_SCRIPTS],
+            scripts=[Markup(script) for script in scripts],
+            sources=Markup(" ".join(f"'sha256-{one}'" for one in hashes)),  # only these run, though they are in the page
             live=partial(_live, pictures),
         )
     )
@@ -192,13 +198,21 @@ def _environment(book: Book) -> Environment:
     return environment
 
 
+def code_files() -> dict[str, bytes]:
+    """Return the styles and scripts of a site, by their paths within it. Everything else in it is text, data and pictures."""
+    files = {
+        f"{folder}/{source.name}": source.read_bytes()
+        for folder in ("css", "js")
+        for source in sorted((templates_folder() / folder).iterdir())
+    }
+    return {**files, _PLOTS: get_plotlyjs().encode()}
+
+
 def _write_assets(book: Book, out: Path) -> None:
     """Write the files that pages of all languages share."""
-    for folder in ("css", "js"):
-        for source in sorted((templates_folder() / folder).iterdir()):
-            _write(out / folder / source.name, source.read_bytes())
-    if book.measured:
-        _write(out / "js" / "plotly.min.js", get_plotlyjs().encode())
+    for path, content in code_files().items():
+        if path != _PLOTS or book.measured:
+            _write(out / path, content)
 
 
 def _write_scripts(book: Book, out: Path) -> None:

@@ -37,6 +37,7 @@ import numpy as np
 
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
+from atlas.privacy.formulas import harmless, is_formula
 from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Trust
 from atlas.site.figures import base_name
 from atlas.trust.curves import fifth
@@ -62,7 +63,7 @@ def _write(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([harmless(cell) if isinstance(cell, str) and is_formula(cell) else cell for cell in row] for row in rows)
 
 
 def _number(value: float) -> str:
@@ -105,7 +106,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
             ]
         )
         if names is not None:
-            rows[-1].append(names[image_id])
+            rows[-1].append(harmless(names[image_id]))
     return header + (["name"] if names is not None else []), rows
 
 

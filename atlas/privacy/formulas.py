@@ -1,0 +1,20 @@
+"""Cells of CSV files that no spreadsheet takes for a formula, and no terminal for a command."""
+
+from __future__ import annotations
+
+import re
+
+_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def is_formula(cell: str) -> bool:
+    """Return whether a spreadsheet could take a cell for a formula. A number is none."""
+    return cell.startswith(_STARTS) and not _NUMBER.fullmatch(cell)
+
+
+def harmless(text: str) -> str:
+    """Escape what a terminal would obey, and keep a spreadsheet from reading a name as a formula or as a number with a sign."""
+    shown = "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return f"'{shown}" if shown.startswith(_STARTS) else shown
