@@ -215,7 +215,7 @@ def print_evaluation(out: Console, evaluation: Evaluation) -> None:
     """Print how scores agree with human grades."""
     from atlas.site.figures import measures  # loads slowly, and errors are printed without it
 
-    methods, rows = measures(evaluation)
+    methods, rows = measures(evaluation, hidden=())  # all readings: here the choice between them can be checked
     title = f"Agreement with {evaluation.count:,} human grades of {evaluation.patients:,} patients, with 95% confidence intervals"
     table = Table(box=None, header_style="bold", title=title, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -239,7 +239,7 @@ def print_evaluation(out: Console, evaluation: Evaluation) -> None:
         out.print(by_grade)
 
 
-_READ = {"nearest": "Score, rounded", "ranges": "Score, read by stage ranges", "classifier": "Classifier"}
+_READ = {"nearest": "Score, read as the nearest grade", "ranges": "Score, read by stage ranges", "classifier": "Classifier"}
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from atlas import load_configuration, load_scorer
-from atlas.agreement.evaluation import auc, nearest_grade, quadratic_kappa
+from atlas.agreement.evaluation import auc, quadratic_kappa
+from atlas.agreement.reading import nearest_grade
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.trust import measure_trust
 from atlas.resources import DEFAULT_SCORER

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
+from atlas.agreement.reading import FLAGGED_FROM, printable_score
 from atlas.cohort.lesions import LesionKind
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS
@@ -91,10 +92,9 @@ class Book:
         scores = self.atlas.scores
         doubts = {} if scores.doubts is None else dict(zip(scores.image_ids, scores.doubts, strict=True))
         views = []
-        for number, (i, score, gap) in enumerate(
-            zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
-        ):
-            grade = known[i]
+        rows = zip(strip.image_ids, strip.severity.tolist(), strip.read.tolist(), strip.difference.tolist(), strict=True)
+        for number, (i, exact, read, gap) in enumerate(rows, start=1):
+            grade, score = known[i], printable_score(exact)
             views.append(
                 PlateView(
                     id=i,
@@ -103,7 +103,8 @@ class Book:
                     severity=score,
                     position=100 * min(1.0, max(0.0, scale.to_unit(score))),
                     grade=None if grade is None else self.grades[grade - scale.lowest],
-                    disagreement=gap if math.isfinite(gap) else None,
+                    read=self.grades[read - scale.lowest],
+                    difference=int(gap) if math.isfinite(gap) else None,
                     flagged=i in wide,
                     title=curated[i].title if i in curated else "",
                     note=curated[i].note if i in curated else "",
@@ -125,8 +126,19 @@ class Book:
 
     @cached_property
     def flagged(self) -> tuple[PlateView, ...]:
-        """Plates where score and grade differ most, widest first."""
+        """Plates whose score, read as a grade, differs by `FLAGGED_FROM` or more from the human grade, widest first."""
         return tuple(self.plate[i] for i in flagged(self.atlas.strip))
+
+    @cached_property
+    def differing(self) -> tuple[tuple[int, int], ...]:
+        """For each difference that can be asked for, from 1 on: how many plates differ by it or more, either way."""
+        gaps = [abs(plate.difference) for plate in self.plates if plate.difference is not None]
+        return tuple((least, sum(gap >= least for gap in gaps)) for least in range(1, self.scale.span + 1))
+
+    @property
+    def flagged_from(self) -> int:
+        """The difference from which a plate is flagged; no plate is where the scale has too few grades for it."""
+        return FLAGGED_FROM
 
     @cached_property
     def patches(self) -> Mapping[str, PatchView]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atlas.agreement.doubt import REASONS
+from atlas.agreement.reading import FLAGGED_FROM
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
@@ -49,6 +50,16 @@ class PlateView:
 
     Parameters
     ----------
+    severity : float
+        Its score, as `printable_score` makes it.
+    grade : GradeView or None
+        Its human grade.
+    read : GradeView
+        The grade that its score is read as.
+    difference : int or None
+        The grade read minus the human grade; None if it has no human grade.
+    flagged : bool
+        Whether the two differ by `FLAGGED_FROM` or more.
     finer : int
         Pixels a side of the plate at `detail`, for readers who zoom in; 0 if `photograph` shows all pixels.
     doubts : tuple[str, ...] or None
@@ -65,7 +76,8 @@ class PlateView:
     severity: float
     position: float
     grade: GradeView | None
-    disagreement: float | None
+    read: GradeView
+    difference: int | None
     flagged: bool
     title: str = ""  # of the curator
     note: str = ""
@@ -103,35 +115,63 @@ class PlateView:
     def alt(self) -> str:
         w, score = self.words, self.words.number(self.severity)
         if self.grade is None:
-            return w.gettext("Plate %(plate)s. Score: %(score)s. No human grade.", plate=w.count(self.number), score=score)
-        values = {"plate": w.count(self.number), "score": score, "grade": self.grade.within}
+            return w.gettext(
+                "Plate %(plate)s. Score: %(score)s, read as grade %(read)s. No human grade.",
+                plate=w.count(self.number),
+                score=score,
+                read=self.read.number,
+            )
+        values = {"plate": w.count(self.number), "score": score, "read": self.read.number, "grade": self.grade.within}
         if self.drawn:
-            return w.gettext("Plate %(plate)s. Score: %(score)s. Drawn as grade %(grade)s.", **values)
-        return w.gettext("Plate %(plate)s. Score: %(score)s. Human grade: %(grade)s.", **values)
+            return w.gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Drawn as grade %(grade)s.", **values)
+        return w.gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Human grade: %(grade)s.", **values)
 
     @property
     def verdict(self) -> str:
-        """The score, read as a grade by its rank in the cohort, compared with the human grade, in words."""
+        """The grade read from the score, compared with the human grade, in a sentence or two."""
         w = self.words
-        if self.disagreement is None:
+        if self.difference is None:
             return w.gettext("There is no human grade to compare the score with.")
-        size = abs(self.disagreement)
-        if size < 0.5:
-            return w.gettext(
-                "Judged by its rank among the graded photographs, the score agrees with the grade to within half a grade."
-            )
-        grades = w.number(size, 1)
-        if self.disagreement > 0:
-            return w.gettext(
-                "Judged by its rank among the graded photographs, the score is more severe than the grade. Difference in grades: "
-                "%(grades)s.",
-                grades=grades,
-            )
-        return w.gettext(
-            "Judged by its rank among the graded photographs, the score is milder than the grade. Difference in grades: "
-            "%(grades)s.",
-            grades=grades,
+        told = _apart(self.read.within, self.difference, w, drawn=self.drawn)
+        if not self.flagged:
+            return told
+        return f"{told} {w.gettext('A difference of %(least)s or more grades is flagged.', least=FLAGGED_FROM)}"
+
+
+def _apart(read: str, difference: int, w: Words, *, drawn: bool) -> str:
+    """Say as which grade a score is read, and how far that is from the human grade or the grade that was drawn."""
+    n, values = abs(difference), {"read": read}
+    if not difference and drawn:
+        return w.gettext("The score is read as grade %(read)s, the grade that was drawn.", **values)
+    if not difference:
+        return w.gettext("The score is read as grade %(read)s, which is the human grade.", **values)
+    if difference > 0 and drawn:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade more severe than drawn.",
+            "The score is read as grade %(read)s, %(n)s grades more severe than drawn.",
+            n,
+            **values,
         )
+    if difference > 0:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade more severe than the human grade.",
+            "The score is read as grade %(read)s, %(n)s grades more severe than the human grade.",
+            n,
+            **values,
+        )
+    if drawn:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade milder than drawn.",
+            "The score is read as grade %(read)s, %(n)s grades milder than drawn.",
+            n,
+            **values,
+        )
+    return w.ngettext(
+        "The score is read as grade %(read)s, %(n)s grade milder than the human grade.",
+        "The score is read as grade %(read)s, %(n)s grades milder than the human grade.",
+        n,
+        **values,
+    )
 
 
 def why_doubted(reasons: Sequence[str], words: Words = ENGLISH) -> str:
