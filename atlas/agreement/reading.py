@@ -1,12 +1,10 @@
 """How a score is read as a grade, and how far that is from the human grade: the only place that decides either.
 
-A score is read as the nearest grade of its scale; a half goes up, so that 1.5 is read as 2. The alternative, stage ranges that are
-fitted on graded scores (`evaluation.stage_ranges`), agreed less with people on every set on which a shipped scorer was measured.
+A score is read as the nearest grade of its scale; a half goes up, so that 1.5 is read as 2. The alternative, stage ranges fitted
+on graded scores (`evaluation.stage_ranges`), agreed less with people on all sets on which a shipped scorer was measured.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -45,6 +43,7 @@ def printable_score(severity: float) -> float:
     Two decimals would show 1.497 as 1.50, although it is read as grade 1. Such severities become 1.4949, which shows as 1.49. All
     others are rounded to `DECIMALS`. The order of severities is kept.
     """
-    exact = round(severity, DECIMALS)
-    half = math.floor(exact) + 0.5
-    return round(half - 0.0051, DECIMALS) if exact < half <= round(exact, 2) else exact
+    unit: int = 10**DECIMALS
+    steps = round(severity * unit)
+    below = steps % unit
+    return (steps - below + 4949 if 4950 <= below < 5000 else steps) / unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -78,7 +79,7 @@ class Book:
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         given = [known[i] for i in self.atlas.strip.image_ids if known[i] is not None]
         return tuple(
-            GradeView(g, scale.name(g), colour, given.count(g), given.count(g) / len(given) if given else 0.0)
+            GradeView(g, scale.name(g), colour, given.count(g), len(given))
             for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
         )
 
@@ -250,22 +251,20 @@ class Book:
 
     def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
-        of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
-        graded = sum(of_grade)
-        shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        counts = tuple(sum(plate.grade == grade for plate in plates.values()) for grade in self.grades)
         curated = self.curation.clusters.get(number, Curated())
         return ClusterView(
             number=number,
             patches=tuple(patches),
             plates=len(plates),
-            graded=graded,
-            shares=shares,
+            graded=sum(counts),
+            counts=counts,
             median_drop=float(np.median([patch.drop for patch in patches])),
-            summary=tendency(self.grades, shares, graded, self.words),
+            summary=tendency(self.grades, counts, self.words),
             alarms=tuple(map(self._alarm, alarms)),
             title=curated.title,
             note=curated.note,
-            mostly=mostly([patch.kind for patch in patches if patch.kind is not None], self.words),
+            mostly=mostly([patch.kind for patch in patches if patch.kind is not None], len(plates), self.words),
             words=self.words,
         )
 
@@ -281,6 +280,10 @@ class Book:
         scores = np.array([plate.severity for plate in self.plates])
         places = {int(np.argmin(np.abs(scores - target))) for target in np.linspace(scores[0], scores[-1], count)}
         return tuple(self.plates[place] for place in sorted(places))
+
+    def below(self, plate: PlateView) -> int:
+        """Return how many plates have a lower score."""
+        return bisect_left(self.plates, plate.severity, key=lambda one: one.severity)
 
     def typical_of(self, grade: GradeView) -> PlateView | None:
         """Return the plate whose score is the (lower) median of its human grade, or None if no plate has this grade."""

@@ -161,12 +161,13 @@ def _confusion(title: str, found: Confusion, scale: Scale, words: Words) -> Pane
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
+        "customdata": np.broadcast_to(totals, counts.shape).tolist(),
         "hovertemplate": words.gettext(
-            "human grade %(human)s, graded as %(read)s: %(count)s (%(share)s%% of the row)",
+            "human grade %(human)s, graded as %(read)s: %(count)s of %(total)s",
             human="%{y}",
             read="%{x}",
             count="%{text}",
-            share="%{z}",
+            total="%{customdata}",
         )
         + "<extra></extra>",
     }
@@ -255,7 +256,7 @@ def reading_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure
         "reading",
         words.gettext("From score to grade"),
         words.gettext(
-            "A score is read as the nearest grade, and a half goes up. Each row is a human grade, and its cells count as which "
+            "A score is read as the nearest grade, and a half goes up; each row is a human grade, and its cells count as which "
             "grades the scores of those photographs are read (dotted frame: two or more grades off)."
         ),
         (_confusion(words.gettext("Score, read as a grade: confusion matrix"), found, scale, words),),

@@ -12,7 +12,7 @@ from atlas.agreement.reading import FLAGGED_FROM
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
-from atlas.site.words import ENGLISH, Words, sentence_case
+from atlas.site.words import ENGLISH, FEW, Words, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
 """Paths of pages, and the context of their templates."""
@@ -26,13 +26,18 @@ _FEW = 10  # graded photographs of a cluster; with fewer, chance may explain its
 
 @dataclass(frozen=True)
 class GradeView:
-    """One grade of the scale, and the share of the graded cohort that has it (0..1)."""
+    """One grade of the scale, and how many of the `total` graded photographs of the cohort have it."""
 
     number: int
     name: str
     colour: str
     count: int
-    share: float
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Share of the graded photographs that have it, 0 to 1."""
+        return self.count / self.total if self.total else 0.0
 
     @property
     def label(self) -> str:
@@ -223,8 +228,8 @@ class ClusterView:
 
     Parameters
     ----------
-    shares : tuple[float, ...]
-        Share of its photographs with each grade (0..1).
+    counts : tuple[int, ...]
+        Number of its photographs with each grade.
     words : Words
         Texts in the language of the page.
     """
@@ -233,7 +238,7 @@ class ClusterView:
     patches: tuple[PatchView, ...]
     plates: int
     graded: int
-    shares: tuple[float, ...]
+    counts: tuple[int, ...]
     median_drop: float
     summary: str
     alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
@@ -245,6 +250,11 @@ class ClusterView:
     @property
     def page(self) -> str:
         return cluster_page(self.number)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of its graded photographs with each grade, 0 to 1."""
+        return tuple(count / self.graded if self.graded else 0.0 for count in self.counts)
 
     @property
     def colour(self) -> str:
@@ -262,14 +272,14 @@ class ClusterView:
         return self.words.gettext("Cluster %(number)s", number=self.number)
 
 
-def mostly(kinds: Sequence[LesionKind], words: Words = ENGLISH) -> str:
-    """Say which kind of lesion most patches of a cluster are, and how many; "" if there are no kinds."""
+def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
+    """Say which kind of lesion most patches of a cluster, of so many photographs, are, and how many; "" if there are no kinds."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
     if 100 * count / len(kinds) <= _MOSTLY:
         return words.gettext("lesions of several kinds")
-    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.percent(count / len(kinds)))
+    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.share(count, len(kinds), photographs))
 
 
 def cluster_page(number: int) -> str:
@@ -288,14 +298,27 @@ def place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float,
     return top, left, bottom - top, right - left
 
 
-def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int, words: Words = ENGLISH) -> str:
-    """Say where a cluster's photographs are over-represented, if anywhere."""
-    lifts = [(share / grade.share, grade) for grade, share in zip(grades, shares, strict=True) if grade.share and share]
+def tendency(grades: Sequence[GradeView], counts: Sequence[int], words: Words = ENGLISH) -> str:
+    """Say where a cluster's photographs, `counts` of each grade, are over-represented, if anywhere."""
+    graded = sum(counts)
+    lifts = [(n / graded / grade.share, n, grade) for grade, n in zip(grades, counts, strict=True) if n and grade.share]
     if not lifts:
         return words.gettext("None of its photographs has a human grade.")
-    lift, grade = max(lifts, key=lambda pair: (pair[0], pair[1].number))
+    if graded < FEW:
+        return words.ngettext(
+            "Only %(n)s of its photographs has a grade, too few to compare grades.",
+            "Only %(n)s of its photographs have a grade, too few to compare grades.",
+            graded,
+        )
+    lift, n, grade = max(lifts, key=lambda one: (one[0], one[2].number))
     if lift < 1.25:
         return words.gettext("Its photographs have about the same mix of grades as the cohort.")
+    if n < FEW:
+        return words.gettext(
+            "Grade %(grade)s is more frequent here than in the cohort: %(share)s graded photographs.",
+            grade=grade.within,
+            share=words.gettext("%(n)s of %(total)s", n=words.count(n), total=words.count(graded)),
+        )
     values = {"grade": grade.within, "lift": words.number(lift, 1)}
     if graded < _FEW:
         return words.gettext(

@@ -29,6 +29,11 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
     const digits = share > 0 && share < 0.0995 ? 1 : 0;
     return written(rounded(100 * share, digits) / 100, { ...fixed(digits), style: "percent" });
   };
+  // A share in percent, or as counts if it comes from fewer than five photographs.
+  const share = (part, total) => {
+    if (!total) return "–";
+    return total < 5 ? gettext("%(n)s of %(total)s", { n: count(part), total: count(total) }) : percent(part / total);
+  };
   // Words or numbers as a list: "a, b and c".
   const list = (items) => new Intl.ListFormat(locale).format(items.map(String));
   // With a capital at its beginning.
@@ -54,8 +59,8 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
     : gettext("Flagged: the grade read from the score and the human grade differ by %(n)s.", { n: count(Math.abs(difference)) }));
   // A score that, printed with two decimals, does not contradict the grade it is read as: printable_score, atlas/agreement/reading.py.
   const printable = (score) => {
-    const exact = Number(score.toFixed(4)), half = Math.floor(exact) + 0.5;
-    return exact < half && Number(exact.toFixed(2)) >= half ? Number((half - 0.0051).toFixed(4)) : exact;
+    const steps = Math.round(score * 10000), below = steps - 10000 * Math.floor(steps / 10000);
+    return (below >= 4950 && below < 5000 ? steps - below + 4949 : steps) / 10000;
   };
   // The difference of two numbers as they are printed, so that a reader who subtracts them gets the same.
   const apart = (one, other, digits = 2) => Number((Number(one.toFixed(digits)) - Number(other.toFixed(digits))).toFixed(digits));
@@ -80,5 +85,5 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
   // Rows are arrays of fields; the first row names the columns.
   const csv = (rows) => rows.map((row) => row.map(field).join(",") + "\r\n").join("");
 
-  return { number, signed, fine, size, count, percent, list, sentence, grade, gradeName, graded, plate, flag, apart, printable, readAddress, writeAddress, csv };
+  return { number, signed, fine, size, count, percent, share, list, sentence, grade, gradeName, graded, plate, flag, apart, printable, readAddress, writeAddress, csv };
 };

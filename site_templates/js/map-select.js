@@ -22,7 +22,7 @@ Atlas.patchWords = (points) => ({
 });
 
 Atlas.mapGallery = ({ points, words }) => {
-  const { el, signed, count, percent } = Atlas;
+  const { el, signed, count, share } = Atlas;
   const { images } = points;
   const get = (id) => document.getElementById(id);
   const PAGE = 60; // pictures that the gallery adds at a time
@@ -41,7 +41,7 @@ Atlas.mapGallery = ({ points, words }) => {
         const here = counts.get(grade.number), there = cohort.counts.get(grade.number);
         return el("tr", {},
           el("th", { scope: "row" }, el("span", { class: "chip" }, el("i", { style: { background: grade.colour }, "aria-hidden": "true" }), points.named(grade))),
-          el("td", {}, percent(here / graded)), el("td", {}, percent(there / cohort.graded)),
+          el("td", {}, share(here, graded)), el("td", {}, share(there, cohort.graded)),
           el("td", { class: "words" }, points.compared(here, graded, there, cohort.graded)),
           el("td", { class: "bars", "aria-hidden": "true" }, el("b", { style: { width: `${100 * here / graded}%`, background: grade.colour } }), el("s", { style: { width: `${100 * there / cohort.graded}%` } })));
       })));

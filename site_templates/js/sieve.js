@@ -18,7 +18,7 @@ window.AtlasSieve = (images) => {
   };
   const kinds = { grades: coded(images.grade), ...(images.eye && { eyes: coded(images.eye) }), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
-  const gap = Int8Array.from(images.difference, (value) => (value === null ? -1 : Math.abs(value)));
+  const gap = Int16Array.from(images.difference, (value) => (value === null ? -1 : Math.abs(value)));
   const [SCORE, GAP, CLUSTER, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7];
   const NONE = 1; // a photograph's kinds as bits: none found, then one for each kind; 0 where the net did not look
   const bits = new Map([["none", NONE], ...images.lesions.map((kind, k) => [kind.key, 2 << k])]);
