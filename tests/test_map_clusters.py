@@ -212,7 +212,7 @@ def test_left_eyes_are_mirrored_onto_right_ones() -> None:
     assert found is not None
     assert (found.mirrored, found.unknown, found.most, found.count) == (1, 0, 2, 2)
     assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
-    assert "100% on the nasal side" in found.finding
+    assert "2 of 2 on the nasal side" in found.finding
 
 
 def test_places_without_known_eyes_lie_as_photographed() -> None:
@@ -221,7 +221,7 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     assert found is not None
     assert found.mirrored is None
     assert "nasal" not in found.finding
-    assert found.finding.startswith("Of their centres, 33%")
+    assert found.finding.startswith("Of their centres, 1 of 3")
     some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)
@@ -237,7 +237,7 @@ def test_places_in_other_images_than_retinas_reach_into_the_corners() -> None:
     assert found.levels[-1].startswith("M0 0h5")
     assert not on_a_disc.levels[-1].startswith("M0 0")
     assert found.mirrored is None
-    assert found.finding == "Of their centres, 25% lie in the middle quarter of the square and 75% in the upper half."
+    assert found.finding == "Of their centres, 1 of 4 lie in the middle quarter of the square and 3 of 4 in the upper half."
     assert "radius" in on_a_disc.finding
 
 

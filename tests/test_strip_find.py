@@ -252,7 +252,7 @@ def test_the_scrubber_moves_the_strip_by_keys_and_by_pointer(visit: Open, site: 
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 40, steps=5)
     page.mouse.up()
-    score = float(page.locator("#where").inner_text().split("Score: ")[1].split()[0].rstrip("."))
+    score = float(page.locator("#where").inner_text().split("Score: ")[1].split()[0].rstrip(","))
     nearest = min((plate.severity for plate in book.plates), key=lambda one: abs(one - 2))
     assert abs(score - 2) <= abs(nearest - 2) + 0.25
     assert scrub.evaluate("(input) => Number(input.value)") == pytest.approx(score, abs=0.01)

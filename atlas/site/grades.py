@@ -256,8 +256,8 @@ def reading_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure
         "reading",
         words.gettext("From score to grade"),
         words.gettext(
-            "A score is read as the nearest grade, and a half goes up; each row is a human grade, and its cells count as which "
-            "grades the scores of those photographs are read (dotted frame: two or more grades off)."
+            "A score is read as the nearest grade, and a half is rounded up; each row is a human grade, and its cells "
+            "count the grades that the scores of those photographs are read as (dotted frame: two or more grades off)."
         ),
         (_confusion(words.gettext("Score, read as a grade: confusion matrix"), found, scale, words),),
         (_confusion_table(words.gettext("Grades read from the scores"), found, scale, words),),
