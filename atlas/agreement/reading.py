@@ -1,7 +1,7 @@
 """How a score is read as a grade, and how far that is from the human grade: the only place that decides either.
 
-A score is read as the nearest grade of its scale; a half is rounded up, so that 1.5 is read as 2. The alternative, stage ranges fitted
-on graded scores (`evaluation.stage_ranges`), agreed less with people on all sets on which a shipped scorer was measured.
+A score is read as the nearest grade of its scale; a half is rounded up, so that 1.5 is read as 2. The alternative, stage ranges
+fitted on graded scores (`evaluation.stage_ranges`), agreed less with people on all sets on which a shipped scorer was measured.
 """
 
 from __future__ import annotations

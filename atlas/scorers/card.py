@@ -297,8 +297,8 @@ def _how_read(scorer: Scorer) -> str:
         return READ
     of_scores = scorer.background.training.get("threshold", "of training scores")
     return (
-        f"{READ} Referral has a threshold of its own: a score of {reading.threshold:.2f} or more counts as referable, by the best "
-        f"Youden index {of_scores}."
+        f"{READ} Referral has a threshold of its own: a score of {reading.threshold:.2f} or more counts as referable, by the "
+        f"best Youden index {of_scores}."
     )
 
 

@@ -17,8 +17,8 @@ score falls without the fifth of the image area that the map marks strongest tha
 `out_of_fold` is 1 if the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 if the scorer
 never learned from the photograph's patient, 0 if it did, and empty if that is not known.
 
-`read_as` is the grade that the score is read as: the nearest one, and a half is rounded up. `difference` is that grade minus the human
-grade, and `flagged` is 1 if it is 2 or more either way, else 0; see `atlas.agreement.reading`.
+`read_as` is the grade that the score is read as: the nearest one, and a half is rounded up. `difference` is that grade minus the
+human grade, and `flagged` is 1 if it is 2 or more either way, else 0; see `atlas.agreement.reading`.
 
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and difference are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
