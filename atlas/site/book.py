@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
-from atlas.agreement.reading import FLAGGED_FROM, printable_score
+from atlas.agreement.reading import DECIMALS, FLAGGED_FROM, printable_score
 from atlas.cohort.lesions import LesionKind
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS
@@ -283,7 +282,8 @@ class Book:
 
     def below(self, plate: PlateView) -> int:
         """Return how many plates have a lower score."""
-        return bisect_left(self.plates, plate.severity, key=lambda one: one.severity)
+        exact = np.round(self.atlas.strip.severity.astype(float), DECIMALS)
+        return int(np.searchsorted(exact, exact[plate.number - 1]))
 
     def typical_of(self, grade: GradeView) -> PlateView | None:
         """Return the plate whose score is the (lower) median of its human grade, or None if no plate has this grade."""
