@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from claims import Claims, differing, table
+from claims import Claims, differing, page_of, table
 from drawn_atlas import drawn_atlas, with_lesions
 from javascript import evaluate
 from test_browser import Visitor
@@ -24,6 +24,8 @@ from atlas.pipeline.build import build_atlas
 from atlas.records import IMAGE, Atlas, Scale
 from atlas.site.render import render_report, render_site
 from atlas.site.tables import write_tables
+from atlas.site.views import GradeView, tendency
+from atlas.site.words import ENGLISH
 
 KNEES = Scale(1, ("none", "doubtful", "mild", "severe"), None, "an invented disease", IMAGE)
 TWO = Scale(0, ("absent", "present"), 1, "an invented disease", IMAGE)
@@ -235,3 +237,29 @@ def test_what_scripts_write_on_pages_is_what_the_table_holds(visit: Any, rendere
         (row.id, str(row.read), str(row.difference)) for row in wide
     ]
     assert np.all([line["flagged"] == "1" for line in saved])
+
+
+@pytest.mark.parametrize("rendered", ["three photographs"], indirect=True)
+def test_a_share_of_fewer_than_five_photographs_is_told_as_counts(rendered: tuple[Atlas, Path]) -> None:
+    pages = [page for page in rendered[1].rglob("*.html") if page.name not in ("methods.html", "glossary.html")]
+    lines = [line for page in pages for line in page_of(page.read_text("utf-8")).lines()]
+    assert {share for line in lines for share in re.findall(r"[\d.]+%|[\d.]+ times as|[\d.]+×", line)} <= {
+        "60%",  # the strength of a heat map
+        *(f"{speed}×" for speed in ("0.5", "1", "2", "4", "1.0")),  # of the strip, and of a zoom
+    }
+    assert any("1 of 3" in line for line in lines)
+
+
+def test_shares_and_tendencies_of_few_photographs_give_no_ratio() -> None:
+    assert [ENGLISH.share(2, 4), ENGLISH.share(2, 5), ENGLISH.share(0, 0)] == ["2 of 4", "40%", "–"]
+    assert [ENGLISH.share(12, 20, 3), ENGLISH.share(12, 20, 5)] == ["12 of 20", "60%"]
+    assert evaluate([], "[[2, 4], [2, 5], [0, 0]].map((one) => page.Atlas.share(...one))") == ["2 of 4", "40%", "–"]
+    grades = [GradeView(0, "normal", "", 95, 100), GradeView(4, "proliferative", "", 5, 100)]
+    assert tendency(grades, (0, 2)) == "Only 2 of its photographs have a grade, too few to compare grades."
+    assert (
+        tendency(grades, (8, 4))
+        == "Grade 4 (proliferative) is more frequent here than in the cohort: 4 of 12 graded photographs."
+    )
+    assert tendency(grades, (15, 5)) == "Photographs of grade 4 (proliferative) are 5.0 times as frequent here as in the cohort."
+    assert tendency(grades, (95, 5)) == "Its photographs have about the same mix of grades as the cohort."
+    assert tendency(grades, (0, 0)) == "None of its photographs has a human grade."
