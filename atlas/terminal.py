@@ -212,11 +212,12 @@ def print_found(out: Console, entry: Mapping[str, Any]) -> None:
         )
 
 
-def print_evaluation(out: Console, evaluation: Evaluation) -> None:
-    """Print how scores agree with human grades."""
-    from atlas.site.figures import measures  # loads slowly, and errors are printed without it
+def print_evaluation(out: Console, evaluation: Evaluation, *, every_reading: bool = False) -> None:
+    """Print how scores agree with human grades; `every_reading` adds the ways to read a score that atlases do not use."""
+    from atlas.site.figures import HIDDEN, measures  # loads slowly, and errors are printed without it
 
-    methods, rows = measures(evaluation)
+    hidden = () if every_reading else HIDDEN
+    methods, rows = measures(evaluation, hidden=hidden)
     title = f"Agreement with {evaluation.count:,} human grades of {evaluation.patients:,} patients, with 95% confidence intervals"
     table = Table(box=None, header_style="bold", title=title, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -226,6 +227,8 @@ def print_evaluation(out: Console, evaluation: Evaluation) -> None:
         table.add_row(_MEASURES[row.name], *("" if cell is None else _with_interval(*cell) for cell in row.cells))
     out.print(table)
     for method, confusion in evaluation.confusions.items():
+        if method in hidden:
+            continue
         out.print(f"\n{_READ[method]}: {confusion.skipped:,} of {evaluation.count:,} are two or more grades off")
         grades = [row["grade"] for row in evaluation.by_grade]
         counts = Table("human grade", *(f"read as {grade:g}" for grade in grades), box=None, header_style="bold")
@@ -240,7 +243,7 @@ def print_evaluation(out: Console, evaluation: Evaluation) -> None:
         out.print(by_grade)
 
 
-_READ = {"nearest": "Score, rounded", "ranges": "Score, read by stage ranges", "classifier": "Classifier"}
+_READ = {"nearest": "Score, read as the nearest grade", "ranges": "Score, read by stage ranges", "classifier": "Classifier"}
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from drawn_atlas import drawn_atlas
 
 from atlas.agreement.ranking import flagged, rank
+from atlas.agreement.reading import printable_score
 from atlas.records import Atlas, Dataset, GradedImage, SaliencyMaps, Scores, Trust
 from atlas.site.book import Book
 from atlas.site.scripts import image_columns, write_data, write_script
@@ -64,8 +65,9 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
     write_data(Book(atlas), tmp_path, notes={noted: "Drusen, “not” exudates"})
     columns = parsed(tmp_path / "data" / "images.js", "ATLAS_IMAGES")
     assert columns["id"] == list(atlas.strip.image_ids)
-    assert columns["severity"] == pytest.approx(atlas.strip.severity.tolist(), abs=5e-4)
-    assert columns["disagreement"] == pytest.approx(atlas.strip.disagreement.tolist(), abs=5e-3)
+    assert columns["severity"] == [printable_score(score) for score in atlas.strip.severity.tolist()]
+    assert columns["read"] == atlas.strip.read.tolist()
+    assert columns["difference"] == atlas.strip.difference.tolist()
     images = {image.image_id: image for image in atlas.dataset.images}
     assert columns["grade"] == [images[i].grade for i in columns["id"]]
     assert columns["eye"] == ["left"] * 30
@@ -81,7 +83,7 @@ def test_columns_hold_the_records_in_ascending_severity(atlas: Atlas, tmp_path: 
         assert clusters == sorted(own)
     assert columns["trust"] == [None] * 30
     assert columns["trusts"] == {}
-    assert columns["scale"] == {"lowest": 0, "highest": 4, "disease": "diabetic retinopathy"}
+    assert columns["scale"] == {"lowest": 0, "highest": 4, "disease": "diabetic retinopathy", "flagged": 2}
     lengths = {len(value) for key, value in columns.items() if key not in ("scale", "grades", "trusts", "lesions", "eyes")}
     assert lengths == {30}
 
@@ -93,7 +95,7 @@ def test_what_is_not_known_is_null(atlas: Atlas) -> None:
     badge = dict(zip(large.trust.image_ids, large.trust.badges, strict=True))
     assert columns["trust"] == [badge[i] for i in columns["id"]]
     assert columns["trusts"] == {one.word: one.word for one in BADGES}
-    assert columns["grade"].count(None) == columns["disagreement"].count(None) == columns["eye"].count(None) == 30
+    assert columns["grade"].count(None) == columns["difference"].count(None) == columns["eye"].count(None) == 30
     assert columns["clusters"] == [[]] * 90
 
 

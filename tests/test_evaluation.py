@@ -15,16 +15,16 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from atlas.agreement.evaluation import (
     auc,
+    depth,
     evaluate,
     fit_reading,
     grade_by_ranges,
     label_distribution,
-    nearest_grade,
     quadratic_kappa,
     spearman,
-    stage_depth,
     stage_ranges,
 )
+from atlas.agreement.reading import boundaries, differences, nearest_grade, printable_score
 from atlas.records import Evaluation, GradeCuts, Scale
 
 FIVE = Scale()
@@ -56,6 +56,31 @@ def test_spearman_of_a_case_worked_by_hand() -> None:
 def test_severities_go_to_the_nearest_grade_and_stay_on_the_scale() -> None:
     assert nearest_grade([-0.2, 0.49, 0.5, 3.6, 7.0], FIVE).tolist() == [0, 0, 1, 4, 4]
     assert nearest_grade([0.0, 1.6, 9.0], THREE).tolist() == [1, 2, 3]
+    assert boundaries(THREE).tolist() == [1.5, 2.5]
+    assert differences([0.5, 2.4, 0.2], [0, 4, np.nan], FIVE).tolist()[:2] == [1, -2]
+    assert np.isnan(differences([0.2], [np.nan], FIVE)).all()
+
+
+def test_boundaries_lie_where_the_reading_changes() -> None:
+    for scale in (FIVE, THREE):
+        edges = boundaries(scale).astype(float)
+        assert nearest_grade(edges, scale).tolist() == list(scale.grades[1:])
+        assert nearest_grade(edges - 1e-3, scale).tolist() == list(scale.grades[:-1])
+
+
+@given(st.floats(0, 4, width=32))
+def test_a_printed_score_does_not_contradict_its_reading(severity: float) -> None:
+    shown = printable_score(severity)
+    (read,) = nearest_grade([severity], FIVE)
+    assert nearest_grade([shown], FIVE).tolist() == nearest_grade([float(f"{shown:.2f}")], FIVE).tolist() == [read]
+    assert abs(shown - severity) <= 0.0051
+
+
+def test_printed_scores_keep_the_order_of_the_scores() -> None:
+    shown = [printable_score(step / 10000) for step in range(40001)]
+    assert shown == sorted(shown)
+    assert printable_score(1.497) == 1.4949
+    assert printable_score(0.5) == 0.5
 
 
 def test_perfect_severities_get_perfect_figures() -> None:
@@ -243,11 +268,10 @@ def test_a_reading_holds_what_its_cuts_were_made_of() -> None:
     assert reading.cuts.tolist() == stage_ranges([0.9, 1.1, 1.7, 2.3], [1, 1, 2, 2], THREE).tolist()
 
 
-def test_depth_is_the_distance_to_the_nearer_cut() -> None:
-    cuts = np.array([1.5, 2.5], np.float32)
-    assert stage_depth([1.0, 1.6, 2.0, 2.75], cuts, 1) == pytest.approx([-0.5, 0.1, 0.5, -0.25])
-    assert stage_depth([1.0, 2.0], cuts, 0) == pytest.approx([0.5, -0.5])
-    assert stage_depth([1.0, 2.75], cuts, 2) == pytest.approx([-1.5, 0.25])
+def test_depth_is_the_distance_to_the_nearer_boundary() -> None:
+    assert depth([1.0, 1.6, 2.0, 2.75], 1, THREE) == pytest.approx([-0.5, 0.1, 0.5, -0.25])
+    assert depth([1.0, 2.0], 0, THREE) == pytest.approx([0.5, -0.5])
+    assert depth([1.0, 2.75], 2, THREE) == pytest.approx([-1.5, 0.25])
 
 
 def curves(evaluation: Evaluation) -> dict[tuple[str, int | None], float]:

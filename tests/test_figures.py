@@ -69,7 +69,7 @@ def spec(panel: Any, colour: str = "#123456") -> dict[str, Any]:
 def test_plotly_knows_every_property(scale: Scale) -> None:
     """`graph_objects` refuses unknown properties and values, which plotly.js would silently ignore."""
     found = drawn(measured(scale), scale)
-    assert list(found) == ["labels", "results", "ranges", "roc", "calibration"]
+    assert list(found) == ["labels", "results", "reading", "roc", "calibration"]
     for figure in found.values():
         for panel in figure.panels:
             assert go.Figure(spec(panel)).data
@@ -90,10 +90,10 @@ def test_each_figure_has_one_sentence_to_read_it_by_and_its_numbers(scale: Scale
 
 def test_what_was_not_measured_is_not_drawn() -> None:
     bare = drawn(measured(whole=False))
-    assert list(bare) == ["results", "ranges", "roc", "calibration"]
+    assert list(bare) == ["results", "reading", "roc", "calibration"]
     assert len(bare["results"].panels) == 1
     assert "classifier" not in " ".join(figure.caption for figure in bare.values())
-    assert list(drawn(evaluate([1.0], [1], FIVE))) == ["calibration"]
+    assert list(drawn(evaluate([1.0], [1], FIVE))) == ["reading", "calibration"]
     assert drawn(evaluate([], [], FIVE)) == {}
     old = Evaluation({"spearman": 0.5}, ({"grade": 0.0, "count": 1.0},), 1)
     assert drawn(old) == {}
@@ -134,12 +134,13 @@ def test_the_same_evaluation_gives_the_same_drawing() -> None:
 
 def test_each_figure_of_an_evaluation_has_its_meaning_and_its_cell() -> None:
     evaluation = measured()
-    methods, rows = measures(evaluation)
+    assert measures(evaluation)[0] == ("score", "classifier")
+    methods, rows = measures(evaluation, hidden=())
     assert methods == ("score", "score by ranges", "classifier")
     assert {row.name for row in rows} == set(FIGURES)
     cells = {cell for row in rows for cell in row.cells if cell is not None}
     assert {value for value, _ in cells} == set(evaluation.figures.values())
-    assert measures(measured(whole=False))[0] == ("score", "score by ranges")
+    assert measures(measured(whole=False))[0] == ("score",)
     assert base_name("quadratic_kappa_ranges") == ("quadratic_kappa", "_ranges")
     assert base_name("auc_referable") == ("auc_referable", "")
 
@@ -154,8 +155,9 @@ def test_the_methods_page_shows_the_cohort_and_the_scorers_own_test(tmp_path: Pa
             assert f'id="{prefix}-{name}"' in page
     assert 'id="agreement-labels"' not in page
     assert re.search(r"set aside and never used for learning: \d+ photographs of 150 patients", page)
-    assert "chosen on one half of the patients and judged on the other half, both ways" in page
-    assert "chosen beforehand, on the photographs with which the scorer was trained or selected" in page
+    assert "it was chosen on one half of the patients and judged on the other half, both ways" in page
+    assert "It was chosen beforehand, on the photographs with which the scorer was trained or selected" in page
+    assert "score by ranges" not in page.casefold()
     value = measured().figures["quadratic_kappa_classifier"]
     assert f"{value:.3f}" in page
 
@@ -169,11 +171,13 @@ def test_the_table_holds_every_number(tmp_path: Path) -> None:
     assert {row["cohort"] for row in rows} == {"atlas", "scorer"}
     assert len({(row["cohort"], row["figure"], row["method"], row["grade"]) for row in rows}) == len(rows)
     found = {(row["figure"], row["method"], row["grade"]): row for row in rows if row["cohort"] == "scorer"}
-    kappa = found["quadratic_kappa", "ranges", ""]
-    assert float(kappa["value"]) == pytest.approx(evaluation.figures["quadratic_kappa_ranges"], abs=1e-4)
+    kappa = found["quadratic_kappa", "nearest", ""]
+    assert float(kappa["value"]) == pytest.approx(evaluation.figures["quadratic_kappa"], abs=1e-4)
     ends = tuple(float(kappa[end]) for end in ("low", "high"))
-    assert ends == pytest.approx(evaluation.intervals["quadratic_kappa_ranges"], abs=1e-4)
-    for method, confusion in evaluation.confusions.items():
+    assert ends == pytest.approx(evaluation.intervals["quadratic_kappa"], abs=1e-4)
+    assert {row["method"] for row in rows} == {"score", "nearest", "classifier", "training"}
+    for method in ("nearest", "classifier"):
+        confusion = evaluation.confusions[method]
         cells = [[int(found[f"read_as_{j}", method, str(i)]["count"]) for j in FIVE.grades] for i in FIVE.grades]
         assert cells == confusion.counts.tolist()
         assert float(found["skipped_photographs", method, ""]["value"]) == confusion.skipped

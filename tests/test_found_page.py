@@ -53,9 +53,9 @@ def test_what_is_told_fits_the_figures() -> None:
     assert "found no lesion" in nothing.told
     assert nothing.rule == nothing.hidden == ""
     kinds = [mark.kind for mark in told.marks]
-    assert mostly(kinds) == "mostly hard exudates (67%)"
-    assert mostly(kinds[:1] + kinds[2:]) == "lesions of several kinds"
-    assert mostly([]) == ""
+    assert mostly(kinds, 5) == "mostly hard exudates (67%)"
+    assert mostly(kinds[:1] + kinds[2:], 5) == "lesions of several kinds"
+    assert mostly([], 0) == ""
 
 
 def test_kinds_that_only_drawn_eyes_taught_do_not_count_towards_a_grade() -> None:

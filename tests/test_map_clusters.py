@@ -23,7 +23,7 @@ from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places
 from atlas.site.colours import cluster_colour
 from atlas.site.map import SIDE, map_columns
 from atlas.site.render import render_site
-from atlas.site.views import PatchView, PlateView
+from atlas.site.views import GradeView, PatchView, PlateView
 
 BLOBS, EACH = 4, 30
 
@@ -182,7 +182,9 @@ def test_borders_are_not_made_up(atlas: Atlas) -> None:
     ("here", "expected", "words"),
     [
         (0, 0.0, "none in the cohort"),
-        (4, 1.0, "4.0× (fewer than 5 photographs)"),
+        (4, 1.0, "more often (fewer than 5 photographs)"),
+        (1, 4.0, "less often (fewer than 5 photographs)"),
+        (2, 9.0, "less often"),
         (0, 3.0, "none here (fewer than 5 expected)"),
         (0, 12.0, "none here"),
         (10, 9.0, "about as often"),
@@ -195,7 +197,8 @@ def test_shares_are_compared_in_words(here: int, expected: float, words: str) ->
 
 
 def boxed(*boxes: tuple[float, float, float, float]) -> list[PatchView]:
-    plate = [PlateView(f"{k:016x}", k + 1, "", 1.0, 25.0, None, None, False) for k in range(len(boxes))]
+    read = GradeView(1, "mild", "#888888", 0, 0.0)
+    plate = [PlateView(f"{k:016x}", k + 1, "", 1.0, 25.0, None, read, None, False) for k in range(len(boxes))]
     return [PatchView(f"{p.id}-0000w2", p, 0.3, 1, box) for p, box in zip(plate, boxes, strict=True)]
 
 
@@ -207,9 +210,9 @@ def test_left_eyes_are_mirrored_onto_right_ones() -> None:
     views = boxed((40.0, 60.0, 20.0, 20.0), (40.0, 20.0, 20.0, 20.0))
     found = places(views, {views[0].plate.id: "right", views[1].plate.id: "left"})
     assert found is not None
-    assert (found.mirrored, found.unknown, found.most) == (1, 0, 1.0)
+    assert (found.mirrored, found.unknown, found.most, found.count) == (1, 0, 2, 2)
     assert columns_of(found.levels[-1]) == set(range(14, 19)), "both lie on the side of the nose"
-    assert "100% on the nasal side" in found.finding
+    assert "2 of 2 on the nasal side" in found.finding
 
 
 def test_places_without_known_eyes_lie_as_photographed() -> None:
@@ -218,7 +221,7 @@ def test_places_without_known_eyes_lie_as_photographed() -> None:
     assert found is not None
     assert found.mirrored is None
     assert "nasal" not in found.finding
-    assert found.finding.startswith("Of their centres, 33%")
+    assert found.finding.startswith("Of their centres, 1 of 3")
     some = places(views, {views[0].plate.id: "left", views[1].plate.id: "right"})
     assert some is not None
     assert (some.count, some.unknown) == (2, 1)
@@ -234,7 +237,7 @@ def test_places_in_other_images_than_retinas_reach_into_the_corners() -> None:
     assert found.levels[-1].startswith("M0 0h5")
     assert not on_a_disc.levels[-1].startswith("M0 0")
     assert found.mirrored is None
-    assert found.finding == "Of their centres, 25% lie in the middle quarter of the square and 75% in the upper half."
+    assert found.finding == "Of their centres, 1 of 4 lie in the middle quarter of the square and 3 of 4 in the upper half."
     assert "radius" in on_a_disc.finding
 
 

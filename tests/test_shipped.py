@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from atlas import load_configuration, load_scorer
-from atlas.agreement.evaluation import auc, nearest_grade, quadratic_kappa
+from atlas.agreement.evaluation import auc, quadratic_kappa
+from atlas.agreement.reading import nearest_grade
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.trust import measure_trust
-from atlas.resources import DEFAULT_SCORER
+from atlas.resources import DEFAULT_SCORER, models_folder
 from atlas.scorers.bundle import shipped_scorers
 
 COLOUR = "EyePACS colour photographs, test split"
@@ -39,6 +40,11 @@ def test_the_card_tells_what_the_test_split_holds() -> None:
     assert judged.severity.size == scorer.training["photographs"]["test"]
     for section in ("Intended use", "Data and terms", "Recipe", "Measured on", "How far the maps can be trusted", "Limits"):
         assert f"\n## {section}" in scorer.card, section
+
+
+def test_cards_read_scores_as_atlases_do() -> None:
+    for name, _ in shipped_scorers():
+        assert "stage ranges" not in (models_folder() / name / "card.md").read_text("utf-8").casefold(), name
 
 
 @pytest.mark.photographs

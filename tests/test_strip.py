@@ -1,6 +1,8 @@
-"""The cohort in order, and who disagrees with it."""
+"""The cohort in order, the grades its scores are read as, and which human grades differ."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
@@ -35,49 +37,39 @@ def test_images_are_in_ascending_severity_and_ties_in_id_order(cohort: list[tupl
 
 
 @given(cohorts)
-def test_disagreement_is_known_where_a_grade_is_and_adds_up_to_nothing(cohort: list[tuple[float, int | None]]) -> None:
+def test_the_difference_is_the_nearest_grade_minus_the_human_grade(cohort: list[tuple[float, int | None]]) -> None:
     grades = graded([g for _, g in cohort])
     strip = rank(scored([s for s, _ in cohort]), grades, DIABETIC_RETINOPATHY)
-    known = np.array([grades[i] is not None for i in strip.image_ids])
-    np.testing.assert_array_equal(np.isfinite(strip.disagreement), known)
-    assert strip.disagreement[known].sum() == pytest.approx(0, abs=1e-4)
-    assert (np.abs(strip.disagreement[known]) <= DIABETIC_RETINOPATHY.span).all()
+    assert strip.read.tolist() == [min(4, math.floor(s + 0.5)) for s in strip.severity.tolist()]
+    for image_id, read, difference in zip(strip.image_ids, strip.read.tolist(), strip.difference.tolist(), strict=True):
+        human = grades[image_id]
+        assert math.isnan(difference) if human is None else difference == read - human
 
 
 @given(cohorts)
-def test_a_shrinking_score_disagrees_no_more(cohort: list[tuple[float, int | None]]) -> None:
-    """The sigmoid's reluctance to reach its ends is a rising function, and must not count as disagreement."""
+def test_a_photograph_is_read_alike_in_any_cohort(cohort: list[tuple[float, int | None]]) -> None:
     grades = graded([g for _, g in cohort])
-    straight = rank(scored([s for s, _ in cohort]), grades, DIABETIC_RETINOPATHY)
-    shrunk = rank(scored([1.2 + 0.1 * s**2 for s, _ in cohort]), grades, DIABETIC_RETINOPATHY)
-    assert shrunk.image_ids == straight.image_ids
-    np.testing.assert_array_equal(shrunk.disagreement, straight.disagreement)
+    strip = rank(scored([s for s, _ in cohort]), grades, DIABETIC_RETINOPATHY)
+    for severity, image_id, read in zip(strip.severity.tolist(), strip.image_ids, strip.read.tolist(), strict=True):
+        alone = rank(scored([severity]), {f"{0:016x}": grades[image_id]}, DIABETIC_RETINOPATHY)
+        assert alone.read.tolist() == [read]
 
 
-def test_scores_that_keep_the_grades_order_do_not_disagree() -> None:
-    strip = rank(scored([0.9, 0.2, 1.4, 2.9, 0.3, 2.2]), graded([1, 0, 2, 4, 0, 3]), DIABETIC_RETINOPATHY)
-    assert not strip.disagreement.any()
-
-
-def test_an_exchanged_pair_disagrees_by_its_grades() -> None:
+def test_other_scales_are_read_by_their_own_grades() -> None:
     scale = Scale(1, ("none", "some", "much", "most"), None, "another")
-    severity, grades = [1.1, 1.5, 2.0, 3.0], [4, 2, 3, 1]
-    strip = rank(scored(severity), graded(grades), scale)
-    assert strip.disagreement.tolist() == [-3.0, 0.0, 0.0, 3.0]
+    strip = rank(scored([1.1, 1.5, 2.49, 3.9]), graded([4, 2, 3, 1]), scale)
+    assert strip.read.tolist() == [1, 2, 2, 4]
+    assert strip.difference.tolist() == [-3, 0, -1, 3]
     assert flagged(strip) == (strip.image_ids[0], strip.image_ids[3])
-    assert flagged(strip, least=3.1) == ()
-
-
-def test_equal_scores_share_the_mean_of_their_grades() -> None:
-    strip = rank(scored([1.0, 1.0, 3.0]), graded([0, 1, 4]), DIABETIC_RETINOPATHY)
-    assert strip.disagreement.tolist() == [0.5, -0.5, 0.0]
+    assert flagged(strip, least=1) == (strip.image_ids[0], strip.image_ids[3], strip.image_ids[2])
 
 
 def test_flags_go_from_the_widest_to_the_least_and_skip_the_ungraded() -> None:
     grades: list[int | None] = [4, 0, 2, None, 1, 3, 0]
-    strip = rank(scored([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]), graded(grades), DIABETIC_RETINOPATHY)
-    gap = dict(zip(strip.image_ids, np.abs(strip.disagreement), strict=True))
-    found = flagged(strip, least=1.0)
+    strip = rank(scored([0.1, 0.2, 0.3, 0.4, 1.5, 2.4, 2.6]), graded(grades), DIABETIC_RETINOPATHY)
+    assert flagged(strip) == tuple(strip.image_ids[k] for k in (0, 6, 2))
+    gap = dict(zip(strip.image_ids, np.abs(strip.difference), strict=True))
+    found = flagged(strip, least=1)
     assert set(found) == {image_id for image_id, size in gap.items() if size >= 1}
     assert [gap[i] for i in found] == sorted((gap[i] for i in found), reverse=True)
 
@@ -85,7 +77,8 @@ def test_flags_go_from_the_widest_to_the_least_and_skip_the_ungraded() -> None:
 def test_a_cohort_without_grades_is_ranked_all_the_same() -> None:
     strip = rank(scored([2.0, 1.0]), {}, DIABETIC_RETINOPATHY)
     assert strip.image_ids == (f"{1:016x}", f"{0:016x}")
-    assert np.isnan(strip.disagreement).all()
+    assert strip.read.tolist() == [1, 2]
+    assert np.isnan(strip.difference).all()
     assert flagged(strip) == ()
 
 

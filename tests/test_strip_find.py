@@ -15,7 +15,8 @@ import pytest
 from drawn_atlas import drawn_atlas
 from test_browser import NARROW, WIDE, Visitor
 
-from atlas.records import Atlas
+from atlas.agreement.reading import nearest_grade
+from atlas.records import DIABETIC_RETINOPATHY, Atlas
 from atlas.site.book import Book
 from atlas.site.render import render_site
 from atlas.site.scripts import image_columns, write_script
@@ -55,14 +56,16 @@ def large(site: tuple[Book, Path]) -> tuple[dict[str, Any], Path]:
     shutil.copytree(small, folder, ignore=shutil.ignore_patterns("images", "thumbnails", "photographs", "overlays"))
     random = np.random.default_rng(5)
     severity = np.sort(random.beta(0.8, 1.6, MANY) * 4).round(3)
-    grade = np.clip(np.rint(severity + random.normal(0, 0.6, MANY)), 0, 4).astype(int)
+    grade = np.clip(np.rint(severity + random.normal(0, 0.8, MANY)), 0, 4).astype(int)
+    read = nearest_grade(severity, DIABETIC_RETINOPATHY)
     columns = image_columns(book, {}) | {
         "id": [f"{n:016x}" for n in random.choice(2**52, MANY, replace=False).tolist()],
         "severity": severity.tolist(),
         "grade": grade.tolist(),
         "eye": random.choice(["left", "right"], MANY).tolist(),
-        "disagreement": (severity - grade).round(2).tolist(),
-        "flagged": (np.abs(severity - grade) >= 1.5).astype(int).tolist(),
+        "read": read.tolist(),
+        "difference": (read - grade).tolist(),
+        "flagged": (np.abs(read - grade) >= 2).astype(int).tolist(),
         "trust": [None] * MANY,
         "clusters": [sorted(set(row)) for row in random.integers(1, 4, (MANY, 2)).tolist()],
         "note": ["a cotton wool spot near the disc" if k % 40 == 0 else "" for k in range(MANY)],
@@ -170,7 +173,7 @@ def test_the_strip_holds_every_photograph_once_in_ascending_order(visit: Open, s
     assert cell.locator("a").get_attribute("href") == site[0].plates[0].page
 
 
-def test_the_strip_is_filtered_by_grade_eye_and_disagreement(visit: Open, site: tuple[Book, Path]) -> None:
+def test_the_strip_is_filtered_by_grade_eye_and_difference(visit: Open, site: tuple[Book, Path]) -> None:
     book = site[0]
     page = visit("strip.html")
     for grade in book.grades[1:]:
@@ -180,11 +183,17 @@ def test_the_strip_is_filtered_by_grade_eye_and_disagreement(visit: Open, site: 
     assert state(page)["grades"] == "0"
     for grade in book.grades[1:]:
         page.locator(f"[name=grades][value='{grade.number}']").check()
-    page.get_by_label("Score and grade").select_option("flagged")
+    differ = page.get_by_label("Grade read from the score")
+    for least, count in book.differing:
+        option = differ.locator(f"option[value='{least}']")
+        assert option.inner_text() == f"differ by {least} or more, either way ({count})"
+        if count:
+            differ.select_option(str(least))
+            assert all_plates(page) == [p.number for p in book.plates if abs(p.difference or 0) >= least]
+    differ.select_option("2")
     assert all_plates(page) == sorted(plate.number for plate in book.flagged)
-    page.get_by_label("Score and grade").select_option("milder")
-    assert all_plates(page) == [p.number for p in book.plates if p.disagreement is not None and p.disagreement <= -1]
-    page.get_by_label("Score and grade").select_option("")
+    assert state(page)["differ"] == "2"
+    differ.select_option("")
     eye = {image.image_id: image.eye for image in book.atlas.dataset.images}
     page.get_by_label("Eye").select_option("left")
     assert all_plates(page) == [plate.number for plate in book.plates if eye[plate.id] == "left"]
@@ -243,7 +252,7 @@ def test_the_scrubber_moves_the_strip_by_keys_and_by_pointer(visit: Open, site: 
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 40, steps=5)
     page.mouse.up()
-    score = float(page.locator("#where").inner_text().split("Score: ")[1].split()[0].rstrip("."))
+    score = float(page.locator("#where").inner_text().split("Score: ")[1].split()[0].rstrip(","))
     nearest = min((plate.severity for plate in book.plates), key=lambda one: abs(one - 2))
     assert abs(score - 2) <= abs(nearest - 2) + 0.25
     assert scrub.evaluate("(input) => Number(input.value)") == pytest.approx(score, abs=0.01)
@@ -422,7 +431,7 @@ def test_thousands_scroll_without_lost_plates(visit: Open, large: tuple[dict[str
     page.keyboard.press("End")
     assert focused(page) == MANY
     assert page.locator(".cell[data-row='34999']").locator("img").evaluate("(i) => i.decode().then(() => i.naturalWidth)") > 0
-    assert f"Score: {columns['severity'][-1]:.2f}." in page.locator("#where").inner_text()
+    assert f"Score: {columns['severity'][-1]:.2f}, read as grade 4." in page.locator("#where").inner_text()
 
 
 def test_the_finder_finds_among_thousands(visit: Open, large: tuple[dict[str, Any], Path]) -> None:
@@ -435,7 +444,7 @@ def test_the_finder_finds_among_thousands(visit: Open, large: tuple[dict[str, An
     page.locator("#search").fill("")
     page.get_by_label("Score from").fill("1")
     page.get_by_label("Score to", exact=True).fill("2")
-    page.locator("[name=flagged]").check()
+    page.get_by_label("Grade read from the score").select_option("2")
     wanted = [k + 1 for k, s in enumerate(columns["severity"]) if 1 <= s <= 2 and columns["flagged"][k]]
     assert all_plates(page) == wanted
 
@@ -476,10 +485,10 @@ def test_filters_combine_and_the_small_numbers_say_what_would_remain(visit: Open
     page = visit("find.html")
     page.get_by_label("Eye").select_option("right")
     page.get_by_label("With a patch of").select_option("2")
-    page.get_by_label("Difference from").fill("-1")
+    page.get_by_label("Grade read from the score").select_option("1")
     base = [
         p for p in book.plates
-        if eye[p.id] == "right" and 2 in of[p.id] and p.disagreement is not None and round(p.disagreement, 2) >= -1
+        if eye[p.id] == "right" and 2 in of[p.id] and p.difference
     ]  # fmt: skip
     assert base
     assert all_plates(page) == [plate.number for plate in base]
@@ -502,8 +511,8 @@ def test_the_order_of_the_results_can_be_chosen(visit: Open, site: tuple[Book, P
     page.get_by_label("Order").select_option("severe")
     assert all_plates(page) == [plate.number for plate in reversed(site[0].plates)]
     page.get_by_label("Order").select_option("apart")
-    gaps = [abs(site[0].plates[number - 1].disagreement or 0) for number in all_plates(page)]
-    assert gaps == sorted(gaps, reverse=True) or max(np.diff(gaps)) < 0.011
+    gaps = [abs(site[0].plates[number - 1].difference or 0) for number in all_plates(page)]
+    assert gaps == sorted(gaps, reverse=True)
 
 
 def test_the_result_is_saved_as_a_table(visit: Open, site: tuple[Book, Path]) -> None:

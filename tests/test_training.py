@@ -18,7 +18,8 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from atlas import load_configuration, records
-from atlas.agreement.evaluation import nearest_grade, quadratic_kappa, spearman
+from atlas.agreement.evaluation import quadratic_kappa, spearman
+from atlas.agreement.reading import nearest_grade
 from atlas.cohort.dataset import read_dataset
 from atlas.drawn.cohort import draw_cohort, write_cohort
 from atlas.errors import ScorerError, TrainingError

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import gaussian_kde
 from sklearn.metrics import roc_curve
 
+from atlas.agreement.reading import boundaries, nearest_grade
 from atlas.agreement.statistics import (
     Floats,
     Statistic,
@@ -99,8 +100,9 @@ def evaluate(
 
     - `spearman`: rank correlation with the grades; for the classifier, of its expected grade, the mean weighted by probability.
     - `mae`: mean absolute error, grade units; for the classifier, of its most probable grade.
-    - `quadratic_kappa`, `accuracy` and `skipped` (share two or more grades off): of the severity rounded to the nearest grade
-      and, with the ending `_ranges`, read by stage ranges; for the classifier, of its most probable grade.
+    - `quadratic_kappa`, `accuracy` and `skipped` (share two or more grades off): of the severity read as the nearest grade; for
+      the classifier, of its most probable grade. The ending `_ranges` is for the alternative, stage ranges, by which the choice
+      of the nearest grade can be checked. No page reads scores by them.
     - `auc_referable`, `sensitivity_referable`, `specificity_referable`: if the scale has a referable grade. A severity counts as
       referable from the reading's threshold up, and the summed probability of the referable grades from 0.5 up.
     - `unsure`: share of the photographs of which the scorer is not sure.
@@ -110,8 +112,8 @@ def evaluate(
     One row per grade holds `grade`, `count`, `mean`, `sd`, `q05`, `q25`, `median`, `q75` and `q95`. Intervals are percentiles of
     1,000 resamples of the patients, each with all its photographs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
     chapter 13); the reading is not fitted again. ROC curves compare each grade with all others, by the classifier's probability
-    of the grade and by `stage_depth` of the severity. Calibration compares the mean grade with the mean score in steps of the
-    score.
+    of the grade and by `depth` of the severity within the grade. Calibration compares the mean grade with the mean score in steps
+    of the score.
     """
     severities = np.asarray(severity, dtype=np.float64)
     truth = np.asarray(grades, dtype=np.int64)
@@ -130,7 +132,7 @@ def evaluate(
         read["ranges"] = _by_part(parts, severities, lambda s, own: grade_by_ranges(s, own.cuts, scale)).astype(np.int64)
     if shares is not None:
         read["classifier"] = scale.lowest + shares.argmax(axis=1)
-    receivers = _receivers(severities, shares, parts, truth, scale)
+    receivers = _receivers(severities, shares, truth, scale)
     bins = _bins(severities, scale)
 
     figures: dict[str, Statistic] = {
@@ -178,13 +180,6 @@ def evaluate(
         cross_fitted=reading is None and bool(parts),
         labels=_label_shares(labels or {}),
     )
-
-
-def nearest_grade(severity: ArrayLike, scale: Scale) -> IntArray:
-    """Round severities (n,) to the nearest grade of the scale; halves go up."""
-    rounded = np.floor(np.asarray(severity, dtype=np.float64) + 0.5)
-    nearest: IntArray = np.clip(rounded, scale.lowest, scale.highest).astype(np.int64)
-    return nearest
 
 
 def spearman(severity: ArrayLike, grades: ArrayLike) -> float:
@@ -238,17 +233,17 @@ def grade_by_ranges(severity: ArrayLike, cuts: FloatArray, scale: Scale) -> IntA
     return assigned
 
 
-def stage_depth(severity: ArrayLike, cuts: FloatArray, place: int) -> Floats:
-    """Return how deep severities (n,) lie within the range of the grade at `place` (0 is the lowest): distance to the nearer cut.
+def depth(severity: ArrayLike, place: int, scale: Scale) -> Floats:
+    """Return how deep severities (n,) lie among those that are read as the grade at `place` (0 is the lowest).
 
-    In grade units; negative outside the range. It serves as a score for this grade against all others: changing its threshold
-    widens or narrows the range equally on both sides. For the lowest and the highest grade it orders photographs as the severity
-    does.
+    It is the distance to the nearer boundary, in grade units; negative outside. It serves as a score for this grade against all
+    others: changing its threshold widens or narrows the range equally on both sides. For the lowest and the highest grade it
+    orders photographs as the severity does.
     """
     severities = np.asarray(severity, dtype=np.float64)
-    edges = np.concatenate([[-np.inf], cuts, [np.inf]])
-    depth: Floats = np.minimum(severities - edges[place], edges[place + 1] - severities)
-    return depth
+    edges = np.concatenate([[-np.inf], boundaries(scale), [np.inf]])
+    inside: Floats = np.minimum(severities - edges[place], edges[place + 1] - severities)
+    return inside
 
 
 def label_distribution(grades: ArrayLike, weights: ArrayLike, scale: Scale) -> dict[int, tuple[int, float]]:
@@ -351,7 +346,7 @@ class _Receiver:
         return false.astype(np.float32), true.astype(np.float32)
 
 
-def _receivers(severity: Floats, shares: Floats | None, parts: Parts, grades: IntArray, scale: Scale) -> dict[str, _Receiver]:
+def _receivers(severity: Floats, shares: Floats | None, grades: IntArray, scale: Scale) -> dict[str, _Receiver]:
     """Return a receiver for each grade against all others, and for referable against not, by score and classifier."""
     found = {}
     if scale.referable is not None:
@@ -360,9 +355,7 @@ def _receivers(severity: Floats, shares: Floats | None, parts: Parts, grades: In
             together = shares[:, scale.referable - scale.lowest :].sum(axis=1)
             found["auc_referable_classifier"] = _Receiver("classifier", None, together, grades >= scale.referable)
     for place, grade in enumerate(scale.grades):
-        if parts:
-            depth = _by_part(parts, severity, lambda s, reading, place=place: stage_depth(s, reading.cuts, place))  # type: ignore[misc]
-            found[f"auc_{grade}"] = _Receiver("score", grade, depth, grades == grade)
+        found[f"auc_{grade}"] = _Receiver("score", grade, depth(severity, place, scale), grades == grade)
         if shares is not None:
             found[f"auc_{grade}_classifier"] = _Receiver("classifier", grade, shares[:, place], grades == grade)
     return found

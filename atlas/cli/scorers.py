@@ -149,7 +149,7 @@ def evaluate(
             configuration, record=record, doubt=doubt, command=screen.command_line(), progress=progress
         )
     print_report(screen.out, report, verbose)
-    print_evaluation(screen.out, evaluation)
+    print_evaluation(screen.out, evaluation, every_reading=True)  # here the choice of one can be checked
 
 
 @with_settings(

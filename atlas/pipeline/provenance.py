@@ -135,7 +135,7 @@ def _notes(
     notes = []
     if not dataset.graded:
         notes.append(
-            told("The photographs have no human grades, so agreement, shares of grades and disagreement could not be computed.")
+            told("The photographs have no human grades, so agreement, shares of grades and differences could not be computed.")
         )
     if scorers.fitted:
         notes.append(

@@ -21,13 +21,16 @@ class Strip:
         (n,), the photographs in this order.
     severity : FloatArray
         float32 (n,), grade units.
-    disagreement : FloatArray
-        float32 (n,), grade units, the score read as a grade minus the human grade; NaN if there is no human grade.
+    read : IntArray
+        int64 (n,), the grade that each score is read as, see `agreement.reading`.
+    difference : FloatArray
+        float32 (n,), grades, the grade read minus the human grade; NaN if there is no human grade.
     """
 
     image_ids: tuple[str, ...]
     severity: FloatArray
-    disagreement: FloatArray
+    read: IntArray
+    difference: FloatArray
 
 
 Interval = tuple[float, float]

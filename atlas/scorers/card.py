@@ -68,15 +68,12 @@ FIGURES_IN_WORDS = {
     "quadratic_kappa": "quadratic weighted kappa, nearest grade",
     "accuracy": "accuracy, nearest grade",
     "skipped": "share two or more grades off, nearest grade",
-    "quadratic_kappa_ranges": "quadratic weighted kappa, stage ranges",
-    "accuracy_ranges": "accuracy, stage ranges",
-    "skipped_ranges": "share two or more grades off, stage ranges",
     "auc_referable_classifier": "AUC for referable disease, softmax classifier",
     "quadratic_kappa_classifier": "quadratic weighted kappa, softmax classifier",
     "accuracy_classifier": "accuracy, softmax classifier",
     "skipped_classifier": "share two or more grades off, softmax classifier",
 }
-"""Names of `evaluate`'s figures on the card."""
+"""Names of `evaluate`'s figures on the card. Those of stage ranges are left out: atlases read scores as the nearest grade."""
 
 _EVALUATIONS = "## Measured on one set of photographs"
 
@@ -311,16 +308,17 @@ def _figures(scorer: Scorer) -> list[str]:
 
 def _how_read(scorer: Scorer) -> str:
     reading = scorer.background.reading
-    if reading is None:
-        return ""
-    cuts = ", ".join(f"{cut:.2f}" for cut in reading.cuts)
+    if reading is None or reading.threshold is None:
+        return READ
     of_scores = scorer.background.training.get("threshold", "of training scores")
-    referable = (
-        ""
-        if reading.threshold is None
-        else f"; a score of {reading.threshold:.2f} or more counts as referable, by the best Youden index {of_scores}"
+    return (
+        f"{READ} Referral has a threshold of its own: a score of {reading.threshold:.2f} or more counts as referable, by the "
+        f"best Youden index {of_scores}."
     )
-    return f"Stage ranges, fitted on training scores, divide the grades at {cuts}{referable}."
+
+
+READ = "A score is read as the nearest grade, and a half is rounded up."
+"""How figures on the card that need a grade get it from the score."""
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.agreement.ranking import flagged
+from atlas.agreement.reading import DECIMALS, FLAGGED_FROM, printable_score
 from atlas.cohort.lesions import LesionKind
 from atlas.explain.methods import METHODS
 from atlas.patterns.alarms import ALARMS
@@ -77,7 +78,7 @@ class Book:
         known = {image.image_id: image.grade for image in self.atlas.dataset.images}
         given = [known[i] for i in self.atlas.strip.image_ids if known[i] is not None]
         return tuple(
-            GradeView(g, scale.name(g), colour, given.count(g), given.count(g) / len(given) if given else 0.0)
+            GradeView(g, scale.name(g), colour, given.count(g), len(given))
             for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
         )
 
@@ -91,10 +92,9 @@ class Book:
         scores = self.atlas.scores
         doubts = {} if scores.doubts is None else dict(zip(scores.image_ids, scores.doubts, strict=True))
         views = []
-        for number, (i, score, gap) in enumerate(
-            zip(strip.image_ids, strip.severity.tolist(), strip.disagreement.tolist(), strict=True), start=1
-        ):
-            grade = known[i]
+        rows = zip(strip.image_ids, strip.severity.tolist(), strip.read.tolist(), strip.difference.tolist(), strict=True)
+        for number, (i, exact, read, gap) in enumerate(rows, start=1):
+            grade, score = known[i], printable_score(exact)
             views.append(
                 PlateView(
                     id=i,
@@ -103,7 +103,8 @@ class Book:
                     severity=score,
                     position=100 * min(1.0, max(0.0, scale.to_unit(score))),
                     grade=None if grade is None else self.grades[grade - scale.lowest],
-                    disagreement=gap if math.isfinite(gap) else None,
+                    read=self.grades[read - scale.lowest],
+                    difference=int(gap) if math.isfinite(gap) else None,
                     flagged=i in wide,
                     title=curated[i].title if i in curated else "",
                     note=curated[i].note if i in curated else "",
@@ -125,8 +126,19 @@ class Book:
 
     @cached_property
     def flagged(self) -> tuple[PlateView, ...]:
-        """Plates where score and grade differ most, widest first."""
+        """Plates whose score, read as a grade, differs by `FLAGGED_FROM` or more from the human grade, widest first."""
         return tuple(self.plate[i] for i in flagged(self.atlas.strip))
+
+    @cached_property
+    def differing(self) -> tuple[tuple[int, int], ...]:
+        """For each difference that can be asked for, from 1 on: how many plates differ by it or more, either way."""
+        gaps = [abs(plate.difference) for plate in self.plates if plate.difference is not None]
+        return tuple((least, sum(gap >= least for gap in gaps)) for least in range(1, self.scale.span + 1))
+
+    @property
+    def flagged_from(self) -> int:
+        """The difference from which a plate is flagged; no plate is where the scale has too few grades for it."""
+        return FLAGGED_FROM
 
     @cached_property
     def patches(self) -> Mapping[str, PatchView]:
@@ -238,22 +250,20 @@ class Book:
 
     def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
-        of_grade = [sum(plate.grade == grade for plate in plates.values()) for grade in self.grades]
-        graded = sum(of_grade)
-        shares = tuple(n / graded if graded else 0.0 for n in of_grade)
+        counts = tuple(sum(plate.grade == grade for plate in plates.values()) for grade in self.grades)
         curated = self.curation.clusters.get(number, Curated())
         return ClusterView(
             number=number,
             patches=tuple(patches),
             plates=len(plates),
-            graded=graded,
-            shares=shares,
+            graded=sum(counts),
+            counts=counts,
             median_drop=float(np.median([patch.drop for patch in patches])),
-            summary=tendency(self.grades, shares, graded, self.words),
+            summary=tendency(self.grades, counts, self.words),
             alarms=tuple(map(self._alarm, alarms)),
             title=curated.title,
             note=curated.note,
-            mostly=mostly([patch.kind for patch in patches if patch.kind is not None], self.words),
+            mostly=mostly([patch.kind for patch in patches if patch.kind is not None], len(plates), self.words),
             words=self.words,
         )
 
@@ -269,6 +279,11 @@ class Book:
         scores = np.array([plate.severity for plate in self.plates])
         places = {int(np.argmin(np.abs(scores - target))) for target in np.linspace(scores[0], scores[-1], count)}
         return tuple(self.plates[place] for place in sorted(places))
+
+    def below(self, plate: PlateView) -> int:
+        """Return how many plates have a lower score."""
+        exact = np.round(self.atlas.strip.severity.astype(float), DECIMALS)
+        return int(np.searchsorted(exact, exact[plate.number - 1]))
 
     def typical_of(self, grade: GradeView) -> PlateView | None:
         """Return the plate whose score is the (lower) median of its human grade, or None if no plate has this grade."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from atlas.records import RETINA, Subject
 from atlas.site.book import Book
 from atlas.site.views import ClusterView, GradeView, PatchView
-from atlas.site.words import ENGLISH, Words
+from atlas.site.words import ENGLISH, FEW, Words
 
 TYPICAL = 48
 
@@ -21,8 +21,6 @@ BORDERLINE = 18
 PER_GRADE = 8
 
 NEAREST = 4
-
-_FEW = 5  # photographs; if both the found and the expected number are below this, chance may explain a share
 
 _EVEN = 1.25  # ratio of frequencies that still counts as even
 
@@ -45,16 +43,19 @@ def compared(here: int, expected: float, words: Words = ENGLISH) -> str:
     """Compare how often a grade occurs with how often it is expected from the cohort, in words."""
     if not expected:
         return words.gettext("none in the cohort")
-    few = max(here, expected) < _FEW
+    few = max(here, expected) < FEW  # then chance may explain it
     if not here:
         return words.gettext("none here (fewer than 5 expected)") if few else words.gettext("none here")
     lift = here / expected
     if 1 / _EVEN < lift < _EVEN:
         return words.gettext("about as often (fewer than 5 photographs)") if few else words.gettext("about as often")
-    times = words.number(lift, 1)
-    return (
-        words.gettext("%(times)s× (fewer than 5 photographs)", times=times) if few else words.gettext("%(times)s×", times=times)
-    )
+    if few and lift > 1:
+        return words.gettext("more often (fewer than 5 photographs)")
+    if few:
+        return words.gettext("less often (fewer than 5 photographs)")
+    if here < FEW:
+        return words.gettext("less often")
+    return words.gettext("%(times)s×", times=words.number(lift, 1))
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ class Places:
     ----------
     levels : tuple[str, ...]
         SVG paths on a square of `_GRID` units, the least covered first: path k holds the squares in the k-th fifth of `most`.
-    most : float
-        Share of the patches that cover the most covered square.
+    most : int
+        Number of patches that cover the most covered square.
     count : int
         Number of patches drawn.
+    photographs : int
+        Number of their photographs.
     mirrored : int or None
         Number of patches of left eyes, drawn as right eyes; None if eyes are not known and all are drawn as photographed.
     unknown : int
@@ -78,8 +81,9 @@ class Places:
     """
 
     levels: tuple[str, ...]
-    most: float
+    most: int
     count: int
+    photographs: int
     mirrored: int | None
     unknown: int
     finding: str
@@ -105,14 +109,15 @@ def places(
     Places or None
         None if no frame is known.
     """
-    boxed = [(patch.box, eyes.get(patch.plate.id)) for patch in patches if patch.box is not None]
+    boxed = [(patch.box, eyes.get(patch.plate.id), patch.plate.id) for patch in patches if patch.box is not None]
     if not boxed:
         return None
-    known = [(box, eye) for box, eye in boxed if eye is not None]
+    known = [one for one in boxed if one[1] is not None]
     sided = 2 * len(known) >= len(boxed)
-    drawn = known if sided else [(box, None) for box, _ in boxed]
-    corners = np.array([(top, left, top + height, left + width) for (top, left, height, width), _ in drawn]) / 100
-    left_eye = np.array([eye == "left" for _, eye in drawn])
+    drawn = known if sided else [(box, None, photograph) for box, _, photograph in boxed]
+    photographs = len({photograph for *_, photograph in drawn})
+    corners = np.array([(top, left, top + height, left + width) for (top, left, height, width), *_ in drawn]) / 100
+    left_eye = np.array([eye == "left" for _, eye, _ in drawn])
     corners[left_eye] = corners[left_eye][:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
     covered = np.zeros((_GRID, _GRID))
     # A square counts if its middle is inside the patch.
@@ -126,11 +131,14 @@ def places(
     y, x = ((corners[:, k] + corners[:, k + 2]) - 1 for k in (0, 1))
     return Places(
         levels=tuple(_path(level == k) for k in range(1, _LEVELS + 1)),
-        most=most / len(drawn),
+        most=int(most),
         count=len(drawn),
+        photographs=photographs,
         mirrored=int(left_eye.sum()) if sided else None,
         unknown=len(boxed) - len(drawn),
-        finding=_finding(x, y, words, sided=sided) if subject.retina else _finding_in_square(x, y, words),
+        finding=_finding(x, y, photographs, words, sided=sided)
+        if subject.retina
+        else _finding_in_square(x, y, photographs, words),
     )
 
 
@@ -146,11 +154,11 @@ def _path(squares: NDArray[np.bool_]) -> str:
     return "".join(runs())
 
 
-def _finding(x: NDArray[np.float64], y: NDArray[np.float64], words: Words, *, sided: bool) -> str:
-    shares = {
-        "within": words.percent(float(np.mean(np.hypot(x, y) < 0.5))),
-        "upper": words.percent(float(np.mean(y < 0))),
-    }
+def _finding(x: NDArray[np.float64], y: NDArray[np.float64], photographs: int, words: Words, *, sided: bool) -> str:
+    def share(of: NDArray[np.bool_]) -> str:
+        return words.share(int(of.sum()), of.size, photographs)
+
+    shares = {"within": share(np.hypot(x, y) < 0.5), "upper": share(y < 0)}
     if not sided:
         return words.gettext(
             "Of their centres, %(within)s lie within half the radius (a quarter of the area) and %(upper)s in the upper half.",
@@ -159,16 +167,19 @@ def _finding(x: NDArray[np.float64], y: NDArray[np.float64], words: Words, *, si
     return words.gettext(
         "Of their centres, %(within)s lie within half the radius (a quarter of the area), %(nasal)s on the nasal side and "
         "%(upper)s in the upper half.",
-        nasal=words.percent(float(np.mean(x > 0))),
+        nasal=share(x > 0),
         **shares,
     )
 
 
-def _finding_in_square(x: NDArray[np.float64], y: NDArray[np.float64], words: Words) -> str:
+def _finding_in_square(x: NDArray[np.float64], y: NDArray[np.float64], photographs: int, words: Words) -> str:
+    def share(of: NDArray[np.bool_]) -> str:
+        return words.share(int(of.sum()), of.size, photographs)
+
     return words.gettext(
         "Of their centres, %(within)s lie in the middle quarter of the square and %(upper)s in the upper half.",
-        within=words.percent(float(np.mean(np.maximum(np.abs(x), np.abs(y)) < 0.5))),
-        upper=words.percent(float(np.mean(y < 0))),
+        within=share(np.maximum(np.abs(x), np.abs(y)) < 0.5),
+        upper=share(y < 0),
     )
 
 

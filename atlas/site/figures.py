@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 from atlas.records import Evaluation, Scale, noop
 from atlas.site.curves import calibration_figure, roc_figure
-from atlas.site.grades import label_figure, range_figure, result_figure
+from atlas.site.grades import label_figure, reading_figure, result_figure
 from atlas.site.panels import Figure
 from atlas.site.words import ENGLISH, Words
 
 SUFFIXES = {"": noop("score"), "_ranges": noop("score by ranges"), "_classifier": noop("classifier")}
-"""How scores were read as grades, by the ending of a figure's name. No ending: the severity, rounded if a grade is needed."""
+"""How photographs were graded, by the ending of a figure's name. No ending: the severity, read as the nearest grade."""
+
+HIDDEN = ("ranges",)
+"""Readings that `atlas evaluate` measures beside the one that is used, and that no page and no table of an atlas shows."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,12 @@ class Measure:
     cells: tuple[tuple[float, tuple[float, float]] | None, ...]
 
 
-def measures(evaluation: Evaluation, words: Words = ENGLISH) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
-    """Return the methods that were measured, and a row for each figure with a cell for each method."""
-    endings = [ending for ending in SUFFIXES if any(name.endswith(ending) for name in evaluation.figures) or not ending]
+def measures(
+    evaluation: Evaluation, words: Words = ENGLISH, *, hidden: Sequence[str] = HIDDEN
+) -> tuple[tuple[str, ...], tuple[Measure, ...]]:
+    """Return the methods that were measured, without `hidden`, and a row for each figure with a cell for each method."""
+    measured = [ending for ending in SUFFIXES if any(name.endswith(ending) for name in evaluation.figures) or not ending]
+    endings = [ending for ending in measured if ending.lstrip("_") not in hidden]
     names = dict.fromkeys(base_name(name)[0] for name in evaluation.figures)
     return tuple(words.named(SUFFIXES[ending]) for ending in endings), tuple(
         Measure(name, tuple(_cell(evaluation, f"{name}{ending}") for ending in endings)) for name in names
@@ -60,7 +66,7 @@ def figures(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words:
     drawn = (
         label_figure(evaluation, scale, colours, words),
         result_figure(evaluation, scale, colours, words),
-        range_figure(evaluation, scale, colours, words),
+        reading_figure(evaluation, scale, words),
         roc_figure(evaluation, scale, words),
         calibration_figure(evaluation, scale, words),
     )

@@ -1,4 +1,4 @@
-"""Figures with a row for each grade: the labels learned from, confusion matrices, densities of the score, and stage ranges."""
+"""Figures with a row for each grade: the labels learned from, confusion matrices, and densities of the score."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from atlas.records import Confusion, Evaluation, GradeCuts, Scale, noop
+from atlas.agreement.reading import boundaries
+from atlas.records import Confusion, Evaluation, Scale, noop
 from atlas.site.panels import FRAME, ROW, Figure, Panel, Table, axis_of, grade_label, grade_name, layout_of
 from atlas.site.words import Words
 
@@ -119,7 +120,7 @@ def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], 
         caption = words.gettext(
             "Each row of the matrix is a human grade, and its cells count how the classifier graded those photographs (dotted "
             "frame: two or more grades off); each hill shows how the scores of one human grade are distributed, and dashed lines "
-            "separate the ranges of the grades."
+            "separate the scores that are read as different grades."
         )
     else:
         title = words.gettext("Spread of the results")
@@ -131,7 +132,7 @@ def result_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], 
             if "classifier" in evaluation.confusions
             else words.gettext(
                 "Each hill shows how the scores of one human grade are distributed, drawn to its own height, and dashed lines "
-                "separate the ranges of the grades."
+                "separate the scores that are read as different grades."
             )
         )
     return Figure("results", title, caption, tuple(panels), tuple(tables), across=len(panels))
@@ -160,12 +161,13 @@ def _confusion(title: str, found: Confusion, scale: Scale, words: Words) -> Pane
         "showscale": False,
         "xgap": 2,
         "ygap": 2,
+        "customdata": np.broadcast_to(totals, counts.shape).tolist(),
         "hovertemplate": words.gettext(
-            "human grade %(human)s, graded as %(read)s: %(count)s (%(share)s%% of the row)",
+            "human grade %(human)s, graded as %(read)s: %(count)s of %(total)s",
             human="%{y}",
             read="%{x}",
             count="%{text}",
-            share="%{z}",
+            total="%{customdata}",
         )
         + "<extra></extra>",
     }
@@ -229,7 +231,7 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str], wor
         height=FRAME + ROW * max(5, len(names)),
         xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
         yaxis=axis_of("", tickvals=[floor + 0.25 for floor in floors], ticktext=names, range=[-0.05, len(names)], showgrid=False),
-        shapes=[] if evaluation.reading is None else _cuts(evaluation.reading),
+        shapes=_boundaries(scale),
     )
     label = words.gettext(
         "Kernel densities of the score, one row for each human grade. The table below holds means and quantiles."
@@ -237,115 +239,26 @@ def _densities(evaluation: Evaluation, scale: Scale, colours: Sequence[str], wor
     return Panel(words.gettext("Score: kernel density of each grade"), label, {"data": data, "layout": layout})
 
 
-def _cuts(reading: GradeCuts) -> list[dict[str, Any]]:
+def _boundaries(scale: Scale) -> list[dict[str, Any]]:
+    """Dashed lines between the scores that are read as one grade and those that are read as the next."""
     line = {"color": "--ink", "width": 1, "dash": "dash"}
-    cuts = sorted(set(reading.cuts.astype(float).round(4).tolist()))
-    return [{"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line} for x in cuts]
-
-
-def range_figure(evaluation: Evaluation, scale: Scale, colours: Sequence[str], words: Words) -> Figure | None:
-    """Draw how scores are read as grades, and the results for each grade; return None if they are not read by ranges."""
-    reading, found = evaluation.reading, evaluation.confusions.get("ranges")
-    if reading is None or found is None:
-        return None
-    names = [grade_label(scale, grade) for grade in scale.grades]
-    edges = [float(scale.lowest), *reading.cuts.astype(float).round(4).tolist(), float(scale.highest)]
-    edges = np.clip(edges, scale.lowest, scale.highest).tolist()
-    lows, highs = edges[:-1], edges[1:]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "y": names,
-            "base": lows,
-            "x": [high - low for low, high in zip(lows, highs, strict=True)],
-            "marker": {"color": list(colours), "line": {"color": "--muted", "width": 1}},
-            "customdata": [[low, high] for low, high in zip(lows, highs, strict=True)],
-            "hovertemplate": words.gettext(
-                "%(grade)s: scores %(low)s to %(high)s",
-                grade="%{y}",
-                low="%{customdata[0]:.2f}",
-                high="%{customdata[1]:.2f}",
-            )
-            + "<extra></extra>",
-        }
+    return [
+        {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line} for x in boundaries(scale).tolist()
     ]
-    columns = [(words.gettext("grade"), "text"), (words.gettext("from"), "number"), (words.gettext("to"), "number")]
-    rows: list[tuple[Any, ...]] = list(zip((grade_name(scale, grade) for grade in scale.grades), lows, highs, strict=True))
-    caption = words.gettext(
-        "A score is read as the grade in whose bar it lies, and the matrix counts the results for each human grade (dotted "
-        "frame: two or more grades off)."
-    )
-    if reading.peaks is not None and reading.deviations is not None:
-        peak, deviation = (values.astype(float).round(4).tolist() for values in (reading.peaks, reading.deviations))
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": peak,
-                "y": names,
-                "error_x": {"type": "data", "array": deviation, "color": "--ink", "thickness": 1.5, "width": 5},
-                "marker": {"symbol": "diamond", "size": 9, "color": "--ink", "line": {"color": "--paper", "width": 1}},
-                "hovertemplate": words.gettext("%(grade)s: peak at %(score)s", grade="%{y}", score="%{x:.2f}")
-                + "<extra></extra>",
-            }
-        )
-        columns += [(words.gettext("peak"), "number"), (words.gettext("standard deviation"), "number")]
-        rows = [(*row, *pair) for row, *pair in zip(rows, peak, deviation, strict=True)]
-        caption = words.gettext(
-            "A score is read as the grade in whose bar it lies (diamond: peak of the grade; whisker: one standard deviation), "
-            "and the matrix counts the results for each human grade (dotted frame: two or more grades off)."
-        )
-    shapes, notes = [], []
-    if reading.threshold is not None:
-        shapes.append(
-            {
-                "type": "line",
-                "x0": reading.threshold,
-                "x1": reading.threshold,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": "--accent", "width": 2, "dash": "dash"},
-            }
-        )
-        notes.append(
-            {
-                "x": reading.threshold,
-                "yref": "paper",
-                "y": 1,
-                "yanchor": "bottom",
-                "text": words.gettext("referable from %(score)s", score=words.number(reading.threshold)),
-                "showarrow": False,
-                "font": {"color": "--accent", "size": 12},
-            }
-        )
-    layout = layout_of(
-        separators=words.separators,
-        height=FRAME + ROW * max(5, len(names)),
-        xaxis=axis_of(words.gettext("score"), range=[scale.lowest, scale.highest], dtick=1),
-        yaxis=axis_of("", type="category", autorange="reversed", showgrid=False),
-        shapes=shapes,
-        annotations=notes,
-        bargap=0.35,
-    )
-    layout["margin"]["t"] = 24
+
+
+def reading_figure(evaluation: Evaluation, scale: Scale, words: Words) -> Figure | None:
+    """Draw as which grades the scores of each human grade were read; return None if there are no scores."""
+    found = evaluation.confusions.get("nearest")
+    if found is None or not evaluation.count:
+        return None
     return Figure(
-        "ranges",
+        "reading",
         words.gettext("From score to grade"),
-        caption,
-        (
-            Panel(
-                words.gettext("Score ranges"),
-                words.gettext("Bars: the range of scores that is read as each grade"),
-                {"data": data, "layout": layout},
-            ),
-            _confusion(words.gettext("Score by ranges: confusion matrix"), found, scale, words),
+        words.gettext(
+            "A score is read as the nearest grade, and a half is rounded up; each row is a human grade, and its cells "
+            "count the grades that the scores of those photographs are read as (dotted frame: two or more grades off)."
         ),
-        (
-            Table(words.gettext("Score ranges"), tuple(columns), tuple(rows)),
-            _confusion_table(words.gettext("Grades by score ranges"), found, scale, words),
-            _confusion_table(words.gettext("Grades by rounding the score"), evaluation.confusions["nearest"], scale, words),
-        ),
-        across=2,
+        (_confusion(words.gettext("Score, read as a grade: confusion matrix"), found, scale, words),),
+        (_confusion_table(words.gettext("Grades read from the scores"), found, scale, words),),
     )

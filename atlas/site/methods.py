@@ -128,7 +128,17 @@ def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | No
         return None
     methods, rows = measures(evaluation, book.words)
     drawn = figures(evaluation, book.scale, [grade.colour for grade in book.grades], book.words)
-    return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn}
+    counted = _photographs_behind(evaluation, book.scale.referable)
+    return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn, "counted": counted}
+
+
+def _photographs_behind(evaluation: Evaluation, referable: int | None) -> dict[str, int]:
+    """Return for each figure that is a share: of how many photographs."""
+    found = dict.fromkeys(("accuracy", "skipped", "unsure"), evaluation.count)
+    if referable is not None and evaluation.by_grade:
+        positive = sum(int(row["count"]) for row in evaluation.by_grade if row["grade"] >= referable)
+        found |= {"sensitivity_referable": positive, "specificity_referable": evaluation.count - positive}
+    return found
 
 
 def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:

@@ -78,7 +78,7 @@ def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
     Returns
     -------
     dict[str, Any]
-        `grade` and `score`.
+        `grade` and `score`; `read`: the grade that the score is read as.
         `plate`: its number.
         `trust`: key of a badge, or null.
         `map`: drops of the cells, row by row, in hundredths of a grade, null outside the retina; or null without a map.
@@ -93,6 +93,7 @@ def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
     return {
         "grade": plate.grade.number,
         "score": round(plate.severity, 2),
+        "read": plate.read.number,
         "plate": plate.number,
         "trust": trust.badge.key if trust else None,
         "map": drops,

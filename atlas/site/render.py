@@ -30,7 +30,7 @@ from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data, write_script
-from atlas.site.words import Words
+from atlas.site.words import FEW, Words
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
@@ -186,6 +186,8 @@ def _environment(book: Book) -> Environment:
         "book": book,
         "atlas": book.atlas,
         "provenance": book.provenance,
+        "share": words.share,
+        "few": FEW,
         "scale": book.scale,
         "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),

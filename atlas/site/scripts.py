@@ -39,7 +39,8 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     dict[str, Any]
         `id`.
         `severity`: in grade units.
-        `grade`, `disagreement` and `trust`: null if there is none.
+        `read`: the grade that the score is read as.
+        `grade`, `difference` (the grade read minus the human grade) and `trust`: null if there is none.
         `eye`: null if it is not known. Only for retinas, with `eyes`, its words.
         `flagged` and `unsure`: 0 or 1.
         `clusters`: 1-based numbers of the clusters of its patches, ascending.
@@ -56,7 +57,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
     plates, trust = book.plates, book.atlas.trust
     badges = dict(zip(trust.image_ids, trust.badges, strict=True)) if trust else {}
     columns: Columns = {
-        "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease},
+        "scale": {"lowest": scale.lowest, "highest": scale.highest, "disease": scale.disease, "flagged": book.flagged_from},
         "grades": [{"number": g.number, "name": g.name, "colour": g.colour} for g in book.grades],
         "trusts": {key: badge.word for key, badge in badge_views(scale, book.words).items()} if trust else {},
         "lesions": [
@@ -73,9 +74,10 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         ],
         "looked": [int(plate.id in book.atlas.found) for plate in plates],
         "id": [plate.id for plate in plates],
-        "severity": [round(plate.severity, 3) for plate in plates],
+        "severity": [plate.severity for plate in plates],
+        "read": [plate.read.number for plate in plates],
         "grade": [plate.grade.number if plate.grade else None for plate in plates],
-        "disagreement": [None if plate.disagreement is None else round(plate.disagreement, 2) for plate in plates],
+        "difference": [plate.difference for plate in plates],
         "flagged": [int(plate.flagged) for plate in plates],
         "unsure": [int(bool(plate.doubts)) for plate in plates],
         "trust": [badges.get(plate.id) for plate in plates],

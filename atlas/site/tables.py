@@ -17,7 +17,10 @@ score falls without the fifth of the image area that the map marks strongest tha
 `out_of_fold` is 1 if the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 if the scorer
 never learned from the photograph's patient, 0 if it did, and empty if that is not known.
 
-Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and disagreement are in grade units,
+`read_as` is the grade that the score is read as: the nearest one, and a half is rounded up. `difference` is that grade minus the
+human grade, and `flagged` is 1 if it is 2 or more either way, else 0; see `atlas.agreement.reading`.
+
+Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and difference are in grade units,
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
 
 `evaluation.csv` has one number a row. `cohort` is `atlas` or, for the scorer's own test split, `scorer`. `low` and `high` are the
@@ -35,11 +38,12 @@ from typing import Any
 
 import numpy as np
 
+from atlas.agreement.ranking import flagged
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
 from atlas.privacy.formulas import harmless, is_formula
 from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Trust
-from atlas.site.figures import base_name
+from atlas.site.figures import HIDDEN, base_name
 from atlas.trust.curves import fifth
 
 
@@ -71,7 +75,7 @@ def _number(value: float) -> str:
 
 
 def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], list[list[Any]]]:
-    header = ["image_id", "rank", "severity", "grade", "disagreement", "out_of_fold", "unseen"]
+    header = ["image_id", "rank", "severity", "read_as", "grade", "difference", "flagged", "out_of_fold", "unseen"]
     retina = atlas.dataset.scale.subject.retina
     header += [*(["eye"] if retina else []), "patches", "trust", "deletion_gain"]
     doubts = atlas.scores.doubts
@@ -84,9 +88,9 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
     trust = atlas.trust
     found = {} if trust is None else dict(zip(trust.image_ids, zip(trust.badges, _gains(trust), strict=True), strict=True))
     rows = []
-    strip = atlas.strip
-    for rank, (image_id, severity, disagreement) in enumerate(
-        zip(strip.image_ids, strip.severity, strip.disagreement, strict=True), start=1
+    strip, wide = atlas.strip, set(flagged(atlas.strip))
+    for rank, (image_id, severity, read, difference) in enumerate(
+        zip(strip.image_ids, strip.severity, strip.read.tolist(), strip.difference, strict=True), start=1
     ):
         image = images[image_id]
         rows.append(
@@ -94,8 +98,10 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 image_id,
                 rank,
                 _number(severity),
+                read,
                 "" if image.grade is None else image.grade,
-                _number(disagreement),
+                "" if np.isnan(difference) else int(difference),
+                int(image_id in wide),
                 int(atlas.scores.out_of_fold),
                 "" if (unseen := atlas.scores.unseen(image_id)) is None else int(unseen),
                 *([image.eye or ""] if retina else []),
@@ -202,11 +208,15 @@ def _evaluation(evaluation: Evaluation) -> Iterator[list[Any]]:
     total = evaluation.count
     for name, value in evaluation.figures.items():
         figure, ending = base_name(name)
+        if ending.lstrip("_") in HIDDEN:
+            continue
         rounded = figure in ("quadratic_kappa", "accuracy", "skipped")
         method = ending.lstrip("_") or ("nearest" if rounded else "score")
         yield row(figure, method, None, value, evaluation.intervals.get(name), total)
     grades = [int(one["grade"]) for one in evaluation.by_grade]
     for method, confusion in evaluation.confusions.items():
+        if method in HIDDEN:
+            continue
         yield row("skipped_photographs", method, None, confusion.skipped, None, total)
         for grade, counts in zip(grades, confusion.counts, strict=True):
             for read, count in zip(grades, counts.tolist(), strict=True):
@@ -225,8 +235,5 @@ def _evaluation(evaluation: Evaluation) -> Iterator[list[Any]]:
     for label in evaluation.labels:
         yield row("label_share_before", "training", label.grade, label.before, None, label.count)
         yield row("label_share_after", "training", label.grade, label.after, None, label.count)
-    if evaluation.reading is not None:
-        for grade, cut in zip(grades[1:], evaluation.reading.cuts, strict=True):
-            yield row("stage_from", "ranges", grade, cut, None, total)
-        if evaluation.reading.threshold is not None:
-            yield row("referable_from", "score", None, evaluation.reading.threshold, None, total)
+    if evaluation.reading is not None and evaluation.reading.threshold is not None:
+        yield row("referable_from", "score", None, evaluation.reading.threshold, None, total)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atlas.agreement.doubt import REASONS
+from atlas.agreement.reading import FLAGGED_FROM
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
-from atlas.site.words import ENGLISH, Words, is_seen, sentence_case
+from atlas.site.words import ENGLISH, FEW, Words, is_seen, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
 """Paths of pages, and the context of their templates."""
@@ -25,13 +26,18 @@ _FEW = 10  # graded photographs of a cluster; with fewer, chance may explain its
 
 @dataclass(frozen=True)
 class GradeView:
-    """One grade of the scale, and the share of the graded cohort that has it (0..1)."""
+    """One grade of the scale, and how many of the `total` graded photographs of the cohort have it."""
 
     number: int
     name: str
     colour: str
     count: int
-    share: float
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Share of the graded photographs that have it, 0 to 1."""
+        return self.count / self.total if self.total else 0.0
 
     @property
     def label(self) -> str:
@@ -49,6 +55,16 @@ class PlateView:
 
     Parameters
     ----------
+    severity : float
+        Its score, as `printable_score` makes it.
+    grade : GradeView or None
+        Its human grade.
+    read : GradeView
+        The grade that its score is read as.
+    difference : int or None
+        The grade read minus the human grade; None if it has no human grade.
+    flagged : bool
+        Whether the two differ by `FLAGGED_FROM` or more.
     finer : int
         Pixels a side of the plate at `detail`, for readers who zoom in; 0 if `photograph` shows all pixels.
     doubts : tuple[str, ...] or None
@@ -65,7 +81,8 @@ class PlateView:
     severity: float
     position: float
     grade: GradeView | None
-    disagreement: float | None
+    read: GradeView
+    difference: int | None
     flagged: bool
     title: str = ""  # of the curator
     note: str = ""
@@ -103,35 +120,63 @@ class PlateView:
     def alt(self) -> str:
         w, score = self.words, self.words.number(self.severity)
         if self.grade is None:
-            return w.gettext("Plate %(plate)s. Score: %(score)s. No human grade.", plate=w.count(self.number), score=score)
-        values = {"plate": w.count(self.number), "score": score, "grade": self.grade.within}
+            return w.gettext(
+                "Plate %(plate)s. Score: %(score)s, read as grade %(read)s. No human grade.",
+                plate=w.count(self.number),
+                score=score,
+                read=self.read.number,
+            )
+        values = {"plate": w.count(self.number), "score": score, "read": self.read.number, "grade": self.grade.within}
         if self.drawn:
-            return w.gettext("Plate %(plate)s. Score: %(score)s. Drawn as grade %(grade)s.", **values)
-        return w.gettext("Plate %(plate)s. Score: %(score)s. Human grade: %(grade)s.", **values)
+            return w.gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Drawn as grade %(grade)s.", **values)
+        return w.gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Human grade: %(grade)s.", **values)
 
     @property
     def verdict(self) -> str:
-        """The score, read as a grade by its rank in the cohort, compared with the human grade, in words."""
+        """The grade read from the score, compared with the human grade, in a sentence or two."""
         w = self.words
-        if self.disagreement is None:
+        if self.difference is None:
             return w.gettext("There is no human grade to compare the score with.")
-        size = abs(self.disagreement)
-        if size < 0.5:
-            return w.gettext(
-                "Judged by its rank among the graded photographs, the score agrees with the grade to within half a grade."
-            )
-        grades = w.number(size, 1)
-        if self.disagreement > 0:
-            return w.gettext(
-                "Judged by its rank among the graded photographs, the score is more severe than the grade. Difference in grades: "
-                "%(grades)s.",
-                grades=grades,
-            )
-        return w.gettext(
-            "Judged by its rank among the graded photographs, the score is milder than the grade. Difference in grades: "
-            "%(grades)s.",
-            grades=grades,
+        told = _apart(self.read.within, self.difference, w, drawn=self.drawn)
+        if not self.flagged:
+            return told
+        return f"{told} {w.gettext('A difference of %(least)s or more grades is flagged.', least=FLAGGED_FROM)}"
+
+
+def _apart(read: str, difference: int, w: Words, *, drawn: bool) -> str:
+    """Say as which grade a score is read, and how far that is from the human grade or the grade that was drawn."""
+    n, values = abs(difference), {"read": read}
+    if not difference and drawn:
+        return w.gettext("The score is read as grade %(read)s, the grade that was drawn.", **values)
+    if not difference:
+        return w.gettext("The score is read as grade %(read)s, which is the human grade.", **values)
+    if difference > 0 and drawn:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade more severe than drawn.",
+            "The score is read as grade %(read)s, %(n)s grades more severe than drawn.",
+            n,
+            **values,
         )
+    if difference > 0:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade more severe than the human grade.",
+            "The score is read as grade %(read)s, %(n)s grades more severe than the human grade.",
+            n,
+            **values,
+        )
+    if drawn:
+        return w.ngettext(
+            "The score is read as grade %(read)s, %(n)s grade milder than drawn.",
+            "The score is read as grade %(read)s, %(n)s grades milder than drawn.",
+            n,
+            **values,
+        )
+    return w.ngettext(
+        "The score is read as grade %(read)s, %(n)s grade milder than the human grade.",
+        "The score is read as grade %(read)s, %(n)s grades milder than the human grade.",
+        n,
+        **values,
+    )
 
 
 def why_doubted(reasons: Sequence[str], words: Words = ENGLISH) -> str:
@@ -197,8 +242,8 @@ class ClusterView:
 
     Parameters
     ----------
-    shares : tuple[float, ...]
-        Share of its photographs with each grade (0..1).
+    counts : tuple[int, ...]
+        Number of its photographs with each grade.
     words : Words
         Texts in the language of the page.
     """
@@ -207,7 +252,7 @@ class ClusterView:
     patches: tuple[PatchView, ...]
     plates: int
     graded: int
-    shares: tuple[float, ...]
+    counts: tuple[int, ...]
     median_drop: float
     summary: str
     alarms: tuple[tuple[str, str], ...] = ()  # title and sentence
@@ -219,6 +264,11 @@ class ClusterView:
     @property
     def page(self) -> str:
         return cluster_page(self.number)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of its graded photographs with each grade, 0 to 1."""
+        return tuple(count / self.graded if self.graded else 0.0 for count in self.counts)
 
     @property
     def colour(self) -> str:
@@ -236,14 +286,14 @@ class ClusterView:
         return self.words.gettext("Cluster %(number)s", number=self.number)
 
 
-def mostly(kinds: Sequence[LesionKind], words: Words = ENGLISH) -> str:
-    """Say which kind of lesion most patches of a cluster are, and how many; "" if there are no kinds."""
+def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
+    """Say which kind of lesion most patches of a cluster, of so many photographs, are, and how many; "" if there are no kinds."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
     if 100 * count / len(kinds) <= _MOSTLY:
         return words.gettext("lesions of several kinds")
-    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.percent(count / len(kinds)))
+    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.share(count, len(kinds), photographs))
 
 
 def cluster_page(number: int) -> str:
@@ -262,14 +312,27 @@ def place(box: Sequence[int], frame: Frame | None) -> tuple[float, float, float,
     return top, left, bottom - top, right - left
 
 
-def tendency(grades: Sequence[GradeView], shares: Sequence[float], graded: int, words: Words = ENGLISH) -> str:
-    """Say where a cluster's photographs are over-represented, if anywhere."""
-    lifts = [(share / grade.share, grade) for grade, share in zip(grades, shares, strict=True) if grade.share and share]
+def tendency(grades: Sequence[GradeView], counts: Sequence[int], words: Words = ENGLISH) -> str:
+    """Say where a cluster's photographs, `counts` of each grade, are over-represented, if anywhere."""
+    graded = sum(counts)
+    lifts = [(n / graded / grade.share, n, grade) for grade, n in zip(grades, counts, strict=True) if n and grade.share]
     if not lifts:
         return words.gettext("None of its photographs has a human grade.")
-    lift, grade = max(lifts, key=lambda pair: (pair[0], pair[1].number))
+    if graded < FEW:
+        return words.ngettext(
+            "Only %(n)s of its photographs has a grade, too few to compare grades.",
+            "Only %(n)s of its photographs have a grade, too few to compare grades.",
+            graded,
+        )
+    lift, n, grade = max(lifts, key=lambda one: (one[0], one[2].number))
     if lift < 1.25:
         return words.gettext("Its photographs have about the same mix of grades as the cohort.")
+    if n < FEW:
+        return words.gettext(
+            "Grade %(grade)s is more frequent here than in the cohort: %(share)s graded photographs.",
+            grade=grade.within,
+            share=words.gettext("%(n)s of %(total)s", n=words.count(n), total=words.count(graded)),
+        )
     values = {"grade": grade.within, "lift": words.number(lift, 1)}
     if graded < _FEW:
         return words.gettext(

@@ -28,6 +28,9 @@ _LOCALES = {"en": "en_GB"}  # languages that are written in the style of one cou
 
 _REVIEWED = frozenset(("en",))  # languages whose texts a specialist wrote or has read
 
+FEW = 5
+"""Photographs. A share of fewer is told as counts: "2 of 3" promises no more than it holds."""
+
 _SCRIPTS = ("site_templates/js/", "atlas/cohort/lesions.py")
 """Sources of the messages that scripts use. Data that pages of all languages load name kinds of lesion in English."""
 
@@ -154,6 +157,22 @@ class Words:
             format=pattern.replace("##0", "##0.0") if small else pattern,
             locale=self.locale,
         ).replace("-", "−")
+
+    def share(self, part: int, total: int, photographs: int | None = None) -> str:
+        """Return a share in percent, or as counts if it comes from fewer than `FEW` photographs.
+
+        Parameters
+        ----------
+        part, total : int
+            What is counted. There is a dash if `total` is 0.
+        photographs : int or None
+            Number of photographs behind `total`; None if photographs are counted.
+        """
+        if not total:
+            return "–"
+        if (total if photographs is None else photographs) < FEW:
+            return self.gettext("%(n)s of %(total)s", n=self.count(part), total=self.count(total))
+        return self.percent(part / total)
 
     def count(self, value: int) -> str:
         """Return a whole number with its thousands grouped."""

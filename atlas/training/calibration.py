@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from atlas.agreement.evaluation import auc, fit_reading, nearest_grade, quadratic_kappa, spearman
+from atlas.agreement.evaluation import auc, fit_reading, quadratic_kappa, spearman
+from atlas.agreement.reading import nearest_grade
 from atlas.records import FloatArray, GradeCuts, IntArray, Scale
 from atlas.scorers.card import write_card
 from atlas.scorers.evidence import EvidenceScorer

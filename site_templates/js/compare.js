@@ -1,7 +1,7 @@
 // Two photographs side by side: pickers, one zoom for both, heat maps, and the difference in words. The address holds the pair.
 "use strict";
 (async () => {
-  const { el, number, fine, percent, count, grade: gradeOf, plate, page, state, load, images, picture, typing } = window.Atlas;
+  const { el, number, fine, percent, count, apart, grade: gradeOf, plate, page, state, load, images, picture, typing } = window.Atlas;
   const at = (id) => document.getElementById(id);
   const bar = at("bar"), difference = at("difference");
   let data;
@@ -102,11 +102,11 @@
   const told = () => {
     const { a, b } = shown;
     if (a === b) return gettext("Both sides show the same photograph.");
-    const gap = data.severity[b] - data.severity[a];
+    const gap = apart(data.severity[b], data.severity[a]);
     const scores = { left: number(data.severity[a]), right: number(data.severity[b]), gap: number(Math.abs(gap)) };
     const between = Math.abs(a - b) - 1;
     return [
-      Math.abs(gap) < 0.005 ? gettext("Both photographs score %(left)s.", scores)
+      gap === 0 ? gettext("Both photographs score %(left)s.", scores)
         : gap > 0 ? gettext("The photograph on the right scores %(gap)s grades higher (%(right)s) than the one on the left (%(left)s).", scores)
           : gettext("The photograph on the right scores %(gap)s grades lower (%(right)s) than the one on the left (%(left)s).", scores),
       between ? ngettext("%(n)s photograph lies between them on the strip.", "%(n)s photographs lie between them on the strip.", between, { n: count(between) })
@@ -120,6 +120,7 @@
     if (left === null) return gettext("Only the photograph on the right has a grade.");
     if (left === right) return gettext("Both have grade %(grade)s.", { grade: named(left) });
     const values = { left: named(left), right: named(right) };
+    if (gap === 0) return ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades.", Math.abs(right - left), values);
     return Math.sign(right - left) === Math.sign(gap)
       ? ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the same order as the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the same order as the scores.", Math.abs(right - left), values)
       : ngettext("Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grade, in the opposite order to the scores.", "Grades: %(left)s on the left, %(right)s on the right. They differ by %(n)s grades, in the opposite order to the scores.", Math.abs(right - left), values);
@@ -137,9 +138,10 @@
       viewer.show(picture(id, data.finer[k]));
       overlay.hidden = true; // it is another photograph's map until its own is drawn
     }
-    photograph.alt = plate(k, data.severity[k], stage);
+    photograph.alt = plate(k, data.severity[k], data.read[k], stage);
     find("figcaption").textContent = [data.name?.[k], data.eyes?.[data.eye[k]], data.note[k]].filter(Boolean).join(". ");
     find(".score").replaceChildren(number(data.severity[k]), el("small", {}, " ", gettext("of %(highest)s", { highest: data.scale.highest })));
+    find(".read").replaceChildren(String(data.read[k]), el("small", {}, " ", stageOf.get(data.read[k]).name));
     find(".grade").replaceChildren(...(stage ? [String(grade), el("small", {}, el("i", { class: "dot", style: `background:${stage.colour};margin-left:.5em`, "aria-hidden": "true" }), stage.name)] : ["–", el("small", {}, " ", gettext("not graded"))]));
     const badge = find(".trusted-as");
     if (badge) badge.textContent = data.trusts[data.trust[k]] ?? "–";

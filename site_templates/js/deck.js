@@ -121,21 +121,20 @@ window.AtlasDeck = (deck) => {
   // What all answers that were judged come to. hit and chance are means over the marks that can be judged, NaN where there is none.
   const result = (all) => {
     const pairs = all.map((one) => [one.answer.grade, one.own.grade]);
-    const rounded = (score) => Math.min(deck.scale.highest, Math.max(deck.scale.lowest, Math.round(score)));
     const within = (far) => pairs.filter(([human, own]) => Math.abs(human - own) <= far).length;
     const marked = all.filter((one) => one.hit !== null);
     const mean = (value) => marked.reduce((sum, one) => sum + Number(value(one)), 0) / marked.length;
     return {
-      kappa: kappa(pairs), scorer: kappa(all.map((one) => [one.answer.grade, rounded(one.answer.score)])), same: within(0), near: within(1),
+      kappa: kappa(pairs), scorer: kappa(all.map((one) => [one.answer.grade, one.answer.read])), same: within(0), near: within(1),
       marks: marked.length, onLesions: marked.filter((one) => one.target.kind === "lesions").length,
       hit: mean((one) => one.hit), chance: mean((one) => one.chance),
     };
   };
   // The same as rows of a table, the first with the names of the columns.
   const table = (seed, all) => [
-    ["quiz", "question", "image_id", "plate", "human_grade", "your_grade", "difference", "score", "mark_x", "mark_y", "mark_radius", "target", "hit", "chance", "touched"],
+    ["quiz", "question", "image_id", "plate", "human_grade", "your_grade", "difference", "score", "read_as", "mark_x", "mark_y", "mark_radius", "target", "hit", "chance", "touched"],
     ...all.map(({ id, answer: known, own, target: goal, hit, chance: luck, kinds }, k) => [
-      seed, k + 1, id, known.plate, known.grade, own.grade, own.grade - known.grade, known.score.toFixed(2),
+      seed, k + 1, id, known.plate, known.grade, own.grade, own.grade - known.grade, known.score.toFixed(2), known.read,
       own.mark?.x.toFixed(4), own.mark?.y.toFixed(4), own.mark?.r.toFixed(4),
       goal === null ? "" : { lesions: "outlined lesions", cells: "strongest cells" }[goal.kind], hit === null ? "" : Number(hit), luck?.toFixed(3), kinds.join("; ")]),
   ];

@@ -1,4 +1,4 @@
-// The finder: photographs by grade, score, eye, cluster, disagreement, trust and words, all at once.
+// The finder: photographs by grade, score, difference, eye, cluster, trust and words, all at once.
 "use strict";
 Atlas.images().then((images) => {
   const { number, count, state } = Atlas;
@@ -11,11 +11,12 @@ Atlas.images().then((images) => {
   const sort = AtlasOrder(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts"];
-  const plain = ["text", "low", "high", "from", "to", "eye", "cluster", "place", "order"];
-  const ticks = ["flagged", "unsure", "noted", "marks"];
+  const plain = ["text", "low", "high", "differ", "eye", "cluster", "place", "order"];
+  const ticks = ["unsure", "noted", "marks"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
 
-  const read = (pairs) => {
+  const read = (address) => {
+    const pairs = { ...address, differ: AtlasDiffer(address, images.scale.flagged) };
     for (const name of sets) {
       const wanted = pairs[name]?.split(",");
       for (const box of boxes(name)) box.checked = !wanted || wanted.includes(box.value);
@@ -34,6 +35,7 @@ Atlas.images().then((images) => {
   };
   const kinds = () => boxes("lesions").filter((box) => box.checked).map((box) => box.value);
   const write = () => state.set({
+    from: null, to: null, flagged: null, // of earlier atlases
     lesions: kinds().join(","),
     ...Object.fromEntries(sets.map((name) => [name, chosen(name) && (chosen(name).join(",") || "-")])),
     ...Object.fromEntries(plain.filter((name) => fields[name]).map((name) => [name, fields[name].value.trim()])),
@@ -43,8 +45,8 @@ Atlas.images().then((images) => {
   const filters = () => ({
     text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
-    low: value("low"), high: value("high"), from: value("from"), to: value("to"),
-    lesions: new Set(kinds()), place: fields.place?.value ? fields.place.selectedIndex - 1 : null, flagged: fields.flagged?.checked, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
+    low: value("low"), high: value("high"), differ: value("differ"),
+    lesions: new Set(kinds()), place: fields.place?.value ? fields.place.selectedIndex - 1 : null, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
   });
 
   let settled = false;
@@ -67,8 +69,9 @@ Atlas.images().then((images) => {
     for (const option of fields.eye?.options ?? []) {
       if (option.value) option.textContent = `${option.dataset.label ??= option.textContent} (${count(counts.eyes.get(option.value) ?? 0)})`;
     }
-    const flags = form.querySelector("[data-flagged]");
-    if (flags) flags.textContent = count(counts.flagged);
+    for (const option of fields.differ?.options ?? []) {
+      if (option.value) option.textContent = `${option.dataset.label} (${count(counts.differ.get(Number(option.value)) ?? 0)})`;
+    }
     const unsure = form.querySelector("[data-unsure]");
     if (unsure) unsure.textContent = count(counts.unsure);
     form.querySelector("[data-noted]").textContent = count(counts.noted);
@@ -99,9 +102,9 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "grade", "disagreement", "flagged", "not_sure", ...(images.eye ? ["eye"] : []), "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
+    const columns = ["plate", "image_id", "severity", "read_as", "grade", "difference", "flagged", "not_sure", ...(images.eye ? ["eye"] : []), "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
     const rows = grid.list.map((row) => [
-      row + 1, images.id[row], images.severity[row], images.grade[row], images.disagreement[row], images.flagged[row], images.unsure[row],
+      row + 1, images.id[row], images.severity[row], images.read[row], images.grade[row], images.difference[row], images.flagged[row], images.unsure[row],
       ...(images.eye ? [images.eye[row]] : []), images.clusters[row].join(" "), images.trust[row], images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);

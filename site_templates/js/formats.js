@@ -31,6 +31,11 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
     const digits = share > 0 && share < 0.0995 ? 1 : 0;
     return written(rounded(100 * share, digits) / 100, { ...fixed(digits), style: "percent" });
   };
+  // A share in percent, or as counts if it comes from fewer than five photographs.
+  const share = (part, total) => {
+    if (!total) return "–";
+    return total < 5 ? gettext("%(n)s of %(total)s", { n: count(part), total: count(total) }) : percent(part / total);
+  };
   // Words or numbers as a list: "a, b and c".
   const list = (items) => new Intl.ListFormat(locale).format(items.map(String));
   // With a capital at its beginning.
@@ -42,14 +47,25 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
   const graded = ({ number: value, name }) => (drawn
     ? gettext("Drawn as grade %(number)s (%(name)s).", { number: value, name })
     : gettext("Human grade: %(number)s (%(name)s).", { number: value, name }));
-  // A photograph in words: its place in the atlas, counted from 0, its score and, where there is one, its grade.
-  const plate = (place, score, known) => {
-    const values = { plate: count(place + 1), score: number(score), grade: known && grade(known) };
-    if (!known) return gettext("Plate %(plate)s. Score: %(score)s. No human grade.", values);
+  // A photograph in words: its place in the atlas, counted from 0, its score, the grade the score is read as and, where there is one, its grade.
+  const plate = (place, score, read, known) => {
+    const values = { plate: count(place + 1), score: number(score), read, grade: known && grade(known) };
+    if (!known) return gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. No human grade.", values);
     return drawn
-      ? gettext("Plate %(plate)s. Score: %(score)s. Drawn as grade %(grade)s.", values)
-      : gettext("Plate %(plate)s. Score: %(score)s. Human grade: %(grade)s.", values);
+      ? gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Drawn as grade %(grade)s.", values)
+      : gettext("Plate %(plate)s. Score: %(score)s, read as grade %(read)s. Human grade: %(grade)s.", values);
   };
+  // Why a photograph is flagged: the grade read from its score, minus its grade.
+  const flag = (difference) => (drawn
+    ? gettext("Flagged: the grade read from the score and the grade as drawn differ by %(n)s.", { n: count(Math.abs(difference)) })
+    : gettext("Flagged: the grade read from the score and the human grade differ by %(n)s.", { n: count(Math.abs(difference)) }));
+  // A score that, printed with two decimals, does not contradict the grade it is read as: printable_score, atlas/agreement/reading.py.
+  const printable = (score) => {
+    const steps = Math.round(score * 10000), below = steps - 10000 * Math.floor(steps / 10000);
+    return (below >= 4950 && below < 5000 ? steps - below + 4949 : steps) / 10000;
+  };
+  // The difference of two numbers as they are printed, so that a reader who subtracts them gets the same.
+  const apart = (one, other, digits = 2) => Number((Number(one.toFixed(digits)) - Number(other.toFixed(digits))).toFixed(digits));
 
   // The pairs of an address, after its "#": key=value, joined by "&".
   const decoded = (text) => {
@@ -71,5 +87,5 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
   // Rows are arrays of fields; the first row names the columns.
   const csv = (rows) => rows.map((row) => row.map(field).join(",") + "\r\n").join("");
 
-  return { number, seen, signed, fine, size, count, percent, list, sentence, grade, gradeName, graded, plate, readAddress, writeAddress, csv };
+  return { number, seen, signed, fine, size, count, percent, share, list, sentence, grade, gradeName, graded, plate, flag, apart, printable, readAddress, writeAddress, csv };
 };

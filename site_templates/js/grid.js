@@ -36,16 +36,8 @@ Atlas.grid = (host, images, moved = () => {}) => {
     has(row).map((kind) => el("b", { class: "letter", style: { "--kind": kind.colour } }, kind.letter)));
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
-    const said = Atlas.plate(row, images.severity[row], grade);
+    const said = Atlas.plate(row, images.severity[row], images.read[row], grade);
     return marked && has(row).length ? [said, found(row)].join(" ") : said;
-  };
-  const verdict = (row) => {
-    const gap = images.disagreement[row];
-    if (gap === null) return "";
-    const apart = { grades: number(Math.abs(gap), 1) };
-    return gap > 0
-      ? gettext("Judged by its rank among the graded photographs, the score is more severe than the grade. Difference in grades: %(grades)s.", apart)
-      : gettext("Judged by its rank among the graded photographs, the score is milder than the grade. Difference in grades: %(grades)s.", apart);
   };
   const put = (cell, place) => {
     cell.style.transform = `translate(${(place % columns) * (side + GAP)}px, ${rowOf(place) * step()}px)`;
@@ -59,9 +51,9 @@ Atlas.grid = (host, images, moved = () => {}) => {
       class: `cell thumb${images.flagged[row] ? " flagged" : ""}${picked.has(row) ? " picked" : ""}`, role: "listitem",
       "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row },
     },
-    el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? verdict(row) : null },
+    el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? Atlas.flag(images.difference[row]) : null },
       el("img", { src: Atlas.asset(`thumbnails/${images.id[row]}.jpg`), alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),
-    el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, number(images.severity[row])), grade ? el("span", {}, String(grade.number)) : null));
+    el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, `${number(images.severity[row])} → ${images.read[row]}`), grade ? el("span", {}, String(grade.number)) : null));
     put(cell, place);
     return cell;
   };
@@ -224,7 +216,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   }).observe(host);
 
   return {
-    show, go, words, verdict,
+    show, go, words,
     // Whether the next show() writes the letters of the lesions found on each photograph.
     letter: (yes) => { marked = yes; },
     get list() { return list; },

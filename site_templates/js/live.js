@@ -5,7 +5,8 @@
 "use strict";
 (() => {
   const attach = (report, cells, viewer) => {
-    const { rows, columns, places, whole, without } = AtlasModel(cells);
+    const { rows, columns, places, whole: exact, without } = AtlasModel(cells);
+    const whole = Atlas.printable(exact);
     const inside = new Set(places);
     const mat = report.querySelector(".plate .mat");
     const panel = report.querySelector(".live");
@@ -60,7 +61,7 @@
       now.classList.toggle("on", on);
       scoreNow.value = Atlas.number(score);
       // The difference of the numbers as shown, so that a reader who subtracts them gets the same.
-      difference.textContent = gettext("%(difference)s from %(score)s", { difference: Atlas.signed(Number(score.toFixed(2)) - Number(whole.toFixed(2))), score: Atlas.number(whole) });
+      difference.textContent = gettext("%(difference)s from %(score)s", { difference: Atlas.signed(Atlas.apart(score, whole)), score: Atlas.number(whole) });
       marker.style.left = `${100 * share}%`;
       marker.classList.toggle("on", on);
       told.textContent = left.size

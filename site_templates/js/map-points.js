@@ -185,9 +185,10 @@ window.AtlasPoints = (data, images) => {
     if (!cohort) return gettext("none in the cohort");
     const expected = selected * cohort / all, few = here < 5 && expected < 5, lift = here / expected;
     if (!here) return few ? gettext("none here (fewer than 5 expected)") : gettext("none here");
-    const even = lift > 0.8 && lift < 1.25, times = { times: Atlas.number(lift, 1) };
-    if (few) return even ? gettext("about as often (fewer than 5 photographs)") : gettext("%(times)s× (fewer than 5 photographs)", times);
-    return even ? gettext("about as often") : gettext("%(times)s×", times);
+    const even = lift > 0.8 && lift < 1.25;
+    if (even) return few ? gettext("about as often (fewer than 5 photographs)") : gettext("about as often");
+    if (few) return lift > 1 ? gettext("more often (fewer than 5 photographs)") : gettext("less often (fewer than 5 photographs)");
+    return here < 5 ? gettext("less often") : gettext("%(times)s×", { times: Atlas.number(lift, 1) });
   };
 
   // ---- pictures instead of dots: one for each place that has room, those that drove the score most first ---------------------------

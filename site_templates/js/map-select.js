@@ -24,7 +24,7 @@ Atlas.patchWords = (points) => ({
 });
 
 Atlas.mapGallery = ({ points, words }) => {
-  const { el, signed, count, percent } = Atlas;
+  const { el, signed, count, share } = Atlas;
   const { images } = points;
   const get = (id) => document.getElementById(id);
   const PAGE = 60; // pictures that the gallery adds at a time
@@ -43,7 +43,7 @@ Atlas.mapGallery = ({ points, words }) => {
         const here = counts.get(grade.number), there = cohort.counts.get(grade.number);
         return el("tr", {},
           el("th", { scope: "row" }, el("span", { class: "chip" }, el("i", { style: { background: grade.colour }, "aria-hidden": "true" }), points.named(grade))),
-          el("td", {}, percent(here / graded)), el("td", {}, percent(there / cohort.graded)),
+          el("td", {}, share(here, graded)), el("td", {}, share(there, cohort.graded)),
           el("td", { class: "words" }, points.compared(here, graded, there, cohort.graded)),
           el("td", { class: "bars", "aria-hidden": "true" }, el("b", { style: { width: `${100 * here / graded}%`, background: grade.colour } }), el("s", { style: { width: `${100 * there / cohort.graded}%` } })));
       })));
@@ -93,10 +93,10 @@ Atlas.mapGallery = ({ points, words }) => {
     const named = Boolean(images.name);
     const rows = selection.ordered.map((i) => {
       const plate = points.plate[i];
-      return [points.id(i), images.id[plate], plate + 1, ...(named ? [images.name[plate]] : []), images.severity[plate], images.grade[plate], ...(images.eye ? [images.eye[plate]] : []),
+      return [points.id(i), images.id[plate], plate + 1, ...(named ? [images.name[plate]] : []), images.severity[plate], images.read[plate], images.grade[plate], ...(images.eye ? [images.eye[plate]] : []),
         ...(points.kinds.length ? [points.kind(i).key] : []), points.cluster[i], points.drop[i] / 1000, points.x[i], points.y[i]];
     });
-    Atlas.csv(`patches-${selection.file}.csv`, [["patch_id", "image_id", "plate", ...(named ? ["name"] : []), "score", "grade", ...(images.eye ? ["eye"] : []), ...(points.kinds.length ? ["kind"] : []), "cluster", "drop", "x", "y"], ...rows]);
+    Atlas.csv(`patches-${selection.file}.csv`, [["patch_id", "image_id", "plate", ...(named ? ["name"] : []), "score", "read_as", "grade", ...(images.eye ? ["eye"] : []), ...(points.kinds.length ? ["kind"] : []), "cluster", "drop", "x", "y"], ...rows]);
   });
 
   return { show };

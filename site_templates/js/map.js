@@ -57,6 +57,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     const lines = [
       [gettext("Plate"), [count(plate + 1), images.name?.[plate]].filter(Boolean).join(", ")],
       [gettext("Score"), number(images.severity[plate])],
+      [gettext("Read as grade"), points.named(images.grades.find((grade) => grade.number === images.read[plate]))],
       [Atlas.gradeName, points.named(points.grade(plate))],
       points.kind(i) && [gettext("Lesion"), gettext("%(kind)s, found by the network", { kind: points.kind(i).name })],
       [gettext("When hidden"), Atlas.seen(drop) ? change : gettext("the score hardly changes")],

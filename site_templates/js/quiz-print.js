@@ -63,7 +63,7 @@
         el("td", {}, el("div", { class: "small-plate" },
           el("img", { src: picture(id).src, alt: gettext("Question %(question)s: plate %(number)s of the atlas", { question: place + 1, number: serial }), width: 1024, height: 1024 }), map,
           answer.lesions && el("img", { src: asset(`masks/${id}.png`), alt: "", width: 1024, height: 1024 }))),
-        el("td", {}, words.grade(answer.grade)), el("td", {}, number(answer.score)),
+        el("td", {}, words.grade(answer.grade)), el("td", {}, gettext("%(score)s, read as grade %(read)s", { score: number(answer.score), read: answer.read })),
         el("td", {}, look, el("br"), el("a", { href: page(`images/${id}.html`) }, gettext("plate %(number)s of the atlas", { number: serial })), caption));
     }));
     return Promise.all(drawn);

@@ -297,11 +297,10 @@
         }));
       })));
   };
-  const scored = (score, hit) => {
-    const value = { score: number(score) };
-    if (hit === null) return gettext("Score %(score)s", value);
-    return hit ? gettext("Score %(score)s, place found", value) : gettext("Score %(score)s, place missed", value);
-  };
+  const scored = ({ score, read }, hit) => [
+    gettext("Score %(score)s, read as grade %(read)s", { score: number(score), read }),
+    hit === null ? null : hit ? gettext("Place found") : gettext("Place missed"),
+  ].filter((one) => one !== null).join(" · ");
   const finish = () => {
     const all = session.given.map((_, k) => judged(k));
     const result = rules.result(all);
@@ -310,9 +309,9 @@
     at("result").replaceChildren(
       el("dl", { class: "measured" },
         measured(el("a", { class: "term", href: page("glossary.html#kappa") }, gettext("Quadratic kappa")), number(result.kappa),
-          gettext("How far your grades agree with those of the photographs beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The network on the same photographs, its scores rounded: %(kappa)s.", { kappa: number(result.scorer) })),
+          gettext("How far your grades agree with those of the photographs beyond chance. Larger differences count more; 1 is perfect, 0 is chance. The network on the same photographs, its scores read as grades: %(kappa)s.", { kappa: number(result.scorer) })),
         measured(gettext("Same grade"), gettext("%(same)s of %(total)s", { same: result.same, total: all.length }), gettext("within one grade: %(near)s", { near: result.near })),
-        measured(gettext("Place that decided your grade"), percent(result.hit), words.marks(result))),
+        measured(gettext("Place that decided your grade"), result.marks && result.marks < 5 ? count(Math.round(result.hit * result.marks)) : percent(result.hit), words.marks(result))),
       el("p", { class: "actions" },
         el("button", { type: "button", class: "button", id: "save", onclick: () => csv(`quiz-${session.wanted.seed.replace(/[^\w-]+/g, "-")}.csv`, rules.table(session.wanted.seed, all)) }, gettext("Save as CSV")),
         el("button", { type: "button", class: "button quiet", id: "again", onclick: () => { session.given = []; session.at = 0; keep(); question(); } }, gettext("Repeat this quiz")),
@@ -322,7 +321,7 @@
       el("h2", {}, gettext("The photographs")),
       el("ol", { class: "answered" }, all.map(({ id, answer, own, hit }, k) => el("li", {},
         el("a", { href: page(`images/${id}.html`) }, el("img", { src: asset(`thumbnails/${id}.jpg`), alt: gettext("Question %(question)s: report on plate %(number)s", { question: k + 1, number: count(answer.plate) }), width: 160, height: 160, loading: "lazy" })),
-        el("p", { class: own.grade === answer.grade ? null : "off" }, gettext("Your grade %(own)s, grade of the photograph %(human)s", { own: own.grade, human: answer.grade })), el("p", {}, scored(answer.score, hit))))));
+        el("p", { class: own.grade === answer.grade ? null : "off" }, gettext("Your grade %(own)s, grade of the photograph %(human)s", { own: own.grade, human: answer.grade })), el("p", {}, scored(answer, hit))))));
     part("result");
     heading.focus({ preventScroll: true });
   };

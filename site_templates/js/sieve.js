@@ -2,8 +2,9 @@
 //
 // AtlasSieve(images)(filters) -> { rows, counts }: which photographs match all filters, and for each kind of filter how many would
 // match with another choice of that kind. A filter that is missing, null or "" lets all pass.
-//   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score    from, to: score read as a grade, minus grade
-//   cluster: number    flagged, unsure, noted: true    text: words, of which all must be found
+//   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score
+//   differ: the grade read from the score and the human grade differ by this many or more, either way; its counts are by this number
+//   cluster: number    unsure, noted: true    text: words, of which all must be found
 //   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
 //   place: number of the place where they must lie, from 0; without kinds, any lesion must. "none" then means: none there
 "use strict";
@@ -17,8 +18,8 @@ window.AtlasSieve = (images) => {
   };
   const kinds = { grades: coded(images.grade), ...(images.eye && { eyes: coded(images.eye) }), trusts: coded(images.trust) };
   const severity = Float64Array.from(images.severity);
-  const gap = Float64Array.from(images.disagreement, (value) => value ?? NaN);
-  const [SCORE, GAP, CLUSTER, FLAGGED, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7, 8];
+  const gap = Int16Array.from(images.difference, (value) => (value === null ? -1 : Math.abs(value)));
+  const [SCORE, GAP, CLUSTER, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7];
   const NONE = 1; // a photograph's kinds as bits: none found, then one for each kind; 0 where the net did not look
   const bits = new Map([["none", NONE], ...images.lesions.map((kind, k) => [kind.key, 2 << k])]);
   const heldAt = (place) => { // of any place, or of those that lie in one
@@ -67,9 +68,7 @@ window.AtlasSieve = (images) => {
     const given = (value, otherwise) => (value === null || value === undefined || value === "" ? otherwise : Number(value));
     const low = given(filters.low, -Infinity) - 1e-9;
     const high = given(filters.high, Infinity) + 1e-9;
-    const from = given(filters.from, -Infinity) - 1e-9;
-    const to = given(filters.to, Infinity) + 1e-9;
-    const gapped = from > -Infinity || to < Infinity;
+    const least = given(filters.differ, null);
     const cluster = given(filters.cluster, null);
     const text = matching(filters.text ?? "");
     const wanted = [...filters.lesions ?? []].reduce((sum, key) => sum | (bits.get(key) ?? 0), 0);
@@ -78,14 +77,13 @@ window.AtlasSieve = (images) => {
     const held = made.get(place);
     const some = place !== null && !wanted; // any lesion must lie there
     const rows = [];
-    const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), flagged: 0, unsure: 0, noted: 0 };
+    const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), differ: new Map(), unsure: 0, noted: 0 };
     for (let row = 0; row < total; row += 1) {
       let fails = 0;
       let only = 0; // the one kind of filter that keeps this photograph out
       for (const { codes, fits, kind } of chosen) if (!fits[codes[row]]) { fails += 1; only = kind; }
       if (severity[row] < low || severity[row] > high) { fails += 1; only = SCORE; }
-      if (gapped && !(gap[row] >= from && gap[row] <= to)) { fails += 1; only = GAP; }
-      if (filters.flagged && !images.flagged[row]) { fails += 1; only = FLAGGED; }
+      if (least !== null && gap[row] < least) { fails += 1; only = GAP; }
       if (filters.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
       if (filters.noted && !noted[row]) { fails += 1; only = NOTED; }
       if ((held[row] & wanted) !== wanted || (some && held[row] <= NONE)) { fails += 1; only = LESIONS; }
@@ -99,7 +97,7 @@ window.AtlasSieve = (images) => {
       }
       for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
       if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
-      if (fails === 0 || only === FLAGGED) counts.flagged += images.flagged[row];
+      if (fails === 0 || only === GAP) for (let n = 1; n <= gap[row]; n += 1) counts.differ.set(n, (counts.differ.get(n) ?? 0) + 1);
       if (fails === 0 || only === UNSURE) counts.unsure += images.unsure[row];
       if (fails === 0 || only === NOTED) counts.noted += noted[row];
     }
@@ -113,8 +111,18 @@ window.AtlasSieve = (images) => {
 window.AtlasOrder = (images) => (rows, order, kinds = []) => {
   const falling = (value) => rows.sort((a, b) => value(b) - value(a) || a - b);
   if (order === "severe") return rows.reverse();
-  if (order === "apart") return falling((row) => (images.disagreement[row] === null ? -1 : Math.abs(images.disagreement[row])));
+  if (order === "apart") return falling((row) => (images.difference[row] === null ? -1 : Math.abs(images.difference[row])));
   if (order !== "lesions") return rows;
   const wanted = images.lesions.filter((kind) => !kinds.length || kinds.includes(kind.key));
   return falling((row) => wanted.reduce((sum, kind) => sum + (kind.counts[row] ?? 0), 0));
+};
+
+// AtlasDiffer(pairs, flagged): what an address asks of the filter "differ", as a text. Addresses of earlier atlases ask for flags, for a
+// direction, or for a range of differences: they get the filter that holds what they asked for.
+window.AtlasDiffer = ({ differ, gap, flagged: flags, from, to }, flagged) => {
+  if (differ !== undefined) return differ;
+  if (flags === "1" || gap === "flagged") return String(flagged);
+  if (gap === "milder" || gap === "severer") return "1";
+  const least = Math.ceil(Math.max(Number(from ?? 0), -Number(to ?? 0)));
+  return least >= 1 ? String(least) : "";
 };

@@ -20,7 +20,7 @@ Atlas.images().then((images) => {
   const region = form.elements.place;
   const eye = form.elements.eye;
   const shade = form.elements.shade;
-  const gap = form.elements.gap;
+  const differ = form.elements.differ;
   const steps = form.elements.steps;
   let seed = 1;
   const mode = () => form.elements.mode.value;
@@ -33,7 +33,7 @@ Atlas.images().then((images) => {
     for (const box of lesions) box.checked = (pairs.lesions ?? "").split(",").includes(box.value);
     if (marks) marks.checked = pairs.marks === "1";
     choose(eye, pairs.eye ?? "");
-    choose(gap, pairs.gap ?? "");
+    choose(differ, AtlasDiffer(pairs, images.scale.flagged));
     choose(region, pairs.place ?? "");
     choose(shade, pairs.shade ?? "");
     form.elements.mode.value = pairs.mode === "steps" ? "steps" : "all";
@@ -44,14 +44,14 @@ Atlas.images().then((images) => {
   const write = () => state.set({
     lesions: kinds().join(","), place: region?.value, marks: marks?.checked ? 1 : null, shade: shade?.value,
     grades: boxes.every((box) => box.checked) ? null : boxes.filter((box) => box.checked).map((box) => box.value).join(",") || "-",
-    eye: eye?.value, gap: gap?.value,
+    eye: eye?.value, differ: differ?.value, gap: null, // "gap" is of earlier atlases
     mode: mode() === "steps" ? "steps" : null, steps: mode() === "steps" ? steps.value : null, seed: mode() === "steps" ? seed : null,
   });
   const filters = () => ({
     grades: boxes.every((box) => box.checked) ? null : new Set(boxes.filter((box) => box.checked).map((box) => box.value)),
     eyes: eye?.value ? new Set([eye.value]) : null,
     lesions: new Set(kinds()), place: region?.value ? region.selectedIndex - 1 : null,
-    ...({ agree: { from: -0.5, to: 0.5 }, milder: { to: -1 }, severer: { from: 1 }, flagged: { flagged: true } }[gap?.value]),
+    differ: differ?.value,
   });
 
   // ---- the density of the grades under the scrubber --------------------------------------------------------------------------
@@ -107,12 +107,11 @@ Atlas.images().then((images) => {
   const says = (row) => {
     const grade = colours.get(images.grade[row]);
     return [
-      gettext("Plate %(plate)s of %(total)s.", { plate: count(row + 1), total: count(total) }), gettext("Score: %(score)s.", { score: number(images.severity[row]) }),
+      gettext("Plate %(plate)s of %(total)s.", { plate: count(row + 1), total: count(total) }), gettext("Score: %(score)s, read as grade %(read)s.", { score: number(images.severity[row]), read: images.read[row] }),
       grade && Atlas.graded(grade),
     ].filter(Boolean).join(" ");
   };
-  const flagged = (row) => (images.flagged[row] ? [says(row), FLAGGED].join(" ") : says(row));
-  const FLAGGED = gettext("Flagged: score and grade differ.");
+  const flagged = (row) => (images.flagged[row] ? [says(row), Atlas.flag(images.difference[row])].join(" ") : says(row));
   let settled = false;
   const grid = Atlas.grid(host, images, ({ place, row, first, last }) => {
     if (row === null) {
@@ -138,6 +137,9 @@ Atlas.images().then((images) => {
     byId("reshuffle").disabled = !stepping;
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(found.counts.grades.get(tally.dataset.count) ?? 0);
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(found.counts.lesions.get(tally.dataset.lesion) ?? 0);
+    for (const option of differ?.options ?? []) {
+      if (option.value) option.textContent = `${option.dataset.label} (${count(found.counts.differ.get(Number(option.value)) ?? 0)})`;
+    }
     grid.letter(Boolean(marks?.checked));
     const many = { shown: count(rows.length), total: count(total), steps: count(Number(steps.value)) };
     if (!stepping) shown.value = rows.length === total ? gettext("%(total)s shown", many) : gettext("%(shown)s of %(total)s shown", many);

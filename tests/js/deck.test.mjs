@@ -40,7 +40,7 @@ test("chance is the share of places at which a mark would hit", () => {
 });
 
 const judged = (human, own, score, hit = null, chance = null, kind = "lesions") => (
-  { answer: { grade: human, score }, own: { grade: own, mark: hit === null ? null : {} }, target: { kind }, hit, chance, kinds: [] });
+  { answer: { grade: human, score, read: Math.min(2, Math.round(score)) }, own: { grade: own, mark: hit === null ? null : {} }, target: { kind }, hit, chance, kinds: [] });
 
 test("a result sums up what was judged", () => {
   const all = [judged(0, 0, 0.2), judged(1, 2, 1.4, true, 0.25), judged(2, 2, 3.9, false, 0.05, "cells"), judged(2, 0, 1.6)];

@@ -41,10 +41,20 @@ test("small values keep digits that are not zero", () => {
 
 test("a photograph is described with whose grade it is", () => {
   const grade = { number: 2, name: "moderate" }, drawn = AtlasFormats("en", { drawn: true });
-  assert.equal(english.plate(1233, 1.5, grade), "Plate 1,234. Score: 1.50. Human grade: 2 (moderate).");
-  assert.equal(drawn.plate(0, 1.5, grade), "Plate 1. Score: 1.50. Drawn as grade 2 (moderate).");
-  assert.equal(english.plate(0, 1.5, undefined), "Plate 1. Score: 1.50. No human grade.");
+  assert.equal(english.plate(1233, 1.5, 2, grade), "Plate 1,234. Score: 1.50, read as grade 2. Human grade: 2 (moderate).");
+  assert.equal(drawn.plate(0, 1.5, 2, grade), "Plate 1. Score: 1.50, read as grade 2. Drawn as grade 2 (moderate).");
+  assert.equal(english.plate(0, 1.5, 2, undefined), "Plate 1. Score: 1.50, read as grade 2. No human grade.");
   assert.deepEqual([english.graded(grade), drawn.graded(grade)], ["Human grade: 2 (moderate).", "Drawn as grade 2 (moderate)."]);
+});
+
+test("a printed score does not contradict its reading, and differences are those of the printed numbers", () => {
+  assert.equal(english.number(english.printable(1.497)), "1.49");
+  assert.equal(english.number(english.printable(1.5)), "1.50");
+  const shown = Array.from({ length: 40001 }, (_, k) => english.printable(k / 10000));
+  assert.ok(shown.every((score, k) => k === 0 || score >= shown[k - 1]));
+  assert.ok(shown.every((score, k) => Math.floor(Number(score.toFixed(2)) + 0.5) === Math.floor(k / 10000 + 0.5)));
+  assert.equal(english.apart(3.104, 1.896), 1.2);
+  assert.equal(english.flag(-2), "Flagged: the grade read from the score and the human grade differ by 2.");
 });
 
 test("an address gives back what was written into it", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, numbers, plain } from "./load.mjs";
 
-const { AtlasSieve, AtlasOrder } = load(["sieve"]);
+const { AtlasSieve, AtlasOrder, AtlasDiffer } = load(["sieve"]);
 
 const MANY = 400;
 const draw = numbers(7);
@@ -13,7 +13,7 @@ const images = {
   id: some((_, k) => `${k.toString(16).padStart(3, "0")}${"0".repeat(13)}`),
   severity: some((_, k) => (4 * k) / MANY),
   grade: some(() => [null, 0, 1, 2][draw(4)]), eye: some(() => [null, "left", "right"][draw(3)]), trust: some(() => [null, "high", "low"][draw(3)]),
-  disagreement: some(() => [null, -2, -0.5, 0, 0.5, 2][draw(6)]),
+  difference: some(() => [null, -3, -2, -1, 0, 1, 2][draw(7)]),
   clusters: some(() => [1, 2, 3].filter(() => draw(2))), flagged: some(() => draw(2)), unsure: some(() => draw(2)),
   note: some((_, k) => ["", "", "A quiet disc", `Ward ${k}`][draw(4)]), looked: some(() => 1),
   lesions: KINDS.map((key) => ({ key, counts: counts() })),
@@ -23,22 +23,22 @@ for (const kind of images.lesions) kind.places = kind.counts.map((count) => (cou
 // The same by the plain meaning of each filter.
 const has = (row, kind, place) => (place === null ? kind.counts[row] : (kind.places[row] ?? 0) & (1 << place)) > 0;
 const known = (row, place) => place === null || images.lesions.some((kind) => kind.places[row] !== null);
-const fits = (row, { grades, eyes, trusts, low = null, high = null, from = null, to = null, cluster = null, flagged, unsure, noted, text = "", lesions = new Set(), place = null }) => {
+const fits = (row, { grades, eyes, trusts, low = null, high = null, differ = null, cluster = null, unsure, noted, text = "", lesions = new Set(), place = null }) => {
   const among = (set, value) => !set || set.has(value === null ? "none" : String(value));
-  const gap = images.disagreement[row];
+  const gap = images.difference[row];
   const any = images.lesions.some((kind) => has(row, kind, place));
   return among(grades, images.grade[row]) && among(eyes, images.eye[row]) && among(trusts, images.trust[row])
     && (low === null || images.severity[row] >= low) && (high === null || images.severity[row] <= high)
-    && (from === null || (gap !== null && gap >= from)) && (to === null || (gap !== null && gap <= to))
+    && (differ === null || differ === "" || (gap !== null && Math.abs(gap) >= differ))
     && (cluster === null || images.clusters[row].includes(cluster))
-    && (!flagged || images.flagged[row] === 1) && (!unsure || images.unsure[row] === 1) && (!noted || images.note[row] !== "")
+    && (!unsure || images.unsure[row] === 1) && (!noted || images.note[row] !== "")
     && text.toLowerCase().split(" ").every((word) => images.note[row].toLowerCase().includes(word))
     && [...lesions].every((key) => (key === "none" ? !any && known(row, place) : has(row, images.lesions.find((kind) => kind.key === key), place)))
     && (place === null || lesions.size > 0 || any);
 };
 const FILTERS = [
-  {}, { grades: new Set(["1", "none"]) }, { grades: new Set() }, { eyes: new Set(["left"]), low: 1, high: 3 }, { trusts: new Set(["high"]), from: -0.5, to: 0.5 },
-  { cluster: 2, flagged: true }, { unsure: true, noted: true }, { text: "quiet disc" }, { lesions: new Set(["haemorrhage", "exudate"]) },
+  {}, { grades: new Set(["1", "none"]) }, { grades: new Set() }, { eyes: new Set(["left"]), low: 1, high: 3 }, { trusts: new Set(["high"]), differ: 1 }, { differ: "2" }, { differ: 3, grades: new Set(["0"]) }, { differ: "" },
+  { cluster: 2, differ: 2 }, { unsure: true, noted: true }, { text: "quiet disc" }, { lesions: new Set(["haemorrhage", "exudate"]) },
   { lesions: new Set(["none"]) }, { place: 1 }, { place: 2, lesions: new Set(["microaneurysm"]) }, { place: 0, lesions: new Set(["none"]) },
   { lesions: new Set(["none", "exudate"]) }, { grades: new Set(["2"]), eyes: new Set(["right", "none"]), cluster: 1, text: "ward", low: 0.5 },
 ];
@@ -61,9 +61,24 @@ test("each number tells how many photographs that choice would leave", () => {
       }
     }
     for (const cluster of [1, 2, 3]) assert.equal(tallies.cluster.get(cluster) ?? 0, sieve({ ...filters, cluster }).rows.length);
-    for (const name of ["flagged", "unsure", "noted"]) assert.equal(tallies[name], sieve({ ...filters, [name]: true }).rows.length);
+    for (const differ of [1, 2, 3, 4]) assert.equal(tallies.differ.get(differ) ?? 0, sieve({ ...filters, differ }).rows.length);
+    for (const name of ["unsure", "noted"]) assert.equal(tallies[name], sieve({ ...filters, [name]: true }).rows.length);
     for (const key of KINDS) assert.equal(tallies.lesions.get(key), rows.filter((row) => has(row, images.lesions.find((kind) => kind.key === key), filters.place ?? null)).length);
   }
+});
+
+test("addresses of earlier atlases ask for the difference that holds what they asked for", () => {
+  const asked = (pairs) => AtlasDiffer(pairs, 2);
+  assert.equal(asked({}), "");
+  assert.equal(asked({ differ: "3", flagged: "1" }), "3");
+  assert.equal(asked({ flagged: "1" }), "2");
+  assert.equal(asked({ gap: "flagged" }), "2");
+  assert.equal(asked({ gap: "milder" }), "1");
+  assert.equal(asked({ gap: "agree" }), "");
+  assert.equal(asked({ from: "1.5" }), "2");
+  assert.equal(asked({ to: "-2" }), "2");
+  assert.equal(asked({ from: "-0.5", to: "0.5" }), "");
+  assert.equal(asked({ from: "x" }), "");
 });
 
 test("a photograph is found by its number, and by the beginning of its id", () => {
@@ -79,7 +94,7 @@ test("orders", () => {
   const falls = (values) => values.every((value, k) => k === 0 || value <= values[k - 1]);
   assert.deepEqual(order(rows(), ""), rows());
   assert.deepEqual(order(rows(), "severe"), rows().reverse());
-  assert.ok(falls(order(rows(), "apart").map((row) => Math.abs(images.disagreement[row] ?? 0))));
+  assert.ok(falls(order(rows(), "apart").map((row) => Math.abs(images.difference[row] ?? 0))));
   const total = (kinds) => (row) => images.lesions.filter((kind) => kinds.includes(kind.key)).reduce((sum, kind) => sum + (kind.counts[row] ?? 0), 0);
   assert.ok(falls(order(rows(), "lesions").map(total(KINDS))));
   assert.ok(falls(order(rows(), "lesions", ["exudate"]).map(total(["exudate"]))));
