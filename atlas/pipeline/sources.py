@@ -334,12 +334,14 @@ def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
     learned, scale, known = scorer.scale, dataset.scale, scorer.background
     shift, reading = scale.lowest - learned.lowest, known.reading
     if reading is not None:
-        threshold = reading.threshold if _referred(learned) == _referred(scale) else None
+        alike = _referred(learned) == _referred(scale)
+        threshold, operating = (reading.threshold, reading.operating) if alike else (None, None)
         reading = GradeCuts(
             reading.cuts + np.float32(shift),
             None if threshold is None else threshold + shift,
             None if reading.peaks is None else reading.peaks + np.float32(shift),
             reading.deviations,
+            None if operating is None else operating + shift,
         )
     labels = {grade + shift: found for grade, found in labels_of(scorer).items()}
     return Scorers((scorer.on(scale),), dict.fromkeys(dataset.image_ids, 0), False, labels or None, reading)

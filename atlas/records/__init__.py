@@ -7,7 +7,9 @@ Records are joined by image_id or patch_id, never by position across records. Ar
 from atlas.records.agreement import CalibrationBin as CalibrationBin
 from atlas.records.agreement import Confusion as Confusion
 from atlas.records.agreement import Densities as Densities
+from atlas.records.agreement import Detection as Detection
 from atlas.records.agreement import Evaluation as Evaluation
+from atlas.records.agreement import Group as Group
 from atlas.records.agreement import Interval as Interval
 from atlas.records.agreement import LabelShare as LabelShare
 from atlas.records.agreement import Roc as Roc
