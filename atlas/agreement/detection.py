@@ -64,8 +64,8 @@ class Sought:
 
     def detection(self, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> Detection:
         """Return the record with the values and intervals of the statistics."""
-        counts = (int(one.sum()) for one in (self.human, self.read, self.human & self.read))
-        return Detection(self.method, self.grade, *counts, values, intervals)
+        human, read, both = (int(one.sum()) for one in (self.human, self.read, self.human & self.read))
+        return Detection(self.method, self.grade, human, read, both, values, intervals)
 
 
 def _statistics(human: BoolArray, read: BoolArray) -> tuple[Statistic, Statistic, Statistic]:
@@ -93,9 +93,7 @@ def sought(
     scale : Scale
         Scale of both.
     """
-    found = [
-        Sought(method, grade, grades == grade, read == grade) for method, read in assigned.items() for grade in scale.grades
-    ]
+    found = [Sought(method, grade, grades == grade, read == grade) for method, read in assigned.items() for grade in scale.grades]
     if scale.referable is None:
         return found
     referable = grades >= scale.referable

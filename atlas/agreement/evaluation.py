@@ -214,7 +214,10 @@ def evaluate(
         cross_fitted=reading is None and bool(parts),
         labels=_label_shares(labels or {}),
         detections=tuple(
-            one.detection(*({name: found[f"{name}_{k}"] for name in DETECTION_FIGURES} for found in (values, intervals)))
+            one.detection(
+                {name: values[f"{name}_{k}"] for name in DETECTION_FIGURES},
+                {name: intervals[f"{name}_{k}"] for name in DETECTION_FIGURES},
+            )
             for k, one in enumerate(looked_for)
         ),
         operating=point,

@@ -44,8 +44,8 @@ patient can be known, `patient` is None and each photograph counts as its own pa
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ import numpy as np
 from atlas.cohort.cells import TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.files import File, find_photographs, image_id
-from atlas.cohort.grades import GradeReader
+from atlas.cohort.grades import GradeReader, plain_key
 from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
 from atlas.cohort.raters import consensus, readers_agreement
@@ -78,6 +78,8 @@ def read_dataset(
     eye_column: str | None = None,
     split_column: str | None = None,
     rater_column: str | None = None,
+    further_columns: Sequence[str] = (),
+    optional_columns: Sequence[str] = (),
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -100,6 +102,10 @@ def read_dataset(
         Grades off this scale leave their photograph out. The scale's names are accepted as grades.
     image_column, grade_column, patient_column, eye_column, split_column, rater_column : str, optional
         Columns of a table of another layout.
+    further_columns : sequence of str
+        Columns whose values the photographs keep, see `GradedImage.columns`. At least one table must have each.
+    optional_columns : sequence of str
+        The same, but they need not be there.
     split : str, optional
         Keep only the photographs that the table puts into this split.
     limit : int, optional
@@ -124,15 +130,17 @@ def read_dataset(
     """
     if limit is not None and limit < 1:
         raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
-    columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column)
+    further = tuple(dict.fromkeys([*further_columns, *optional_columns]))
+    columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column, further)
     draft = Draft()
     files = find_photographs(images, draft)
     if grades is not None:
         tables = list(_read_tables(grades, columns, files, draft))
         layouts = [table.layout for _, table in tables]
+        _require_columns(further_columns, tables)
         claims = list(_claims_of_rows(tables, files, images, scale, draft))
-    elif columns.given:
-        raise DatasetError(f"columns were named ({', '.join(columns.given)}) but no table", "give the table of grades, too")
+    elif named := [*columns.given, *further_columns]:
+        raise DatasetError(f"columns were named ({', '.join(named)}) but no table", "give the table of grades, too")
     else:
         layout, claims = _claims_of_folders(files, scale, draft)
         layouts = [layout]
@@ -157,6 +165,15 @@ def read_dataset(
         _pass_over((one for one in photographs if one.image_id not in chosen), images, f"beyond the limit of {limit:,}", draft)
         photographs = sample
     return Dataset(tuple(photographs), scale), draft.close(layouts)
+
+
+def _require_columns(columns: Sequence[str], tables: Sequence[tuple[Path, GradeTable]]) -> None:
+    """Raise DatasetError if no table has one of the columns."""
+    there = {plain_key(column): column for _, table in tables for column in table.columns}
+    for column in columns:
+        if plain_key(column) not in there:
+            named = ", ".join(f"`{shortened(one)}`" for one in list(there.values())[:30]) or "none, the table is a list"
+            raise DatasetError(f"{tables[0][0]} has no column `{column}`", f"name one of its columns: {named}")
 
 
 def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
@@ -224,6 +241,7 @@ class _Claim:
     eye: str | None = None
     split: str | None = None
     rater: str | None = None
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 def _claims_of_rows(
@@ -261,7 +279,7 @@ def _claims_of_rows(
                     else "marked ungradable"
                 )
                 draft.add("grades_off_scale", f"{where}: {name}" if name else where, fault)
-            yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye, row.split, row.rater)
+            yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye, row.split, row.rater, row.further)
     for file in files:
         if file.name not in named:
             draft.add("files_without_row", file.name, "not in the table")
@@ -338,6 +356,10 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             patient=given or patient,
             eye=_agreed("eye", [claim.eye for claim in same], first, draft) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, draft),
+            columns={
+                column: _agreed(column, [claim.further.get(column) for claim in same], first, draft) or ""
+                for column in dict.fromkeys(column for claim in same for column in claim.further)
+            },
         )
         photographs.append(photograph)
     draft.guess(told_by_names(unnamed))

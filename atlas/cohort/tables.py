@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -119,6 +119,7 @@ class Columns:
     eye: str | None
     split: str | None = None
     rater: str | None = None
+    further: tuple[str, ...] = ()  # kept for results by group; a table need not have them
 
     @property
     def given(self) -> list[str]:
@@ -146,6 +147,7 @@ class Row:
     gradable: bool = True
     split: str | None = None
     rater: str | None = None
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,14 @@ class GradeTable:
         Its layout's name.
     guesses : tuple[str, ...]
         What reading it had to assume, a sentence each.
+    columns : tuple[str, ...]
+        Its header.
     """
 
     layout: str
     rows: list[Row]
     guesses: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> GradeTable:
@@ -213,8 +218,8 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
         said.append(f"Of {table.name}, {read_as} and `{layout.grades[0]}` as its grade were guessed from the columns' names.")
     if layout.doubt:
         said.append(layout.doubt)
-    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :]))
-    return GradeTable(layout.name, rows, tuple(said))
+    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], columns.further))
+    return GradeTable(layout.name, rows, tuple(said), tuple(column for column in header if column))
 
 
 def read_cells(table: Path, what: str, columns: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -386,10 +391,16 @@ def _refuse(table: Path, sheets: Sequence[Sheet], columns: Columns) -> NoReturn:
     )
 
 
-def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iterable[tuple[int, Sequence[str]]]) -> Iterator[Row]:
+def _table_rows(
+    table: Path,
+    layout: Layout,
+    header: Sequence[str],
+    filled: Iterable[tuple[int, Sequence[str]]],
+    further: Sequence[str] = (),
+) -> Iterator[Row]:
     keys = [plain_key(column) for column in header]
     used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable, layout.split, layout.rater, *layout.fellow)
-    for column in filter(None, used):
+    for column in filter(None, (*used, *further)):
         if keys.count(plain_key(column)) > 1:
             raise DatasetError(f"{table} has two columns named `{column}`", "rename one of them")
     sides: list[tuple[str, Sequence[str], str | None]] = [(layout.image, layout.grades, None)]
@@ -403,7 +414,8 @@ def _table_rows(table: Path, layout: Layout, header: Sequence[str], filled: Iter
             name = cell[plain_key(image)] if image else ""
             if side and not name:
                 continue  # of one eye there may be no photograph
-            yield _row(number, name, graded, side, cell, layout)
+            row = _row(number, name, graded, side, cell, layout)
+            yield replace(row, further={column: cell[plain_key(column)] for column in further}) if further else row
 
 
 def _row(number: int, name: str, columns: Sequence[str], side: str | None, cell: defaultdict[str, str], layout: Layout) -> Row:

@@ -15,6 +15,7 @@ from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.pipeline.copies import with_copies
+from atlas.pipeline.groups import DERIVED
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -83,6 +84,8 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         eye_column=settings.eye_column,
         split_column=settings.split_column,
         rater_column=settings.rater_column,
+        further_columns=[name for name, _ in settings.grouped_by() if name not in DERIVED],
+        optional_columns=[name for name, _ in settings.grouped_by() if name in DERIVED],
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,

@@ -23,6 +23,7 @@ from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
 from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, told
 from atlas.scorers.bundle import load_scorer, load_with_trunk
+from atlas.scorers.calibrated import plain
 from atlas.scorers.card import labels_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
@@ -113,7 +114,8 @@ class TrainedSource:
 
     @cached_property
     def key(self) -> list[Any]:
-        return [self.scorer.sha256, code_key(type(self.scorer).__module__)]
+        modules = dict.fromkeys(type(one).__module__ for one in (self.scorer, plain(self.scorer)))
+        return [self.scorer.sha256, code_key(*modules)]
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         return self.scorer.predict([photograph])[0].arrays()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from atlas.records.arrays import IntArray
@@ -121,6 +121,8 @@ class GradedImage:
         The first 16 hex digits of its bytes' sha256.
     copy_of : str or None
         The image_id of the photograph that this one is a copy of, in other bytes; figures count the two as one.
+    columns : Mapping[str, str]
+        Values of further columns of the table that were asked for, by name; "" where the table has none.
     """
 
     image_id: str
@@ -130,6 +132,7 @@ class GradedImage:
     eye: str | None = None  # "left" or "right"; None where photographs do not show the retina
     split: str | None = None  # "training", "validation" or "test", where a table publishes it
     copy_of: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
