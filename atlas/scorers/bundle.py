@@ -276,9 +276,10 @@ def _json(folder: Path, facts: Any) -> str:
         ) from error
 
 
-def half_stored(name_or_path: str | Path) -> bool:
-    """Return whether a bundle holds weights of half precision. Raises ScorerError as `load_scorer` does."""
-    return _read_manifest(find_bundle(name_or_path, _MANIFEST, "scorer")).storage == "float16"
+def stored_at(name_or_path: str | Path) -> tuple[Path, bool]:
+    """Return the folder of a bundle, and whether its weights have half precision. Raises ScorerError as `load_scorer` does."""
+    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    return folder, _read_manifest(folder).storage == "float16"
 
 
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
@@ -289,9 +290,9 @@ def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
     ScorerError
         As `load_scorer` and `save_bundle` do.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder, half = stored_at(name_or_path)
     changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
-    save_bundle(folder, changed, half=half_stored(folder))
+    save_bundle(folder, changed, half=half)
 
 
 def record_in_bundle(
