@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
@@ -277,7 +278,7 @@ def _print_detections(out: Console, evaluation: Evaluation) -> None:
     out.print(table)
     if evaluation.operating is not None:
         chosen = (
-            "The scorer has none of its own, so it was chosen on one half of the patients and judged on the other, both ways."
+            "For these figures it was chosen on one half of the patients and judged on the other, both ways."
             if evaluation.operating_cross_fitted
             else "It was chosen on other photographs."
         )
@@ -292,7 +293,7 @@ def _print_groups(out: Console, evaluation: Evaluation) -> None:
     for column in dict.fromkeys(one.column for one in evaluation.groups):
         own = [one for one in evaluation.groups if one.column == column]
         bands = "" if own[0].width is None else f", in bands of {own[0].width:g}"
-        title = f"\nBy {printable(column, out.encoding)}{bands}; recall and precision at the operating point"
+        title = f"\nBy {escape(printable(column, out.encoding))}{bands}; recall and precision at the operating point"
         table = Table(box=None, header_style="bold", title=title, title_justify="left")
         table.add_column("group")
         for name in ("photographs", "patients", "referable", *_GROUPS.values()):
@@ -300,7 +301,7 @@ def _print_groups(out: Console, evaluation: Evaluation) -> None:
         for one in own:
             counts = (f"{count:,}" for count in (one.count, one.patients, one.referable))
             figures = (_with_interval(one.figures[key], one.intervals[key]) for key in _GROUPS)
-            table.add_row(printable(one.label, out.encoding), *counts, *figures)
+            table.add_row(escape(printable(one.label, out.encoding)), *counts, *figures)
         out.print(table)
 
 

@@ -103,7 +103,7 @@ def _parameter(name: str, field: FieldInfo, *, required: bool, argument: bool) -
     words, kind = field.description or "", _kind(field)
     if required:
         words = words.partition(" Without it,")[0]
-    words = f"{words} {_limits(field)}".rstrip()
+    words = f"{words} {_limits(field, required)}".rstrip()
     info = (
         typer.Argument(metavar=name.upper(), help=words, show_default=False)
         if argument
@@ -141,13 +141,13 @@ def _parts(field: FieldInfo) -> tuple[Any, ...]:
     return (annotation,) if single else get_args(annotation)
 
 
-def _limits(field: FieldInfo) -> str:
-    """Tell a setting's choices, bounds and default in brackets, dimmed."""
+def _limits(field: FieldInfo, required: bool) -> str:
+    """Tell a setting's choices, bounds and, unless it must be given, its default in brackets, dimmed."""
     told = [", ".join(get_args(kind)) for kind in _parts(field) if get_origin(kind) is Literal]
     bounds = {name: getattr(mark, name) for mark in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
     if range_ := _range(bounds):
         told.append(range_)
-    if field.default not in (None, False, "", ()):
+    if not required and field.default not in (None, False, "", ()):
         default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
         told.append(f"default: {default}")
     return rf"[dim]\[{'; '.join(told)}][/dim]" if told else ""

@@ -318,12 +318,12 @@ def _how_calibrated(facts: Mapping[str, Any], scorer: Scorer) -> list[str]:
     counts = [(scorer.scale.name(grade), count) for grade, count in zip(scorer.scale.grades, facts["counts"], strict=True)]
     return [
         "## Calibration",
-        f"What this card says above is about the scorer {facts['of']} ({facts['sha256'][:16]}). Two numbers were added: its logit "
-        f"is multiplied by {stretch:.4g}, and {shift:.4g} is added. They were fitted on {facts['photographs']:,} photographs of "
-        f"{facts['patients']:,} patients, {facts['part']}, so that the rounded score agrees with the human grades. "
-        f"{facts['acts_on']} Nothing else was learned: the order of the scores, all ROC curves and the order of the places on maps "
-        f"are those of {facts['of']}. Its other measurements, and its rule for when it is not sure, do not hold for the new scores "
-        "and are left out.",
+        f"What this card says above is about the scorer {facts['of']} ({facts['sha256'][:16]}). Two numbers were added: its "
+        f"logit is multiplied by {stretch:.4g}, and {shift:.4g} is added. They were fitted on {facts['photographs']:,} "
+        f"photographs of {facts['patients']:,} patients, {facts['part']}, so that the rounded score agrees with the human "
+        f"grades. {facts['acts_on']} Nothing else was learned: the order of the scores, all ROC curves and the order of the "
+        f"places on maps are those of {facts['of']}. Its other measurements, and its rule for when it is not sure, do not hold "
+        "for the new scores and are left out.",
         str(facts["sources"]),
         table(("grade", "photographs to calibrate on"), counts),
         _how_read(scorer, "the photographs that it was calibrated on"),
@@ -343,11 +343,12 @@ def _how_read(scorer: Scorer, fitted_on: str = "training scores") -> str:
         if reading.threshold is None
         else f"; a score of {reading.threshold:.2f} or more counts as referable, by the best Youden index {of_scores}"
     )
+    where = str(of_scores).removeprefix("of ")
     operating = (
         ""
         if reading.operating is None
-        else f" The operating point, chosen on {str(of_scores).removeprefix('of ')}, is {reading.operating:.2f}: scores from there "
-        f"up include at least {AIM:.0%} of the referable photographs."
+        else f" The operating point, chosen on {where}, is {reading.operating:.2f}: scores from there up include at least "
+        f"{AIM:.0%} of the referable photographs."
     )
     return f"Stage ranges, fitted on {fitted_on}, divide the grades at {cuts}{referable}.{operating}"
 

@@ -99,7 +99,7 @@ def _operating(entry: Mapping[str, Any]) -> str:
     if point is None:
         return ""
     where = (
-        "The scorer has none of its own, so it was chosen on one half of the patients and judged on the other, both ways"
+        "For these figures it was chosen on one half of the patients and judged on the other, both ways"
         if point["cross_fitted"]
         else "It was chosen on other photographs"
     )

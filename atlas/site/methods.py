@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from atlas.records import Evaluation, noop
 from atlas.site.book import Book
+from atlas.site.detections import detection_table, group_tables
 from atlas.site.figures import figures, measures
 from atlas.site.views import GradeView, Pages
 from atlas.site.words import ENGLISH, Words
@@ -127,7 +128,14 @@ def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | No
         return None
     methods, rows = measures(evaluation, book.words)
     drawn = figures(evaluation, book.scale, [grade.colour for grade in book.grades], book.words)
-    return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn}
+    return {
+        "evaluation": evaluation,
+        "methods": methods,
+        "measures": rows,
+        "figures": drawn,
+        "detections": detection_table(evaluation, book.scale, book.words),
+        "groups": group_tables(evaluation, book.words),
+    }
 
 
 def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:

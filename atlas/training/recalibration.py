@@ -96,7 +96,7 @@ def recalibrate(
         if shown and all(patient_of(image) in learned for image in shown):
             raise TrainingError(
                 f"scorer {original.name} learned from the patients of all these photographs, so its scores of them are too good",
-                'give photographs that are new to it, or mark those that it was chosen by as "validation" in a column called split',
+                'give photographs that are new to it, or call those that it was chosen by "validation" in a column named split',
             )
         shown = [image for image in shown if patient_of(image) not in learned]
     require_variety(shown, patients=FEWEST_PATIENTS, setting="a calibration")
@@ -109,10 +109,10 @@ def recalibrate(
     if test is not None:
         scored = severity_of_logit(fitted.logits(test.logits), original.scale)
         after = evaluate(scored, test.grades, original.scale, test.patients, seed, reading=reading)
-        where, measured = "Test part of the photographs that it was calibrated with", test
+        where, measured = "Calibration: test part of the table", test
     else:
         after = evaluate(own.cross_fitted(seed), own.grades, original.scale, own.patients, seed)
-        where, measured = "Photographs that it was calibrated on, each half of the patients by the other", own
+        where, measured = "Calibration: the same photographs, each half of the patients by the other half", own
     known = original.background
     before = evaluate(
         severity_of_logit(measured.logits, original.scale),
@@ -122,6 +122,8 @@ def recalibrate(
         seed,
         reading=known.reading,
     )
+    if test is None:  # scores of two calibrations have no common order, but that of the final one is the original's
+        after = replace(_with_order_of(before, after), operating=reading.operating)
     facts: dict[str, Any] = {
         **{key: value for key, value in known.training.items() if not key.startswith("validation_")},
         "threshold": "of the photographs that it was calibrated on",
@@ -195,6 +197,16 @@ def _patients_met(dataset: Dataset, scorer: Scorer) -> frozenset[str]:
     """Return the patients of the photographs that a scorer learned from or was chosen by, as far as its bundle says."""
     learned = frozenset(scorer.background.learned)
     return frozenset(patient_of(image) for image in dataset.images if image.image_id in learned)
+
+
+def _with_order_of(before: Evaluation, after: Evaluation) -> Evaluation:
+    """Return `after` with those figures of `before` that depend on the order of the scores alone."""
+    names = [name for name in ("auc_referable", "spearman") if name in before.figures]
+    return replace(
+        after,
+        figures={**after.figures, **{name: before.figures[name] for name in names}},
+        intervals={**after.intervals, **{name: before.intervals[name] for name in names}},
+    )
 
 
 def _acts_on(scorer: Scorer) -> str:
