@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ def groups_of(
     Raises
     ------
     DatasetError
-        If a column has too many values, or a value is not a number where bands are asked for.
+        As `require_few_values` does.
     """
     found = []
     for grouping in groupings:
@@ -122,6 +123,7 @@ def _statistics(
 
 def _parts(grouping: Grouping, owners: IntArray) -> Iterator[tuple[str, IntArray]]:
     """Yield the label of each group and its photographs; no group is empty."""
+    require_few_values(grouping)
     values = np.array([value.strip() for value in grouping.values], dtype=object)
     rest = []
     told_apart: list[tuple[str, IntArray]] = []
@@ -131,16 +133,24 @@ def _parts(grouping: Grouping, owners: IntArray) -> Iterator[tuple[str, IntArray
             rest.append(rows)
         else:
             told_apart.append((label, rows))
-    if len(told_apart) > MOST or (len(rest) > MOST and not told_apart):
-        raise DatasetError(
-            f"column {grouping.column} has {len(told_apart) + len(rest)} different values, which are too many groups",
-            f"name a column of few values, or divide numbers into bands, such as --by {grouping.column}:10",
-        )
     yield from told_apart
     if rest:
         yield told("other values, each with fewer than five photographs or one patient"), np.sort(np.concatenate(rest))
     if known.size < values.size:
         yield told("not known"), np.flatnonzero(values == "")
+
+
+def require_few_values(grouping: Grouping) -> None:
+    """Raise DatasetError if a column of words has more than `MOST` groups, or no group at all and that many values."""
+    if grouping.banded is not None:
+        return
+    counts = Counter(value.strip().casefold() for value in grouping.values if value.strip())
+    large = sum(count >= FEWEST for count in counts.values())
+    if large > MOST or (not large and len(counts) > MOST):
+        raise DatasetError(
+            f"column {grouping.column} has {len(counts):,} different values, which are too many groups",
+            f"name a column of few values, or divide numbers into bands, such as --by {grouping.column}:10",
+        )
 
 
 def _words(values: np.ndarray, known: IntArray) -> Iterator[tuple[str, IntArray]]:
@@ -159,15 +169,12 @@ def _order(value: str) -> tuple[float, str]:
 def _bands(grouping: Grouping, values: np.ndarray, known: IntArray) -> Iterator[tuple[str, IntArray]]:
     width = grouping.banded
     assert width is not None
+    read = {row: _number(values[row]) for row in known.tolist()}
     numbers = np.full(values.size, np.nan)
-    for row in known.tolist():
-        number = _number(values[row])
-        if number is None:
-            raise DatasetError(
-                f"column {grouping.column}: `{values[row]}` is not a number, so it belongs to no band",
-                "correct the table, or leave the width out",
-            )
-        numbers[row] = number
+    for row, number in read.items():
+        numbers[row] = np.nan if number is None else number
+    others = np.array([row for row, number in read.items() if number is None], np.int64)
+    known = np.setdiff1d(known, others)
     band = np.floor(numbers / width)
     whole = bool((numbers[known] % 1 == 0).all()) and width % 1 == 0
     for own in np.unique(band[known]).tolist():
@@ -177,6 +184,8 @@ def _bands(grouping: Grouping, values: np.ndarray, known: IntArray) -> Iterator[
         else:
             label = told("%(low)s to below %(high)s", low=float(f"{low:.6g}"), high=float(f"{high:.6g}"))
         yield label, np.flatnonzero(band == own)
+    if others.size:
+        yield told("not a number"), others
 
 
 def _number(value: str) -> float | None:

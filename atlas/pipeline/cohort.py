@@ -15,7 +15,7 @@ from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.pipeline.copies import with_copies
-from atlas.pipeline.groups import DERIVED
+from atlas.pipeline.groups import DERIVED, require_groups
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -63,7 +63,8 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     Raises
     ------
     DatasetError
-        Where there are none, ConfigurationError where another disease is asked of the embedded cohort.
+        Where there are none, or a column makes too many groups; ConfigurationError where another disease is asked of the embedded
+        cohort.
     """
     settings = workshop.configuration
     images, grades, synthetic = settings.images, settings.grades, False
@@ -91,6 +92,7 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         seed=settings.seed,
         progress=workshop.progress,
     )
+    require_groups(settings, dataset.images)
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
     elif copies:

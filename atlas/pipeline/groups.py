@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from atlas.agreement.groups import Grouping
+from atlas.agreement.groups import Grouping, require_few_values
 from atlas.config import Configuration
 from atlas.pipeline.photograph import View
 from atlas.records import GradedImage
@@ -23,6 +23,12 @@ def _set(image: GradedImage, view: View, images: Path) -> str:
 
 DERIVED: Mapping[str, Callable[[GradedImage, View, Path], str]] = {"camera": _camera, "set": _set}
 """Groups that are known without a column: pictures of one size are mostly of one camera, and a sub-folder is a set."""
+
+
+def require_groups(configuration: Configuration, images: Sequence[GradedImage]) -> None:
+    """Raise DatasetError if a column that the settings name would make too many groups: now, and not after all the work."""
+    for name, width in configuration.grouped_by():
+        require_few_values(Grouping(name, [image.columns.get(name, "") for image in images if image.grade is not None], width))
 
 
 def groupings(configuration: Configuration, images: Sequence[GradedImage], views: Mapping[str, View]) -> list[Grouping]:
