@@ -51,6 +51,11 @@ class Calibration:
                 f"a stretch of {self.stretch} and a shift of {self.shift} make no calibration", "give a finite stretch above 0"
             )
 
+    @property
+    def identity(self) -> bool:
+        """Whether it changes nothing."""
+        return (self.stretch, self.shift) == (1.0, 0.0)
+
     def logits(self, logits: FloatArray | float) -> FloatArray:
         """Stretch and shift logits of any shape, float32. They are computed in float64, so a larger one never becomes smaller."""
         return np.asarray(self.stretch * np.asarray(logits, np.float64) + self.shift, np.float32)
@@ -176,13 +181,13 @@ class CalibratedScorer(OneTarget, Background):
         facts = [self.original.sha256, scale_facts(self.scale), self.calibration.stretch, self.calibration.shift]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[CalibratedPrediction]:
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[Prediction]:
         return [self._calibrated(one) for one in self.original.predict(photographs, facts)]
 
     def describe(self, crops: ByteArray) -> FloatArray:
         return self.original.describe(crops)
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> CalibratedPrediction:
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Prediction:
         return self._calibrated(self.original.restore(arrays))
 
     def scrambled(self, seed: int, *, head_alone: bool = False) -> CalibratedScorer:
@@ -191,8 +196,8 @@ class CalibratedScorer(OneTarget, Background):
     def on(self, scale: Scale) -> CalibratedScorer:
         return replace(self, original=self.original.on(scale), scale=scale)
 
-    def _calibrated(self, found: Prediction) -> CalibratedPrediction:
-        return CalibratedPrediction(found, self.calibration, self.targets[0])
+    def _calibrated(self, found: Prediction) -> Prediction:
+        return found if self.calibration.identity else CalibratedPrediction(found, self.calibration, self.targets[0])
 
 
 def plain(scorer: Scorer) -> Scorer:
