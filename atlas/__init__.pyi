@@ -1,14 +1,14 @@
-from atlas.agreement.evaluation import evaluate as evaluate
-from atlas.cohort.dataset import read_dataset as read_dataset
-from atlas.config import load_configuration as load_configuration
-from atlas.drawn.cohort import write_cohort as write_cohort
-from atlas.errors import AtlasError as AtlasError
-from atlas.explain.methods import saliency_maps as saliency_maps
-from atlas.photographs.decode import read_photograph as read_photograph
-from atlas.photographs.preparations import prepare as prepare
-from atlas.pipeline.build import build_atlas as build_atlas
-from atlas.scorers.bundle import load_scorer as load_scorer
-from atlas.site.render import render_site as render_site
+from .agreement.evaluation import evaluate as evaluate
+from .cohort.dataset import read_dataset as read_dataset
+from .config import load_configuration as load_configuration
+from .drawn.cohort import write_cohort as write_cohort
+from .errors import AtlasError as AtlasError
+from .explain.methods import saliency_maps as saliency_maps
+from .photographs.decode import read_photograph as read_photograph
+from .photographs.preparations import prepare as prepare
+from .pipeline.build import build_atlas as build_atlas
+from .scorers.bundle import load_scorer as load_scorer
+from .site.render import render_site as render_site
 
 __all__ = [
     "AtlasError",

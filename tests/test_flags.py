@@ -185,7 +185,7 @@ def test_help_can_be_printed_in_any_encoding() -> None:
 
 
 def test_help_loads_no_library_of_networks_or_pictures() -> None:
-    slow = ("torch", "torchvision", "cv2", "PIL", "scipy", "sklearn", "plotly", "openTSNE", "umap", "jinja2", "openpyxl")
+    slow = ("numpy", "torch", "torchvision", "cv2", "PIL", "scipy", "sklearn", "plotly", "openTSNE", "umap", "jinja2", "openpyxl")
     code = f"import sys, atlas.cli; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

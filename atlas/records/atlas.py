@@ -8,9 +8,9 @@ from typing import Any
 
 from atlas.records.agreement import Evaluation, Strip
 from atlas.records.arrays import FloatArray
-from atlas.records.cohort import Dataset, Lesions
+from atlas.records.cohort import Dataset
 from atlas.records.curation import Curation
-from atlas.records.lesions import Landmarks, Mark
+from atlas.records.lesions import Landmarks, Lesions, Mark
 from atlas.records.patterns import Alike, Clusters, Embedding, Patches
 from atlas.records.photographs import Frame
 from atlas.records.scores import SaliencyMaps, Scores, Trust

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas.records.cohort import DatasetReport, GradedImage, Scale
+from atlas.records.cohort import DatasetReport, GradedImage
+from atlas.records.scale import Scale
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from atlas.records.arrays import IntArray
+
 UNTOLD = "lesion"
 """Kind of a lesion whose kind is not known."""
+
+LESION_GRID = 64
+"""Cells a side of the grid over a plate on which outlined lesions are known to the pages."""
+
+Lesions = Mapping[str, IntArray]
+"""Outlined lesions of one photograph: kind in words ("" where it is not known) to the cells of the grid that it touches, as
+row-major places in ascending order, int64 (m,)."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from atlas.records.arrays import BoolArray, ByteArray, FloatArray
 
@@ -57,10 +56,3 @@ class Facts:
 
     fellow: FloatArray | None = None
     columns: Mapping[str, float] = field(default_factory=dict)
-
-
-TwoStageForm = Literal["lesions", "counts", "weighted"]
-"""How a two-stage scorer is trained, see `scorers.two_stage`."""
-
-Augmentation = Literal["none", "flips-rotations", "moved"]
-"""How photographs are varied while a network learns, see `networks.train_trunk`."""
