@@ -151,9 +151,9 @@ class Configuration(BaseModel):
     by: Annotated[tuple[str, ...], PRIVATE, Panel.COLUMNS] = Field(
         (),
         description=(
-            "Column of the table by whose values agreement is measured group by group, such as sex; COLUMN:WIDTH divides numbers "
-            "into bands, such as age:20 (age alone has bands of 10). May be given several times. If the table has no such "
-            "column, camera is the size of the picture, and set is the photograph's sub-folder."
+            "Column of the table, such as sex: agreement is measured for each of its values. COLUMN:WIDTH divides numbers into "
+            "bands, such as age:20; age alone has bands of 10. May be given several times. Where the table has no such column, "
+            "camera means the size of the picture, and set the sub-folder."
         ),
     )
     out: Annotated[Path | None, PRIVATE, Panel.OUTPUT] = Field(

@@ -266,7 +266,7 @@ def _print_detections(out: Console, evaluation: Evaluation) -> None:
         return
     table = Table(box=None, header_style="bold", title="\nRecall, precision and F1; none of fewer than five photographs")
     table.title_justify = "left"
-    for name in ("found", "read by"):
+    for name in ("looked for", "read by"):
         table.add_column(name)
     for name in ("human", "read", "both", "recall", "precision", "F1"):
         table.add_column(name, justify="right")

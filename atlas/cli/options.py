@@ -147,7 +147,7 @@ def _limits(field: FieldInfo, required: bool) -> str:
     bounds = {name: getattr(mark, name) for mark in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
     if range_ := _range(bounds):
         told.append(range_)
-    if not required and field.default not in (None, False, "", ()):
+    if not required and field.default is not None and field.default is not False and field.default not in ("", ()):
         default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
         told.append(f"default: {default}")
     return rf"[dim]\[{'; '.join(told)}][/dim]" if told else ""

@@ -86,7 +86,7 @@ def detections_on_card(entry: Mapping[str, Any], names: Mapping[int, str] | None
         rows.append((name, one["human"], one["read"], one["both"], *_cells(one["figures"], DETECTION_FIGURES)))
     if not rows:
         return []
-    header = ("found", "human grade", "read as it", "both", "recall", "precision", "F1")
+    header = ("looked for", "human grade", "read as it", "both", "recall", "precision", "F1")
     return [
         "Recall, precision and F1, with their numbers of photographs and 95% confidence intervals; a ratio of fewer than "
         f"{FEWEST} photographs is left out. Grades are read from the rounded score.{_operating(entry)}",

@@ -24,9 +24,9 @@ def detection_table(evaluation: Evaluation, scale: Scale, words: Words) -> Table
     if not evaluation.detections:
         return None
     columns = (
-        (words.gettext("Found"), "text"),
+        (words.gettext("Looked for"), "text"),
         (words.gettext("Read by"), "text"),
-        (words.gettext("Photographs with it"), "count"),
+        (words.gettext("With it by human grade"), "count"),
         (words.gettext("Read as it"), "count"),
         (words.gettext("Both"), "count"),
         (words.gettext("Recall"), "estimate"),
