@@ -17,7 +17,7 @@ from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
 from atlas.scorers.bundle import load_scorer, save_bundle, stored_at
 from atlas.scorers.calibrated import plain
-from atlas.training.recalibration import Recalibrated, recalibrate
+from atlas.training.recalibration import Recalibrated, recalibrate, used_to_calibrate
 
 
 def calibrate(
@@ -49,7 +49,7 @@ def calibrate(
     with single_threaded():
         cohort = gather(workshop)
         original = plain(trained_source(configuration.scorer, cohort.dataset.scale).scorer)
-        graded = [image for image in cohort.dataset.images if image.grade is not None]
+        graded = used_to_calibrate(cohort.dataset)
         found = list(workshop.each(logit_of, graded, Scoring(original, workshop.store), stage="scores"))
     faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
     logits = {image.image_id: one for image, one in zip(graded, found, strict=True) if not isinstance(one, Fault)}

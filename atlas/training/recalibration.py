@@ -49,6 +49,13 @@ class Recalibrated:
     after: Evaluation
 
 
+def used_to_calibrate(dataset: Dataset) -> list[GradedImage]:
+    """Return the graded photographs to calibrate on or to measure the result on; their training part is not, if it has others."""
+    graded = [image for image in dataset.images if image.grade is not None]
+    published = any(image.split == "validation" for image in graded)
+    return [image for image in graded if not published or image.split in ("validation", "test")]
+
+
 def recalibrate(
     original: Scorer,
     dataset: Dataset,
