@@ -241,7 +241,7 @@ class _Claim:
     eye: str | None = None
     split: str | None = None
     rater: str | None = None
-    further: Mapping[str, str] = field(default_factory=dict)
+    further: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def _claims_of_rows(

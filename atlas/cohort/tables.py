@@ -147,7 +147,7 @@ class Row:
     gradable: bool = True
     split: str | None = None
     rater: str | None = None
-    further: Mapping[str, str] = field(default_factory=dict)
+    further: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

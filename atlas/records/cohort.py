@@ -30,7 +30,7 @@ class GradedImage:
     eye: str | None = None  # "left" or "right"; None where photographs do not show the retina
     split: str | None = None  # "training", "validation" or "test", where a table publishes it
     copy_of: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
