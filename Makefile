@@ -10,7 +10,7 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo words test test-lowest coverage versions scorers lesions evidence lint format constraints clean
+.PHONY: help demo words test test-lowest coverage versions fuzz audit sums scorers lesions evidence lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
@@ -19,6 +19,9 @@ help:
 	@echo 'make test-lowest  run the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
 	@echo 'make coverage     run the tests and measure their coverage of atlas; fails below the share that pyproject.toml names'
 	@echo 'make versions     run the tests with each of Python 3.11 to 3.13 on this machine, with nox'
+	@echo 'make fuzz         give damaged files to every reader, with limits of memory and time (MINUTES=2, SEED=0)'
+	@echo 'make audit        look up known security faults of the pinned versions; needs the internet'
+	@echo 'make sums         write the hashes of the shipped bundles again, after one was edited by hand'
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
@@ -57,6 +60,22 @@ coverage: .venv/installed-test
 versions: .venv/installed-test
 	@$(PIP) install -qq nox
 	$(BIN)/nox
+
+# Findings are kept in output/fuzz, each with the command that repeats it.
+MINUTES ?= 2
+SEED ?= 0
+fuzz: .venv/installed-test
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
+
+# In an environment of its own, so that it changes no version. With --strict, a version that cannot be looked up is an error.
+AUDIT := .venv/audit
+audit: | $(BIN)/python
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && $(AUDIT)/bin/pip --disable-pip-version-check install -qq pip-audit; }
+	@$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+# The hashes by which a shipped bundle is known. Needed only after one was edited by hand.
+sums: .venv/installed
+	$(BIN)/python -c 'from atlas.bundles import write_sums; write_sums()'
 
 # How the shipped scorers are trained and measured. DATA holds the folders eyepacs-colour, eyepacs-equalized, messidor2, idrid and
 # hei-med, and SQUEEZENET is a file with generic weights of SqueezeNet 1.1. Two networks learn from the grades separately;

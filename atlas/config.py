@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from atlas.errors import ConfigurationError
 from atlas.records import DIABETIC_RETINOPATHY, SUBJECTS, Scale
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, NO_LESION_NET, languages
-from atlas.toml import listed, read_toml
+from atlas.toml import listed, quoted, read_toml
 
 PRIVATE = "private"
 """Marks a setting that never enters an atlas: it names a file, it is free text that can name a person or a place, or it does not
@@ -87,7 +87,7 @@ class Panel(StrEnum):
 
 
 class Configuration(BaseModel):
-    """All settings of a build. The defaults are those of the study.
+    """All settings of a build.
 
     A field is the only place that holds a setting's name, type, default, bounds and help text. Flags are made from it, see
     `atlas.cli.options`.
@@ -129,6 +129,12 @@ class Configuration(BaseModel):
     split: Annotated[Literal["training", "validation", "test"] | None, Panel.INPUT] = Field(
         None, description="Use only the photographs that the table puts into this split."
     )
+    allow_burnt_in: Annotated[bool, Panel.INPUT] = Field(
+        False,
+        description=(
+            "Also use DICOM files that say that writing is burnt into the picture. Look at each first: it can name the patient."
+        ),
+    )
     image_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None, description="Column that names the photograph. Needed only where atlas does not recognise the table."
     )
@@ -144,8 +150,9 @@ class Configuration(BaseModel):
     rater_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None,
         description=(
-            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, the "
-            "higher of two in the middle. Without it, a column called rater, reader or grader is used, if there is one."
+            "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, or "
+            "the higher of the two middle ones if their number is even. Without it, a column called rater, reader or grader is "
+            "used, if there is one."
         ),
     )
     by: Annotated[tuple[str, ...], PRIVATE, Panel.COLUMNS] = Field(
@@ -218,7 +225,7 @@ class Configuration(BaseModel):
         None,
         description=(
             "How colour and contrast are prepared: none, standardise, clahe, equalise, equalise-soft, gamma or local-contrast. "
-            "Without it, as the scorer does."
+            "Without it, the preparation of the scorer."
         ),
     )
     saliency: Annotated[str, Panel.MAPS] = Field(
@@ -230,8 +237,8 @@ class Configuration(BaseModel):
     patches: Annotated[Literal["lesions", "occlusion", "both"] | None, Panel.PATCHES] = Field(
         None,
         description=(
-            "What becomes a patch: lesions that a net found, windows that change the score (occlusion), or both: lesions, and "
-            "windows that touch none. Without it, lesions where there is a net for the disease."
+            "What becomes a patch: lesions that a net found (lesions), windows that change the score (occlusion), or lesions "
+            "and those windows that touch no lesion (both). Without it, lesions where there is a net for the disease."
         ),
     )
     lesion_net: Annotated[str, PRIVATE, Panel.PATCHES] = Field(
@@ -250,15 +257,15 @@ class Configuration(BaseModel):
     drop_scale: Annotated[Literal["logit", "sigmoid"], Panel.PATCHES] = Field(
         "logit",
         description=(
-            "Scale for --drop-threshold. On logit, a fall counts the same at all severities. On sigmoid, as in the study, severe "
-            "eyes change little."
+            "Scale for --drop-threshold. On logit, a drop counts the same at all severities. On sigmoid, drops are small near "
+            "both ends of the scale, so severe photographs give few patches."
         ),
     )
     drop_quantile: Annotated[float, Panel.PATCHES] = Field(
         0.95,
         gt=0,
         lt=1,
-        description="If --drop-threshold leaves too few patches, windows above this quantile of all falls are used instead.",
+        description="If --drop-threshold leaves too few patches, windows above this quantile of all drops are used instead.",
     )
     clusters: Annotated[int, Panel.PATCHES] = Field(20, ge=1, le=200, description="Number of clusters (k-means).")
     layout: Annotated[str, Panel.PATCHES] = Field("tsne", description="Layout of the map of patches: tsne or umap.")
@@ -428,4 +435,4 @@ def _sentence(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     if fault["type"] == "extra_forbidden":
         return f"{place}: there is no such setting"
-    return f"{place}: {message} (got {fault['input']!r})" if place else message
+    return f"{place}: {message} (got {quoted(fault['input'])})" if place else message

@@ -24,6 +24,7 @@ _KINDS = {
     "identical_files": ("file is a copy of another", "files are copies of others"),
     "unreadable": ("file cannot be read", "files cannot be read"),
     "other_files": ("file is of another kind", "files are of other kinds"),
+    "burnt_in": ("photograph has burnt-in writing", "photographs have burnt-in writing"),
     "near_copies": ("photograph is a changed copy of another", "photographs are changed copies of others"),
 }
 """Lists of a `DatasetReport`, in words for one line and for several."""
@@ -65,14 +66,14 @@ _MAPS = {
     "hit": "strongest place hits a lesion",
     "times_random": "the same, times chance",
     "middle": "its middle is in a lesion",
-    "gain": "more than the retina's centre",
+    "gain": "minus the rate of the centre",
     "share": "share of the map in lesions",
     "times_area": "the same, times their area",
     "deletion": "score left after deletion",
     "insertion": "score back after insertion",
-    "head_scrambled": "likeness, head scrambled",
+    "head_scrambled": "similarity, head scrambled",
     "head_scrambled_absolute": "the same, without signs",
-    "all_scrambled": "likeness, all scrambled",
+    "all_scrambled": "similarity, all scrambled",
     "all_scrambled_absolute": "the same, without signs",
 }
 """Figures of maps, see `summary.SUMMARY_FIGURES`."""
@@ -157,7 +158,7 @@ def _cost_told(found: Check) -> str:
     if cost is None:
         return "The build is short: few photographs are new."
     known = f" ({cost.known:,} are already in the store)" if cost.known else ""
-    more = " Learning from your grades takes more, which was not measured." if cost.least else ""
+    more = " Learning from your grades takes more time, which was not measured." if cost.least else ""
     return (
         f"The build takes {_duration(*cost.seconds)}{known}. The atlas takes about {_size(cost.atlas)}, and the store about "
         f"{_size(cost.store)} more. Measured on {counted(cost.measured, 'photograph', 'photographs')} on this machine.{more}"

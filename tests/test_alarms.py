@@ -127,7 +127,7 @@ def test_readers_are_told_in_percent_and_without_names() -> None:
     rim = Alarm("rim", 1, 0)
     assert summary(clusters) == ()
     (words,) = summary(replace(clusters, alarms=((rim,), (), (rim,))))
-    assert words.startswith("Clusters with the warning “mostly rim”: 2 of 3.")
+    assert words.startswith("Clusters with the warning “mostly the edge”: 2 of 3.")
 
 
 def photograph(height: int, width: int, *, radius: int = 150, surround: int = 3) -> np.ndarray:

@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "images" / "901_left.jpg").write_text("no picture", encoding="utf-8", newline="\n")
     shutil.copy(root / "images" / f"{rows[1][0]}.jpg", root / "images" / "902_left.jpg")
     (root / "images" / "903_left.jpg").write_bytes(good.read_bytes() + b"one more byte")
-    (root / "images" / "904_left.heic").write_bytes(b"of another kind")
+    (root / "images" / "904_left.cr2").write_bytes(b"of another kind")
     rows += [
         ["900_left", "1", "900", "left", "train"],
         ["901_left", "2", "901", "left", "test"],
@@ -74,7 +74,7 @@ def test_each_trouble_is_told_once_with_its_name(checked: Check) -> None:
     (copy,) = report.identical_files
     assert "902_left.jpg" in copy
     (other,) = report.other_files
-    assert "904_left.heic" in other
+    assert "904_left.cr2" in other
     cut_short, no_picture = sorted(report.unreadable)
     assert "900_left.jpg: is damaged or cut short" in cut_short
     assert "901_left.jpg: is not a JPEG" in no_picture

@@ -135,7 +135,7 @@ def test_a_fault_names_its_key_and_what_was_expected(tmp_path: Path, text: str, 
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)3 fault.*images\.x.*pins\.clusters\[1\].*lessons\[1\]\.title"):
+    with pytest.raises(ConfigurationError, match=r"(?s)3 faults in .*images\.x.*pins\.clusters\[1\].*lessons\[1\]\.title"):
         read_curation(write(tmp_path, '[images.x]\n[pins]\nclusters = ["y"]\n[[lessons]]\n'))
 
 

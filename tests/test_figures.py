@@ -155,7 +155,7 @@ def test_the_methods_page_shows_the_cohort_and_the_scorers_own_test(tmp_path: Pa
     assert 'id="agreement-labels"' not in page
     assert re.search(r"set aside and never used for learning: \d+ photographs of 150 patients", page)
     assert "chosen on one half of the patients and judged on the other half, both ways" in page
-    assert "chosen beforehand, on the photographs that the scorer learned from or was chosen by" in page
+    assert "chosen beforehand, on the photographs with which the scorer was trained or selected" in page
     value = measured().figures["quadratic_kappa_classifier"]
     assert f"{value:.3f}" in page
 

@@ -64,7 +64,7 @@ def test_help_of_build_shows_each_panel_with_its_flags_in_the_order_of_the_field
     places = [shown.index(f" {panel.value} --") for panel in Panel if panel is not Panel.TRAINING]
     assert places == sorted(places)
     flags = [flag_of(name) for name in everything() if name != "images"]
-    found = [re.search(rf"{flag} +<", shown) for flag in flags]
+    found = [re.search(rf"{flag} ", shown) for flag in flags]
     assert None not in found
     order = [match.start() for match in found if match]
     assert order == sorted(order), "fields of one panel lie together in Configuration"
@@ -76,6 +76,16 @@ def test_help_tells_choices_bounds_and_defaults() -> None:
     assert "[weight, discard, none; default: weight]" in shown
     assert "[between 0 and 1; default: 0.2]" in shown
     assert "[at least 0; default: 0]" in shown
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(COMMANDS))], ids=lambda names: " ".join(names) or "atlas")
+def test_help_shows_values_in_plain_words_and_none_for_a_switch(command: tuple[str, ...]) -> None:
+    shown = help_of(*command)
+    assert "--help Show this message" in shown
+    assert re.findall(r"<(?:bool|str|int|float|list|Path)\b[^>]*>|\bbool\b", shown) == []
+    for parameter in COMMANDS[command[0]].params if command else ():
+        if getattr(parameter, "is_flag", False):
+            assert f"{parameter.opts[0]} <" not in shown, parameter.name
 
 
 def test_what_is_required_is_told_without_what_happens_otherwise() -> None:

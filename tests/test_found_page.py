@@ -13,21 +13,24 @@ from drawn_atlas import drawn_atlas, with_lesions
 
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
+from atlas.lesionnets.bundle import load_lesion_net
 from atlas.records import FoundLesions, Frame, Landmarks, Lesson, Mark, Stop
+from atlas.resources import DEFAULT_LESION_NET
 from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts, places
 from atlas.site.map import map_columns
 from atlas.site.render import render_site
 from atlas.site.scripts import image_columns
 from atlas.site.views import mostly
+from atlas.site.words import is_seen
 
 
 def found_of(marks: tuple[Mark, ...], landmarks: Landmarks | None = None, without: float = 1.0) -> FoundLesions:
     return FoundLesions(marks, np.zeros(len(marks), np.float32), without, ("microaneurysm",), landmarks)
 
 
-def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0) -> Any:
-    return found_view(found_of(marks, without=without), Frame(0, 0, 100), whole, (10, 10))
+def view(marks: tuple[Mark, ...], whole: float = 2.0, without: float = 1.0, drawn_only: tuple[str, ...] = ()) -> Any:
+    return found_view(found_of(marks, without=without), Frame(0, 0, 100), whole, (10, 10), from_drawn_eyes=drawn_only)
 
 
 def test_what_is_told_fits_the_figures() -> None:
@@ -53,6 +56,62 @@ def test_what_is_told_fits_the_figures() -> None:
     assert mostly(kinds) == "mostly hard exudates (67%)"
     assert mostly(kinds[:1] + kinds[2:]) == "lesions of several kinds"
     assert mostly([]) == ""
+
+
+def test_kinds_that_only_drawn_eyes_taught_do_not_count_towards_a_grade() -> None:
+    late = ("new_vessels", "preretinal_blood")
+    vessels, blood, bleed, dot = (Mark(kind, (0, 0, 9, 9)) for kind in (*late, "haemorrhage", "microaneurysm"))
+    assert "proliferative" in view((dot, vessels)).rule, "a net that learned new vessels from photographs is believed"
+    told = view((vessels, blood, bleed), drawn_only=late).rule
+    assert told.startswith("The lesion net learned new vessels and pre-retinal blood from drawn eyes only, so its marks of these")
+    assert "By the other lesions alone" in told
+    assert "as moderate" in told
+    assert "proliferative" not in told
+    assert "as mild" in view((dot, vessels), drawn_only=late).rule
+    assert "as severe" in view((bleed,) * 81 + (blood,), drawn_only=late).rule
+    assert "as proliferative" in view((vessels, blood), drawn_only=("new_vessels",)).rule
+    alone = view((vessels,), drawn_only=late)
+    assert "are not counted towards a grade." in alone.rule
+    assert "international scale" not in alone.rule
+    assert "new vessels in 1 place" in alone.told, "the mark itself is still told"
+    assert view((bleed,), drawn_only=late).rule == view((bleed,)).rule
+
+
+def test_the_report_and_the_page_of_a_kind_say_what_only_drawn_eyes_taught(tmp_path: Path) -> None:
+    atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=8))
+    image = next(i for i, found in atlas.found.items() if {mark.kind for mark in found.marks} == {"hard_exudate", "haemorrhage"})
+    render_site(atlas, tmp_path / "pictures", tmp_path / "photographs")
+    told = replace(atlas, provenance=replace(atlas.provenance, from_drawn_eyes=("haemorrhage",)))
+    render_site(told, tmp_path / "pictures", tmp_path / "drawn")
+
+    def says(site: str, page: str) -> bool:
+        return "from drawn eyes only" in (tmp_path / site / page).read_text(encoding="utf-8")
+
+    pages = (f"images/{image}.html", "lesions/haemorrhage.html")
+    assert all(says("drawn", page) for page in pages)
+    assert not any(says("photographs", page) for page in pages)
+    assert not says("drawn", "lesions/hard_exudate.html")
+
+
+def test_the_shipped_net_tells_what_it_learned_from_drawn_eyes_only() -> None:
+    assert {"new_vessels", "preretinal_blood"} <= set(load_lesion_net(DEFAULT_LESION_NET).from_drawn_eyes)
+
+
+def test_a_change_that_no_decimal_shows_is_told_in_words(tmp_path: Path) -> None:
+    assert [is_seen(change) for change in (0.0, 0.0049, -0.0049, 0.0051, -0.01)] == [False, False, False, True, True]
+    falls = np.array([0.004, -0.004, 0.02, -0.02], np.float32)
+    marks = (Mark("haemorrhage", (0, 0, 9, 9)),) * 4
+    shown = found_view(FoundLesions(marks, falls, 1.0), Frame(0, 0, 100), 2.0, (10, 10))
+    assert shown is not None
+    ends = ("hardly changes the score.", "hardly changes the score.", "lowers the score by 0.02.", "raises the score by 0.02.")
+    assert all(mark.alt.endswith(f"Hiding it {end}") for mark, end in zip(shown.marks, ends, strict=True))
+    patch = next(iter(Book(drawn_atlas(tmp_path, count=8)).patches.values()))
+    for kind in (None, KINDS["haemorrhage"]):
+        for fall, end in zip(falls.tolist(), ends, strict=True):
+            assert replace(patch, drop=fall, kind=kind).alt.endswith(f"Hiding it {end}")
+    told = [replace(patch, drop=fall).hidden.partition(", ")[2] for fall in falls.tolist()]
+    hardly = "the score hardly changes."
+    assert told == [hardly, hardly, "the score falls by 0.02 grades.", "the score rises by 0.02 grades."]
 
 
 @pytest.mark.browser

@@ -92,7 +92,13 @@ def test_a_build_tells_the_lesions_that_were_found(eyes: Path, site: Path) -> No
     assert np.mean(of_grade["3"]) > np.mean(of_grade["0"]) + 3
     run_facts = json.loads((site / "run.json").read_text())
     assert run_facts["settings"]["lesion_net"] == DEFAULT_LESION_NET
-    assert run_facts["hashes"]["lesion_net"] == load_lesion_net(DEFAULT_LESION_NET).sha256
+    net = load_lesion_net(DEFAULT_LESION_NET)
+    assert run_facts["hashes"]["lesion_net"] == net.sha256
+    uncounted = {image_id for image_id, kind in counts if kind in net.from_drawn_eyes}
+    assert uncounted
+    for image in images:
+        page = (site / "images" / f"{image['image_id']}.html").read_text(encoding="utf-8")
+        assert ("are not counted towards a grade" in page) == (image["image_id"] in uncounted)
 
 
 def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:

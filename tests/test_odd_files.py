@@ -17,10 +17,12 @@ from PIL import Image
 from atlas import read_dataset, read_photograph
 from atlas.drawn.paint import draw_eye
 from atlas.errors import UnreadableImageError
-from atlas.photographs.decode import decode_photograph
+from atlas.photographs.decode import decode_photograph, read_size
 from atlas.photographs.retina import find_retina
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.terminal import printable
+
+BUILD = ("--scorer", "synthetic-alexnet", "--lesion-net", "none")
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 
@@ -59,15 +61,15 @@ def test_what_is_no_file_is_named_and_never_opened(images: Path) -> None:
 
 
 def test_files_of_other_kinds_are_named_with_a_table_and_without(images: Path, tmp_path: Path) -> None:
-    (images / "phone.heic").write_bytes(b"a picture of another kind")
+    (images / "phone.cr2").write_bytes(b"a picture of another kind")
     (images / "notes.txt").write_text("mine")
     _, report = read_dataset(images, scale=DIABETIC_RETINOPATHY)
-    assert ["phone.heic" in line and ".heic" in line for line in report.other_files] == [True]
+    assert ["phone.cr2" in line and ".cr2" in line for line in report.other_files] == [True]
     table = tmp_path / "grades.csv"
     table.write_text("image,level\ngood,2\nphone,1\nlost,0\n")
     _, report = read_dataset(images, table, scale=DIABETIC_RETINOPATHY)
     of_phone, of_lost = report.rows_without_file
-    assert ".heic" in of_phone
+    assert ".cr2" in of_phone
     assert "no such file" not in of_phone
     assert "no such file" in of_lost
 
@@ -216,3 +218,48 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_side(tmp_path: Path) -> None:
     small = save(tmp_path / "small.jpg", pixels[:1000, :1300])
     assert decode_photograph(small, least=1024).factor == 1
     assert np.array_equal(decode_photograph(small, least=1024).pixels, read_photograph(small))
+
+
+def test_a_limit_counts_photographs_that_can_be_read(images: Path) -> None:
+    for place in range(4):
+        save(images / f"good{place}.png", draw_eye(place, 3, size=96).pixels)
+    for place in range(12):
+        (images / f"bad{place}.png").write_bytes(b"no photograph %d" % place)
+    dataset, report = read_dataset(images, scale=DIABETIC_RETINOPATHY, limit=4, probe=read_size)
+    assert len(dataset.images) == 4
+    assert all(image.path.name.startswith("good") for image in dataset.images)
+    assert all(line.remedy for line in report.unreadable)
+    told = {line.what for line in (*report.unreadable, *report.passed_over)}
+    assert told | {image.path.name for image in dataset.images} == {path.name for path in images.iterdir()}
+    dataset, _ = read_dataset(images, scale=DIABETIC_RETINOPATHY, limit=9, probe=read_size)
+    assert len(dataset.images) == 5
+
+
+def test_odd_metadata_reaches_the_terminal_in_no_words_of_a_library(images: Path) -> None:
+    """A photograph whose notes are damaged is read, and Pillow's warning of it is not printed."""
+    eye = Image.fromarray(draw_eye(2, 3, size=96).pixels)
+    eye.save(images / "odd.tif", tiffinfo={270: "a note" * 9})
+    content = bytearray((images / "odd.tif").read_bytes())
+    note = content.index(b"\x0e\x01\x02\x00")
+    content[note + 4 : note + 8] = (10**6).to_bytes(4, "little")  # longer than the file
+    (images / "odd.tif").write_bytes(content)
+    with pytest.warns(UserWarning, match="larger than file"):
+        read_photograph(images / "odd.tif")
+    command = [sys.executable, "-m", "atlas", "check", str(images), "--store", str(images.parent / "store"), *BUILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr
+
+
+def test_a_photograph_whose_name_is_no_text_becomes_a_part_of_an_atlas(images: Path) -> None:
+    """In a locale that cannot show the name either, and with names on the pages."""
+    save(images / "other.png", draw_eye(2, 3, size=96).pixels)
+    (images / "good.png").rename(os.fsdecode(os.fsencode(images) + b"/caf\xe9.png"))
+    out = images.parent / "site"
+    command = [sys.executable, "-m", "atlas", "build", str(images), "--out", str(out), "--store", str(images.parent / "store")]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [*command, *BUILD, "--clusters", "2", "--keep-names"], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(list((out / "images").glob("*.html"))) == 2

@@ -11,6 +11,7 @@ import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl.chart import BarChart
 from test_dataset import SCALE, grades_of, left_out, write_files
 
 from atlas.cohort.cells import cell_text, read_sheets
@@ -110,7 +111,7 @@ def test_quotation_marks_within_a_cell_do_no_harm(images):
 def test_a_header_with_title_and_notes_above_it_is_found_and_said(images):
     dataset, report = read(images, "Clinic of eyes;;\nread by: A. B.;;\n\nNo;image;level\n1;A1;0\n2;B2;3\n3;C3;4\nTotal: 3;;\n")
     assert grades_of(dataset, images) == EXPECTED
-    assert report.guesses == ("The header of t.csv is in row 4; what is above it was passed over.",)
+    assert report.guesses == ("The header of t.csv is in row 4; the rows above it were ignored.",)
     assert report.rows_without_file == ("row 8: no image named",)
 
 
@@ -154,7 +155,7 @@ def test_notes_before_the_sheet_with_the_grades(tmp_path, images):
     dataset, report = read_dataset(images, table, scale=SCALE)
     assert grades_of(dataset, images) == EXPECTED
     assert report.guesses == (
-        "The header of t.xlsx is in row 3; what is above it was passed over.",
+        "The header of t.xlsx is in row 3; the rows above it were ignored.",
         "Of t.xlsx, the sheet `Grades` was read, and not `Read me`.",
     )
 
@@ -409,7 +410,7 @@ def test_odir_has_two_photographs_a_row(tmp_path, images):
         ("0012.png", "12.0"),
         ("im0001.png", "IM0001.PNG"),
         ("IM 0001.png", "im_0001"),
-        ("im0001.png", "im0001.dcm"),
+        ("im0001.png", "im0001.cr2"),
         ("im0001.jpg.png", "im0001.jpg"),
         ("200510204380801.png", "2.00510204E+14"),
         ("200510204380801.png", "2,01E+14"),
@@ -526,3 +527,26 @@ def test_agreement_is_cohens_kappa():
     graded = {str(k): {"a": a, "b": b} for k, (a, b) in enumerate(zip(one, other, strict=True))}
     assert f"kappa {cohen_kappa_score(one, other, weights='quadratic'):.2f}" in readers_agreement(graded)
     assert [consensus(dict(enumerate(own))) for own in ([2], [1, 2], [0, 0, 4], [0, 1, 3, 4])] == [2, 2, 0, 3]  # type: ignore[arg-type]
+
+
+def test_words_for_eyes_and_splits_that_mean_nothing_are_told(images):
+    _, report = read(images, "image,level,eye,split\nA1,0,OD,train\nB2,3,upper,train\nC3,4,lower,held out\n")
+    told = [line for line in report.guesses if "not known" in line]
+    assert ["the eye" in line and "`upper`" in line and "2 rows" in line for line in told] == [True, False]
+    assert ["the split" in line and "`held out`" in line for line in told] == [False, True]
+    _, report = read(images, "image,level,eye,split\nA1,0,OD,train\nB2,3,,\nC3,4,left,test\n")
+    assert not [line for line in report.guesses if "not known" in line]
+
+
+def test_a_workbook_of_charts_alone_has_no_sheet_with_cells(tmp_path, images):
+    table = workbook(tmp_path / "t.xlsx", Grades=ROWS)
+    book = openpyxl.load_workbook(table)
+    book.create_chartsheet("Chart").add_chart(BarChart())
+    book.save(table)
+    dataset, _ = read_dataset(images, table, scale=SCALE)
+    assert grades_of(dataset, images) == EXPECTED
+    book.remove(book["Grades"])
+    book.save(table)
+    with pytest.raises(DatasetError, match=r"t\.xlsx has no sheet with cells.*`Chart`") as error:
+        read_dataset(images, table, scale=SCALE)
+    assert "save" in error.value.remedy

@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 an AtlasError, explained on stderr; 2 wrong usage; 130 int
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
@@ -16,10 +17,11 @@ import typer
 from atlas.cli import screen
 from atlas.cli.atlases import build, check, report
 from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
+from atlas.cli.options import Command, Group, with_plain_values
 from atlas.cli.scorers import calibrate, evaluate, models, train, trust
 from atlas.errors import AtlasError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Atlas": (check, build, report),
@@ -30,7 +32,7 @@ _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
 
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(cls=Command, rich_help_panel=_panel)(with_plain_values(_command))
 
 
 def _version(asked: bool) -> None:
@@ -52,6 +54,8 @@ def _atlas(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
+    # Photographs with odd metadata: what matters of it is told in our own words.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="atlas")
     except AtlasError as error:

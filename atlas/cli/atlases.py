@@ -15,7 +15,7 @@ from atlas.records import Check
 
 @with_settings(*everything())
 def build(configuration: Configuration, verbose: Verbose = False) -> None:
-    """Build an atlas of a folder of photographs, or of drawn eyes."""
+    """Build an atlas from a folder of photographs, or from drawn eyes."""
     from atlas.pipeline.rejected import count_left_out, listed
     from atlas.pipeline.unchanged import is_unchanged
 
@@ -70,7 +70,7 @@ def _end(left_out: int, out: Path, strict: bool) -> None:
 
 @with_settings(*(name for name in everything() if name not in ("out", "title", "languages", "keep_names")), required=("images",))
 def check(configuration: Configuration, verbose: Verbose = False) -> None:
-    """Tell in seconds what a build will read and leave out, how the grades are spread, and how long it will take."""
+    """Show in seconds what a build will read and leave out, how the grades are spread, and how long it will take."""
     from atlas.pipeline.check import check as check_photographs
     from atlas.terminal import print_check
 
@@ -84,8 +84,8 @@ def _invite(page: Path) -> None:
 
 
 @with_settings(
-    *("scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale", "plate_side"),
-    *("languages", "workers", "store"),
+    *("allow_burnt_in", "scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale"),
+    *("plate_side", "languages", "workers", "store"),
 )
 def report(
     configuration: Configuration,

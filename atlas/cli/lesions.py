@@ -14,8 +14,10 @@ from atlas.resources import DEFAULT_LESION_NET
 
 _MARKED = ("images", "grades", "boxes")
 
+_READING = (*_MARKED, "allow_burnt_in", "seed", "store")
 
-@with_settings(*_MARKED, "seed", "store", required=_MARKED)
+
+@with_settings(*_READING, required=_MARKED)
 def train_lesions(
     configuration: Configuration,
     start: Annotated[
@@ -68,10 +70,10 @@ def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[
     return list(zip(images or (), grades or (), strict=True))
 
 
-@with_settings(*_MARKED, "seed", "store", required=_MARKED)
+@with_settings(*_READING, required=_MARKED)
 def train_disc(
     configuration: Configuration,
-    net: Annotated[Path, option("--net", "Folder of the net that is to learn.", Panel.TRAINING)],
+    net: Annotated[Path, option("--net", "Folder of the net to train.", Panel.TRAINING)],
     verbose: Verbose = False,
 ) -> None:
     """Teach a lesion net to find the optic disc, from boxes of the kind optic_disc. Its network does not change."""
@@ -88,7 +90,7 @@ def train_disc(
     )
 
 
-@with_settings(*_MARKED, "seed", "store", required=("images", "grades"), training=True)
+@with_settings(*_READING, required=("images", "grades"), training=True)
 def train_evidence(
     configuration: Configuration,
     start: Annotated[
@@ -103,12 +105,20 @@ def train_evidence(
     epochs: Annotated[
         int,
         option(
-            "--epochs", "Number of epochs. 0 keeps the network of --start and fits only how it is read.", Panel.TRAINING, min=0
+            "--epochs",
+            "Number of epochs. 0 leaves the network of --start unchanged and fits only the readout on top of it.",
+            Panel.TRAINING,
+            min=0,
         ),
     ] = 5,
     photographs: Annotated[
         int,
-        option("--photographs", "Photographs in each epoch, drawn by grade and by folder.", Panel.TRAINING, min=1),
+        option(
+            "--photographs",
+            "Number of photographs in each epoch, a balanced draw from grades and folders.",
+            Panel.TRAINING,
+            min=1,
+        ),
     ] = 1400,
     device: Annotated[Literal["cpu", "cuda"], option("--device", "Where the network is trained.", Panel.TRAINING)] = "cpu",
     source: Terms = "Not stated.",
@@ -142,12 +152,12 @@ def train_evidence(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
-@with_settings(*_MARKED, "masks", "split", "limit", "seed", "workers", "store", required=("images",))
+@with_settings(*_READING, "masks", "split", "limit", "workers", required=("images",))
 def evaluate_lesions(
     configuration: Configuration,
     mask_kind: Annotated[
         str | None,
-        option("--mask-kind", "Kind of lesion in masks whose file names do not tell it, such as hard_exudate.", Panel.INPUT),
+        option("--mask-kind", "Kind of lesion in masks whose file names do not say it, such as hard_exudate.", Panel.INPUT),
     ] = None,
     net: Annotated[
         str,
@@ -172,7 +182,7 @@ def evaluate_lesions(
 def synthesize(
     count: Annotated[int, typer.Option("--count", min=1, help="Number of eyes, or knees, to draw.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for images/, masks/ and grades.csv.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed: the same seed draws the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed. The same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Height of the pictures in pixels.")] = 640,
     subject: Annotated[
         str, typer.Option("--subject", help="What to draw: eye, or knee (grey radiographs in four grades, with an atlas.toml).")

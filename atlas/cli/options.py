@@ -10,12 +10,13 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
-from typer.models import ParameterInfo
+from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo, ParameterInfo
 
 from atlas.config import Configuration, Panel, load_configuration
 
@@ -23,6 +24,54 @@ from atlas.config import Configuration, Panel, load_configuration
 def option(flag: str, words: str, panel: Panel, **more: Any) -> Any:
     """Make a flag that is no setting."""
     return typer.Option(flag, help=words, rich_help_panel=panel.value, **more)
+
+
+class Command(TyperCommand):
+    """A command whose help shows values in plain words, and none for a switch: it takes none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plainly_shown(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """All commands together, with the same help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _plainly_shown(super().get_params(ctx))
+
+
+def _plainly_shown(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type = lambda ctx: _VALUES[Path]  # typer shows a list as <list[Path]>
+    return parameters
+
+
+_VALUES = {Path: "<path>", str: "<text>", int: "<number>", float: "<number>"}
+"""What help shows for a value of a type. A choice of words is shown as typer does."""
+
+
+def with_plain_values(function: Callable[..., None]) -> Callable[..., None]:
+    """Let help show the values of a command's flags in plain words. A flag that names its value keeps that."""
+    signature = inspect.signature(function, eval_str=True)
+    for parameter in signature.parameters.values():
+        kind, *marks = get_args(parameter.annotation) or (None,)
+        for mark in marks:
+            if isinstance(mark, OptionInfo) and mark.metavar is None:
+                mark.metavar = _value(kind)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    function.__annotations__ = {}  # the signature has them
+    return function
+
+
+def _value(kind: Any) -> str | None:
+    """Return what help shows for a value of a type, which may be optional or a list; None leaves it to typer."""
+    if get_origin(kind) in (list, Union, UnionType):
+        kind = next(one for one in get_args(kind) if one is not NoneType)
+        return _value(kind)
+    return _VALUES.get(kind)
 
 
 AlsoImages = Annotated[
@@ -40,7 +89,7 @@ Record = Annotated[
     str | None,
     option("--record", "Keep the results under this name, in the folder of the scorer or net and on its card.", Panel.OUTPUT),
 ]
-ConfigFile = Annotated[Path | None, option("--config", "An atlas.toml with settings. A flag wins over the file.", Panel.RUNNING)]
+ConfigFile = Annotated[Path | None, option("--config", "An atlas.toml with settings. A flag overrides the file.", Panel.RUNNING)]
 
 Verbose = Annotated[bool, option("--verbose", "List every file and row that is left out.", Panel.RUNNING)]
 
@@ -78,8 +127,7 @@ def with_settings(
 
         parameters = [*flags, *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own), config]
         command.__signature__ = inspect.Signature(sorted(parameters, key=_place))  # type: ignore[attr-defined]
-        command.__annotations__ = {}  # the signature has them
-        return command
+        return with_plain_values(command)
 
     return decorate
 
@@ -107,7 +155,7 @@ def _parameter(name: str, field: FieldInfo, *, required: bool, argument: bool) -
     info = (
         typer.Argument(metavar=name.upper(), help=words, show_default=False)
         if argument
-        else option(flag_of(name), words, panel, show_default=False, metavar="<str>" if kind == list[str] else None)
+        else option(flag_of(name), words, panel, show_default=False)
     )
     return inspect.Parameter(
         name,

@@ -15,7 +15,7 @@ from atlas.records import Augmentation, TwoStageForm
 from atlas.resources import DEFAULT_SCORER
 
 _COHORT = (
-    *("images", "grades", "limit", "seed", "store"),
+    *("images", "grades", "limit", "allow_burnt_in", "seed", "store"),
     *("image_column", "grade_column", "patient_column", "eye_column", "split_column", "rater_column"),
 )
 
@@ -133,8 +133,8 @@ def evaluate(
         bool,
         option(
             "--doubt",
-            "Find out from these photographs, which must be new to the scorer, how to tell when it is unsure. Keep that in its "
-            "folder.",
+            "Learn from these photographs when the scorer's scores are unreliable, and keep the rule in the scorer's folder. "
+            "The photographs must be new to the scorer.",
             Panel.SCORER,
         ),
     ] = False,
@@ -191,7 +191,8 @@ def calibrate(
 
 
 @with_settings(
-    *("images", "masks", "boxes", "grades", "limit", "scorer", "map_window", "seed", "workers", "store"), required=("images",)
+    *("images", "masks", "boxes", "grades", "limit", "allow_burnt_in", "scorer", "map_window", "seed", "workers", "store"),
+    required=("images",),
 )
 def trust(configuration: Configuration, record: Record = None, verbose: Verbose = False) -> None:
     """Measure how far heat maps can be trusted, on photographs whose lesions a person marked."""

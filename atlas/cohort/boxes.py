@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.cohort.cells import shortened
 from atlas.cohort.grades import plain_key
 from atlas.cohort.lesions import KINDS, LANDMARKS, kind_of
-from atlas.cohort.names import split_name
+from atlas.cohort.names import split_name, stem_of
 from atlas.cohort.tables import read_cells
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, Dataset, LesionBox, Mark
@@ -52,13 +53,13 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
     columns = [plain_key(column) for column in header]
     missing = [column for column in _COLUMNS if column not in columns]
     if missing:
-        found = ", ".join(f"`{column}`" for column in header if column)
+        found = ", ".join(f"`{shortened(column)}`" for column in header[:30] if column)
         raise DatasetError(
             f"{table} has no column `{missing[0]}`; found: {found}", f"give a table with the columns {', '.join(_COLUMNS)}"
         )
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for image in dataset.images:
-        by_stem[image.path.stem].append(image.image_id)
+        by_stem[stem_of(image.path)].append(image.image_id)
     boxed: defaultdict[str, list[LesionBox]] = defaultdict(list)
     landmarks: defaultdict[str, list[LesionBox]] = defaultdict(list)
     faults = []
@@ -71,16 +72,16 @@ def read_boxes(table: Path, dataset: Dataset) -> Boxes:
         met = True
         where = f"{table}, row {number}"
         if len(ids) > 1:
-            faults.append(f"{where}: `{cell['image']}` may be any of {len(ids)} photographs of this name; left out")
+            faults.append(f"{where}: `{shortened(cell['image'])}` may be any of {len(ids)} photographs of this name; left out")
             continue
         kind = kind_of(cell.get("lesion", ""))
         if kind is None:
             known = ", ".join((*KINDS, *LANDMARKS))
-            faults.append(f"{where}: `{cell.get('lesion', '')}` is no known kind of lesion; left out (known: {known})")
+            faults.append(f"{where}: `{shortened(cell.get('lesion', ''))}` is no known kind of lesion; left out (known: {known})")
             continue
         edges = [_number(cell.get(column, "")) for column in _COLUMNS[2:]]
         if any(edge is None for edge in edges) or min(edges[2] or 0.0, edges[3] or 0.0) <= 0:
-            told = ", ".join(f"{column} `{cell.get(column, '')}`" for column in _COLUMNS[2:])
+            told = ", ".join(f"{column} `{shortened(cell.get(column, ''))}`" for column in _COLUMNS[2:])
             faults.append(f"{where}: expected numbers, width and height above 0, found {told}; left out")
             continue
         x, y, width, height = (edge or 0.0 for edge in edges)

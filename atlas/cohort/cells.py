@@ -31,6 +31,9 @@ _TEXTS = (".csv", ".tsv", ".tab", ".txt")
 TABLE_ENDINGS = (*_TEXTS, *_SHEETS)
 """Endings of files that can hold a table, in lower case."""
 
+OTHER_TABLES = (".xls", ".xlsb", ".ods", ".numbers")
+"""Endings of tables that are not read."""
+
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 _BOMS = (

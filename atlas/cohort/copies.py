@@ -62,7 +62,7 @@ def join_copies(dataset: Dataset, pairs: Iterable[tuple[str, str]], images: Path
     )
     count = len(first_of)
     told = (
-        f"{count:,} {'photograph is a copy' if count == 1 else 'photographs are copies'} of others, in other bytes, turned, "
+        f"{count:,} {'photograph is a copy' if count == 1 else 'photographs are copies'} of others: saved again, turned, "
         "mirrored or cropped. Copies of one picture belong to one fold, and figures of agreement count them once."
     )
     return replace(dataset, images=marked), tuple(sorted(lines)), told

@@ -37,28 +37,29 @@ left out, whatever the layout. Any other table is read by naming its columns. Ev
 [10] Nakayama et al., PLOS Digital Health 3(7), 2024. Eye 1 is the right one.
 [11] Wu et al., Scientific Data 12, 2025.
 
-Patient and eye that no table gives are read from names such as `10_left`, `347_l1` and `P012_OD` (see `parse_name`). Where no
-patient can be known, `patient` is None and each photograph counts as its own patient.
+Patient and eye that no table gives are read from headers of DICOM files, then from names such as `10_left`, `347_l1` and
+`P012_OD` (see `parse_name`). Where no patient can be known, `patient` is None and each photograph counts as its own patient.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from atlas.cohort.cells import TABLE_ENDINGS, shortened
+from atlas.cohort.cells import OTHER_TABLES, TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
-from atlas.cohort.files import File, find_photographs, image_id
+from atlas.cohort.files import File, dicom_photographs, find_photographs, image_id
 from atlas.cohort.grades import GradeReader, plain_key
+from atlas.cohort.headers import Headers
 from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
 from atlas.cohort.raters import consensus, readers_agreement
 from atlas.cohort.tables import Columns, GradeTable, read_rows
-from atlas.errors import DatasetError
+from atlas.errors import DatasetError, UnreadableImageError
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, DatasetReport, GradedImage, Scale
 
@@ -83,6 +84,8 @@ def read_dataset(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    allow_burnt_in: bool = False,
+    probe: Callable[[Path], object] | None = None,
     progress: Progress = silent,
 ) -> tuple[Dataset, DatasetReport]:
     """Read photographs and their grades.
@@ -92,7 +95,8 @@ def read_dataset(
     Parameters
     ----------
     images : Path
-        A folder, searched with its sub-folders for files with the ending of a photograph. Hidden files are passed over.
+        A folder, searched with its sub-folders for files with the ending of a photograph, and for DICOM files of any name.
+        Hidden files are passed over.
     grades : Path, optional
         A table (.csv, .tsv, .xlsx), a list (.txt) or a folder of such tables, see the module's description. A row names its
         photograph with or without ending and sub-folder. With a table, only photographs that it names belong to the dataset.
@@ -112,6 +116,10 @@ def read_dataset(
         Keep at most so many photographs: a random sample, in proportion to the grades, at least one of each where it can be.
     seed : int
         Of that sample.
+    allow_burnt_in : bool
+        Take DICOM files that say that writing is part of their pixels.
+    probe : Callable[[Path], object], optional
+        Called with each photograph of that sample. One for which it raises UnreadableImageError is left out and replaced.
     progress : Progress
         Called as files are read.
 
@@ -133,7 +141,7 @@ def read_dataset(
     further = tuple(dict.fromkeys([*further_columns, *optional_columns]))
     columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column, further)
     draft = Draft()
-    files = find_photographs(images, draft)
+    files = find_photographs(images, draft, allow_burnt_in=allow_burnt_in)
     if grades is not None:
         tables = list(_read_tables(grades, columns, files, draft))
         layouts = [table.layout for _, table in tables]
@@ -160,7 +168,7 @@ def read_dataset(
             draft.close(layouts),
         )
     if limit is not None:
-        sample = _sample(photographs, limit, seed)
+        photographs, sample = _probed_sample(photographs, images, limit, seed, probe, draft)
         chosen = {photograph.image_id for photograph in sample}
         _pass_over((one for one in photographs if one.image_id not in chosen), images, f"beyond the limit of {limit:,}", draft)
         photographs = sample
@@ -176,8 +184,9 @@ def _require_columns(columns: Sequence[str], tables: Sequence[tuple[Path, GradeT
             raise DatasetError(f"{tables[0][0]} has no column `{column}`", f"name one of its columns: {named}")
 
 
-def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
-    """Read single photographs, ungraded. Patient and eye come from their names; identical files are one photograph.
+def read_files(files: Sequence[Path], *, scale: Scale, allow_burnt_in: bool = False) -> Dataset:
+    """Read single photographs, ungraded. Patient and eye come from DICOM headers and from names; identical files are one
+    photograph.
 
     Raises
     ------
@@ -187,7 +196,14 @@ def read_files(files: Sequence[Path], *, scale: Scale) -> Dataset:
     if not files:
         raise DatasetError("no photograph is given", "name at least one file")
     draft = Draft()
-    claims = [_Claim(File.of(file, file.as_posix()), file.as_posix(), None) for file in files]
+    claims = []
+    for path in files:
+        file = File.of(path, path.as_posix())
+        own = dicom_photographs(file, draft, allow_burnt_in=allow_burnt_in)
+        claims += [_Claim(one, one.name, None) for one in ([file] if own is None else own)]
+    for kind in ("other_files", "burnt_in"):
+        if refused := draft.lines[kind]:
+            raise DatasetError(f"cannot read {refused[0]}", getattr(refused[0], "remedy", ""))
     photographs = _merge(claims, draft, silent, sided=scale.subject.retina)
     if unreadable := draft.lines["unreadable"]:
         raise DatasetError(f"cannot read {unreadable[0]}", "name files that can be read")
@@ -205,14 +221,18 @@ def _read_tables(grades: Path, columns: Columns, files: Sequence[File], draft: D
     candidates = sorted(
         file
         for file in grades.rglob("*")
-        if file.suffix.lower() in TABLE_ENDINGS
+        if file.suffix.lower() in (*TABLE_ENDINGS, *OTHER_TABLES)
         and not file.name.endswith(".rejected.csv")
-        and file.is_file()
+        and not file.is_dir()
         and not file.relative_to(grades).as_posix().startswith(".")
     )
     first: DatasetError | None = None
     found = False
     for file in candidates:
+        if file.suffix.lower() in OTHER_TABLES:
+            why = f"tables ending in `{file.suffix}` are not read"
+            draft.add("other_files", file.relative_to(grades).as_posix(), why, "save it as .xlsx or .csv")
+            continue
         try:
             table = read_rows(file, columns, names)
         except DatasetError as error:
@@ -258,10 +278,11 @@ def _claims_of_rows(
             found, how = matcher.find(row)
             named.update(file.name for file in found)
             if not found:
-                why, remedy = matcher.missing(row, draft.lines.get("other_files", ()))
+                others = [line for field in ("other_files", "burnt_in", "unreadable") for line in draft.lines.get(field, ())]
+                why, remedy = matcher.missing(row, others, draft.refused)
                 draft.add("rows_without_file", f"{where}: {name}" if name else where, why, remedy)
                 continue
-            if len(found) > 1:
+            if len({file.own_path for file in found}) > 1:
                 candidates = ", ".join(file.name for file in found[:5]) + (", ..." if len(found) > 5 else "")
                 why = f"may be any of {candidates}: name sub-folder and ending"
                 remedy = (
@@ -279,7 +300,8 @@ def _claims_of_rows(
                     else "marked ungradable"
                 )
                 draft.add("grades_off_scale", f"{where}: {name}" if name else where, fault)
-            yield _Claim(found[0], where, grade, grade is not None, row.patient, row.eye, row.split, row.rater, row.further)
+            for file in found:
+                yield _Claim(file, where, grade, grade is not None, row.patient, row.eye, row.split, row.rater, row.further)
     for file in files:
         if file.name not in named:
             draft.add("files_without_row", file.name, "not in the table")
@@ -333,6 +355,7 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
         draft.guess(told)
         draft.lines["told"].append(told)
     photographs, unnamed = [], []
+    headers = Headers(same[0].file for same, _ in read.values())
     for one, (same, _) in read.items():
         first = same[0].file
         for copy in sorted({claim.file.name for claim in same} - {first.name}):
@@ -345,16 +368,20 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             draft.add("conflicting_duplicates", first.name, f"{said}; kept without a grade")
         elif not same[0].usable:
             continue
-        patient, eye = parse_name(first.stem)
-        given = _agreed("patient", [claim.patient for claim in same], first, draft)
+        patient, eye = parse_name(first.own_stem)
+        given = _agreed("patient", [claim.patient for claim in same], first, draft) or headers.patient(first)
         if given is None:
-            unnamed.append(first.stem)
+            unnamed.append(first.own_stem)
+        if given is None and patient is None and first.source is not None and first.header is not None:
+            given = f"of {first.header.uid or one}"  # frames of one file show one patient
+        _agreed("eye", [claim.eye or parse_name(claim.file.own_stem)[1] for claim in same], first, draft)
+        side = next((claim.eye for claim in same if claim.eye), None)
         photograph = GradedImage(
             one,
             first.path,
             grade=same[0].grade if len(grades) == 1 else None,
             patient=given or patient,
-            eye=_agreed("eye", [claim.eye for claim in same], first, draft) or eye if sided else None,
+            eye=headers.eye(first, side) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, draft),
             columns={
                 column: _agreed(column, [claim.further.get(column) for claim in same], first, draft) or ""
@@ -362,6 +389,7 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             },
         )
         photographs.append(photograph)
+    headers.tell(draft)
     draft.guess(told_by_names(unnamed))
     return sorted(photographs, key=lambda photograph: photograph.image_id)
 
@@ -393,6 +421,37 @@ def _agreed(what: str, values: Iterable[str | None], file: File, draft: Draft) -
 def _pass_over(photographs: Iterable[GradedImage], images: Path, why: str, draft: Draft) -> None:
     for name in sorted(photograph.path.relative_to(images).as_posix() for photograph in photographs):
         draft.add("passed_over", name, why)
+
+
+def _probed_sample(
+    photographs: list[GradedImage],
+    images: Path,
+    limit: int,
+    seed: int,
+    probe: Callable[[Path], object] | None,
+    draft: Draft,
+) -> tuple[list[GradedImage], list[GradedImage]]:
+    """Return the photographs without those that were chosen but cannot be read, and a sample that can be.
+
+    Only photographs that are chosen are probed: in a large folder, probing all of them takes minutes.
+    """
+    known: set[str] = set()
+    while True:
+        sample = _sample(photographs, limit, seed)
+        refused = set()
+        for photograph in sample:
+            if photograph.image_id in known or probe is None:
+                continue
+            try:
+                probe(photograph.path)
+                known.add(photograph.image_id)
+            except UnreadableImageError as error:
+                refused.add(photograph.image_id)
+                why = error.message.removeprefix(f"{photograph.path}: ")
+                draft.add("unreadable", photograph.path.relative_to(images).as_posix(), why, error.remedy)
+        if not refused or len(refused) == len(photographs):
+            return photographs, sample
+        photographs = [photograph for photograph in photographs if photograph.image_id not in refused]
 
 
 def _sample(photographs: Sequence[GradedImage], limit: int, seed: int) -> list[GradedImage]:

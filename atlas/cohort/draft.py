@@ -30,6 +30,7 @@ class Draft:
 
     def __init__(self) -> None:
         self.lines: defaultdict[str, list[str]] = defaultdict(list)
+        self.refused: dict[str, str] = {}  # SOP Instance UIDs of DICOM files that are left out, with the names of these
         self._matched: dict[str, list[str]] = {}
 
     def add(self, field: str, what: str, why: str, remedy: str = "") -> None:

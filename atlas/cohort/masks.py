@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from atlas.cohort.lesions import KINDS, kind_of
+from atlas.cohort.names import stem_of
 from atlas.errors import DatasetError
 from atlas.records import BoolArray, Dataset
 
@@ -86,7 +87,7 @@ def _by_kind(masks: Path, names: Mapping[str, str], stems: Mapping[str, int]) ->
 def _place(photograph: Path, images: Path) -> Path:
     """Where a photograph lies below the folder of all, without its ending."""
     place = photograph.relative_to(images) if photograph.is_relative_to(images) else Path(photograph.name)
-    return place.with_name(photograph.stem)
+    return place.with_name(stem_of(photograph))
 
 
 def _files(place: Path) -> tuple[Path, ...]:

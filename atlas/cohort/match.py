@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
@@ -44,14 +44,18 @@ class Matcher:
         self._by_number: defaultdict[str, list[File]] = defaultdict(list)
         self._by_person: defaultdict[tuple[str, str], list[File]] = defaultdict(list)
         self._numbered = []
+        self._by_uid: defaultdict[str, list[File]] = defaultdict(list)
         for file in files:
-            self._by_stem[file.stem].append(file)
-            self._by_loose[loose_key(file.stem)].append(file)
-            for key in number_keys(file.stem):
+            for stem in dict.fromkeys((file.stem, file.own_stem)):  # the name of a file means all of its frames
+                self._by_stem[stem].append(file)
+                self._by_loose[loose_key(stem)].append(file)
+            for key in number_keys(file.own_stem):
                 self._by_number[key].append(file)
-            if file.stem.isascii() and file.stem.isdecimal():
+            if file.own_stem.isascii() and file.own_stem.isdecimal():
                 self._numbered.append(file)
-            patient, eye = parse_name(file.stem)
+            if file.header is not None and file.header.uid:
+                self._by_uid[file.header.uid].append(file)
+            patient, eye = parse_name(file.own_stem)
             if patient and eye:
                 self._by_person[_person(patient), eye].append(file)
         self._words = _words(table.stem)
@@ -59,7 +63,8 @@ class Matcher:
         self._folder = table.parent.resolve().relative_to(images.resolve()).as_posix() + "/" if inside else ""
 
     def find(self, row: Row) -> tuple[list[File], str]:
-        """Return the files that a row may mean: none, one, or several that its name does not tell apart; and how it was matched.
+        """Return the files that a row may mean: none, one with all its frames, or several that its name does not tell apart; and
+        how it was matched.
 
         how : str
             Empty where the name is that of the file; else in what its name differs.
@@ -77,36 +82,39 @@ class Matcher:
             if row.patient and row.eye:
                 yield "by patient and eye", self._by_person.get((_person(row.patient), row.eye), [])
             return
+        yield "by SOP Instance UID", self._by_uid.get(name.strip(), [])
         loose = [f for f in self._by_loose.get(loose_key(stem), []) if _agrees(f, folders)]
-        yield "in spite of another case, spacing or ending", loose
+        yield "despite differences in case, spacing or ending", loose
         number = whole_number(stem)
         if number.isascii() and number.isdecimal():
             key = number.lstrip("0") or "0"
-            yield "in spite of lost zeros or digits", [f for f in self._by_number.get(key, []) if _agrees(f, folders)]
+            yield "despite lost zeros or digits", [f for f in self._by_number.get(key, []) if _agrees(f, folders)]
         if (lost := lost_digits(stem)) is not None:
-            yield "in spite of lost digits", [file for file in self._numbered if shortened_to(file.stem, *lost)]
+            yield "despite lost digits", [file for file in self._numbered if shortened_to(file.stem, *lost)]
         if row.eye:
             yield "by patient and eye", self._by_person.get((_person(whole_number(stem)), row.eye), [])
 
     def _of_folder(self, found: list[File], how: str) -> tuple[list[File], str]:
         """Choose among files of one name those in the folder that the table speaks of."""
-        if len(found) == 1:
+        if len({file.own_path for file in found}) == 1:
             return found, how
         if self._folder and (own := [file for file in found if file.name.startswith(self._folder)]):
             return own, how if len(own) > 1 else how or "to the folder that the table lies in"
         shared = [len(self._words & set().union(*map(_words, file.folders))) if file.folders else 0 for file in found]
         own = [file for file, count in zip(found, shared, strict=True) if count == max(shared) > 0]
-        if len(own) == 1:
+        if len({file.own_path for file in own}) == 1:
             return own, how or "to the folder whose name is like the table's"
         return found, how
 
-    def missing(self, row: Row, others: Sequence[str]) -> tuple[str, str]:
+    def missing(self, row: Row, others: Sequence[str], uids: Mapping[str, str]) -> tuple[str, str]:
         """Say why a row finds no photograph, and what to do.
 
         Parameters
         ----------
         others : Sequence[str]
             Lines about the files that are not read.
+        uids : Mapping[str, str]
+            SOP Instance UIDs of such files, with their names.
         """
         name = row.image
         if not name:
@@ -114,8 +122,8 @@ class Matcher:
         stem = split_name(name)[1]
         for line in others:
             file = PurePosixPath(line.partition(": ")[0])
-            if stem in (file.stem, file.name):
-                return line, "convert the photograph to JPEG, PNG or TIFF"
+            if stem in (file.stem, file.name) or uids.get(name.strip()) == file.as_posix():
+                return line, getattr(line, "remedy", "") or "convert the photograph to JPEG, PNG or TIFF"
         if lost_digits(stem) is not None:
             return "no such file: a spreadsheet shortened a long number", "give the column the format of text, and fill it again"
         if _DATE.fullmatch(stem):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
+
+from atlas.photographs.dicom import DICOM_ENDINGS
 
 ENDINGS = frozenset(
     {
         *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
-        *(".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif"),
+        *(".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".hif", *DICOM_ENDINGS),
     }
 )
-"""Endings of files taken for photographs, in lower case."""
+"""Endings of files taken for photographs, in lower case. DICOM files are taken without one, too."""
 
-OTHER_ENDINGS = frozenset({".heic", ".heif", ".dcm", ".dicom", ".raw", ".cr2", ".nef", ".dng", ".psd", ".svg", ".pdf", ".fda"})
+OTHER_ENDINGS = frozenset({".raw", ".cr2", ".nef", ".dng", ".psd", ".svg", ".pdf", ".fda"})
 """Endings of pictures that are not read: a table may name photographs by these that were converted since."""
 
 EYES = ("left", "right")
@@ -80,6 +82,11 @@ def split_name(name: str) -> tuple[tuple[str, ...], str, str]:
     if ending.lower() in ENDINGS:
         return tuple(folders), name.removesuffix(ending), ending.lower()
     return tuple(folders), name, ""
+
+
+def stem_of(path: PurePath) -> str:
+    """Return a photograph's name without its ending. Names of DICOM files may hold dots and no ending: 1.2.840.10008."""
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def loose_key(stem: str) -> str:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-RULE = "the median of their grades, the higher of two in the middle"
+RULE = "the median of their grades, or the higher of the two middle ones if their number is even"
 """How one grade is made of several readers'."""
 
 
@@ -41,7 +41,8 @@ def readers_agreement(graded: Mapping[str, Mapping[str, int]]) -> str:
     readers = sorted({reader for grades in graded.values() for reader in grades})
     several = sum(len(grades) > 1 for grades in graded.values())
     told = (
-        f"{len(readers):,} readers graded {len(graded):,} photographs, {several:,} of them by more than one; the grade is {RULE}."
+        f"{len(readers):,} readers graded {len(graded):,} photographs. {several:,} have grades from several readers: the grade "
+        f"used is {RULE}."
     )
     equal = shared = 0
     kappas, weights = [], []
@@ -57,8 +58,8 @@ def readers_agreement(graded: Mapping[str, Mapping[str, int]]) -> str:
             weights.append(len(pairs))
     if not shared:
         return told
-    told = told.removesuffix(".") + f"; two readers gave the same grade in {100 * equal / shared:.0f}% of {shared:,} pairs"
-    return told + (f", quadratic kappa {np.average(kappas, weights=weights):.2f}." if kappas else ".")
+    told += f" Two readers gave the same grade in {100 * equal / shared:.0f}% of {shared:,} pairs"
+    return told + (f" (quadratic kappa {np.average(kappas, weights=weights):.2f})." if kappas else ".")
 
 
 def _kappa(pairs: np.ndarray) -> float:

@@ -89,7 +89,10 @@ NAME_LIST = "list of names and grades"
 
 USUAL = "usual names of columns"
 
-_IMAGES = ("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name")
+_IMAGES = (
+    *("image", "image_id", "image name", "filename", "file name", "file", "img", "photo", "photograph", "id_code", "name"),
+    *("SOPInstanceUID", "InstanceUID"),
+)
 _GRADES = ("grade", "level", "dr_grade", "dr_level", "retinopathy_grade", "diagnosis", "icdr", "dr", "label", "stage")
 _PATIENTS = ("patient", "patient_id", "patientid", "subject", "subject_id", "participant_id")
 _EYES = ("eye", "laterality", "side", "exam_eye", "position")
@@ -209,16 +212,20 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
         raise _no_rows(table, "grades")
     said = list(sheet.guesses)
     if place:
-        said.append(f"The header of {table.name} is in row {number}; what is above it was passed over.")
+        said.append(f"The header of {table.name} is in row {number}; the rows above it were ignored.")
     if len(sheets) > 1:
         others = ", ".join(f"`{one.name}`" for one in sheets if one is not sheet)
         said.append(f"Of {table.name}, the sheet `{sheet.name}` was read, and not {others}.")
     if layout.name == USUAL:
-        read_as = f"`{layout.image}` as the photograph's name" if layout.image else "patient and eye as the photograph's name"
-        said.append(f"Of {table.name}, {read_as} and `{layout.grades[0]}` as its grade were guessed from the columns' names.")
+        name = f"`{layout.image}` is the photograph's name" if layout.image else "patient and eye are the photograph's name"
+        said.append(f"The columns of {table.name} were guessed from their names: {name}, and `{layout.grades[0]}` is its grade.")
     if layout.doubt:
         said.append(layout.doubt)
-    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], columns.further))
+    unknown: defaultdict[str, list[str]] = defaultdict(list)
+    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], unknown, columns.further))
+    for what, words in unknown.items():
+        many = f"{len(words):,} {'row names' if len(words) == 1 else 'rows name'}"
+        said.append(f"In {table.name}, {many} {what} in a word that is not known, such as `{words[0]}`; it was passed over.")
     return GradeTable(layout.name, rows, tuple(said), tuple(column for column in header if column))
 
 
@@ -396,8 +403,10 @@ def _table_rows(
     layout: Layout,
     header: Sequence[str],
     filled: Iterable[tuple[int, Sequence[str]]],
+    unknown: defaultdict[str, list[str]],
     further: Sequence[str] = (),
 ) -> Iterator[Row]:
+    """Yield the rows below a header. Words for eyes and splits that mean nothing are gathered in `unknown`."""
     keys = [plain_key(column) for column in header]
     used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable, layout.split, layout.rater, *layout.fellow)
     for column in filter(None, (*used, *further)):
@@ -415,17 +424,17 @@ def _table_rows(
             if side and not name:
                 continue  # of one eye there may be no photograph
             row = _row(number, name, graded, side, cell, layout)
+            for what, column, found in (("the eye", layout.eye, row.eye), ("the split", layout.split, row.split)):
+                if found is None and (word := cell[plain_key(column)]):
+                    unknown[what].append(shortened(word))
             yield replace(row, further={column: cell[plain_key(column)] for column in further}) if further else row
 
 
 def _row(number: int, name: str, columns: Sequence[str], side: str | None, cell: defaultdict[str, str], layout: Layout) -> Row:
-    eye = (
-        side
-        or EYE_WORDS.get(plain_key(cell[plain_key(layout.eye)]).rstrip("0").rstrip("."))
-        or parse_name(split_name(name)[1])[1]
-    )
+    eye = side or EYE_WORDS.get(plain_key(cell[plain_key(layout.eye)]).rstrip("0").rstrip("."))
     grades = [cell[plain_key(column)] for column in columns]
     if len(grades) == 2:
+        eye = eye or parse_name(split_name(name)[1])[1]
         graded = [one for one, grade in zip(EYES, grades, strict=True) if grade]
         eye = eye or (graded[0] if len(graded) == 1 else None)
         grades = [grade for one, grade in zip(EYES, grades, strict=True) if one == eye]

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from atlas.errors import ConfigurationError
-from atlas.toml import listed, read_toml
+from atlas.toml import listed, quoted, read_toml
 
 TITLE, TEXT = 120, 4000
 """Longest title, and longest note, summary or text of a stop, in characters."""
@@ -173,7 +173,7 @@ def read_curation(file: Path, *, names: Mapping[str, str] | None = None) -> Cura
     except ValidationError as error:
         faults = [_sentence(fault) for fault in error.errors()]
         raise ConfigurationError(
-            f"{len(faults)} fault(s) in {file}:\n" + listed(faults),
+            f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'} in {file}:\n" + listed(faults),
             "fix the keys named above; README shows a complete file under `curation.toml`.",
         ) from None
 
@@ -212,7 +212,7 @@ def _sentence(fault: Any) -> str:
         return f"{place}: {message}"
     if kind == "missing" or isinstance(fault["input"], dict | list | BaseModel):
         return f"{place}: {message}" if place else message
-    return f"{place}: {message} (got {fault['input']!r})"
+    return f"{place}: {message} (got {quoted(fault['input'])})"
 
 
 _EXPECTED = {

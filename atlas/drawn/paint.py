@@ -84,7 +84,10 @@ def draw_eye(
         For a grade off the scale, an unknown eye, a size below 64 or a negative seed.
     """
     if grade not in range(5):
-        raise DatasetError(f"grade is {grade!r}, expected 0, 1, 2, 3 or 4", "Synthetic eyes have diabetic retinopathy only.")
+        raise DatasetError(
+            f"grade is {grade!r}, expected 0, 1, 2, 3 or 4",
+            "give a grade of diabetic retinopathy: drawn eyes have no other disease.",
+        )
     if eye not in ("left", "right"):
         raise DatasetError(f'eye is {eye!r}, expected "left" or "right"')
     if size < 64:

@@ -14,7 +14,7 @@ import pydantic
 import safetensors.numpy
 import torch
 
-from atlas.bundles import faults, find_bundle, stored, write_bundle
+from atlas.bundles import faults, find_bundle, stored, understood, write_bundle
 from atlas.cohort.lesions import KINDS
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
@@ -99,9 +99,16 @@ def load_lesion_net(name_or_path: str | Path) -> FundusLesionNet:
         If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, MANIFEST, "lesion net")
+    with understood(folder, _AGAIN):
+        return _load(folder)
+
+
+def _load(folder: Path) -> FundusLesionNet:
     path = folder / MANIFEST
     try:
         manifest = _Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        if missing := [file for file in manifest.files if not (folder / file).is_file()]:
+            raise ScorerError(f"{folder / missing[0]}: missing from the bundle", _AGAIN)
         files = (_WEIGHTS, _CARD, *((_DISC,) if _DISC in manifest.files else ()))
         contents = {file: (folder / file).read_bytes() for file in files}
     except pydantic.ValidationError as error:

@@ -83,6 +83,11 @@ class FundusLesionNet:
     measured: tuple[Mapping[str, Any], ...] = ()
     disc: DiscReadout | None = None
 
+    @property
+    def from_drawn_eyes(self) -> tuple[str, ...]:
+        """Kinds that it learned from drawn eyes only, see `LesionNet.from_drawn_eyes`."""
+        return tuple(self.training.get("from_drawn_eyes", ()))
+
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
 

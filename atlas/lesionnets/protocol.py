@@ -51,6 +51,10 @@ class LesionNet(Protocol):
         """Keys of `cohort.lesions.KINDS` that it can name."""
 
     @property
+    def from_drawn_eyes(self) -> tuple[str, ...]:
+        """Those kinds that it learned from drawn eyes only."""
+
+    @property
     def sha256(self) -> str:
         """Hash that changes whenever a finding could."""
 

@@ -60,30 +60,30 @@ class AlarmKind:
 
 ALARMS: Mapping[str, AlarmKind] = {
     "rim": AlarmKind(
-        noop("mostly rim"),
+        noop("mostly the edge"),
         noop(
             "%(share)s of its patches reach beyond the edge of what was photographed (of all patches: %(usual)s). It shows the "
-            "edge of the photograph, so it tells of the camera and not of the disease."
+            "edge of the photograph, so it reflects the camera rather than the disease."
         ),
     ),
     "dark border": AlarmKind(
         noop("mostly dark"),
         noop(
             "%(share)s of its patches are mostly dark (of all patches: %(usual)s). It shows shadow or the dark border, so it "
-            "tells of the lighting and not of the disease."
+            "reflects the lighting rather than the disease."
         ),
     ),
     "camera": AlarmKind(
         noop("mostly one camera"),
         noop(
             "%(share)s of its photographs have the same format, as if from one camera (of all photographs: %(usual)s). It may "
-            "tell of the camera and not of the disease."
+            "reflect the camera rather than the disease."
         ),
     ),
     "patient": AlarmKind(
         noop("mostly one patient"),
         noop(
-            "%(share)s of its patches come from one patient (of all patches: %(usual)s). It may tell of one person and not of "
+            "%(share)s of its patches come from one patient (of all patches: %(usual)s). It may reflect one person rather than "
             "the disease."
         ),
     ),
@@ -214,8 +214,8 @@ def summary(clusters: Clusters) -> tuple[Sentence, ...]:
     total = len(clusters.centroids)
     return tuple(
         told(
-            "Clusters with the warning “%(warning)s”: %(count)s of %(total)s. Such a cluster may tell of the camera or of one "
-            "person and not of the disease.",
+            "Clusters with the warning “%(warning)s”: %(count)s of %(total)s. Such a cluster may reflect the camera or one "
+            "person rather than the disease.",
             warning=known.title,
             count=counts[kind],
             total=total,

@@ -63,7 +63,7 @@ def read_identities(file: Path) -> Identities:
     """Read `clusters.json`. Return no clusters, as before a first build, if the file is missing or cannot be understood."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
-        return Identities(
+        found = Identities(
             tuple(
                 Identity(
                     int(one["number"]),
@@ -76,7 +76,11 @@ def read_identities(file: Path) -> Identities:
             ),
             str(table["space"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+        finite = all(one.centroid is None or np.isfinite(one.centroid).all() for one in found.clusters)
+        if not finite or any(not 0 < one.number < 10**9 for one in found.clusters):
+            return Identities()
+        return found
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Identities()
 
 

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from atlas.errors import UnreadableImageError
+from atlas.photographs.dicom import file_of, is_dicom, read_frame, read_header, require_photograph
+from atlas.photographs.limits import COPY_AGAIN, EXPORT_AGAIN, LARGEST_FILE, MOST_PIXELS, require_shape
+from atlas.photographs.samples import END_OF_IMAGE, SCAN, highest_bits, require_end
 from atlas.records import ByteArray, Frame
 
-MOST_PIXELS = 80_000_000
-"""Largest photograph that is decoded, well above any fundus camera: a small file can claim a picture that fills the memory."""
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
-
-FORMATS_TOLD = "JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000 or AVIF"
+FORMATS_TOLD = "JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000, AVIF, HEIC or DICOM"
 
 _EXIF_ORIENTATION = 0x0112
 
-_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"  # JPEG markers
-
-_JPEG_FLAGS = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-
-_NARROWEST = 16  # pixels: below this nothing can be made out
-
-_LONGEST = 4  # times the shorter side: no camera's picture is that long
-
-_LARGEST_FILE = 500_000_000  # bytes: as many as the largest picture takes with 16 bits for each of three colours
-
-_DEPTHS = (8, 10, 12, 14, 16)  # bits for a sample that cameras write into 16
+# What some cameras put between a complete picture and its end mark: at most 16 bytes.
+_PADDING = re.compile(r"\b(\d|1[0-6]) extraneous bytes before marker 0xd9")
 
 _TAIL = 65_536  # bytes in which the end of a JPEG is looked for at first
-
-_EXPORT_AGAIN = "export it again as JPEG or PNG with 8 bits per channel, or take it out of the folder."
 
 
 @dataclass(frozen=True)
@@ -78,18 +65,19 @@ class Decoded:
 
 
 def read_photograph(path: Path) -> ByteArray:
-    """Decode a JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000 or AVIF file into uint8 (H, W, 3) RGB, upright by its EXIF
-    orientation.
+    """Decode a JPEG, PNG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000, AVIF, HEIC or DICOM file into uint8 (H, W, 3) RGB, upright by
+    its EXIF orientation.
 
     Grey is repeated in all three channels; transparency is laid over black. Of samples of 16 bits, the highest 8 of the bits that
     the picture uses are kept: cameras write 10, 12 or 14 bits into 16, and such a picture would be nearly black. CMYK becomes
-    RGB by its plain formula, for no colour profile is applied; of several pages or frames the first is read. Nothing else in the
-    file, metadata above all, leaves this function.
+    RGB by its plain formula, for no colour profile is applied; of several pages or frames the first is read. Frame 2 of the DICOM
+    file `a.dcm` is read as `a.2.dcm`. Nothing else in the file, metadata above all, leaves this function.
 
     Raises
     ------
     UnreadableImageError
-        The file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too narrow.
+        The file is missing, cut short, not a photograph in these formats, larger than MOST_PIXELS, or far too narrow. DICOM of
+        another modality is named by it.
     """
     return decode_photograph(path).pixels
 
@@ -105,17 +93,12 @@ def decode_photograph(path: Path, *, least: int | None = None, part: int | None 
     part : int or None
         Side of what is wanted of the picture, in pixels of the source: it keeps so many as well.
     """
-    with _opened(path) as (image, file):
-        # OpenCV decodes a JPEG to the same bytes in half the time, but passes over one that is cut short.
-        narrow, wide = sorted(image.size)
-        plain = image.format == "JPEG" and image.mode in ("L", "RGB")
-        wanted = narrow if part is None else min(narrow, part)
-        factor = next((factor for factor in (8, 4, 2) if least and plain and wanted >= factor * least), 1)
-        pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image, file)
-        # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
-        orientation = _orientation(image)
-        height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
-        return Decoded(_upright(pixels, orientation), factor, (height, width))
+    with _opened(path) as (file, frame):
+        if is_dicom(file):
+            pixels = read_frame(path, file, frame)
+            return Decoded(pixels, 1, (pixels.shape[0], pixels.shape[1]))
+        with _picture(path, file) as image:
+            return _decoded(image, file, least, part)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -131,30 +114,44 @@ def read_size(path: Path) -> tuple[int, int]:
     UnreadableImageError
         What `read_photograph` raises, as far as the header and a JPEG's end tell. Damage in between shows when it is decoded.
     """
-    with _opened(path) as (image, file):
-        if image.format == "JPEG":
-            last = file.seek(0, os.SEEK_END)
-            file.seek(max(0, last - _TAIL))
-            tail = file.read()
-            if tail.rfind(_END_OF_IMAGE) <= tail.rfind(_SCAN):  # the end may also lie further ahead, before a camera's notes
-                _require_end(_content(file))
-        return image.height, image.width
+    with _opened(path) as (file, _):
+        if is_dicom(file):
+            header = read_header(path, file)
+            require_photograph(path, header)
+            return header.rows, header.columns
+        with _picture(path, file) as image:
+            if image.format == "JPEG":
+                last = file.seek(0, os.SEEK_END)
+                file.seek(max(0, last - _TAIL))
+                tail = file.read()
+                if tail.rfind(END_OF_IMAGE) <= tail.rfind(SCAN):  # the end may also lie further ahead, before a camera's notes
+                    require_end(_content(file))
+            return image.height, image.width
+
+
+class _Bounded(io.BufferedReader):
+    """A file that reads no more than it holds: decoders ask for as much as a header claims, and Python sets that memory aside."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _open_regular(path: Path) -> BinaryIO:
     """Open a file, but no pipe or device: reading these may never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnreadableImageError(f"{path}: is a pipe, a device or a folder, not a file", "take it out of the folder.")
-    return path.open("rb")
+    return _Bounded(io.FileIO(path))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """Open a photograph whose header makes sense. Whatever fails within means that this one file cannot be read."""
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open the file that a photograph lies in, and tell which frame of it is meant, if it is one of several."""
+    source, frame = file_of(path)
     try:
-        with _open_regular(path) as file:
+        with _open_regular(source) as file:
             _require_size(path, file)
-            yield from _checked(path, file)
+            yield file, frame
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UnreadableImageError(f"{path}: cannot be opened ({reason})", "check that it is a file you may read.") from error
@@ -166,40 +163,50 @@ def _require_size(path: Path, file: BinaryIO) -> None:
     file.seek(0)
     if not size:
         raise UnreadableImageError(f"{path}: is empty", "copy it again from its source, or take it out of the folder.")
-    if size > _LARGEST_FILE:
-        raise UnreadableImageError(f"{path}: has {size / 1e6:,.0f} MB, more than any photograph", _EXPORT_AGAIN)
+    if size > LARGEST_FILE:
+        raise UnreadableImageError(f"{path}: has {size / 1e6:,.0f} MB, more than any photograph", EXPORT_AGAIN)
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Name the formats that this Pillow can read: AVIF is younger than others."""
+    """Name the formats that this Pillow can read: AVIF is younger than others, and HEIC comes from a library of its own."""
+    from pi_heif import register_heif_opener
+
     Image.init()
+    register_heif_opener(thumbnails=False)
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _checked(path: Path, file: BinaryIO) -> Iterator[tuple[Image.Image, BinaryIO]]:
+@contextmanager
+def _picture(path: Path, file: BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture whose header makes sense. Whatever fails within means that this one file cannot be read."""
     try:
         # The header alone is read at first: a file that is no picture may be larger than the memory.
         with Image.open(file, formats=_formats()) as image:
-            narrow, wide = sorted(image.size)
-            if narrow * wide > MOST_PIXELS:
-                raise Image.DecompressionBombError
-            if narrow < _NARROWEST or wide > _LONGEST * narrow:
-                raise UnreadableImageError(
-                    f"{path}: is {image.width} x {image.height} pixels, too narrow to be scored",
-                    f"give at least {_NARROWEST} pixels a side, and one side at most {_LONGEST} times the other.",
-                )
-            yield image, file
+            require_shape(path, image.height, image.width)
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = f"{MOST_PIXELS // 1_000_000} million pixels"
         raise UnreadableImageError(f"{path}: claims to hold more than {limit}", "shrink it, or take it out.") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{path}: is not a {FORMATS_TOLD} picture", _EXPORT_AGAIN) from error
+        raise UnreadableImageError(f"{path}: is not a {FORMATS_TOLD} picture", EXPORT_AGAIN) from error
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # decoders of foreign files fail in many ways; each means this one file and no more
-        remedy = "copy it again from its source, or " + _EXPORT_AGAIN
-        raise UnreadableImageError(f"{path}: is damaged or cut short ({error})", remedy) from error
+        raise UnreadableImageError(f"{path}: is damaged or cut short ({error})", COPY_AGAIN) from error
+
+
+def _decoded(image: Image.Image, file: BinaryIO, least: int | None, part: int | None) -> Decoded:
+    # simplejpeg decodes a JPEG to the same bytes in half the time, and tells damage that Pillow passes over.
+    narrow, wide = sorted(image.size)
+    plain = image.format == "JPEG" and image.mode in ("L", "RGB")
+    wanted = narrow if part is None else min(narrow, part)
+    factor = next((factor for factor in (8, 4, 2) if least and plain and wanted >= factor * least), 1)
+    pixels = _decode_jpeg(_content(file), factor) if plain else _decode(image, file)
+    # Not before: Pillow turns a TIFF while it decodes, and a PNG may hold its EXIF behind the pixels.
+    orientation = _orientation(image)
+    height, width = (wide, narrow) if (image.height > image.width) != (orientation >= 5) else (narrow, wide)
+    return Decoded(_upright(pixels, orientation), factor, (height, width))
 
 
 def _content(file: BinaryIO) -> bytes:
@@ -208,16 +215,16 @@ def _content(file: BinaryIO) -> bytes:
 
 
 def _decode_jpeg(data: bytes, factor: int) -> ByteArray:
-    _require_end(data)
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _JPEG_FLAGS[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None:
-        raise ValueError("the JPEG cannot be decoded")
-    return np.asarray(decoded if factor == 1 else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _require_end(jpeg: bytes) -> None:
-    if jpeg.rfind(_END_OF_IMAGE) < jpeg.rfind(_SCAN):
-        raise ValueError("the end of the JPEG is missing")
+    require_end(data)
+    height, width = simplejpeg.decode_jpeg_header(data, strict=False)[:2]
+    part = {"min_height": -(-height // factor), "min_width": -(-width // factor), "min_factor": factor}
+    try:
+        decoded = simplejpeg.decode_jpeg(data, "RGB", **part)
+    except ValueError as error:
+        if _PADDING.search(str(error)) is None:
+            raise
+        decoded = simplejpeg.decode_jpeg(data, "RGB", strict=False, **part)
+    return np.asarray(decoded, np.uint8)
 
 
 def _decode(image: Image.Image, file: BinaryIO) -> ByteArray:
@@ -225,7 +232,7 @@ def _decode(image: Image.Image, file: BinaryIO) -> ByteArray:
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
             raise ValueError("its samples have more than 16 bits")
-        return np.repeat(_highest_bits(samples)[..., None], 3, axis=2)
+        return np.repeat(highest_bits(samples)[..., None], 3, axis=2)
     if _is_deep(image) and (deep := _decode_deep(file)) is not None:
         return deep
     if image.mode == "F":
@@ -249,13 +256,7 @@ def _decode_deep(file: BinaryIO) -> ByteArray | None:
     colours: NDArray[np.uint16] = np.asarray(decoded[..., 2::-1], np.uint16)
     if decoded.shape[2] == 4:
         colours = (colours.astype(np.uint32) * decoded[..., 3:] // 65535).astype(np.uint16)
-    return np.ascontiguousarray(_highest_bits(colours))
-
-
-def _highest_bits(samples: NDArray[np.integer[Any]]) -> ByteArray:
-    """Keep the highest 8 of the bits that a picture's samples use."""
-    used = next(depth for depth in _DEPTHS if int(samples.max()) < 1 << depth)
-    return np.asarray(samples >> (used - 8), np.uint8)
+    return np.ascontiguousarray(highest_bits(colours))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -82,7 +82,7 @@ def check_cohort(workshop: Workshop, cohort: Cohort, source: TrainedSource | Fit
 
 def _sizes(images: Sequence[GradedImage], progress: Progress) -> tuple[dict[str, tuple[int, int]], list[str]]:
     """Read rows and columns of each photograph from its header; give a line for each that cannot be read."""
-    sizes, faults = {}, []
+    sizes, faults = {}, list[str]()
     for done, image in enumerate(images, start=1):
         try:
             sizes[image.image_id] = read_size(image.path)
@@ -147,10 +147,11 @@ def _work(
     dataset = Dataset(tuple(sorted(images, key=lambda image: image.image_id)), cohort.dataset.scale)
     if isinstance(source, FittedSource):
         shared = preparing(workshop, source, dataset.scale, plates=True, net=net)
-        done = workshop.each(prepare_photograph, dataset.images, shared, stage="photographs")
+        done = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
         views = {view.image_id: view for view in done if not isinstance(view, Fault)}
+        faults = [named(image, one) for image, one in zip(dataset.images, done, strict=True) if isinstance(one, Fault)]
         if not views:
-            raise DatasetError("none of the photographs can be used")
+            raise DatasetError("none of the photographs that were tried can be used; the first fault is:\n  " + faults[0])
         return {image_id: _pictures(view) for image_id, view in views.items()}
     seen = see(workshop, dataset, cohort.report, plates=True, net=net, source=source)
     explained = explain(workshop, seen)

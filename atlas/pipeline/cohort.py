@@ -14,6 +14,7 @@ from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
+from atlas.photographs.decode import read_size
 from atlas.pipeline.copies import with_copies
 from atlas.pipeline.groups import DERIVED, require_groups
 from atlas.pipeline.keys import code_key
@@ -90,6 +91,8 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
+        allow_burnt_in=settings.allow_burnt_in,
+        probe=read_size,
         progress=workshop.progress,
     )
     require_groups(settings, dataset.images)

@@ -150,7 +150,8 @@ def _start(name: str) -> tuple[Mapping[str, torch.Tensor], EvidenceScorer | None
     scorer = load_scorer(name)
     if not isinstance(scorer, EvidenceScorer) or scorer.kinds != len(KINDS_LEARNED):
         raise TrainingError(
-            f"{name} is neither a lesion net nor an evidence scorer that this version can train", "name one to start from"
+            f"{name} is neither a lesion net nor an evidence scorer that this version can train",
+            "name such a net or scorer with --start",
         )
     recipe = scorer.training
     began = f"the evidence scorer {scorer.name}, {scorer.weights_sha256[:16]}, which began from {recipe['start']}"

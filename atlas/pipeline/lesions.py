@@ -16,6 +16,7 @@ from atlas.agreement.statistics import area_under_roc, once
 from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.lesions import coarsely, kind_of
 from atlas.cohort.masks import find_masks, read_lesions
+from atlas.cohort.names import stem_of
 from atlas.config import Configuration
 from atlas.drawn.cohort import write_cohort
 from atlas.errors import DatasetError, TrainingError
@@ -219,7 +220,8 @@ def evaluate_lesions(
 
 
 def _mask_kind(file: Path, image: GradedImage, otherwise: str | None) -> str:
-    kind = None if file.stem == image.path.stem else kind_of(file.stem.removeprefix(image.path.stem))
+    stem = stem_of(image.path)
+    kind = None if file.stem == stem else kind_of(file.stem.removeprefix(stem))
     kind = kind or (kind_of(otherwise) if otherwise else None)
     if kind is None:
         raise DatasetError(

@@ -80,6 +80,7 @@ def describe_build(
         how=how_told(source.scorer) if isinstance(source, TrainedSource) else (),
         lesion_net=seen.net.name if seen.net else "",
         lesion_card=seen.net.card if seen.net else "",
+        from_drawn_eyes=seen.net.from_drawn_eyes if seen.net else (),
     )
 
 
@@ -111,6 +112,7 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     counts[noop("identical files")] = len(report.identical_files)
     counts[noop("unreadable files")] = len(report.unreadable)
     counts[noop("files of other kinds")] = len(report.other_files)
+    counts[noop("photographs with burnt-in writing")] = len(report.burnt_in)
     return counts
 
 
@@ -157,9 +159,9 @@ def _notes(
     if patches.kinds and clusters is not None and len(clusters.centroids) < asked:
         notes.append(
             ntold(
-                "Too few lesions were found for %(asked)s clusters (%(lesions)s): all are in one.",
-                "Too few lesions were found for %(asked)s clusters (%(lesions)s). They are sorted into %(n)s clusters, with ten "
-                "lesions or more in each on average.",
+                "Only %(lesions)s lesions were found, too few for %(asked)s clusters. They are all in one cluster.",
+                "Only %(lesions)s lesions were found, too few for %(asked)s clusters. They are sorted into %(n)s clusters, with "
+                "ten or more in each on average.",
                 len(clusters.centroids),
                 lesions=len(patches.patch_ids),
                 asked=asked,

@@ -54,6 +54,7 @@ KINDS = (
     Kind("identical_files", "identical files", "nothing, or remove the copy"),
     Kind("unreadable", "unreadable files", "copy it again from its source, or take it out of the folder"),
     Kind("other_files", "files of other kinds", "export it as JPEG, PNG or TIFF, or take it out of the folder"),
+    Kind("burnt_in", "photographs with burnt-in writing", "look at it, then give --allow-burnt-in or take it out of the folder"),
     Kind("near_copies", "copies of other photographs", "nothing, or remove the copy", left_out=False),
     Kind("passed_over", "passed over", "nothing", left_out=False),
 )
@@ -76,7 +77,7 @@ def require_own(out: Path) -> None:
     file = rejected_file(out)
     if file.is_symlink() or (file.exists() and _read_header(file) != ",".join(_HEADER)):
         raise ConfigurationError(
-            f"{file}: is not a list of what a build left out, which would be written there", "move or rename that file."
+            f"{file}: a build lists here what it left out, but this file is something else", "move or rename this file."
         )
 
 

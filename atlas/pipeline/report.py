@@ -37,7 +37,7 @@ def build_report(
         raise StoreError(f"{file}: is a folder", "give the name of an HTML file with --out.")
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        dataset = read_files(files, scale=configuration.grade_scale())
+        dataset = read_files(files, scale=configuration.grade_scale(), allow_burnt_in=configuration.allow_burnt_in)
         net = lesion_net_of(workshop, dataset)
         explained = explain(workshop, see(workshop, dataset, DatasetReport("files"), plates=True, net=net))
         cut = cut_all(workshop, explained)

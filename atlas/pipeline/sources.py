@@ -187,19 +187,19 @@ def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
         raise ConfigurationError(
             f"scorer {scorer.name}: learned from photographs of the subject {learned.subject.name!r}; "
             f"these are of the subject {scale.subject.name!r}",
-            "use --fit to fit a head on this cohort, or name a scorer trained on such photographs; if these are such, set "
-            f'subject = "{learned.subject.name}" under [scale] in atlas.toml.',
+            "use --fit to learn from these photographs, or name a scorer that was trained on such photographs. If the subject of "
+            f'these is {learned.subject.name!r}, set subject = "{learned.subject.name}" under [scale] in atlas.toml.',
         )
     if len(learned.names) != len(scale.names):
         raise ConfigurationError(
             f"scorer {scorer.name}: learned {len(learned.names)} grades of {learned.disease}; "
             f"[scale] names {len(scale.names)} of {scale.disease}",
-            "use --fit to fit a head on this cohort, or name a scorer trained on this scale.",
+            "use --fit to learn from these photographs, or name a scorer trained on this scale.",
         )
     if _plain(learned.disease) != _plain(scale.disease):
         raise ConfigurationError(
             f"scorer {scorer.name}: learned to grade {learned.disease}; the photographs are graded for {scale.disease}",
-            "use --fit to fit a head on this cohort, or name a scorer of this disease; if it is the same disease by another "
+            "use --fit to learn from these photographs, or name a scorer of this disease. If it is the same disease by another "
             f'name, set disease = "{learned.disease}" under [scale] in atlas.toml.',
         )
     return TrainedSource(scorer, _differences(learned, scale))
@@ -227,8 +227,8 @@ def _differences(learned: Scale, scale: Scale) -> tuple[str, ...]:
     if learned.referable is not None and _referred(learned) != _referred(scale):
         notes.append(
             told(
-                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas refers from another "
-                "grade, or from none, so the threshold is not used.",
+                "The scorer's threshold for referral is for grade %(grade)s (%(name)s) and above. This atlas sets referral at "
+                "another grade, or at none, so the threshold is not used.",
                 grade=learned.referable,
                 name=learned.name(learned.referable),
             )

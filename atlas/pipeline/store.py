@@ -26,7 +26,9 @@ import platformdirs
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from atlas.cohort.files import image_id as image_id_of
 from atlas.errors import StoreError
+from atlas.photographs.dicom import file_of
 from atlas.resources import CACHE_TAG, CACHE_TAG_TEXT
 
 _HASHES = "entry.json"  # holds the hashes of an entry's other files
@@ -282,10 +284,10 @@ class Store:
             with key.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
                 for row in csv.DictReader(stream):
                     file = Path(row["path"])
-                    if row["image_id"] != image_id or not file.is_file():
+                    if row["image_id"] != image_id or not file_of(file)[0].is_file():
                         continue
                     try:
-                        if _sha256(file).startswith(image_id):
+                        if image_id_of(file) == image_id:
                             return file
                     except OSError as error:
                         raise StoreError(

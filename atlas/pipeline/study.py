@@ -14,6 +14,7 @@ import numpy as np
 from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
 from atlas.cohort.copies import once
+from atlas.cohort.names import stem_of
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
@@ -54,6 +55,7 @@ from atlas.records import (
     GradedImage,
     IntArray,
     Lesions,
+    Line,
     Mark,
     Patches,
     SaliencyMaps,
@@ -169,9 +171,11 @@ def _without_faults(
     return [one for _, one in good], dataset, replace(report, unreadable=(*report.unreadable, *faults))
 
 
-def named(image: GradedImage, fault: Fault) -> str:
+def named(image: GradedImage, fault: Fault) -> Line:
     """Tell a fault of a photograph in one line, with its file."""
-    return fault.line if str(image.path) in fault.message else f"{image.path}: {fault.line}"
+    path = str(image.path)
+    shown = fault.line if path in fault.message else f"{path}: {fault.line}"
+    return Line(path, fault.message.removeprefix(f"{path}: "), fault.remedy, shown)
 
 
 @dataclass(frozen=True)
@@ -418,7 +422,7 @@ class Outlines:
 def outline_all(workshop: Workshop, seen: Seen, masks: Mapping[str, tuple[Path, ...]]) -> Outlines:
     """Draw round the lesions of the photographs that have masks. A photograph with a mask that cannot be used goes without."""
     images = {image.image_id: image for image in seen.dataset.images if image.image_id in masks}
-    items = [Outlining(i, image.path.stem, seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
+    items = [Outlining(i, stem_of(image.path), seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
     if not items:
         return Outlines({}, {})
     lesions, drawings, marks, faults = {}, {}, {}, []

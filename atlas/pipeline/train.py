@@ -62,8 +62,8 @@ def train(
     """
     if members and (from_scratch or fine_tune or teachers or configuration.trunk or configuration.size):
         raise TrainingError(
-            "scorers that are put side by side bring their own trunks and size, and do not learn again",
-            "leave out all options about trunks and teachers",
+            "scorers that are combined with --member keep their own trunks and sizes, and do not learn again",
+            "leave out --from-scratch, --fine-tune, --teacher, --trunk and --size",
         )
     beside = [load_scorer(member) for member in members]
     if any(not isinstance(one, TransferredScorer) for one in beside):
@@ -88,7 +88,7 @@ def train(
     others = [load_transferred(other) for other in teachers] or [one for one in beside if isinstance(one, TransferredScorer)]
     if strangers := [one.name for one in others if one.scale.subject != dataset.scale.subject]:
         raise TrainingError(
-            f"scorer {strangers[0]}: was trained on photographs of another subject, see `subject` under [scale]",
+            f"scorer {strangers[0]}: was trained on photographs of another subject than these, see `subject` under [scale]",
             "leave it out, or name one that was trained on such photographs",
         )
     # A checkpoint is continued only with pixels that are prepared in the same way as those it learned from.

@@ -46,6 +46,8 @@ class Provenance:
         Name of the net that looked for lesions; "" if none did.
     lesion_card : str
         The lesion net's card, Markdown.
+    from_drawn_eyes : tuple[str, ...]
+        Kinds of lesion that the lesion net learned from drawn eyes only, keys of `cohort.lesions.KINDS`.
     how : tuple[str, ...]
         How the scorer arrives at its score, and then how each of its members does, in a few sentences each; empty if heads were
         fitted on this cohort.
@@ -63,6 +65,7 @@ class Provenance:
     trust: tuple[Mapping[str, Any], ...] = ()
     lesion_net: str = ""
     lesion_card: str = ""
+    from_drawn_eyes: tuple[str, ...] = ()
     how: tuple[str, ...] = ()
 
 

@@ -16,7 +16,9 @@ class GradedImage:
     Parameters
     ----------
     image_id : str
-        The first 16 hex digits of its bytes' sha256.
+        The first 16 hex digits of its bytes' sha256; for a frame among several in a file, of these and its number.
+    path : Path
+        Its file; for a frame, the name that `frame_path` gives it.
     copy_of : str or None
         The image_id of the photograph that this one is a copy of, in other bytes; figures count the two as one.
     columns : Mapping[str, str]
@@ -65,14 +67,16 @@ class Line(str):
         Why it was left out.
     remedy : str
         What to do about it; empty where it is the same for all of its kind.
+    shown : str
+        The complete line; without it, the file or row and why.
     """
 
     what: str
     why: str
     remedy: str
 
-    def __new__(cls, what: str, why: str = "", remedy: str = "") -> Line:
-        line = super().__new__(cls, f"{what}: {why}" if why else what)
+    def __new__(cls, what: str, why: str = "", remedy: str = "", shown: str = "") -> Line:
+        line = super().__new__(cls, shown or (f"{what}: {why}" if why else what))
         line.what, line.why, line.remedy = what, why, remedy
         return line
 
@@ -105,6 +109,7 @@ class DatasetReport:
     identical_files: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
+    burnt_in: tuple[str, ...] = ()
     near_copies: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from atlas.bundles import faults, find_bundle, shipped, stored, write_bundle
+from atlas.bundles import faults, find_bundle, shipped, stored, understood, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.records import FloatArray, TestScores
@@ -25,7 +25,6 @@ from atlas.scorers.evidence import EvidenceModule, EvidenceScorer
 from atlas.scorers.manifest import (
     FORMAT,
     DoubtFacts,
-    Entry,
     EvaluationEntry,
     EvidenceManifest,
     Manifest,
@@ -35,6 +34,7 @@ from atlas.scorers.manifest import (
     TransferredManifest,
     TrustEntry,
     TwoStageManifest,
+    read_entries,
 )
 from atlas.scorers.networks import NETWORKS, NetworkScorer
 from atlas.scorers.protocol import Scorer, scale_facts
@@ -200,7 +200,10 @@ def _load_side_by_side(
     members = []
     for member in manifest.members:
         beside = folder.resolve().parent / member.name
-        own = load_scorer(beside if beside.is_dir() else member.name, device=device)
+        place = find_bundle(beside if beside.is_dir() else member.name, _MANIFEST, "scorer")
+        if _read_manifest(place).kind == manifest.kind:  # it may be this one, without end
+            raise ScorerError(f"{folder / _MANIFEST}: {member.name} has members itself", "name scorers without members")
+        own = load_scorer(place, device=device)
         if not isinstance(own, Member) or own.sha256 != member.sha256:
             raise ScorerError(
                 f"{folder / _MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
@@ -327,6 +330,11 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
     folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    with understood(folder, "fetch or train the scorer again"):
+        return _load(folder, device)
+
+
+def _load(folder: Path, device: str | torch.device) -> Scorer:
     manifest = _read_manifest(folder)
     kind = SCORERS[manifest.kind]
     for file in (_CARD, *kind.files):
@@ -346,8 +354,8 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
         "reading": manifest.reading and manifest.reading.record(),
         "doubt": manifest.doubt and manifest.doubt.record(),
         "judged": _read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
-        "trust": _read_entries(folder / _TRUST, TrustEntry) if _TRUST in manifest.files else (),
-        "evaluations": _read_entries(folder / _EVALUATIONS, EvaluationEntry) if _EVALUATIONS in manifest.files else (),
+        "trust": read_entries(folder / _TRUST, TrustEntry) if _TRUST in manifest.files else (),
+        "evaluations": read_entries(folder / _EVALUATIONS, EvaluationEntry) if _EVALUATIONS in manifest.files else (),
         "learned": _read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
     }
     scorer = kind.load(folder, manifest, known, device)
@@ -409,12 +417,13 @@ def _read_manifest(folder: Path) -> Manifest:
         if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:
             raise ScorerError(
                 f"{path}: bundle format {facts['format']!r}, this atlas reads format {FORMAT}",
-                "use the atlas that wrote it, or train again",
+                "use the version of atlas that wrote it, or train the scorer again",
             )
         kind = facts.get("kind", TransferredScorer.kind) if isinstance(facts, dict) else TransferredScorer.kind
-        if kind not in SCORERS:
+        if not isinstance(kind, str) or kind not in SCORERS:
             raise ScorerError(
-                f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}", "use the atlas that wrote it"
+                f"{path}: a scorer of the kind {kind!r}, this atlas knows {', '.join(SCORERS)}",
+                "use the version of atlas that wrote it",
             )
         manifest: Manifest = SCORERS[kind].manifest.model_validate(facts)
         return manifest
@@ -445,10 +454,15 @@ def _read_layers(path: Path) -> dict[str, FloatArray]:
 
 
 def _read_test_scores(path: Path) -> TestScores:
+    remedy = "fetch or train the scorer again"
     try:
-        return TestScores(**safetensors.numpy.load_file(path))
+        found = TestScores(**safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, OSError, TypeError) as error:
-        raise ScorerError(f"{path}: holds no scores of a test split ({error})", "fetch or train the scorer again") from error
+        raise ScorerError(f"{path}: holds no scores of a test split ({error})", remedy) from error
+    arrays = [array for array in vars(found).values() if array is not None]
+    if {array.shape[:1] for array in arrays} != {(len(found.severity),)} or not all(np.isfinite(array).all() for array in arrays):
+        raise ScorerError(f"{path}: the scores of the test split are not finite, or not of the same photographs", remedy)
+    return found
 
 
 def _read_learned(path: Path) -> tuple[str, ...]:
@@ -456,24 +470,6 @@ def _read_learned(path: Path) -> tuple[str, ...]:
         return tuple(f"{int(number):016x}" for number in safetensors.numpy.load_file(path)["image_ids"])
     except (safetensors.SafetensorError, OSError, LookupError) as error:
         raise ScorerError(f"{path}: holds no list of photographs ({error})", "fetch or train the scorer again") from error
-
-
-def _read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:
-    """Read a file of measurements; a ScorerError names the entry and the key that are wrong."""
-    remedy = "measure again with --record, or fetch the scorer again"
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ScorerError(f"{path}: holds no list of measurements ({error})", remedy) from error
-    if not isinstance(entries, list):
-        raise ScorerError(f"{path}: holds no list of measurements", remedy)
-    for number, entry in enumerate(entries, start=1):
-        try:
-            kind.model_validate(entry)
-        except pydantic.ValidationError as error:
-            named = f" ({entry['name']})" if isinstance(entry, dict) and isinstance(entry.get("name"), str) else ""
-            raise ScorerError(f"{path}: entry {number}{named} is not a measurement: {faults(error)}", remedy) from error
-    return tuple(entries)
 
 
 def _packed(layers: Head | Classifier, half: bool) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pydantic
 
+from atlas.bundles import faults
+from atlas.errors import ScorerError
 from atlas.records import SUBJECTS, DoubtRule, GradeCuts, Scale
 from atlas.scorers.networks import NETWORKS
 from atlas.scorers.trunks import TRUNKS
@@ -21,7 +26,7 @@ class ScaleFacts(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     lowest: int
-    names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2)
+    names: list[Annotated[str, pydantic.Field(min_length=1)]] = pydantic.Field(min_length=2, max_length=100)
     referable: int | None
     disease: str
     subject: Literal["retina", "image"] = "retina"  # bundles that name none are older than other subjects
@@ -45,7 +50,7 @@ class ScaleFacts(pydantic.BaseModel):
 class ReadingFacts(pydantic.BaseModel):
     """How severities are read, see `records.GradeCuts`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     cuts: list[float]
     threshold: float | None
@@ -76,7 +81,9 @@ class DoubtFacts(pydantic.BaseModel):
     members: float
     moves: float
     colours: Annotated[list[float], pydantic.Field(min_length=6, max_length=6)]
-    precision: Annotated[list[list[float]], pydantic.Field(min_length=6, max_length=6)]
+    precision: Annotated[
+        list[Annotated[list[float], pydantic.Field(min_length=6, max_length=6)]], pydantic.Field(min_length=6, max_length=6)
+    ]
     unlike: float
 
     def record(self) -> DoubtRule:
@@ -107,7 +114,7 @@ class Manifest(pydantic.BaseModel):
     format: Literal[1]
     kind: str = "transferred"  # bundles that name no kind are older than the others
     name: str = pydantic.Field(min_length=1)
-    size: int = pydantic.Field(gt=0)
+    size: int = pydantic.Field(gt=0, le=4096)
     preparation: str = pydantic.Field(min_length=1)
     scale: ScaleFacts
     storage: Literal["float16", "float32"]
@@ -124,6 +131,16 @@ class Manifest(pydantic.BaseModel):
     def network(self) -> str:
         """Name of the network, for readers."""
         raise NotImplementedError
+
+    @pydantic.model_validator(mode="after")
+    def _reading_fits_the_scale(self) -> Self:
+        grades = len(self.scale.names)
+        if self.reading is not None:
+            for name, expected in (("cuts", grades - 1), ("peaks", grades), ("deviations", grades)):
+                given = getattr(self.reading, name)
+                if given is not None and len(given) != expected:
+                    raise ValueError(f"reading.{name}: expected {expected} numbers for {grades} grades, found {len(given)}")
+        return self
 
 
 class TransferredManifest(Manifest):
@@ -178,7 +195,7 @@ class TwoStageManifest(Manifest):
 class EvidenceManifest(Manifest):
     """The scorer.json of an evidence scorer; `kinds` is the number of kinds of lesion that its network also learned."""
 
-    kinds: int = pydantic.Field(gt=0)
+    kinds: int = pydantic.Field(gt=0, le=100)
 
     @property
     def network(self) -> str:
@@ -190,7 +207,7 @@ class MemberFacts(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
-    name: str = pydantic.Field(min_length=1)
+    name: str = pydantic.Field(min_length=1, pattern=r"^[^/\\\x00]*[^/\\\x00.]$")  # of a folder beside this one, not a path
     sha256: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -292,3 +309,27 @@ class EvaluationEntry(Entry):
     detections: list[DetectionEntry] = pydantic.Field(default_factory=list)  # those of earlier versions have figures alone
     operating: OperatingEntry | None = None
     groups: list[GroupEntry] = pydantic.Field(default_factory=list)
+
+
+def read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:
+    """Read a file of measurements.
+
+    Raises
+    ------
+    ScorerError
+        Where it holds none. The message names the entry and the key that are wrong.
+    """
+    remedy = "measure again with --record, or fetch the scorer again"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScorerError(f"{path}: holds no list of measurements ({error})", remedy) from error
+    if not isinstance(entries, list):
+        raise ScorerError(f"{path}: holds no list of measurements", remedy)
+    for number, entry in enumerate(entries, start=1):
+        try:
+            kind.model_validate(entry)
+        except pydantic.ValidationError as error:
+            named = f" ({entry['name']})" if isinstance(entry, dict) and isinstance(entry.get("name"), str) else ""
+            raise ScorerError(f"{path}: entry {number}{named} is not a measurement: {faults(error)}", remedy) from error
+    return tuple(entries)

@@ -310,7 +310,7 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
                 f"size {size}: trunk {name} does not read pictures of this size", f"use {spec.default_size} pixels"
             ) from None
         raise ConfigurationError(
-            f"size {size}: too small for trunk {name}, which would make no cell of it", f"use at least {2 * spec.stride} pixels"
+            f"size {size}: too small for trunk {name}, whose maps would have no cells", f"use at least {2 * spec.stride} pixels"
         ) from None
     return int(maps.shape[2]), int(maps.shape[3])
 

@@ -150,9 +150,9 @@ class Book:
     @cached_property
     def found(self) -> Mapping[str, FoundView]:
         """Lesions that a net found, by image id, of the photographs that are shown."""
-        frames = self.atlas.frames
+        frames, drawn_only = self.atlas.frames, self.atlas.provenance.from_drawn_eyes
         views = {
-            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid, self.words)
+            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid, self.words, from_drawn_eyes=drawn_only)
             for i, own in self.atlas.found.items()
             if i in self.plate
         }
@@ -372,7 +372,7 @@ class Book:
         elif not self.clusters:
             missing.append(w.gettext("The patches were not clustered, so there are no cluster pages."))
         if self.patches and not self.mapped:
-            missing.append(w.gettext("The patches were not laid out in the plane, so there is no patch map."))
+            missing.append(w.gettext("No layout was computed for the patches, so there is no patch map."))
         return tuple(dict.fromkeys((*self.provenance.notes, *missing)))
 
     def report(self, plate: PlateView) -> dict[str, Any]:

@@ -11,13 +11,62 @@ import numpy as np
 from atlas.cohort.lesions import KINDS, LesionKind
 from atlas.cohort.regions import REGIONS, Region, disc_diameter, near_fovea, region_of
 from atlas.photographs.frames import touched
-from atlas.records import FoundLesions, Frame, Landmarks, Mark
+from atlas.records import FoundLesions, Frame, Landmarks, Mark, noop
 from atlas.site.views import place
-from atlas.site.words import ENGLISH, Words, sentence_case
+from atlas.site.words import ENGLISH, Words, is_seen, sentence_case
 
 _LATE = ("new_vessels", "preretinal_blood")
 
 _MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
+
+_BY_THE_SCALE = {
+    "proliferative": (
+        noop(
+            "By these lesions alone, the international scale would grade this eye as proliferative: new vessels or pre-retinal "
+            "blood."
+        ),
+        noop(
+            "By the other lesions alone, the international scale would grade this eye as proliferative: new vessels or "
+            "pre-retinal blood."
+        ),
+    ),
+    "mild": (
+        noop("By these lesions alone, the international scale would grade this eye as mild: microaneurysms and nothing else."),
+        noop(
+            "By the other lesions alone, the international scale would grade this eye as mild: microaneurysms and nothing else."
+        ),
+    ),
+    "severe": (
+        noop(
+            "By these lesions alone, the international scale would grade this eye as severe: more than 20 haemorrhages per "
+            "quadrant on average."
+        ),
+        noop(
+            "By the other lesions alone, the international scale would grade this eye as severe: more than 20 haemorrhages per "
+            "quadrant on average."
+        ),
+    ),
+    "moderate": (
+        noop(
+            "By these lesions alone, the international scale would grade this eye as moderate: more than microaneurysms, and no "
+            "sign of severe disease among them."
+        ),
+        noop(
+            "By the other lesions alone, the international scale would grade this eye as moderate: more than microaneurysms, and "
+            "no sign of severe disease among them."
+        ),
+    ),
+}
+"""What the international scale says of the lesions found, by stage: where all are counted, and where some are not."""
+
+
+def _stage(found: Mapping[str, int]) -> str:
+    """Return the stage, a key of _BY_THE_SCALE, of an eye with this many lesions of each kind."""
+    if any(kind in found for kind in _LATE):
+        return "proliferative"
+    if set(found) <= {"microaneurysm"}:
+        return "mild"
+    return "severe" if found.get("haemorrhage", 0) > _MANY_BLEEDS else "moderate"
 
 
 @dataclass(frozen=True)
@@ -53,7 +102,9 @@ class MarkView:
             "strength": w.number(self.strength),
             "drop": w.number(abs(self.fall)),
         }
-        if self.fall >= 0:
+        if not is_seen(self.fall):
+            return w.gettext("%(kind)s, strength %(strength)s. Hiding it hardly changes the score.", **values)
+        if self.fall > 0:
             return w.gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", **values)
         return w.gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", **values)
 
@@ -102,6 +153,8 @@ class FoundView:
         Number of lesions of each kind that reach within one disc diameter of the fovea.
     landmarks : LandmarksView or None
         The disc and the fovea.
+    from_drawn_eyes : tuple[str, ...]
+        Kinds that the lesion net learned from drawn eyes only.
     words : Words
         Texts in the language of the page.
     """
@@ -114,13 +167,14 @@ class FoundView:
     by_region: tuple[tuple[Region, tuple[tuple[LesionKind, int], ...]], ...] = ()
     near: Mapping[str, int] = field(default_factory=dict)
     landmarks: LandmarksView | None = None
+    from_drawn_eyes: tuple[str, ...] = ()
     words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def told(self) -> str:
         """What was found, in a sentence."""
         if not self.marks:
-            return self.words.gettext("The lesion net found no lesions here. There may be some all the same.")
+            return self.words.gettext("The lesion net found no lesions here. It may have missed some.")
         return self.words.gettext("The lesion net found %(lesions)s.", lesions=self._listed(self.counts))
 
     @property
@@ -152,28 +206,21 @@ class FoundView:
 
     @property
     def rule(self) -> str:
-        """How the international scale would grade these lesions, in a sentence; "" if none was found."""
-        w, found = self.words, {kind.key: count for kind, count in self.counts}
-        if not found:
-            return ""
-        if any(kind in found for kind in _LATE):
-            return w.gettext(
-                "By these lesions alone, the international scale would grade this eye as proliferative: new vessels or "
-                "pre-retinal blood."
-            )
-        if set(found) <= {"microaneurysm"}:
-            return w.gettext(
-                "By these lesions alone, the international scale would grade this eye as mild: microaneurysms and nothing else."
-            )
-        if found.get("haemorrhage", 0) > _MANY_BLEEDS:
-            return w.gettext(
-                "By these lesions alone, the international scale would grade this eye as severe: more than 20 haemorrhages per "
-                "quadrant on average."
-            )
-        return w.gettext(
-            "By these lesions alone, the international scale would grade this eye as moderate: more than microaneurysms, and no "
-            "sign of severe disease among them."
+        """How the international scale would grade these lesions, in a sentence or two; "" if none was found.
+
+        A mark of a kind that the net learned from drawn eyes only is not enough to grade a patient by, so it is not counted.
+        """
+        w = self.words
+        found = {kind.key: count for kind, count in self.counts if kind.key not in self.from_drawn_eyes}
+        left_out = [kind.plural for kind, _ in self.counts if kind.key in self.from_drawn_eyes]
+        grade = w.named(_BY_THE_SCALE[_stage(found)][bool(left_out)]) if found else ""
+        if not left_out:
+            return grade
+        why = w.gettext(
+            "The lesion net learned %(kinds)s from drawn eyes only, so its marks of these are not counted towards a grade.",
+            kinds=w.list_of(left_out),
         )
+        return f"{why} {grade}".rstrip()
 
     @property
     def hidden(self) -> str:
@@ -230,7 +277,13 @@ def regions_in(words: Words) -> dict[str, Region]:
 
 
 def found_view(
-    found: FoundLesions, frame: Frame | None, whole: float, grid: tuple[int, int], words: Words = ENGLISH
+    found: FoundLesions,
+    frame: Frame | None,
+    whole: float,
+    grid: tuple[int, int],
+    words: Words = ENGLISH,
+    *,
+    from_drawn_eyes: tuple[str, ...] = (),
 ) -> FoundView | None:
     """Prepare the lesions of one photograph for its page; return None if its frame is unknown.
 
@@ -240,6 +293,8 @@ def found_view(
         Its score.
     grid : tuple[int, int]
         Rows and columns of cells that can be hidden.
+    from_drawn_eyes : tuple[str, ...]
+        Kinds that the lesion net learned from drawn eyes only.
     """
     if frame is None:
         return None
@@ -258,7 +313,8 @@ def found_view(
     near = Counter(mark.kind for mark in found.marks if near_fovea(mark.box, found.landmarks))
     small = words.list_of([kinds[kind].plural for kind in found.too_small]) if found.too_small else ""
     landmarks = landmarks_view(found.landmarks, frame)
-    return FoundView(tuple(marks), _in_order(counts, kinds), whole, found.without, small, by_region, near, landmarks, words)
+    shown = tuple(marks), _in_order(counts, kinds)
+    return FoundView(*shown, whole, found.without, small, by_region, near, landmarks, from_drawn_eyes, words)
 
 
 def _in_order(counts: Mapping[str, int], kinds: Mapping[str, LesionKind]) -> tuple[tuple[LesionKind, int], ...]:

@@ -41,11 +41,11 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "unsure": (noop("not sure"), noop("share of photographs whose score the scorer is not sure of")),
     "wrong_sure": (
         noop("wrong where sure"),
-        noop("share called wrongly referable or not, among the photographs whose score the scorer is sure of"),
+        noop("share wrongly called referable or not referable, among the photographs whose score the scorer is sure of"),
     ),
     "wrong_unsure": (
         noop("wrong where not sure"),
-        noop("the same share among the other photographs; the rule is of use if this share is larger"),
+        noop("the same share among the other photographs; the rule is useful if this share is larger"),
     ),
 }
 """The figures of an evaluation, for any method: the name of each, and what it means."""
@@ -107,7 +107,7 @@ def _readable(value: Any, words: Words) -> str:
         return ", ".join(_readable(item, words) for item in value)
     text = str(value)
     if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
-        return words.gettext("a path on the computer that built this atlas, withheld")
+        return words.gettext("a path on the computer that built this atlas (not shown)")
     return text
 
 

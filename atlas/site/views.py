@@ -11,7 +11,7 @@ from atlas.agreement.doubt import REASONS
 from atlas.cohort.lesions import LesionKind
 from atlas.records import Frame
 from atlas.site.colours import cluster_colour
-from atlas.site.words import ENGLISH, Words, sentence_case
+from atlas.site.words import ENGLISH, Words, is_seen, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
 """Paths of pages, and the context of their templates."""
@@ -168,13 +168,27 @@ class PatchView:
         w = self.plate.words
         values = {"plate": w.count(self.plate.number), "drop": w.number(abs(self.drop))}
         if self.kind is None:
-            if self.drop >= 0:
+            if not is_seen(self.drop):
+                return w.gettext("Patch of plate %(plate)s. Hiding it hardly changes the score.", **values)
+            if self.drop > 0:
                 return w.gettext("Patch of plate %(plate)s. Hiding it lowers the score by %(drop)s.", **values)
             return w.gettext("Patch of plate %(plate)s. Hiding it raises the score by %(drop)s.", **values)
         values["kind"] = sentence_case(self.kind.name)
-        if self.drop >= 0:
+        if not is_seen(self.drop):
+            return w.gettext("%(kind)s, plate %(plate)s. Hiding it hardly changes the score.", **values)
+        if self.drop > 0:
             return w.gettext("%(kind)s, plate %(plate)s. Hiding it lowers the score by %(drop)s.", **values)
         return w.gettext("%(kind)s, plate %(plate)s. Hiding it raises the score by %(drop)s.", **values)
+
+    @property
+    def hidden(self) -> str:
+        """How the score changes when the place is hidden, in a sentence."""
+        w, drop = self.plate.words, self.plate.words.number(abs(self.drop))
+        if not is_seen(self.drop):
+            return w.gettext("When this place is hidden, the score hardly changes.")
+        if self.drop > 0:
+            return w.gettext("When this place is hidden, the score falls by %(drop)s grades.", drop=drop)
+        return w.gettext("When this place is hidden, the score rises by %(drop)s grades.", drop=drop)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,11 @@ class Words:
 ENGLISH = Words()
 
 
+def is_seen(value: float) -> bool:
+    """Whether a number is other than 0 in the two decimals that pages show."""
+    return float(f"{value:.2f}") != 0
+
+
 def sentence_case(text: str) -> str:
     """Return a text with a capital first letter. The rest stays as it is."""
     return text[:1].upper() + text[1:]

@@ -12,12 +12,8 @@ own shift, so that evidence need not explain who graded. The shifts are discarde
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +36,11 @@ from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, rising_head
 from atlas.scorers.protocol import Background
 from atlas.scorers.readouts import Head, severity_of_logit
 from atlas.training.calibration import calibrate, read_by_severities
+from atlas.training.course import learn, prepared
 from atlas.training.lesions import Pupil, Shown, as_input, show
 from atlas.training.side_by_side import known_logits
 from atlas.training.splits import Balance
-from atlas.training.steps import averaged, digest_of, resume, rising_and_falling, save_checkpoint, states_of
-
-_log = logging.getLogger(__name__)
+from atlas.training.steps import digest_of
 
 _REFERABLE = 0.5  # weight of the cross entropy of referable disease
 
@@ -99,6 +94,10 @@ class Lesson:
     referable: bool
     site: int
     share: float
+
+
+_Batch = tuple[list[Lesson], list[Shown], list[Shown]]
+"""Lessons, the photographs as the teacher sees them, and as the learner does."""
 
 
 class _Learner(nn.Module):
@@ -179,39 +178,28 @@ def train_evidence(
     if bias is not None:
         learner.bias.data.fill_(bias)
     learner = learner.to(device).to(memory_format=torch.channels_last)
-    steps = math.ceil(photographs / batch) * epochs
+    per_epoch = math.ceil(photographs / batch)
     trunk = list(learner.evidence.base.parameters())
     others = [one for name, one in learner.named_parameters() if not name.startswith("evidence.base")]
     rates = (_RATE, _READER_RATE) if bias is None else (_RATE / 4, _READER_RATE / 4)
     groups = [{"params": own, "lr": rate} for own, rate in zip((trunk, others), rates, strict=True)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
-    pace, average = rising_and_falling(optimizer, steps, warm_up=_WARM_UP), averaged(learner)
-    parts = {"learner": learner, "optimizer": optimizer, "pace": pace, "average": average}
-    recipe = [list(kinds), epochs, photographs, batch, seed, digest_of(start), [str(one) for one in lessons]]
-    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-    done = 0
-    if checkpoint is not None and checkpoint.exists():
-        done = resume(checkpoint, fingerprint, parts)["done"]
-    per_epoch = steps // epochs
-    for epoch in range(done, epochs):
-        learner.train()
-        total = 0.0
-        for step, (own, shown, flat) in enumerate(_lessons(lessons, kinds, batch, per_epoch, seed, epoch)):
-            at = epoch * per_epoch + step
-            loss = _loss(learner, teacher, own, shown, flat, kinds, span, device)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
-            optimizer.step()
-            pace.step()
-            average.update_parameters(learner)
-            total += float(loss.detach())
-            progress("train", at + 1, steps)
-        _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, **states_of(parts)})
-    learned = average.module.cpu()
-    assert isinstance(learned, _Learner)
+
+    def loss(batch: _Batch) -> Tensor:
+        return _loss(learner, teacher, *batch, kinds, span, device)
+
+    learned = learn(
+        learner,
+        optimizer,
+        lambda epoch: _lessons(lessons, kinds, batch, per_epoch, seed, epoch),
+        loss,
+        epochs=epochs,
+        per_epoch=per_epoch,
+        warm_up=_WARM_UP,
+        recipe=[list(kinds), epochs, photographs, batch, seed, digest_of(start), [str(one) for one in lessons]],
+        checkpoint=checkpoint,
+        progress=progress,
+    ).cpu()
     return learned.evidence.eval(), float(learned.bias.detach())
 
 
@@ -329,8 +317,8 @@ def _cells(retina: BoolArray) -> Tensor:
 
 def _lessons(
     lessons: Sequence[Lesson], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
-) -> Iterator[tuple[list[Lesson], list[Shown], list[Shown]]]:
-    """Yield an epoch's photographs in batches; the next batch is prepared while the network learns from the last one."""
+) -> Iterator[_Batch]:
+    """Yield an epoch's photographs in batches."""
     random = np.random.default_rng([seed, epoch])
     shares = np.array([one.share for one in lessons], np.float64)
     order = random.choice(len(lessons), per_epoch * batch, p=shares / shares.sum())
@@ -343,13 +331,8 @@ def _lessons(
             return lesson, shown, replace(shown, plate=normalised_pixels(shown.plate, shown.retina, "equalise"))
         return lesson, shown, shown
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(one, place) for place in range(min(2 * batch, per_epoch * batch))]
-        for step in range(per_epoch):
-            found = [future.result() for future in ahead[:batch]]
-            begin = (step + 2) * batch
-            ahead = ahead[batch:] + [pool.submit(one, k) for k in range(begin, min(begin + batch, per_epoch * batch))]
-            yield [a for a, _, _ in found], [b for _, b, _ in found], [c for _, _, c in found]
+    for found in prepared(one, per_epoch * batch, batch):
+        yield [a for a, _, _ in found], [b for _, b, _ in found], [c for _, _, c in found]
 
 
 def calibrate_evidence(

@@ -9,12 +9,8 @@ looked. An eye of a referable grade has some lesion: the probabilities of its su
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,9 +31,8 @@ from atlas.photographs.frames import crop
 from atlas.photographs.retina import find_retina
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, LesionBox
-from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, states_of
-
-_log = logging.getLogger(__name__)
+from atlas.training.course import learn, prepared
+from atlas.training.steps import adamw, digest_of
 
 _BOXED = 4.0  # weight of a box's surest place; a place that is known to be healthy has 1
 
@@ -304,45 +299,32 @@ def train_lesion_net(
         module.load_state_dict(start)
     module = module.to(memory_format=torch.channels_last)
     per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
-    steps = per_epoch * epochs
     optimizer = adamw(module, learning_rate, weight_decay)
-    pace, average = rising_and_falling(optimizer, steps, warm_up=_WARM_UP), averaged(module)
-    parts = {"module": module, "optimizer": optimizer, "pace": pace, "average": average}
-    recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]]
-    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-    done = 0
-    if checkpoint is not None and checkpoint.exists():
-        done = resume(checkpoint, fingerprint, parts)["done"]
-    learned = average.module.eval()
-    assert isinstance(learned, LesionModule)
-    for epoch in range(done, epochs):
-        module.train()
-        total = 0.0
-        for step, shown in enumerate(_lessons(pupils, kinds, batch, per_epoch, seed, epoch)):
-            at = epoch * per_epoch + step
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = module(as_input(shown))
-            loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), shown, strict=True)]).mean()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-            optimizer.step()
-            pace.step()
-            average.update_parameters(module)
-            total += float(loss.detach())
-            progress("train", at + 1, steps)
-        _log.info("epoch %d of %d: loss %.4f", epoch + 1, epochs, total / per_epoch)
-        if each_epoch is not None:
-            each_epoch(epoch + 1, learned)
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, **states_of(parts)})
-    return learned
+
+    def loss(batch: Sequence[Shown]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = module(as_input(batch))
+        return torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), batch, strict=True)]).mean()
+
+    return learn(
+        module,
+        optimizer,
+        lambda epoch: _lessons(pupils, kinds, batch, per_epoch, seed, epoch),
+        loss,
+        epochs=epochs,
+        per_epoch=per_epoch,
+        warm_up=_WARM_UP,
+        recipe=[list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]],
+        checkpoint=checkpoint,
+        each_epoch=each_epoch,
+        progress=progress,
+    )
 
 
 def _lessons(
     pupils: Sequence[Pupil], kinds: Sequence[str], batch: int, per_epoch: int, seed: int, epoch: int
 ) -> Iterator[Sequence[Shown]]:
-    """Yield an epoch's photographs in batches; the next batch is prepared while the net learns from the last one."""
+    """Yield an epoch's photographs in batches."""
     random = np.random.default_rng([seed, epoch])
     shares = np.array([one.share for one in pupils], np.float64)
     order: list[int] = []
@@ -356,11 +338,4 @@ def _lessons(
     def one(place: int) -> Shown:
         return show(pupils[order[place]], kinds, np.random.default_rng([seed, epoch, place]))
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(one, place) for place in range(min(2 * batch, per_epoch * batch))]
-        for step in range(per_epoch):
-            shown = [future.result() for future in ahead[:batch]]
-            ahead = ahead[batch:]
-            begin = (step + 2) * batch
-            ahead += [pool.submit(one, place) for place in range(begin, min(begin + batch, per_epoch * batch))]
-            yield shown
+    return prepared(one, per_epoch * batch, batch)

@@ -107,14 +107,21 @@ def train_scorer(
         If the weights cannot be used.
     """
     if from_scratch and weights is not None:
-        raise TrainingError("weights are given for a trunk that is to be trained from scratch", "give one or the other")
+        raise TrainingError(
+            "a trunk that is trained from scratch takes no weights", "give --trunk-weights or --from-scratch, not both"
+        )
     if from_scratch and fine_tune:
-        raise TrainingError("a trunk cannot start from scratch and from given weights", "ask for one of the two")
+        raise TrainingError("a trunk starts from scratch or from given weights", "give --from-scratch or --fine-tune, not both")
     whole = from_scratch or fine_tune
     if teachers and not whole:
-        raise TrainingError("a teacher is given for a frozen trunk", "fine-tune the trunk, or leave the teacher out")
+        raise TrainingError(
+            "a trunk that is not trained cannot learn from a teacher",
+            "give --fine-tune or --from-scratch, or leave --teacher out",
+        )
     if augmentation == "moved" and not whole:
-        raise TrainingError('a frozen trunk cannot learn from "moved" photographs', 'choose "flips-rotations" or "none"')
+        raise TrainingError(
+            'a trunk that is not trained cannot learn from "moved" photographs', "give --augmentation flips-rotations or none"
+        )
     material = Material.of(dataset, balance, seed)
     training, validation, grades, photo_weights = material.training, material.validation, material.grades, material.weights
     recipe: dict[str, Any] = {

@@ -50,11 +50,13 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
         if image.split is not None and side_of.setdefault(patient_of(image), image.split) != image.split:
             raise TrainingError(
                 f"one patient is in two parts of the published split: {side_of[patient_of(image)]} and {image.split}",
-                "correct the table's split column, or leave it out so that atlas splits the patients",
+                "correct the table's split column (atlas check lists these patients), or leave it out so that atlas divides them",
             )
     sides = {image.image_id: side_of.get(patient_of(image), "training") for image in images}
     if "validation" not in sides.values():
-        raise TrainingError("the published split has no photograph to validate on", 'name some rows "validation"')
+        raise TrainingError(
+            "the published split has no photograph to validate on", 'write "validation" into the split column of some rows'
+        )
     return {split: tuple(i for i, side in sides.items() if side == split) for split in SPLITS}
 
 

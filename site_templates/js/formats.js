@@ -16,6 +16,8 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
 
   // A number with a true minus sign; a dash where there is none.
   const number = (value, digits = 2) => (missing(value) ? "–" : written(rounded(value, digits), fixed(digits)));
+  // Whether a number is other than 0 with two decimals.
+  const seen = (value) => rounded(value, 2) !== 0;
   // The same with its sign, for differences.
   const signed = (value, digits = 2) => (missing(value) ? "–" : written(rounded(value, digits), { ...fixed(digits), signDisplay: "exceptZero" }));
   // With at least two digits that are not zero: a single small place changes the score very little.
@@ -69,5 +71,5 @@ window.AtlasFormats = (language = "en", { drawn = false } = {}) => {
   // Rows are arrays of fields; the first row names the columns.
   const csv = (rows) => rows.map((row) => row.map(field).join(",") + "\r\n").join("");
 
-  return { number, signed, fine, size, count, percent, list, sentence, grade, gradeName, graded, plate, readAddress, writeAddress, csv };
+  return { number, seen, signed, fine, size, count, percent, list, sentence, grade, gradeName, graded, plate, readAddress, writeAddress, csv };
 };

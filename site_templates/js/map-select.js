@@ -10,12 +10,14 @@ Atlas.patchWords = (points) => ({
     const kind = points.kind(i);
     const values = { plate: Atlas.count(points.plate[i] + 1), drop: Atlas.number(Math.abs(drop)) };
     if (!kind) {
-      return drop >= 0
+      if (!Atlas.seen(drop)) return gettext("Patch of plate %(plate)s. Hiding it hardly changes the score.", values);
+      return drop > 0
         ? gettext("Patch of plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
         : gettext("Patch of plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
     }
     values.kind = Atlas.sentence(kind.name);
-    return drop >= 0
+    if (!Atlas.seen(drop)) return gettext("%(kind)s, plate %(plate)s. Hiding it hardly changes the score.", values);
+    return drop > 0
       ? gettext("%(kind)s, plate %(plate)s. Hiding it lowers the score by %(drop)s.", values)
       : gettext("%(kind)s, plate %(plate)s. Hiding it raises the score by %(drop)s.", values);
   },

@@ -53,12 +53,13 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     for (const link of [get("card-link"), get("card-open")]) link.href = page(points.page(i));
     get("card-open").hidden = false;
     const by = { drop: number(Math.abs(drop)) };
+    const change = drop > 0 ? gettext("the score falls by %(drop)s grades", by) : gettext("the score rises by %(drop)s grades", by);
     const lines = [
       [gettext("Plate"), [count(plate + 1), images.name?.[plate]].filter(Boolean).join(", ")],
       [gettext("Score"), number(images.severity[plate])],
       [Atlas.gradeName, points.named(points.grade(plate))],
       points.kind(i) && [gettext("Lesion"), gettext("%(kind)s, found by the network", { kind: points.kind(i).name })],
-      [gettext("When hidden"), drop >= 0 ? gettext("the score falls by %(drop)s grades", by) : gettext("the score rises by %(drop)s grades", by)],
+      [gettext("When hidden"), Atlas.seen(drop) ? change : gettext("the score hardly changes")],
       cluster && [gettext("Cluster"), el("a", { href: page(points.clusterPage(cluster)) }, String(cluster))],
     ];
     get("card-facts").replaceChildren(...lines.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));

@@ -75,7 +75,8 @@
   const { el } = Atlas;
   const told = (kind, strength, fall) => {
     const values = { kind: Atlas.sentence(gettext(kind)), strength: Atlas.number(strength), drop: Atlas.number(Math.abs(fall)) };
-    return fall >= 0
+    if (!Atlas.seen(fall)) return gettext("%(kind)s, strength %(strength)s. Hiding it hardly changes the score.", values);
+    return fall > 0
       ? gettext("%(kind)s, strength %(strength)s. Hiding it lowers the score by %(drop)s.", values)
       : gettext("%(kind)s, strength %(strength)s. Hiding it raises the score by %(drop)s.", values);
   };

@@ -19,7 +19,7 @@
   const boxes = () => deck.stages.map((stage) => el("span", {}, el("i", {}), `${stage.number} ${stage.name}`));
   const draw = () => {
     asked = rules.session(wanted);
-    at("plates-says").textContent = [told(), gettext("Grade each photograph, circle the place that decided the grade, and write in a word what you see.")].join(" ");
+    at("plates-says").textContent = [told(), gettext("Grade each photograph, circle the place that decided your grade, and write in a word what you see.")].join(" ");
     at("sheets").replaceChildren(...asked.map((k, place) => el("article", {},
       el("h3", {}, String(place + 1)),
       el("img", { src: picture(deck.id[k]).src, alt: gettext("Photograph %(number)s, to be graded", { number: place + 1 }), width: 1024, height: 1024 }),

@@ -14,6 +14,10 @@ test("a number has a true minus sign, never a negative zero, and a dash where it
   assert.equal(english.signed(-0.001), "0.00");
 });
 
+test("a change is seen where two decimals show it", () => {
+  assert.deepEqual([0, 0.004, -0.004, 0.006, -0.01].map(english.seen), [false, false, false, true, true]);
+});
+
 test("a number is written as its language writes it", () => {
   assert.equal(english.number(1234.5), "1234.50");
   assert.equal(german.number(-1234.5), "−1234,50");
