@@ -114,7 +114,7 @@ scorers: .venv/installed
 	  --source "$$SOURCE $$PAIR_START" --further "$$MORE" --further "$$LARGER"
 	$(BIN)/atlas synthesize --count 80 --seed 1 --out output/outlined
 	for scorer in $(SMALL) $(PAIR); do set -e; \
-	  $(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $$scorer --doubt; \
+	  $(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $$scorer --doubt --operating-point; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(BIN)/atlas evaluate $(EQUALISED) --split test --scorer $$scorer --record 'EyePACS equalised photographs, test split'; \
 	  $(OTHERS_TELL); \
@@ -166,7 +166,7 @@ evidence: .venv/installed
 	  --source "$$THREE_SETS"
 	$(BIN)/atlas train $(COLOUR) $(MESSIDOR) $(ALSO_IDRID) --member $(notdir $(PAIR)) --member $(EVIDENCE) --out $(BOTH) \
 	  --source "$$THREE_SETS"
-	$(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $(BOTH) --doubt
+	$(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $(BOTH) --doubt --operating-point
 	for scorer in $(BOTH) $(EVIDENCE); do set -e; \
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(OTHERS_TELL); \

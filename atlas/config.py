@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -152,6 +153,14 @@ class Configuration(BaseModel):
             "Column that names the reader, where each reader has a row. The grade is then the median of the readers' grades, or "
             "the higher of the two middle ones if their number is even. Without it, a column called rater, reader or grader is "
             "used, if there is one."
+        ),
+    )
+    by: Annotated[tuple[str, ...], PRIVATE, Panel.COLUMNS] = Field(
+        (),
+        description=(
+            "Column of the table, such as sex: agreement is measured for each of its values. COLUMN:WIDTH divides numbers into "
+            "bands, such as age:20; age alone has bands of 10. May be given several times. Where the table has no such column, "
+            "camera means the size of the picture, and set the sub-folder."
         ),
     )
     out: Annotated[Path | None, PRIVATE, Panel.OUTPUT] = Field(
@@ -312,6 +321,10 @@ class Configuration(BaseModel):
             faults.append(f"patches = {self.patches!r} needs a lesion net: name one with lesion_net, or leave lesion_net out")
         if self.scale is not None and self.scale.subject != "retina":
             faults += self._for_another_subject(training)
+        if len({name for name, _ in self.grouped_by()}) != len(self.by):
+            faults.append("by: each column may be given only once")
+        if self.images is None and self.by:
+            faults.append("by needs images: the folder of the photographs in the table")
         if self.images is None and self.grades is not None:
             faults.append("grades needs images: the folder of the photographs in the table")
         if self.images is None and self.boxes is not None:
@@ -344,6 +357,17 @@ class Configuration(BaseModel):
         own = type(self).model_fields.items()
         kept = {name for name, field in own if PRIVATE not in field.metadata and not _holds(Path, field.annotation)}
         return self.model_dump(mode="json", include=kept - {"trunk", "scale"})
+
+    def grouped_by(self) -> list[tuple[str, float | None]]:
+        """Return the columns of `by`, each with the width of its bands, None where none is given."""
+        found: list[tuple[str, float | None]] = []
+        for one in self.by:
+            name, colon, width = one.rpartition(":")
+            if colon and re.fullmatch(r"[0-9]+(\.[0-9]+)?", width) and float(width) > 0:
+                found.append((name, float(width)))
+            else:
+                found.append((one, None))
+        return found
 
     def grade_scale(self) -> Scale:
         """Return the scale of grades: that of diabetic retinopathy, unless atlas.toml names another."""

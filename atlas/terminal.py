@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
@@ -42,6 +43,23 @@ _MEASURES = {
     "wrong_unsure": "wrong where unsure",
 }
 """Figures of an `Evaluation`, in words that fit a column."""
+
+_DETECTIONS = {
+    "nearest": "nearest grade",
+    "threshold": "threshold of the best Youden index",
+    "operating": "operating point",
+    "classifier": "classifier",
+}
+"""How scores are read to find a grade or referable disease, see `Detection`."""
+
+_GROUPS = {
+    "auc_referable": "AUC, referable",
+    "recall": "recall",
+    "precision": "precision",
+    "quadratic_kappa": "kappa",
+    "mae": "mean error",
+}
+"""Figures of a group of photographs, see `Group`."""
 
 _MAPS = {
     "hit": "strongest place hits a lesion",
@@ -235,6 +253,8 @@ def print_evaluation(out: Console, evaluation: Evaluation, *, every_reading: boo
         for grade, cells in zip(grades, confusion.counts.tolist(), strict=True):
             counts.add_row(f"{grade:g}", *(f"{cell:,}" for cell in cells))
         out.print(counts)
+    _print_detections(out, evaluation)
+    _print_groups(out, evaluation)
     if evaluation.by_grade:
         out.print("\nScores by human grade")
         by_grade = Table(*(_SCORES[name] for name in evaluation.by_grade[0]), box=None, header_style="bold")
@@ -243,11 +263,86 @@ def print_evaluation(out: Console, evaluation: Evaluation, *, every_reading: boo
         out.print(by_grade)
 
 
+def _print_detections(out: Console, evaluation: Evaluation) -> None:
+    """Print recall, precision and F1 of each grade and of referable disease, with the operating point."""
+    if not evaluation.detections:
+        return
+    table = Table(box=None, header_style="bold", title="\nRecall, precision and F1; none of fewer than five photographs")
+    table.title_justify = "left"
+    for name in ("looked for", "read by"):
+        table.add_column(name)
+    for name in ("human", "read", "both", "recall", "precision", "F1"):
+        table.add_column(name, justify="right")
+    for one in evaluation.detections:
+        name = "referable" if one.grade is None else f"grade {one.grade}"
+        counts = (f"{count:,}" for count in (one.human, one.read, one.both))
+        figures = (_with_interval(one.figures[key], one.intervals[key]) for key in ("recall", "precision", "f1"))
+        table.add_row(name, _DETECTIONS[one.method], *counts, *figures)
+    out.print(table)
+    if evaluation.operating is not None:
+        chosen = (
+            "For these figures it was chosen on one half of the patients and judged on the other, both ways."
+            if evaluation.operating_cross_fitted
+            else "It was chosen on other photographs."
+        )
+        out.print(
+            f"Operating point: a score of {evaluation.operating:.2f} or more, for a recall of at least 90%. {chosen}",
+            soft_wrap=True,
+        )
+
+
+def _print_groups(out: Console, evaluation: Evaluation) -> None:
+    """Print results by group, a table for each column."""
+    for column in dict.fromkeys(one.column for one in evaluation.groups):
+        own = [one for one in evaluation.groups if one.column == column]
+        bands = "" if own[0].width is None else f", in bands of {own[0].width:g}"
+        title = f"\nBy {escape(printable(column, out.encoding))}{bands}; recall and precision at the operating point"
+        table = Table(box=None, header_style="bold", title=title, title_justify="left")
+        table.add_column("group")
+        for name in ("photographs", "patients", "referable", *_GROUPS.values()):
+            table.add_column(name, justify="right")
+        for one in own:
+            counts = (f"{count:,}" for count in (one.count, one.patients, one.referable))
+            figures = (_with_interval(one.figures[key], one.intervals[key]) for key in _GROUPS)
+            table.add_row(escape(printable(one.label, out.encoding)), *counts, *figures)
+        out.print(table)
+
+
+def print_calibration(out: Console, facts: Mapping[str, Any], before: Evaluation, after: Evaluation) -> None:
+    """Print the two numbers of a calibration, and what they changed."""
+    out.print(
+        f"The logit of {facts['of']} is multiplied by {facts['stretch']:.4g}, and {facts['shift']:.4g} is added. Fitted on "
+        f"{counted(facts['photographs'], 'photograph', 'photographs')} of {counted(facts['patients'], 'patient', 'patients')}: "
+        f"{facts['part']}.",
+        soft_wrap=True,
+    )
+    measured = (
+        "Each half of the patients is scored with the numbers that were fitted on the other half."
+        if after.cross_fitted
+        else "These are the photographs of the test part."
+    )
+    title = f"Agreement with {after.count:,} human grades of {after.patients:,} patients, with 95% confidence intervals"
+    table = Table("", box=None, header_style="bold", title=title, title_justify="left")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    for key in ("auc_referable", "quadratic_kappa", "mae", "accuracy", "sensitivity_referable", "specificity_referable"):
+        if key in after.figures:
+            table.add_row(_MEASURES[key], *(_with_interval(one.figures[key], one.intervals[key]) for one in (before, after)))
+    out.print(table)
+    out.print(measured)
+    if after.operating is not None:
+        found = next(one for one in after.detections if one.method == "operating")
+        recall, precision = (_with_interval(found.figures[key], found.intervals[key]) for key in ("recall", "precision"))
+        out.print(f"Operating point: a score of {after.operating:.2f} or more; recall {recall}, precision {precision}.")
+
+
 _READ = {"nearest": "Score, read as the nearest grade", "ranges": "Score, read by stage ranges", "classifier": "Classifier"}
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
     low, high = interval
+    if math.isnan(value):
+        return "-"
     return f"{value:.3f}" if math.isnan(low) else f"{value:.3f} ({low:.2f}, {high:.2f})"
 
 

@@ -11,15 +11,16 @@ from rich.table import Table
 
 from atlas import terminal
 from atlas.agreement.evaluation import evaluate
+from atlas.agreement.groups import Grouping
 from atlas.cli import screen
 from atlas.records import DIABETIC_RETINOPATHY, DatasetReport
 from atlas.site.figures import measures
 from atlas.trust.summary import SUMMARY_FIGURES
 
 
-def console() -> tuple[Console, io.StringIO]:
+def console(width: int = 100) -> tuple[Console, io.StringIO]:
     stream = io.StringIO()
-    return Console(file=stream, width=100), stream
+    return Console(file=stream, width=width), stream
 
 
 def test_every_figure_of_an_evaluation_is_printed_in_words() -> None:
@@ -28,13 +29,28 @@ def test_every_figure_of_an_evaluation_is_printed_in_words() -> None:
     shares = rng.dirichlet(np.ones(5), 60)
     severity = np.clip(grades + rng.normal(0, 0.4, 60), 0, 4)
     unsure = list(rng.random(60) < 0.3)
-    found = evaluate(severity, grades, DIABETIC_RETINOPATHY, probabilities=shares, unsure=unsure, seed=1)
-    out, stream = console()
+    colours, sites = rng.normal(90, 10, (60, 6)), ["[bold]north" if i % 2 else "south" for i in range(60)]
+    found = evaluate(
+        severity,
+        grades,
+        DIABETIC_RETINOPATHY,
+        probabilities=shares,
+        unsure=unsure,
+        seed=1,
+        colours=colours,
+        groups=[Grouping("site", sites)],
+    )
+    out, stream = console(width=220)
     terminal.print_evaluation(out, found)
     printed = stream.getvalue()
     assert {row.name for row in measures(found)[1]} == set(terminal._MEASURES)
     for words in terminal._MEASURES.values():
         assert words in printed
+    assert {one.method for one in found.detections} == set(terminal._DETECTIONS)
+    assert set(found.groups[0].figures) == set(terminal._GROUPS)
+    for words in (*terminal._DETECTIONS.values(), *terminal._GROUPS.values(), "[bold]north", "south", "colours alone"):
+        assert words in printed
+    assert "Operating point: a score of" in printed
     assert set(found.by_grade[0]) == set(terminal._SCORES)
     assert "_" not in printed
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import gaussian_kde
 from sklearn.metrics import roc_curve
 
+from atlas.agreement.colours import from_colours
+from atlas.agreement.detection import DETECTION_FIGURES, operating_threshold, sought
+from atlas.agreement.groups import Grouping, groups_of
 from atlas.agreement.reading import boundaries, nearest_grade
 from atlas.agreement.statistics import (
     Floats,
@@ -59,6 +63,8 @@ def evaluate(
     reading: GradeCuts | None = None,
     labels: Mapping[int, tuple[int, float]] | None = None,
     unsure: Sequence[bool] | None = None,
+    colours: ArrayLike | None = None,
+    groups: Sequence[Grouping] = (),
 ) -> Evaluation:
     """Compare severities with human grades.
 
@@ -83,6 +89,10 @@ def evaluate(
         The result of `label_distribution`, to be kept with the figures.
     unsure : Sequence[bool] or None
         (n,), whether the scorer says that it is not sure.
+    colours : ArrayLike or None
+        (n, 6), means and standard deviations of red, green and blue over the image area, for the colour-only baseline.
+    groups : Sequence[Grouping]
+        Columns whose groups are measured one by one.
 
     Returns
     -------
@@ -93,6 +103,8 @@ def evaluate(
     ------
     ValueError
         If the arrays do not fit together.
+    DatasetError
+        If a column cannot be grouped.
 
     Notes
     -----
@@ -108,6 +120,10 @@ def evaluate(
     - `unsure`: share of the photographs of which the scorer is not sure.
     - `wrong_sure`, `wrong_unsure`: share wrongly called referable or not referable, among the photographs of which it is sure and
       not sure.
+    - `auc_referable_colours`, `quadratic_kappa_colours`: what four colour numbers alone reach, see `agreement.colours`.
+
+    `detections` holds recall, precision and F1 of each grade and of referable disease, at the reading's threshold and at the
+    operating point. If the reading has no operating point, one is chosen on each half of the patients and judged on the other.
 
     One row per grade holds `grade`, `count`, `mean`, `sd`, `q05`, `q25`, `median`, `q75` and `q95`. Intervals are percentiles of
     1,000 resamples of the patients, each with all its photographs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
@@ -133,6 +149,17 @@ def evaluate(
     if shares is not None:
         read["classifier"] = scale.lowest + shares.argmax(axis=1)
     receivers = _receivers(severities, shares, truth, scale)
+    chosen = reading is not None and reading.operating is not None
+    halves = parts if chosen or reading is None else _cross_fitted(severities, truth, scale, owners, seed)
+    operating = _called(severities, halves, "operating")
+    together = receivers.get("auc_referable_classifier")
+    calls = {
+        "threshold": _called(severities, parts),
+        "operating": operating,
+        "classifier": None if together is None else together.score >= 0.5,
+    }
+    assigned = {method: one for method, one in read.items() if method != "ranges"}
+    looked_for = sought(assigned, calls, truth, scale)
     bins = _bins(severities, scale)
 
     figures: dict[str, Statistic] = {
@@ -145,20 +172,30 @@ def evaluate(
     if unsure is not None:
         figures |= _doubts(np.asarray(unsure, bool), receivers.get("auc_referable"), _called(severities, parts))
     if shares is not None:
-        together = receivers.get("auc_referable_classifier")
         figures |= {
             "spearman_classifier": rank_correlation(shares @ np.array(scale.grades, dtype=float), truth),
             "mae_classifier": mean(np.abs(read["classifier"] - truth)),
             **_agreement(read["classifier"], truth, scale, suffix="_classifier"),
-            **_referable(together, None if together is None else together.score >= 0.5, suffix="_classifier"),
+            **_referable(together, calls["classifier"], suffix="_classifier"),
         }
+    if colours is not None and (by_colour := from_colours(np.asarray(colours), truth, scale, owners, seed)) is not None:
+        likely, by_frequency = by_colour
+        if likely is not None and scale.referable is not None:
+            figures["auc_referable_colours"] = area_under_roc(likely, truth >= scale.referable)
+        figures["quadratic_kappa_colours"] = kappa(by_frequency, truth, scale)
     statistics = (
         figures
         | {name: area_under_roc(one.score, one.positive) for name, one in receivers.items()}
         | {f"bin_{k}": mean(truth, among=rows) for k, (_, _, rows) in enumerate(bins)}
+        | {f"{name}_{k}": own for k, one in enumerate(looked_for) for name, own in one.statistics().items()}
     )
     values = {name: float(statistic(np.ones((1, truth.size)))[0]) for name, statistic in statistics.items()}
     intervals = resampled_intervals(statistics, owners, seed)
+    whole = reading or (fit_reading(severities, truth, scale) if parts else None)
+    if operating is not None and whole is not None and not chosen:
+        point = operating_threshold(severities, truth >= (scale.referable or 0))
+    else:
+        point = None if operating is None or whole is None else whole.operating
     return Evaluation(
         figures={name: values[name] for name in figures},
         by_grade=tuple(_by_grade(severities[truth == g], g) for g in scale.grades),
@@ -176,9 +213,19 @@ def evaluate(
             CalibrationBin(low, high, int(rows.sum()), float(severities[rows].mean()), values[f"bin_{k}"], intervals[f"bin_{k}"])
             for k, (low, high, rows) in enumerate(bins)
         ),
-        reading=reading or (fit_reading(severities, truth, scale) if parts else None),
+        reading=whole,
         cross_fitted=reading is None and bool(parts),
         labels=_label_shares(labels or {}),
+        detections=tuple(
+            one.detection(
+                {name: values[f"{name}_{k}"] for name in DETECTION_FIGURES},
+                {name: intervals[f"{name}_{k}"] for name in DETECTION_FIGURES},
+            )
+            for k, one in enumerate(looked_for)
+        ),
+        operating=point,
+        operating_cross_fitted=operating is not None and not chosen,
+        groups=groups_of(groups, severities, read["nearest"], truth, operating, owners, scale, seed),
     )
 
 
@@ -198,16 +245,20 @@ def auc(severity: ArrayLike, positive: ArrayLike) -> float:
 
 
 def fit_reading(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> GradeCuts:
-    """Learn from graded scores (n,) how severities are read: the stage ranges, and the threshold for referable disease.
+    """Learn from graded scores (n,) how severities are read: the stage ranges, and the thresholds for referable disease.
 
     The threshold has the largest Youden index, sensitivity + specificity - 1 (Youden, Cancer 3:32-35, 1950), and lies midway
     between two neighbouring severities; among equally good ones it is the lowest, which misses the fewest. It is None if the
-    scale has no referable grade, or if all photographs are on one side of that grade.
+    scale has no referable grade, or if all photographs are on one side of that grade. The operating point is the highest
+    threshold with a recall of at least 90%, see `operating_threshold`.
     """
     severities, truth = np.asarray(severity, dtype=np.float64), np.asarray(grades)
     peaks, deviations = _stages(severities, truth, scale)
-    threshold = None if scale.referable is None else _youden(severities, truth >= scale.referable)
-    return GradeCuts(_cuts(peaks, deviations), threshold, peaks.astype(np.float32), deviations.astype(np.float32))
+    threshold = operating = None
+    if scale.referable is not None:
+        referable = truth >= scale.referable
+        threshold, operating = _youden(severities, referable), operating_threshold(severities, referable)
+    return GradeCuts(_cuts(peaks, deviations), threshold, peaks.astype(np.float32), deviations.astype(np.float32), operating)
 
 
 def stage_ranges(severity: ArrayLike, grades: ArrayLike, scale: Scale) -> FloatArray:
@@ -312,12 +363,12 @@ def _by_part(parts: Parts, severity: Floats, how: Callable[[Floats, GradeCuts], 
     return result
 
 
-def _called(severity: Floats, parts: Parts) -> np.ndarray | None:
+def _called(severity: Floats, parts: Parts, at: Literal["threshold", "operating"] = "threshold") -> np.ndarray | None:
     """Return which severities are called referable, (n,) bool; None if a threshold is missing."""
-    thresholds = [reading.threshold for _, reading in parts]
+    thresholds = [getattr(reading, at) for _, reading in parts]
     if not thresholds or None in thresholds:
         return None
-    return _by_part(parts, severity, lambda s, reading: s >= (reading.threshold or 0.0)).astype(bool)
+    return _by_part(parts, severity, lambda s, reading: s >= getattr(reading, at)).astype(bool)
 
 
 def _agreement(assigned: IntArray | None, grades: IntArray, scale: Scale, *, suffix: str) -> dict[str, Statistic]:

@@ -43,6 +43,16 @@ def mean(values: np.ndarray, among: np.ndarray | None = None) -> Statistic:
     return statistic
 
 
+def ratio(part: np.ndarray, whole: np.ndarray) -> Statistic:
+    """Return the statistic for the sum of `part` (n,) divided by the sum of `whole` (n,)."""
+    parts, wholes = part.astype(float), whole.astype(float)
+
+    def statistic(weights: Floats) -> Floats:
+        return _divided(weights @ parts, weights @ wholes)
+
+    return statistic
+
+
 def kappa(assigned: IntArray, grades: IntArray, scale: Scale) -> Statistic:
     """Return the statistic for quadratic weighted kappa (Cohen 1968).
 

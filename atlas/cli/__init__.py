@@ -18,14 +18,14 @@ from atlas.cli import screen
 from atlas.cli.atlases import build, check, publish, report
 from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
 from atlas.cli.options import Command, Group, with_plain_values
-from atlas.cli.scorers import evaluate, models, train, trust
+from atlas.cli.scorers import calibrate, evaluate, models, train, trust
 from atlas.errors import AtlasError
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Atlas": (check, build, report, publish),
-    "Scorers": (models, evaluate, trust, train, train_evidence),
+    "Scorers": (models, evaluate, trust, train, train_evidence, calibrate),
     "Lesion nets": (evaluate_lesions, train_lesions, train_disc),
     "Drawn eyes": (synthesize,),
 }

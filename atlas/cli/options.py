@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -95,7 +95,7 @@ Verbose = Annotated[bool, option("--verbose", "List every file and row that is l
 
 
 def with_settings(
-    *names: str, required: Collection[str] = (), training: bool = False
+    *names: str, required: Collection[str] = (), arguments: Sequence[str] = ("images",), training: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of these settings, and --config.
 
@@ -104,18 +104,20 @@ def with_settings(
     Parameters
     ----------
     *names : str
-        Settings, fields of `Configuration`; `images` becomes an argument. Help shows them in the order of the fields.
+        Settings, fields of `Configuration`. Help shows them in the order of the fields.
     required : Collection[str]
         Those of them that must be given.
+    arguments : Sequence[str]
+        Those of them that are arguments and not flags, in their order on the command line.
     training : bool
         See `load_configuration`.
     """
     fields = Configuration.model_fields
-    ordered = [name for name in fields if name in names]
+    ordered = [*(name for name in arguments if name in names), *(name for name in fields if name in {*names} - {*arguments})]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
-        flags = [_parameter(name, fields[name], required=name in required) for name in ordered]
+        flags = [_parameter(name, fields[name], required=name in required, argument=name in arguments) for name in ordered]
         config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile)
 
         @functools.wraps(function)
@@ -142,17 +144,17 @@ def _place(parameter: inspect.Parameter) -> int:
     return 0 if panel is None else 1 + list(Panel).index(Panel(panel))
 
 
-def _parameter(name: str, field: FieldInfo, *, required: bool) -> inspect.Parameter:
-    """Make a flag, or an argument of `images`, from a setting's field."""
+def _parameter(name: str, field: FieldInfo, *, required: bool, argument: bool) -> inspect.Parameter:
+    """Make a flag, or an argument, from a setting's field."""
     panel = _panel(field)
     assert panel is not None, f"{name} has no flag"
     words, kind = field.description or "", _kind(field)
     if required:
         words = words.partition(" Without it,")[0]
-    words = f"{words} {_limits(field)}".rstrip()
+    words = f"{words} {_limits(field, required)}".rstrip()
     info = (
         typer.Argument(metavar=name.upper(), help=words, show_default=False)
-        if name == "images"
+        if argument
         else option(flag_of(name), words, panel, show_default=False)
     )
     return inspect.Parameter(
@@ -187,13 +189,13 @@ def _parts(field: FieldInfo) -> tuple[Any, ...]:
     return (annotation,) if single else get_args(annotation)
 
 
-def _limits(field: FieldInfo) -> str:
-    """Tell a setting's choices, bounds and default in brackets, dimmed."""
+def _limits(field: FieldInfo, required: bool) -> str:
+    """Tell a setting's choices, bounds and, unless it must be given, its default in brackets, dimmed."""
     told = [", ".join(get_args(kind)) for kind in _parts(field) if get_origin(kind) is Literal]
     bounds = {name: getattr(mark, name) for mark in field.metadata for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
     if range_ := _range(bounds):
         told.append(range_)
-    if field.default is not None and field.default is not False and field.default != "":
+    if not required and field.default is not None and field.default is not False and field.default not in ("", ()):
         default = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
         told.append(f"default: {default}")
     return rf"[dim]\[{'; '.join(told)}][/dim]" if told else ""

@@ -123,7 +123,7 @@ def train(
 
 
 @with_settings(
-    *(*_COHORT, "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
+    *(*_COHORT, "by", "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
     required=("images",),
 )
 def evaluate(
@@ -138,6 +138,15 @@ def evaluate(
             Panel.SCORER,
         ),
     ] = False,
+    operating_point: Annotated[
+        bool,
+        option(
+            "--operating-point",
+            "Choose on these photographs, which must be new to the scorer, the highest threshold that finds at least 90% of the "
+            "referable ones. Keep it in its folder.",
+            Panel.SCORER,
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how well the scores agree with human grades."""
@@ -146,10 +155,39 @@ def evaluate(
 
     with screen.bars() as progress:
         evaluation, report = evaluate_scorer(
-            configuration, record=record, doubt=doubt, command=screen.command_line(), progress=progress
+            configuration,
+            record=record,
+            doubt=doubt,
+            operating_point=operating_point,
+            command=screen.command_line(),
+            progress=progress,
         )
     print_report(screen.out, report, verbose)
     print_evaluation(screen.out, evaluation, every_reading=True)  # here the choice of one can be checked
+
+
+@with_settings(
+    *("scorer", *_COHORT, "workers"), required=("scorer", "images", "grades"), arguments=("scorer", "images"), training=True
+)
+def calibrate(
+    configuration: Configuration,
+    out: Annotated[Path, option("--out", "Folder for the new scorer. Its last part is the scorer's name.", Panel.OUTPUT)],
+    source: Terms = "Not stated.",
+    verbose: Verbose = False,
+) -> None:
+    """Calibrate a scorer for other photographs, such as those of another camera: two numbers, and a new bundle.
+
+    The scores agree better with the grades of these photographs; their order does not change. If the table has a validation part,
+    it is used, and the test part measures the result.
+    """
+    from atlas.pipeline.calibrate import calibrate as calibrate_scorer
+    from atlas.terminal import print_calibration, print_report
+
+    with screen.bars() as progress:
+        made, report = calibrate_scorer(configuration, out, source=source, command=screen.command_line(), progress=progress)
+    print_report(screen.out, report, verbose)
+    print_calibration(screen.out, made.scorer.background.training["calibrated"], made.before, made.after)
+    screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
 @with_settings(

@@ -44,8 +44,8 @@ Patient and eye that no table gives are read from headers of DICOM files, then f
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ import numpy as np
 from atlas.cohort.cells import OTHER_TABLES, TABLE_ENDINGS, shortened
 from atlas.cohort.draft import Draft, NothingUsableError
 from atlas.cohort.files import File, dicom_photographs, find_photographs, image_id
-from atlas.cohort.grades import GradeReader
+from atlas.cohort.grades import GradeReader, plain_key
 from atlas.cohort.headers import Headers
 from atlas.cohort.match import Matcher
 from atlas.cohort.names import parse_name, told_by_names
@@ -79,6 +79,8 @@ def read_dataset(
     eye_column: str | None = None,
     split_column: str | None = None,
     rater_column: str | None = None,
+    further_columns: Sequence[str] = (),
+    optional_columns: Sequence[str] = (),
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -104,6 +106,10 @@ def read_dataset(
         Grades off this scale leave their photograph out. The scale's names are accepted as grades.
     image_column, grade_column, patient_column, eye_column, split_column, rater_column : str, optional
         Columns of a table of another layout.
+    further_columns : sequence of str
+        Columns whose values the photographs keep, see `GradedImage.columns`. At least one table must have each.
+    optional_columns : sequence of str
+        The same, but they need not be there.
     split : str, optional
         Keep only the photographs that the table puts into this split.
     limit : int, optional
@@ -132,15 +138,17 @@ def read_dataset(
     """
     if limit is not None and limit < 1:
         raise DatasetError(f"a limit of {limit} photographs leaves none", "give a limit of at least 1, or none")
-    columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column)
+    further = tuple(dict.fromkeys([*further_columns, *optional_columns]))
+    columns = Columns(image_column, grade_column, patient_column, eye_column, split_column, rater_column, further)
     draft = Draft()
     files = find_photographs(images, draft, allow_burnt_in=allow_burnt_in)
     if grades is not None:
         tables = list(_read_tables(grades, columns, files, draft))
         layouts = [table.layout for _, table in tables]
+        _require_columns(further_columns, tables)
         claims = list(_claims_of_rows(tables, files, images, scale, draft))
-    elif columns.given:
-        raise DatasetError(f"columns were named ({', '.join(columns.given)}) but no table", "give the table of grades, too")
+    elif named := [*columns.given, *further_columns]:
+        raise DatasetError(f"columns were named ({', '.join(named)}) but no table", "give the table of grades, too")
     else:
         layout, claims = _claims_of_folders(files, scale, draft)
         layouts = [layout]
@@ -167,6 +175,15 @@ def read_dataset(
     return Dataset(tuple(photographs), scale), draft.close(layouts)
 
 
+def _require_columns(columns: Sequence[str], tables: Sequence[tuple[Path, GradeTable]]) -> None:
+    """Raise DatasetError if no table has one of the columns."""
+    there = {plain_key(column): column for _, table in tables for column in table.columns}
+    for column in columns:
+        if plain_key(column) not in there:
+            named = ", ".join(f"`{shortened(one)}`" for one in list(there.values())[:30]) or "none, the table is a list"
+            raise DatasetError(f"{tables[0][0]} has no column `{column}`", f"name one of its columns: {named}")
+
+
 def read_files(files: Sequence[Path], *, scale: Scale, allow_burnt_in: bool = False) -> Dataset:
     """Read single photographs, ungraded. Patient and eye come from DICOM headers and from names; identical files are one
     photograph.
@@ -184,8 +201,8 @@ def read_files(files: Sequence[Path], *, scale: Scale, allow_burnt_in: bool = Fa
         file = File.of(path, path.as_posix())
         own = dicom_photographs(file, draft, allow_burnt_in=allow_burnt_in)
         claims += [_Claim(one, one.name, None) for one in ([file] if own is None else own)]
-    for field in ("other_files", "burnt_in"):
-        if refused := draft.lines[field]:
+    for kind in ("other_files", "burnt_in"):
+        if refused := draft.lines[kind]:
             raise DatasetError(f"cannot read {refused[0]}", getattr(refused[0], "remedy", ""))
     photographs = _merge(claims, draft, silent, sided=scale.subject.retina)
     if unreadable := draft.lines["unreadable"]:
@@ -244,6 +261,7 @@ class _Claim:
     eye: str | None = None
     split: str | None = None
     rater: str | None = None
+    further: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def _claims_of_rows(
@@ -283,7 +301,7 @@ def _claims_of_rows(
                 )
                 draft.add("grades_off_scale", f"{where}: {name}" if name else where, fault)
             for file in found:
-                yield _Claim(file, where, grade, grade is not None, row.patient, row.eye, row.split, row.rater)
+                yield _Claim(file, where, grade, grade is not None, row.patient, row.eye, row.split, row.rater, row.further)
     for file in files:
         if file.name not in named:
             draft.add("files_without_row", file.name, "not in the table")
@@ -365,6 +383,10 @@ def _merge(claims: Iterable[_Claim], draft: Draft, progress: Progress, *, sided:
             patient=given or patient,
             eye=headers.eye(first, side) or eye if sided else None,
             split=_agreed("split", [claim.split for claim in same], first, draft),
+            columns={
+                column: _agreed(column, [claim.further.get(column) for claim in same], first, draft) or ""
+                for column in dict.fromkeys(column for claim in same for column in claim.further)
+            },
         )
         photographs.append(photograph)
     headers.tell(draft)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -122,6 +122,7 @@ class Columns:
     eye: str | None
     split: str | None = None
     rater: str | None = None
+    further: tuple[str, ...] = ()  # kept for results by group; a table need not have them
 
     @property
     def given(self) -> list[str]:
@@ -149,6 +150,7 @@ class Row:
     gradable: bool = True
     split: str | None = None
     rater: str | None = None
+    further: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -161,11 +163,14 @@ class GradeTable:
         Its layout's name.
     guesses : tuple[str, ...]
         What reading it had to assume, a sentence each.
+    columns : tuple[str, ...]
+        Its header.
     """
 
     layout: str
     rows: list[Row]
     guesses: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> GradeTable:
@@ -217,11 +222,11 @@ def read_rows(table: Path, columns: Columns, names: Collection[str] = ()) -> Gra
     if layout.doubt:
         said.append(layout.doubt)
     unknown: defaultdict[str, list[str]] = defaultdict(list)
-    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], unknown))
+    rows = list(_table_rows(table, layout, header, sheet.rows[place + 1 :], unknown, columns.further))
     for what, words in unknown.items():
         many = f"{len(words):,} {'row names' if len(words) == 1 else 'rows name'}"
         said.append(f"In {table.name}, {many} {what} in a word that is not known, such as `{words[0]}`; it was passed over.")
-    return GradeTable(layout.name, rows, tuple(said))
+    return GradeTable(layout.name, rows, tuple(said), tuple(column for column in header if column))
 
 
 def read_cells(table: Path, what: str, columns: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -399,11 +404,12 @@ def _table_rows(
     header: Sequence[str],
     filled: Iterable[tuple[int, Sequence[str]]],
     unknown: defaultdict[str, list[str]],
+    further: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Yield the rows below a header. Words for eyes and splits that mean nothing are gathered in `unknown`."""
     keys = [plain_key(column) for column in header]
     used = (layout.image, *layout.grades, layout.patient, layout.eye, layout.gradable, layout.split, layout.rater, *layout.fellow)
-    for column in filter(None, used):
+    for column in filter(None, (*used, *further)):
         if keys.count(plain_key(column)) > 1:
             raise DatasetError(f"{table} has two columns named `{column}`", "rename one of them")
     sides: list[tuple[str, Sequence[str], str | None]] = [(layout.image, layout.grades, None)]
@@ -421,7 +427,7 @@ def _table_rows(
             for what, column, found in (("the eye", layout.eye, row.eye), ("the split", layout.split, row.split)):
                 if found is None and (word := cell[plain_key(column)]):
                     unknown[what].append(shortened(word))
-            yield row
+            yield replace(row, further={column: cell[plain_key(column)] for column in further}) if further else row
 
 
 def _row(number: int, name: str, columns: Sequence[str], side: str | None, cell: defaultdict[str, str], layout: Layout) -> Row:

@@ -16,6 +16,7 @@ from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.photographs.decode import read_size
 from atlas.pipeline.copies import with_copies
+from atlas.pipeline.groups import DERIVED, require_groups
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
 from atlas.pipeline.workshop import Workshop
@@ -63,7 +64,8 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     Raises
     ------
     DatasetError
-        Where there are none, ConfigurationError where another disease is asked of the embedded cohort.
+        Where there are none, or a column makes too many groups; ConfigurationError where another disease is asked of the embedded
+        cohort.
     """
     settings = workshop.configuration
     images, grades, synthetic = settings.images, settings.grades, False
@@ -84,6 +86,8 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         eye_column=settings.eye_column,
         split_column=settings.split_column,
         rater_column=settings.rater_column,
+        further_columns=[name for name, _ in settings.grouped_by() if name not in DERIVED],
+        optional_columns=[name for name, _ in settings.grouped_by() if name in DERIVED],
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
@@ -91,6 +95,7 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
         probe=read_size,
         progress=workshop.progress,
     )
+    require_groups(settings, dataset.images)
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
     elif copies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from atlas.agreement.detection import FEWEST
 from atlas.agreement.doubt import learn_doubt
 from atlas.config import Configuration
 from atlas.errors import ConfigurationError, DatasetError
@@ -15,8 +16,8 @@ from atlas.pipeline.sources import TrainedSource
 from atlas.pipeline.study import Seen, agreement, gather_scores, looks_of, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import DatasetReport, DoubtRule, Evaluation
-from atlas.scorers.bundle import amend_bundle, record_in_bundle
+from atlas.records import DatasetReport, DoubtRule, Evaluation, Scale
+from atlas.scorers.bundle import amend_bundle, load_scorer, record_in_bundle
 from atlas.scorers.card import evaluation_entry, evaluations_on_card
 
 
@@ -25,6 +26,7 @@ def evaluate_scorer(
     *,
     record: str | None = None,
     doubt: bool = False,
+    operating_point: bool = False,
     command: str = "",
     progress: Progress = silent,
 ) -> tuple[Evaluation, DatasetReport]:
@@ -36,13 +38,19 @@ def evaluate_scorer(
         The name under which the figures are kept in the scorer's bundle and on its card. They replace older figures of that name.
     doubt : bool
         Whether a trained scorer learns from these photographs when it is not sure, see `agreement.doubt`. Its bundle keeps that.
+    operating_point : bool
+        Whether a trained scorer's operating point is chosen on these photographs, see `agreement.detection`. Its bundle keeps it.
+        The figures here are still cross-fitted: chosen on one half of the patients and judged on the other.
     command : str
         The command that measures the figures, kept with them.
 
     Raises
     ------
     DatasetError
-        If no photograph has a grade. All that `build_atlas` raises is raised, too.
+        If no photograph has a grade, or an operating point is to be chosen and there are too few referable photographs or too
+        few others. All that `build_atlas` raises is raised, too.
+    ConfigurationError
+        If heads that are fitted on these photographs are to keep anything.
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
@@ -56,15 +64,44 @@ def evaluate_scorer(
         looks = looks_of(seen, [one.logit(name) for one in found], [one.members(name) for one in found])
         if doubt:
             seen = _with_doubt(seen, learn_doubt(looks, seen.dataset.scale))
+        if operating_point:
+            seen = _without_operating_point(seen)
         evaluation = agreement(workshop, seen, gather_scores(seen, severities, probabilities, looks))
     if evaluation is None:
         raise DatasetError("no photograph has a grade to compare with", "give --grades.")
     if doubt and isinstance(seen.source, TrainedSource):
         amend_bundle(configuration.scorer, doubt=seen.source.scorer.background.doubt)
+    if operating_point:
+        _keep_operating_point(configuration.scorer, seen.dataset.scale, evaluation)
     if record is not None and isinstance(seen.source, TrainedSource):
         entry = evaluation_entry(record, command, evaluation)
         record_in_bundle(configuration.scorer, "evaluations", entry, evaluations_on_card)
     return evaluation, seen.report
+
+
+def _without_operating_point(seen: Seen) -> Seen:
+    """Forget the operating point of a trained scorer, so that one is chosen on the photographs at hand."""
+    if not isinstance(seen.source, TrainedSource):
+        raise ConfigurationError("operating-point: heads fitted with --fit are not kept", "leave out --fit or --operating-point.")
+    if (reading := seen.scorers.reading) is None:
+        raise ConfigurationError(
+            f"scorer {seen.source.name}: its bundle does not say how its scores are read, so it has no operating point",
+            "leave out --operating-point, or train the scorer again.",
+        )
+    return replace(seen, scorers=replace(seen.scorers, reading=replace(reading, operating=None)))
+
+
+def _keep_operating_point(name_or_path: str, scale: Scale, evaluation: Evaluation) -> None:
+    """Keep an operating point that was chosen on these photographs in a scorer's bundle."""
+    scorer = load_scorer(name_or_path)
+    known = scorer.background.reading
+    if evaluation.operating is None or known is None:
+        raise DatasetError(
+            f"no operating point can be chosen on {evaluation.count:,} photographs of {evaluation.patients:,} patients",
+            f"give at least {FEWEST} referable photographs and {FEWEST} others in each half of the patients.",
+        )
+    point = evaluation.operating - scale.lowest + scorer.scale.lowest
+    amend_bundle(name_or_path, reading=replace(known, operating=round(point, 4)))
 
 
 def _with_doubt(seen: Seen, rule: DoubtRule) -> Seen:

@@ -23,6 +23,7 @@ from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
 from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, noop, told
 from atlas.scorers.bundle import load_scorer, load_with_trunk
+from atlas.scorers.calibrated import plain
 from atlas.scorers.card import NOT_STATED, labels_of, terms_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
@@ -121,7 +122,8 @@ class TrainedSource:
 
     @cached_property
     def key(self) -> list[Any]:
-        return [self.scorer.sha256, code_key(type(self.scorer).__module__)]
+        modules = dict.fromkeys(type(one).__module__ for one in (self.scorer, plain(self.scorer)))
+        return [self.scorer.sha256, code_key(*modules)]
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         return self.scorer.predict([photograph])[0].arrays()
@@ -345,12 +347,14 @@ def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
     learned, scale, known = scorer.scale, dataset.scale, scorer.background
     shift, reading = scale.lowest - learned.lowest, known.reading
     if reading is not None:
-        threshold = reading.threshold if _referred(learned) == _referred(scale) else None
+        alike = _referred(learned) == _referred(scale)
+        threshold, operating = (reading.threshold, reading.operating) if alike else (None, None)
         reading = GradeCuts(
             reading.cuts + np.float32(shift),
             None if threshold is None else threshold + shift,
             None if reading.peaks is None else reading.peaks + np.float32(shift),
             reading.deviations,
+            None if operating is None else operating + shift,
         )
     labels = {grade + shift: found for grade, found in labels_of(scorer).items()}
     return Scorers((scorer.on(scale),), dict.fromkeys(dataset.image_ids, 0), False, labels or None, reading)

@@ -32,6 +32,7 @@ from atlas.patterns.patches import (
 from atlas.photographs.frames import cell_box
 from atlas.pipeline.cutting import Cutting, cut_patches
 from atlas.pipeline.engine import Fault, Result
+from atlas.pipeline.groups import groupings
 from atlas.pipeline.outlined import Outlining, draw_outlines
 from atlas.pipeline.photograph import (
     Explaining,
@@ -297,6 +298,8 @@ def agreement(workshop: Workshop, seen: Seen, scores: Scores) -> Evaluation | No
         reading=seen.scorers.reading,
         labels=seen.scorers.labels,
         unsure=None if scores.doubts is None else [bool(scores.doubts[row]) for row in rows],
+        colours=np.stack([seen.views[image.image_id].colours for image in compared]),
+        groups=groupings(workshop.configuration, compared, seen.views),
     )
 
 

@@ -1,7 +1,9 @@
 from .agreement import CalibrationBin as CalibrationBin
 from .agreement import Confusion as Confusion
 from .agreement import Densities as Densities
+from .agreement import Detection as Detection
 from .agreement import Evaluation as Evaluation
+from .agreement import Group as Group
 from .agreement import Interval as Interval
 from .agreement import LabelShare as LabelShare
 from .agreement import Roc as Roc

@@ -79,6 +79,75 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """How well photographs of one grade, or of referable disease, are found.
+
+    A ratio of fewer than five photographs is NaN.
+
+    Parameters
+    ----------
+    method : str
+        How scores are read: "nearest", "ranges", "classifier", or, for referable disease, "threshold" (that of the reading),
+        "operating" (see `Evaluation.operating`) or "classifier".
+    grade : int or None
+        The grade that is to be found; None for referable disease.
+    human : int
+        Number of photographs with this grade by a person.
+    read : int
+        Number of photographs that are read as this grade.
+    both : int
+        Number of photographs with both.
+    figures : Mapping[str, float]
+        `recall`, both / human; `precision`, both / read; and `f1`, their harmonic mean, 2 both / (human + read).
+    intervals : Mapping[str, Interval]
+        95% confidence intervals of the figures, by resampling patients.
+    """
+
+    method: str
+    grade: int | None
+    human: int
+    read: int
+    both: int
+    figures: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Agreement for the photographs that share a value of one column.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+    width : float or None
+        Width of the bands into which the column's numbers are divided; None for words.
+    label : str
+        The value or band. It may be a `Sentence`.
+    count : int
+        Number of photographs.
+    patients : int
+        Number of their patients.
+    referable : int
+        Number of photographs with a referable grade; 0 if the scale has none.
+    figures : Mapping[str, float]
+        `auc_referable`, `recall` and `precision` at the operating point, `quadratic_kappa` and `mae` of the nearest grade and
+        the severity; NaN if a ratio has fewer than five photographs.
+    intervals : Mapping[str, Interval]
+        95% confidence intervals of the figures, by resampling the group's patients.
+    """
+
+    column: str
+    width: float | None
+    label: str
+    count: int
+    patients: int
+    referable: int
+    figures: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
 class Densities:
     """Kernel density of the severity, grade by grade.
 
@@ -180,6 +249,16 @@ class Evaluation:
         Whether each half of the patients was read by cuts that were fitted on the other half.
     labels : tuple[LabelShare, ...]
         The training labels before and after balancing, if known.
+    detections : tuple[Detection, ...]
+        Recall, precision and F1 by grade, and for referable disease.
+    operating : float or None
+        Threshold of the operating point, grade units: it finds at least 90% of the referable photographs that it was chosen on.
+        None if the scale has no referable grade or there are too few photographs.
+    operating_cross_fitted : bool
+        Whether each half of the patients was judged at an operating point that was chosen on the other half; `operating` is then
+        chosen on all.
+    groups : tuple[Group, ...]
+        Results by groups of photographs, column after column.
     """
 
     figures: Mapping[str, float]
@@ -194,3 +273,7 @@ class Evaluation:
     reading: GradeCuts | None = None
     cross_fitted: bool = False
     labels: tuple[LabelShare, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    operating: float | None = None
+    operating_cross_fitted: bool = False
+    groups: tuple[Group, ...] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from atlas.records.scale import DIABETIC_RETINOPATHY, Scale, Target
@@ -20,6 +21,8 @@ class GradedImage:
         Its file; for a frame, the name that `frame_path` gives it.
     copy_of : str or None
         The image_id of the photograph that this one is a copy of, in other bytes; figures count the two as one.
+    columns : Mapping[str, str]
+        Values of further columns of the table that were asked for, by name; "" where the table has none.
     """
 
     image_id: str
@@ -29,6 +32,7 @@ class GradedImage:
     eye: str | None = None  # "left" or "right"; None where photographs do not show the retina
     split: str | None = None  # "training", "validation" or "test", where a table publishes it
     copy_of: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

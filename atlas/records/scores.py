@@ -50,12 +50,16 @@ class GradeCuts:
         float32 (grades,), the peak of each grade's severities, from which the cuts were made; None if not kept.
     deviations : FloatArray or None
         float32 (grades,), the standard deviation of each grade's severities, likewise.
+    operating : float or None
+        Threshold of the operating point, grade units: severities from this value up include at least 90% of the referable
+        photographs that it was chosen on; None if it was not chosen.
     """
 
     cuts: FloatArray
     threshold: float | None = None
     peaks: FloatArray | None = None
     deviations: FloatArray | None = None
+    operating: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import torch
 from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, understood, write_bundle
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.lesionnets.bundle import load_lesion_net
-from atlas.records import DoubtRule, FloatArray, GradeCuts, TestScores
+from atlas.records import FloatArray, TestScores
 from atlas.resources import models_folder
+from atlas.scorers.calibrated import CalibratedScorer, Calibration, plain
 from atlas.scorers.evidence import EvidenceModule, EvidenceScorer
 from atlas.scorers.manifest import (
     FORMAT,
@@ -241,7 +242,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         If `folder` holds something other than a bundle or cannot be written, or `training` is not plain JSON.
     """
     known = scorer.background
-    own_facts, contents = SCORERS[scorer.kind].contents(scorer, half)
+    own_facts, contents = SCORERS[scorer.kind].contents(plain(scorer), half)
     contents[_CARD] = known.card.encode()
     if known.judged is not None:
         arrays = {name: array for name, array in vars(known.judged).items() if array is not None}
@@ -261,12 +262,9 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         "scale": scale_facts(scorer.scale),
         "storage": "float16" if half else "float32",
         "training": dict(known.training),
-        "reading": known.reading
-        and {
-            name: value if value is None or isinstance(value, float) else [float(one) for one in value]
-            for name, value in vars(known.reading).items()
-        },
-        **({} if known.doubt is None else {"doubt": _told_doubt(known.doubt)}),
+        "reading": known.reading and ReadingFacts.told(known.reading),
+        **({} if known.doubt is None else {"doubt": DoubtFacts.told(known.doubt)}),
+        **({"calibration": vars(scorer.calibration)} if isinstance(scorer, CalibratedScorer) else {}),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
     write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest, seal=True).encode()}, _MANIFEST, "scorer")
@@ -281,23 +279,10 @@ def _json(folder: Path, facts: Any, seal: bool = False) -> str:
         ) from error
 
 
-def _reading(facts: ReadingFacts) -> GradeCuts:
-    cuts, peaks, deviations = (
-        None if values is None else np.array(values, np.float32) for values in (facts.cuts, facts.peaks, facts.deviations)
-    )
-    assert cuts is not None
-    return GradeCuts(cuts, facts.threshold, peaks, deviations)
-
-
-def _told_doubt(rule: DoubtRule) -> dict[str, Any]:
-    return {name: value if isinstance(value, float) else value.astype(float).tolist() for name, value in vars(rule).items()}
-
-
-def _doubt(facts: DoubtFacts | None) -> DoubtRule | None:
-    if facts is None:
-        return None
-    usual, colours, precision = (np.array(own, np.float32) for own in (facts.usual, facts.colours, facts.precision))
-    return DoubtRule(usual, facts.members, facts.moves, colours, precision, facts.unlike)
+def stored_at(name_or_path: str | Path) -> tuple[Path, bool]:
+    """Return the folder of a bundle, and whether its weights have half precision. Raises ScorerError as `load_scorer` does."""
+    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    return folder, _read_manifest(folder).storage == "float16"
 
 
 def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
@@ -308,9 +293,9 @@ def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
     ScorerError
         As `load_scorer` and `save_bundle` do.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder, half = stored_at(name_or_path)
     changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
-    save_bundle(folder, changed, half=_read_manifest(folder).storage == "float16")
+    save_bundle(folder, changed, half=half)
 
 
 def record_in_bundle(
@@ -363,18 +348,20 @@ def _load(folder: Path, device: str | torch.device) -> Scorer:
             raise ScorerError(
                 f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
             )
-    reading = manifest.reading
-    known = {
+    known: dict[str, Any] = {
         "card": (folder / _CARD).read_bytes().decode(),
         "training": manifest.training,
-        "reading": None if reading is None else _reading(reading),
-        "doubt": _doubt(manifest.doubt),
+        "reading": manifest.reading and manifest.reading.record(),
+        "doubt": manifest.doubt and manifest.doubt.record(),
         "judged": _read_test_scores(folder / _JUDGED) if _JUDGED in manifest.files else None,
         "trust": read_entries(folder / _TRUST, TrustEntry) if _TRUST in manifest.files else (),
         "evaluations": read_entries(folder / _EVALUATIONS, EvaluationEntry) if _EVALUATIONS in manifest.files else (),
         "learned": _read_learned(folder / _LEARNED) if _LEARNED in manifest.files else (),
     }
-    return kind.load(folder, manifest, known, device)
+    scorer = kind.load(folder, manifest, known, device)
+    if (own := manifest.calibration) is None:
+        return scorer
+    return CalibratedScorer(manifest.name, scorer, Calibration(own.stretch, own.shift), scorer.scale, **known)
 
 
 def load_transferred(name_or_path: str | Path) -> TransferredScorer:
@@ -390,7 +377,7 @@ def load_with_trunk(name_or_path: str | Path) -> TransferredScorer:
     ScorerError
         As `load_transferred` does.
     """
-    scorer = load_scorer(name_or_path)
+    scorer = plain(load_scorer(name_or_path))
     if isinstance(scorer, SideBySideScorer):
         scorer = next((one for one in scorer.members if isinstance(one, TransferredScorer)), scorer)
     return _with_trunk(scorer)

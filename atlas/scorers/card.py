@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from atlas.agreement.detection import AIM
 from atlas.agreement.evaluation import evaluate
 from atlas.errors import ScorerError
 from atlas.records import SPLITS, Evaluation, Sentence, noop, told
+from atlas.scorers.measured import details, detections_on_card, groups_on_card, plain_figures, table
 from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
@@ -72,12 +74,14 @@ FIGURES_IN_WORDS = {
     "quadratic_kappa_classifier": "quadratic weighted kappa, softmax classifier",
     "accuracy_classifier": "accuracy, softmax classifier",
     "skipped_classifier": "share two or more grades off, softmax classifier",
+    "auc_referable_colours": "AUC for referable disease, four colour numbers alone, which tell camera and clinic",
+    "quadratic_kappa_colours": "quadratic weighted kappa, four colour numbers alone",
 }
 """Names of `evaluate`'s figures on the card. Those of stage ranges are left out: atlases read scores as the nearest grade."""
 
 _EVALUATIONS = "## Measured on one set of photographs"
 
-_APART = ("photographs", "labels", "counts", "sources", "further", "command")
+_APART = ("photographs", "labels", "counts", "sources", "further", "command", "calibrated")
 
 
 NOT_STATED = noop("Not stated.")
@@ -123,8 +127,7 @@ def write_card(scorer: Scorer) -> str:
         "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
         f"{_how_learned(recipe)} The command:",
         f"    {recipe.get('command') or 'not stated'}",
-        "## Figures on the test split",
-        *_figures(scorer),
+        *(_how_calibrated(recipe["calibrated"], scorer) if "calibrated" in recipe else _figures(scorer)),
         *(["## What would improve it", "\n".join(f"- {each}" for each in further)] if further else []),
         "## Limits",
         "- The figures apply to photographs like those it learned from. On others, and with other cameras, it can be much less "
@@ -156,7 +159,7 @@ def _dealt(scorer: Scorer) -> list[str]:
         (scale.name(grade), *(counts[split][place] for split in SPLITS), f"{100 * labels[grade][1]:.0f}%")
         for place, grade in enumerate(scale.grades)
     ]
-    return [_table(("grade", *SPLITS, "share of the loss"), rows)]
+    return [table(("grade", *SPLITS, "share of the loss"), rows)]
 
 
 def how_told(scorer: Scorer) -> tuple[Sentence, ...]:
@@ -165,7 +168,17 @@ def how_told(scorer: Scorer) -> tuple[Sentence, ...]:
         told("%(scorer)s: %(how)s", scorer=one.name, how=_how_built(one.background.training))
         for one in getattr(scorer, "members", ())
     ]
-    return _how_built(scorer.background.training), *members
+    own: list[Sentence] = []
+    if (facts := scorer.background.training.get("calibrated")) is not None:
+        own.append(
+            told(
+                "The scores are calibrated: the logit of %(scorer)s is multiplied by %(stretch)s, and %(shift)s is added.",
+                scorer=facts["of"],
+                stretch=float(facts["stretch"]),
+                shift=float(facts["shift"]),
+            )
+        )
+    return _how_built(scorer.background.training), *own, *members
 
 
 def _how_built(recipe: Mapping[str, Any]) -> Sentence:
@@ -225,11 +238,8 @@ def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, An
         "command": command,
         "photographs": found.count,
         "patients": found.patients,
-        "figures": {
-            key: [round(value, 4), *(round(end, 4) for end in found.intervals.get(key, ()) if math.isfinite(end))]
-            for key, value in found.figures.items()
-            if math.isfinite(value)
-        },
+        "figures": plain_figures(found.figures, found.intervals),
+        **details(found),
     }
 
 
@@ -253,7 +263,9 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
         f"### {entry['name']}",
         about,
         f"    {entry['command']}",
-        _table(("figure", "value", "95% confidence interval"), rows),
+        table(("figure", "value", "95% confidence interval"), rows),
+        *detections_on_card(entry),
+        *groups_on_card(entry),
     ]
 
 
@@ -293,7 +305,7 @@ def labels_of(scorer: Scorer) -> dict[int, tuple[int, float]]:
 def _figures(scorer: Scorer) -> list[str]:
     found = evaluate_own_test(scorer)
     if found is None:
-        return ["Not measured."]
+        return ["## Figures on the test split", "Not measured."]
     rows = [
         (name, f"{found.figures[key]:.3f}", _interval(found.intervals.get(key)))
         for key, name in FIGURES_IN_WORDS.items()
@@ -303,7 +315,33 @@ def _figures(scorer: Scorer) -> list[str]:
         f"{found.count:,} photographs of {found.patients:,} patients from whom it never learned. "
         "The 95% confidence intervals come from resampling patients. " + _how_read(scorer)
     )
-    return [about, _table(("figure", "value", "95% confidence interval"), rows)]
+    names = {grade: scorer.scale.name(grade) for grade in scorer.scale.grades}
+    return [
+        "## Figures on the test split",
+        about,
+        table(("figure", "value", "95% confidence interval"), rows),
+        *detections_on_card(details(found), names),
+    ]
+
+
+def _how_calibrated(facts: Mapping[str, Any], scorer: Scorer) -> list[str]:
+    """Return the section on the calibration for other photographs, see `training.recalibration`."""
+    stretch, shift = facts["stretch"], facts["shift"]
+    counts = [(scorer.scale.name(grade), count) for grade, count in zip(scorer.scale.grades, facts["counts"], strict=True)]
+    return [
+        "## Calibration",
+        f"What this card says above is about the scorer {facts['of']} ({facts['sha256'][:16]}). Two numbers were added: its "
+        f"logit is multiplied by {stretch:.4g}, and {shift:.4g} is added. They were fitted on {facts['photographs']:,} "
+        f"photographs of {facts['patients']:,} patients, {facts['part']}, so that the nearest grade agrees with the human "
+        f"grades. {facts['acts_on']} Nothing else was learned: the order of the scores, all ROC curves and the order of the "
+        f"places on maps are those of {facts['of']}. Its other measurements, and its rule for when it is not sure, do not hold "
+        "for the new scores and are left out.",
+        str(facts["sources"]),
+        table(("grade", "photographs to calibrate on"), counts),
+        _how_read(scorer),
+        "The command:",
+        f"    {facts['command'] or 'not stated'}",
+    ]
 
 
 def _how_read(scorer: Scorer) -> str:
@@ -311,9 +349,15 @@ def _how_read(scorer: Scorer) -> str:
     if reading is None or reading.threshold is None:
         return READ
     of_scores = scorer.background.training.get("threshold", "of training scores")
-    return (
+    told = (
         f"{READ} Referral has a threshold of its own: a score of {reading.threshold:.2f} or more counts as referable, by the "
         f"best Youden index {of_scores}."
+    )
+    if reading.operating is None:
+        return told
+    return (
+        f"{told} The operating point, chosen on {str(of_scores).removeprefix('of ')}, is {reading.operating:.2f}: scores from "
+        f"there up include at least {AIM:.0%} of the referable photographs."
     )
 
 
@@ -323,8 +367,3 @@ READ = "A score is read as the nearest grade, and a half is rounded up."
 
 def _interval(ends: tuple[float, float] | None) -> str:
     return "" if ends is None or not all(map(math.isfinite, ends)) else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import pydantic
 
 from atlas.bundles import faults
 from atlas.errors import ScorerError
-from atlas.records import SUBJECTS, Scale
+from atlas.records import SUBJECTS, DoubtRule, GradeCuts, Scale
 from atlas.scorers.networks import NETWORKS
 from atlas.scorers.trunks import TRUNKS
 
@@ -55,6 +56,20 @@ class ReadingFacts(pydantic.BaseModel):
     threshold: float | None
     peaks: list[float] | None = None
     deviations: list[float] | None = None
+    operating: float | None = None  # bundles made by earlier versions have none
+
+    def record(self) -> GradeCuts:
+        """Return the record itself."""
+        peaks, deviations = (None if values is None else np.array(values, np.float32) for values in (self.peaks, self.deviations))
+        return GradeCuts(np.array(self.cuts, np.float32), self.threshold, peaks, deviations, self.operating)
+
+    @staticmethod
+    def told(reading: GradeCuts) -> dict[str, Any]:
+        """Return a record as plain JSON values."""
+        return {
+            name: value if value is None or isinstance(value, float) else [float(one) for one in value]
+            for name, value in vars(reading).items()
+        }
 
 
 class DoubtFacts(pydantic.BaseModel):
@@ -70,6 +85,25 @@ class DoubtFacts(pydantic.BaseModel):
         list[Annotated[list[float], pydantic.Field(min_length=6, max_length=6)]], pydantic.Field(min_length=6, max_length=6)
     ]
     unlike: float
+
+    def record(self) -> DoubtRule:
+        """Return the record itself."""
+        usual, colours, precision = (np.array(own, np.float32) for own in (self.usual, self.colours, self.precision))
+        return DoubtRule(usual, self.members, self.moves, colours, precision, self.unlike)
+
+    @staticmethod
+    def told(rule: DoubtRule) -> dict[str, Any]:
+        """Return a record as plain JSON values."""
+        return {name: value if isinstance(value, float) else value.astype(float).tolist() for name, value in vars(rule).items()}
+
+
+class CalibrationFacts(pydantic.BaseModel):
+    """Two numbers by which the logit of a scorer was calibrated for other photographs, see `scorers.calibrated`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    stretch: float = pydantic.Field(gt=0)
+    shift: float
 
 
 class Manifest(pydantic.BaseModel):
@@ -91,6 +125,7 @@ class Manifest(pydantic.BaseModel):
     reading: ReadingFacts | None = None
     doubt: DoubtFacts | None = None
     sha256: str | None = None  # bundles of earlier versions have none
+    calibration: CalibrationFacts | None = None
     files: dict[
         Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z-]*\.(safetensors|json|md)$")],
         Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")],
@@ -236,11 +271,53 @@ class TrustEntry(Entry):
     outline: str = pydantic.Field("retina", min_length=1)  # what lesions are a share of
 
 
+_Figures = dict[Annotated[str, pydantic.Field(pattern="^[a-z][a-z0-9_]*$")], _Figure]
+
+
+class DetectionEntry(pydantic.BaseModel):
+    """How well one grade, or referable disease, is found, see `records.Detection`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    method: str
+    grade: int | None
+    human: int = pydantic.Field(ge=0)
+    read: int = pydantic.Field(ge=0)
+    both: int = pydantic.Field(ge=0)
+    figures: _Figures
+
+
+class OperatingEntry(pydantic.BaseModel):
+    """The operating point of an evaluation: its threshold, and whether it was chosen and judged on different halves."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    threshold: float
+    cross_fitted: bool
+
+
+class GroupEntry(pydantic.BaseModel):
+    """Agreement for one group of photographs, see `records.Group`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    column: str
+    width: float | None
+    group: str
+    photographs: int = pydantic.Field(ge=0)
+    patients: int = pydantic.Field(ge=0)
+    referable: int = pydantic.Field(ge=0)
+    figures: _Figures
+
+
 class EvaluationEntry(Entry):
     """Figures of an evaluation by name, see `card.evaluation_entry`; a figure may lack its interval."""
 
     command: str
-    figures: dict[Annotated[str, pydantic.Field(pattern="^[a-z][a-z0-9_]*$")], _Figure]
+    figures: _Figures
+    detections: list[DetectionEntry] = pydantic.Field(default_factory=list)  # those of earlier versions have figures alone
+    operating: OperatingEntry | None = None
+    groups: list[GroupEntry] = pydantic.Field(default_factory=list)
 
 
 def read_entries(path: Path, kind: type[Entry]) -> tuple[Mapping[str, Any], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
@@ -72,8 +72,8 @@ def scale_facts(scale: Scale) -> dict[str, Any]:
 class Scorer(Protocol):
     """Makes predictions from prepared photographs. `kind` is its entry in `bundle.SCORERS`."""
 
-    kind: ClassVar[str]
-
+    @property
+    def kind(self) -> str: ...
     @property
     def name(self) -> str: ...
     @property

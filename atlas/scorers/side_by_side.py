@@ -24,6 +24,7 @@ from atlas.errors import ScorerError
 from atlas.photographs.frames import spread
 from atlas.photographs.preparations import normalised_pixels
 from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale
+from atlas.scorers.calibrated import CalibratedScorer
 from atlas.scorers.evidence import EvidenceScorer
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.protocol import Background, OneTarget, Scorer, scale_facts
@@ -45,6 +46,11 @@ def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
     """
     found = []
     for one in scorers:
+        if isinstance(one, CalibratedScorer):
+            raise ScorerError(
+                f"scorer {one.name} was calibrated for some photographs, and a combined scorer is calibrated as one",
+                "name the scorer that it was made from",
+            )
         if not isinstance(one, Member):
             raise ScorerError(f"scorer {one.name} is of a kind that cannot be combined with others: {one.kind}", "leave it out")
         found.append(one)

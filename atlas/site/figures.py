@@ -16,7 +16,12 @@ from atlas.site.grades import label_figure, reading_figure, result_figure
 from atlas.site.panels import Figure
 from atlas.site.words import ENGLISH, Words
 
-SUFFIXES = {"": noop("score"), "_ranges": noop("score by ranges"), "_classifier": noop("classifier")}
+SUFFIXES = {
+    "": noop("score"),
+    "_ranges": noop("score by ranges"),
+    "_classifier": noop("classifier"),
+    "_colours": noop("colours alone"),
+}
 """How photographs were graded, by the ending of a figure's name. No ending: the severity, read as the nearest grade."""
 
 HIDDEN = ("ranges",)

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from atlas.records import Evaluation, noop
 from atlas.site.book import Book
+from atlas.site.detections import detection_table, group_tables
 from atlas.site.figures import figures, measures
 from atlas.site.views import GradeView, Pages
 from atlas.site.words import ENGLISH, Words
@@ -129,7 +130,15 @@ def _agreement(book: Book, evaluation: Evaluation | None) -> dict[str, Any] | No
     methods, rows = measures(evaluation, book.words)
     drawn = figures(evaluation, book.scale, [grade.colour for grade in book.grades], book.words)
     counted = _photographs_behind(evaluation, book.scale.referable)
-    return {"evaluation": evaluation, "methods": methods, "measures": rows, "figures": drawn, "counted": counted}
+    return {
+        "evaluation": evaluation,
+        "methods": methods,
+        "measures": rows,
+        "figures": drawn,
+        "counted": counted,
+        "detections": detection_table(evaluation, book.scale, book.words),
+        "groups": group_tables(evaluation, book.words),
+    }
 
 
 def _photographs_behind(evaluation: Evaluation, referable: int | None) -> dict[str, int]:

@@ -40,7 +40,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns. Each column's kind (text, count, number, percent, interval) defines how its cells are printed."""
+    """Rows under named columns.
+
+    Each column's kind defines how its cells are printed: text, count, number, percent, interval, or estimate, a value with its
+    interval.
+    """
 
     title: str
     columns: tuple[tuple[str, str], ...]

@@ -24,8 +24,9 @@ Numbers have fixed decimals so that the same atlas gives the same bytes. Severit
 boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
 
 `evaluation.csv` has one number a row. `cohort` is `atlas` or, for the scorer's own test split, `scorer`. `low` and `high` are the
-ends of the 95% confidence interval. `count` is the number of photographs behind the value. A confusion cell's value is its share
-of the human grade's row.
+ends of the 95% confidence interval. `count` is the number of photographs behind the value; for `f1` it is the sum of those with
+the grade and those read as it. A confusion cell's value is its share of the human grade's row. `group` names the column and the
+value of the photographs behind a figure, and is empty for all photographs.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None 
         _write(folder / "clusters.csv", *_clusters(atlas))
     cohorts = {"atlas": atlas.evaluation, "scorer": atlas.scorer_evaluation}
     if found := {cohort: evaluation for cohort, evaluation in cohorts.items() if evaluation is not None}:
-        header = ["cohort", "figure", "method", "grade", "value", "low", "high", "count"]
+        header = ["cohort", "figure", "method", "grade", "value", "low", "high", "count", "group"]
         _write(folder / "evaluation.csv", header, ([cohort, *row] for cohort, one in found.items() for row in _evaluation(one)))
 
 
@@ -199,11 +200,13 @@ def _clusters(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
 
 
 def _evaluation(evaluation: Evaluation) -> Iterator[list[Any]]:
-    """Yield figure, method, grade, value, low, high and count."""
+    """Yield figure, method, grade, value, low, high, count and group."""
 
-    def row(figure: str, method: str, grade: float | None, value: float, interval: Interval | None, count: int) -> list[Any]:
+    def row(
+        figure: str, method: str, grade: float | None, value: float, interval: Interval | None, count: int, group: str = ""
+    ) -> list[Any]:
         ends = ["", ""] if interval is None else [_number(end) for end in interval]
-        return [figure, method, "" if grade is None else f"{grade:g}", _number(value), *ends, count]
+        return [figure, method, "" if grade is None else f"{grade:g}", _number(value), *ends, count, group]
 
     total = evaluation.count
     for name, value in evaluation.figures.items():
@@ -237,3 +240,15 @@ def _evaluation(evaluation: Evaluation) -> Iterator[list[Any]]:
         yield row("label_share_after", "training", label.grade, label.after, None, label.count)
     if evaluation.reading is not None and evaluation.reading.threshold is not None:
         yield row("referable_from", "score", None, evaluation.reading.threshold, None, total)
+    if evaluation.operating is not None:
+        yield row("referable_from", "operating", None, evaluation.operating, None, total)
+    for found in evaluation.detections:
+        ending = "_referable" if found.grade is None else ""
+        for name, count in (("recall", found.human), ("precision", found.read), ("f1", found.human + found.read)):
+            yield row(f"{name}{ending}", found.method, found.grade, found.figures[name], found.intervals[name], count)
+    for group in evaluation.groups:
+        for name, value in group.figures.items():
+            method = {"recall": "operating", "precision": "operating", "quadratic_kappa": "nearest"}.get(name, "score")
+            figure = f"{name}_referable" if method == "operating" else name
+            named = f"{group.column}: {group.label}"
+            yield row(figure, method, None, value, group.intervals[name], group.count, named)

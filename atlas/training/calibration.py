@@ -27,16 +27,16 @@ _Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, Side
 
 
 def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
-    """Fit how severities (n,) are read as grades, and say which scores the threshold for referral comes from.
+    """Fit how severities (n,) are read as grades, and say which scores the thresholds for referral come from.
 
-    Severities of photographs that were learned by heart are further apart than those of new ones: a threshold chosen on them
-    would miss too many. The stage ranges are those of the study.
+    Severities of photographs that were learned by heart are further apart than those of new ones: a threshold or an operating
+    point chosen on them would miss too many. The stage ranges are those of the study.
     """
     grades, scale = material.grades, material.scale
     ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (material.training, material.validation))
     if held_out.threshold is None:
         return ranges, "of training scores"
-    return replace(ranges, threshold=held_out.threshold), "of validation scores"
+    return replace(ranges, threshold=held_out.threshold, operating=held_out.operating), "of validation scores"
 
 
 def read_by_severities(
