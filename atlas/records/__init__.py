@@ -50,8 +50,10 @@ from atlas.records.patterns import Clusters as Clusters
 from atlas.records.patterns import Embedding as Embedding
 from atlas.records.patterns import Patches as Patches
 from atlas.records.photographs import Augmentation as Augmentation
+from atlas.records.photographs import Device as Device
 from atlas.records.photographs import Facts as Facts
 from atlas.records.photographs import Frame as Frame
+from atlas.records.photographs import Loss as Loss
 from atlas.records.photographs import Preprocessed as Preprocessed
 from atlas.records.photographs import TwoStageForm as TwoStageForm
 from atlas.records.scores import DoubtRule as DoubtRule

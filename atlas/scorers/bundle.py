@@ -35,7 +35,7 @@ from atlas.scorers.manifest import (
     TrustEntry,
     TwoStageManifest,
 )
-from atlas.scorers.networks import NETWORKS, NetworkScorer
+from atlas.scorers.networks import NetworkScorer, untrained
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.side_by_side import Member, SideBySideScorer
@@ -120,22 +120,24 @@ def _transferred_contents(scorer: TransferredScorer, half: bool) -> tuple[dict[s
 
 def _load_network(folder: Path, manifest: NetworkManifest, known: dict[str, Any], device: str | torch.device) -> NetworkScorer:
     scale = manifest.scale.scale()
-    modules = NETWORKS[manifest.architecture].build(len(scale.names))
+    trunk, head = untrained(manifest.architecture, manifest.outputs or len(scale.names))
     try:
         arrays = safetensors.torch.load_file(folder / _NETWORK)
-        for part, module in zip(("trunk.", "head."), modules, strict=True):
+        for part, module in (("trunk.", trunk), ("head.", head)):
             own = {name.removeprefix(part): tensor.float() for name, tensor in arrays.items() if name.startswith(part)}
             module.load_state_dict(own)
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise ScorerError(
             f"{folder / _NETWORK}: weights do not fit network {manifest.architecture} ({error})", "train the scorer again"
         ) from error
-    return NetworkScorer(manifest.name, manifest.architecture, *modules, scale, manifest.preparation, manifest.size, **known)
+    facts = (manifest.preparation, manifest.size, manifest.outputs)
+    return NetworkScorer(manifest.name, manifest.architecture, trunk.to(device), head, scale, *facts, **known)
 
 
 def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     arrays = {name: np.ascontiguousarray(stored(tensor.numpy(), half)) for name, tensor in scorer.state().items()}
-    return {"architecture": scorer.network}, {_NETWORK: safetensors.numpy.save(arrays)}
+    facts = {"architecture": scorer.network, **({"outputs": scorer.outputs} if scorer.outputs else {})}
+    return facts, {_NETWORK: safetensors.numpy.save(arrays)}
 
 
 def _load_two_stage(
