@@ -256,6 +256,14 @@ class Configuration(BaseModel):
     seed: Annotated[int, Panel.RUNNING] = Field(
         0, ge=0, description="Seed of all random choices. The same input and seed give the same result."
     )
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, Panel.RUNNING] = Field(
+        None,
+        description=(
+            "Where the scorer's network runs: on the processor (cpu), on a GPU (cuda), or on a GPU if there is one (auto). On a "
+            "GPU, scores can differ in their last digits. Without it, training uses a GPU if there is one; all else uses the "
+            "processor."
+        ),
+    )
     workers: Annotated[int | None, PRIVATE, Panel.RUNNING] = Field(
         None, ge=1, description="Number of parallel workers. Does not affect the result. Without it, one for each core."
     )

@@ -34,11 +34,12 @@ from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
 from atlas.training import networks
+from atlas.training.augmentations import moved
 from atlas.training.calibration import calibrate
 from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.material import Material
-from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
-from atlas.training.scorers import _prepared, join_scorers, train_scorer
+from atlas.training.networks import fold_normalisation, train_trunk, with_normalisation
+from atlas.training.scorers import join_scorers, prepared_pixels, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
 from atlas.training.steps import averaged, rising_and_falling
 
@@ -679,12 +680,12 @@ def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
         side_by_side("pair", [small, smaller])
 
 
-def test_pixels_of_other_code_are_prepared_again(cohort: Path, tmp_path: Path) -> None:
+def test_pixels_of_other_code_areprepared_pixels_again(cohort: Path, tmp_path: Path) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
     few = replace(Material.of(dataset, "weight", 0), images=dataset.images[:3])
 
     def prepared(code: str) -> np.ndarray:
-        return np.array(_prepared(few, 64, "standardise", tmp_path, code, silent))
+        return np.array(prepared_pixels(few, 64, "standardise", tmp_path, code, silent))
 
     first = prepared("code as it is")
     (file,) = tmp_path.iterdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -88,7 +88,7 @@ def train_disc(
     )
 
 
-@with_settings(*_MARKED, "seed", "store", required=("images", "grades"), training=True)
+@with_settings(*_MARKED, "seed", "device", "store", required=("images", "grades"), training=True)
 def train_evidence(
     configuration: Configuration,
     start: Annotated[
@@ -110,7 +110,6 @@ def train_evidence(
         int,
         option("--photographs", "Photographs in each epoch, drawn by grade and by folder.", Panel.TRAINING, min=1),
     ] = 1400,
-    device: Annotated[Literal["cpu", "cuda"], option("--device", "Where the network is trained.", Panel.TRAINING)] = "cpu",
     source: Terms = "Not stated.",
     verbose: Verbose = False,
 ) -> None:
@@ -132,7 +131,6 @@ def train_evidence(
             start=start,
             epochs=epochs,
             photographs=photographs,
-            device=device,
             source=source,
             command=screen.command_line(),
             progress=progress,

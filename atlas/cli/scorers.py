@@ -123,7 +123,20 @@ def train(
 
 
 @with_settings(
-    *(*_COHORT, "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
+    *(
+        *_COHORT,
+        "split",
+        "scorer",
+        "fit",
+        "folds",
+        "balance",
+        "trunk",
+        "trunk_weights",
+        "size",
+        "preparation",
+        "device",
+        "workers",
+    ),
     required=("images",),
 )
 def evaluate(
@@ -153,7 +166,8 @@ def evaluate(
 
 
 @with_settings(
-    *("images", "masks", "boxes", "grades", "limit", "scorer", "map_window", "seed", "workers", "store"), required=("images",)
+    *("images", "masks", "boxes", "grades", "limit", "scorer", "map_window", "seed", "device", "workers", "store"),
+    required=("images",),
 )
 def trust(configuration: Configuration, record: Record = None, verbose: Verbose = False) -> None:
     """Measure how far heat maps can be trusted, on photographs whose lesions a person marked."""

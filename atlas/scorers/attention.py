@@ -1,7 +1,7 @@
 """Attention in networks, over places, over channels and by soft masks, and the two complete networks that use it.
 
-Each part is a module from maps (n, C, h, w) to maps. The networks are a trunk, which contains the encoder with the published names of
-its weights, and a head on the trunk's last maps.
+Each part is a module from maps (n, C, h, w) to maps. Each network is a trunk, whose part `encoder` has the published names of its
+weights, and a head on the trunk's last maps.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Attending(Protocol):
 class SelfAttention(nn.Module):
     """Self-attention over places: each place is a weighted sum over all places, added back with a learned factor from 0.
 
-    With q, k and v by 1 x 1 convolutions, the output at place i is x_i + factor * sum_j softmax_j(q_i . k_j) v_j. Source: Zhang et
-    al., "Self-Attention Generative Adversarial Networks", ICML 2019; queries and keys have an eighth of the channels, as there.
+    With q, k and v by 1 x 1 convolutions, the output at place i is x_i + factor * sum_j softmax_j(q_i . k_j) v_j. Queries and
+    keys have an eighth of the channels. Source: Zhang et al., "Self-Attention Generative Adversarial Networks", ICML 2019.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ class SelfAttention(nn.Module):
         weights = self.shares(maps, kept).mean(1)  # share of the attention that each place gets, (n, h*w)
         places = maps.flatten(2)
         seen = torch.ones_like(weights) if kept is None else kept.flatten(1)
-        given, own = ((places @ (seen * one)[:, :, None])[:, :, 0] for one in (weights, torch.full_like(weights, 1 / seen.shape[1])))
+        given = (places @ (seen * weights)[:, :, None])[:, :, 0]
+        own = (places @ (seen / seen.shape[1])[:, :, None])[:, :, 0]
         value = functional.linear(given, self.value.weight[:, :, 0, 0], self.value.bias)
         return own + self.factor * value
 
@@ -178,7 +179,9 @@ class FiveViews(nn.Module):
         self.views = nn.ModuleList(
             [_convolved(channels, VIEW, 1), *(_convolved(channels, VIEW, 3, dilation) for dilation in DILATIONS)]
         )
-        self.everywhere = nn.Conv2d(channels, VIEW, 1)  # without normalisation, which one mean per photograph does not suffice for
+        self.everywhere = nn.Conv2d(
+            channels, VIEW, 1
+        )  # without normalisation, which one mean per photograph does not suffice for
         self.mix = _convolved(channels + (len(self.views) + 1) * VIEW, channels, 1)
 
     def joined(self, maps: Tensor) -> Tensor:
@@ -257,7 +260,8 @@ def _bias(convolution: nn.Conv2d) -> Tensor:
 
 
 def _unit(channels: int) -> nn.Module:
-    return Bottleneck(channels, channels // Bottleneck.expansion)
+    unit: nn.Module = Bottleneck(channels, channels // Bottleneck.expansion)
+    return unit
 
 
 def _convolved(channels: int, out: int, kernel: int, dilation: int = 1) -> nn.Sequential:

@@ -43,7 +43,7 @@ from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, r
 from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
 
-_MANIFEST = "scorer.json"
+MANIFEST = "scorer.json"
 
 _TRUNK = "trunk.safetensors"
 
@@ -92,7 +92,7 @@ def _load_transferred(
     try:
         trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
     except ConfigurationError as error:
-        raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+        raise ScorerError(f"{folder / MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     classifier = readout_of(_read_layers(folder / _CLASSIFIER)) if _CLASSIFIER in manifest.files else None
     if isinstance(classifier, Head):
         raise ScorerError(f"{folder / _CLASSIFIER}: holds no classifier", "fetch or train the scorer again")
@@ -147,7 +147,7 @@ def _load_two_stage(
     net = load_lesion_net(beside if beside.is_dir() else manifest.lesion_net)
     if net.sha256 != manifest.lesion_net_sha256:
         raise ScorerError(
-            f"{folder / _MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
+            f"{folder / MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
             "train the scorer again",
         )
     head = readout_of(_read_layers(folder / _HEAD))
@@ -158,7 +158,7 @@ def _load_two_stage(
         try:
             trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.trunk_size, device=device)
         except ConfigurationError as error:
-            raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+            raise ScorerError(f"{folder / MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     return TwoStageScorer(manifest.name, net, head, manifest.scale.scale(), trunk, **known)
 
 
@@ -184,7 +184,7 @@ def _load_evidence(folder: Path, manifest: EvidenceManifest, known: dict[str, An
     head = readout_of(_read_layers(folder / _HEAD))
     if not isinstance(head, Head):
         raise ScorerError(f"{folder / _HEAD}: holds no regressor", "fetch or train the scorer again")
-    return EvidenceScorer(manifest.name, module.requires_grad_(False).eval(), head, manifest.scale.scale(), **known)
+    return EvidenceScorer(manifest.name, module.requires_grad_(False).eval().to(device), head, manifest.scale.scale(), **known)
 
 
 def _evidence_contents(scorer: EvidenceScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -204,7 +204,7 @@ def _load_side_by_side(
         own = load_scorer(beside if beside.is_dir() else member.name, device=device)
         if not isinstance(own, Member) or own.sha256 != member.sha256:
             raise ScorerError(
-                f"{folder / _MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
+                f"{folder / MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
             )
         members.append(own)
     return SideBySideScorer(manifest.name, tuple(members), manifest.scale.scale(), manifest.stretch, manifest.shift, **known)
@@ -268,7 +268,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         **({} if known.doubt is None else {"doubt": _told_doubt(known.doubt)}),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest).encode()}, _MANIFEST, "scorer")
+    write_bundle(folder, {**contents, MANIFEST: _json(folder, manifest).encode()}, MANIFEST, "scorer")
 
 
 def _json(folder: Path, facts: Any) -> str:
@@ -307,7 +307,7 @@ def amend_bundle(name_or_path: str | Path, **changes: Any) -> None:
     ScorerError
         As `load_scorer` and `save_bundle` do.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder = find_bundle(name_or_path, MANIFEST, "scorer")
     changed: Scorer = replace(load_scorer(folder), **changes)  # type: ignore[type-var]
     save_bundle(folder, changed, half=_read_manifest(folder).storage == "float16")
 
@@ -343,19 +343,19 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     ScorerError
         If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder = find_bundle(name_or_path, MANIFEST, "scorer")
     manifest = _read_manifest(folder)
     kind = SCORERS[manifest.kind]
     for file in (_CARD, *kind.files):
         if file not in manifest.files:
-            raise ScorerError(f"{folder / _MANIFEST}: gives no sha256 of {file}", "fetch or train the scorer again")
+            raise ScorerError(f"{folder / MANIFEST}: gives no sha256 of {file}", "fetch or train the scorer again")
     for file, digest in manifest.files.items():
         path = folder / file
         if not path.is_file():
             raise ScorerError(f"{path}: missing from the bundle", "fetch or train the scorer again")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise ScorerError(
-                f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
+                f"{path}: damaged or changed, its sha256 is not the one in {MANIFEST}", "fetch or train the scorer again"
             )
     reading = manifest.reading
     known = {
@@ -401,7 +401,7 @@ def _with_trunk(scorer: Scorer) -> TransferredScorer:
 
 def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
     """Return (name, summary) of each shipped scorer, by name, without loading weights. Summaries are plain JSON values."""
-    return [(name, _summary(models_folder() / name)) for name in shipped(_MANIFEST)]
+    return [(name, _summary(models_folder() / name)) for name in shipped(MANIFEST)]
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -418,7 +418,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:

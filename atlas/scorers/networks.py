@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from atlas.photographs.frames import cell_coverage
 from atlas.records import Augmentation, BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target, noop
 from atlas.scorers.attention import Attending, attention_resnet50, residual_attention
+from atlas.scorers.devices import exactly
 from atlas.scorers.prediction import middles
 from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
@@ -208,9 +208,7 @@ class NetworkScorer(OneTarget, Background):
     def _maps(self, pixels: ByteArray) -> FloatArray:
         spec = NETWORKS[self.network]
         device = next(self.trunk.parameters()).device
-        # TF32, cuDNN's default, keeps ten bits of each factor: not enough for scores that must agree between machines.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact if device.type == "cuda" else nullcontext():
+        with torch.inference_mode(), exactly(device):
             images = torch.from_numpy(pixels.copy()).to(device).permute(0, 3, 1, 2).float() / 255
             maps: FloatArray = self.trunk(normalised(images, spec)).cpu().numpy()
         return maps
@@ -253,7 +251,7 @@ class MapsPrediction:
     @property
     def _by_grade(self) -> bool:
         """Whether there is one output for each grade of the scale."""
-        return self._whole[1].shape[1] == len(self.target.scale.names)
+        return bool(self._whole[1].shape[1] == len(self.target.scale.names))
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
         return self._severities(self._hidden(masks))

@@ -8,7 +8,7 @@ subtracting their sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -126,7 +126,7 @@ class LinearPrediction:
     cam: FloatArray
     shares: FloatArray
     pooled: FloatArray
-    cams: FloatArray | None = None
+    cams: FloatArray | None = field(default=None, kw_only=True)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -233,4 +233,4 @@ def read_maps(
         shares = np.zeros(0, np.float32) if classifier is None else classifier.probabilities(first_sums(maps, classifier))
     pooled = over_retina(maps, np.ones(maps.shape[1:], np.float32) if coverage is None else coverage)
     cams = gradcam_by_grade(maps, readout, z) if isinstance(readout, Classifier) else None
-    return LinearPrediction(target, readout, sums, gradcam_map(maps, readout, z), shares, pooled, cams)
+    return LinearPrediction(target, readout, sums, gradcam_map(maps, readout, z), shares, pooled, cams=cams)
