@@ -213,7 +213,10 @@ class Configuration(BaseModel):
         ),
     )
     saliency: Annotated[str, Panel.MAPS] = Field(
-        "occlusion", description="Method of the heat map that is shown first and measured: occlusion or gradcam."
+        "occlusion",
+        description=(
+            "Method of the heat map that is shown first and measured: occlusion, gradcam or, if the scorer has it, attention."
+        ),
     )
     map_window: Annotated[int, Panel.MAPS] = Field(
         1, ge=1, description="Side of the window that is hidden at a time for the heat map, in cells of the network's map."

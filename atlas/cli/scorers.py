@@ -60,8 +60,8 @@ def train(
         Loss | None,
         option(
             "--loss",
-            "What training lowers: the squared error of the score (squared), cross entropy (cross-entropy), cross entropy in which "
-            "rare grades count more (weighted), or focal loss, in which photographs that are already clear count less (focal). "
+            "What training lowers: the squared error of the score (squared), cross entropy (cross-entropy), cross entropy where "
+            "rare grades count more (weighted), or focal loss, where photographs that are already clear count less (focal). "
             "With any but squared, the score is the expected grade of a softmax. Without it, squared for a trunk, and "
             "cross-entropy for --network.",
             Panel.TRAINING,
@@ -111,8 +111,8 @@ def train(
         option(
             "--augmentation",
             "Variants of each photograph to learn from: all eight orientations (flips-rotations), also shifted, scaled and "
-            "with other brightness and colour (moved), or cropped at random and scaled (cropped), or the photograph alone (none). "
-            "Without it, flips-rotations, and cropped for the network attention-resnet50.",
+            "with other brightness and colour (moved), also cropped at random and scaled (cropped), or the photograph alone "
+            "(none). Without it, flips-rotations, and cropped for the network attention-resnet50.",
             Panel.TRAINING,
         ),
     ] = None,

@@ -278,6 +278,10 @@ class MapsPrediction:
         return self._gradcam_of(explained_weights(outputs) if outputs > 1 else np.ones(1, np.float32))
 
     def gradcam_by_grade(self, target: str) -> FloatArray:
+        return self._cams
+
+    @cached_property
+    def _cams(self) -> FloatArray:
         if not self._by_grade:
             return np.zeros((0, *self.grid), np.float32)
         return np.stack([self._gradcam_of(one) for one in np.eye(len(self.target.scale.names), dtype=np.float32)])
