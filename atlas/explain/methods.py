@@ -57,8 +57,8 @@ METHODS: Mapping[str, Method] = {
     "attention": Method(
         noop("Self-attention"),
         noop(
-            "How much the network's layer of self-attention takes from each cell, as a multiple of the mean of all cells. It shows "
-            "where the network looks, not whether a cell raised or lowered the score."
+            "How much the network's layer of self-attention takes from each cell, as a multiple of the mean of all cells. It "
+            "shows where the network looks, not whether a cell raised or lowered the score."
         ),
         attention.shares,
         lambda prediction, target: prediction.attention(target.name) is not None,
