@@ -51,7 +51,10 @@ METHODS: Mapping[str, Method] = {
     ),
     "gradcam": Method(
         noop("Grad-CAM"),
-        noop("The weight of each cell, estimated from the network's gradient, in grades in the middle of the scale."),
+        noop(
+            "The weight of each cell, estimated from the gradient of the network's output before the sigmoid or the softmax, in "
+            "grades in the middle of the scale."
+        ),
         lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
     ),
     "attention": Method(

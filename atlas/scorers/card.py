@@ -203,7 +203,8 @@ def _how_built(recipe: Mapping[str, Any]) -> Sentence:
             "outside the area that a place sees can have counted there."
         )
     if form == "network":
-        return told("%(network)s %(outputs)s", network=told(NETWORKS[recipe["network"]].words), outputs=_outputs(recipe))
+        words = NETWORKS[recipe["network"]].words
+        return told("%(network)s %(outputs)s", network=told(words), outputs=_outputs(recipe))
     if form is None and recipe.get("loss", "squared") != "squared":
         return told("A convolutional trunk and two layers on its last maps. %(outputs)s", outputs=_outputs(recipe))
     if form is None:
