@@ -15,7 +15,7 @@ from atlas.resources import DEFAULT_LESION_NET
 _MARKED = ("images", "grades", "boxes")
 
 
-@with_settings(*_MARKED, "seed", "store", required=_MARKED)
+@with_settings(*_MARKED, "seed", "device", "store", required=_MARKED)
 def train_lesions(
     configuration: Configuration,
     start: Annotated[

@@ -248,6 +248,7 @@ def train_lesion_net(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.02,
     seed: int = 0,
+    device: str = "cpu",
     checkpoint: Path | None = None,
     each_epoch: Callable[[int, LesionModule], None] | None = None,
     progress: Progress = silent,
@@ -272,6 +273,8 @@ def train_lesion_net(
         Strength of AdamW's weight decay.
     seed : int
         Decides everything random.
+    device : str
+        Where the network learns, "cpu" or "cuda".
     checkpoint : Path or None
         A file, replaced after each epoch. Interrupted training continues from it with the same result.
     each_epoch : Callable[[int, LesionModule], None] or None
@@ -302,13 +305,23 @@ def train_lesion_net(
         module.start_from(start)
     else:
         module.load_state_dict(start)
-    module = module.to(memory_format=torch.channels_last)
+    module = module.to(device).to(memory_format=torch.channels_last)
     per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
     steps = per_epoch * epochs
     optimizer = adamw(module, learning_rate, weight_decay)
     pace, average = rising_and_falling(optimizer, steps, warm_up=_WARM_UP), averaged(module)
     parts = {"module": module, "optimizer": optimizer, "pace": pace, "average": average}
-    recipe = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]]
+    recipe = [
+        list(kinds),
+        epochs,
+        batch,
+        learning_rate,
+        weight_decay,
+        seed,
+        device,
+        digest_of(start),
+        [str(one) for one in pupils],
+    ]
     fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     done = 0
     if checkpoint is not None and checkpoint.exists():
@@ -320,9 +333,9 @@ def train_lesion_net(
         total = 0.0
         for step, shown in enumerate(_lessons(pupils, kinds, batch, per_epoch, seed, epoch)):
             at = epoch * per_epoch + step
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = module(as_input(shown))
-            loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), shown, strict=True)]).mean()
+            with torch.autocast(device, torch.bfloat16):
+                logits = module(as_input(shown).to(device)).float().cpu()
+            loss = torch.stack([loss_of(one, own, kinds) for one, own in zip(logits, shown, strict=True)]).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
@@ -336,7 +349,7 @@ def train_lesion_net(
             each_epoch(epoch + 1, learned)
         if checkpoint is not None:
             save_checkpoint(checkpoint, fingerprint, {"done": epoch + 1, **states_of(parts)})
-    return learned
+    return learned.cpu()
 
 
 def _lessons(
