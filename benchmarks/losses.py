@@ -5,8 +5,8 @@
 
 The first set is the large one: its network begins as `--start` says. On each further set, the network of the first set that was
 trained with the same loss and the same classes goes on. All are trained by `atlas train`, and measured on the test split of their
-own set. The columns: AUC for referable disease and, with a class for each grade, accuracy and quadratic weighted kappa of the most
-probable grade. The scorers stay in `--out`, so that a second run trains only what is missing.
+own set. The columns: AUC for referable disease and, with a class for each grade, accuracy and quadratic weighted kappa of the
+most probable grade. The scorers stay in `--out`, so that a second run trains only what is missing.
 """
 
 from __future__ import annotations
