@@ -175,7 +175,7 @@ def test_it_is_built_into_an_atlas_and_explained(built: BuildResult) -> None:
     assert len(atlas.dataset.images) == 24
     assert np.ptp(atlas.scores.severity) > 0.05
     assert atlas.maps.method == "occlusion"
-    assert {maps.method for maps in atlas.other_maps} == {"gradcam"}
+    assert [maps.method for maps in atlas.other_maps] == ["gradcam", *(f"gradcam-grade-{grade}" for grade in range(5))]
     assert np.abs(atlas.maps.values).max() > 0
     assert atlas.patches is not None
     assert atlas.patches.descriptors.shape[1] == 12
