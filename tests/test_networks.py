@@ -20,6 +20,7 @@ from atlas.explain import occlusion
 from atlas.explain.methods import METHODS, methods_by_grade, methods_of, saliency_map
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
+from atlas.pipeline.trust import measure_trust
 from atlas.records import DIABETIC_RETINOPATHY, ByteArray, FloatArray, Preprocessed, Target
 from atlas.scorers.attention import AttentionHead, ChannelAttention, FiveViews, ResidualAttention, SelfAttention
 from atlas.scorers.bundle import save_bundle
@@ -404,3 +405,15 @@ def test_it_is_bundled_explained_and_built_into_an_atlas(network: str, eyes: Pat
     assert json.loads((tmp_path / "out" / "run.json").read_text("utf-8"))["settings"]["device"] == "cpu"
     cells = (tmp_path / "out" / "cells" / f"{built.atlas.dataset.image_ids[0]}.js").read_text("utf-8")
     assert all(f'"{name}":' in cells for name in names)
+
+    if looking:
+        entry, _ = measure_trust(
+            load_configuration(images=eyes / "images", scorer=str(tmp_path / network), store=tmp_path / "store", limit=8),
+            eyes / "masks",
+        )
+        assert [row["map"] for row in entry["maps"]] == [*METHODS, "centre", "random"]
+    else:
+        with pytest.raises(ConfigurationError, match="no such map"):
+            build_atlas(
+                load_configuration(images=few, scorer=str(tmp_path / network), saliency="attention", **folders, **settings)
+            )

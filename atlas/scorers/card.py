@@ -173,7 +173,7 @@ def _epochs(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _ends(recipe: Mapping[str, Any]) -> str:
-    if recipe.get("loss", "squared") == "squared":
+    if _loss_of(recipe) == "squared":
         return "A sigmoid never reaches its ends"
     return "The score is the mean of the grades, weighted by their probabilities"
 
@@ -205,7 +205,7 @@ def _how_built(recipe: Mapping[str, Any]) -> Sentence:
     if form == "network":
         words = NETWORKS[recipe["network"]].words
         return told("%(network)s %(outputs)s", network=told(words), outputs=_outputs(recipe))
-    if form is None and recipe.get("loss", "squared") != "squared":
+    if form is None and _loss_of(recipe) != "squared":
         return told("A convolutional trunk and two layers on its last maps. %(outputs)s", outputs=_outputs(recipe))
     if form is None:
         return told("A convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.")
@@ -229,7 +229,7 @@ def _how_built(recipe: Mapping[str, Any]) -> Sentence:
 
 def _outputs(recipe: Mapping[str, Any]) -> Sentence:
     """Say how a network's outputs become a score, and what Grad-CAM differentiates."""
-    if recipe["loss"] == "squared":
+    if _loss_of(recipe) == "squared":
         return told("A sigmoid turns its one output into the score. Grad-CAM differentiates this output before the sigmoid.")
     if recipe.get("classes") == 2:
         return told(
@@ -257,6 +257,12 @@ _LOSSES = {
 }
 
 
+def _loss_of(recipe: Mapping[str, Any]) -> str:
+    """Return the loss of a recipe by its name. Older recipes name none, or keep another figure under this name."""
+    loss = recipe.get("loss")
+    return loss if isinstance(loss, str) and loss in _LOSSES else "squared"
+
+
 def _how_learned(recipe: Mapping[str, Any]) -> str:
     if "members" in recipe:
         return (
@@ -273,7 +279,7 @@ def _how_learned(recipe: Mapping[str, Any]) -> str:
     classes = ""
     if recipe.get("two_classes"):
         classes = "It learned two classes: from which grade disease is referable, and below. "
-    return f"{classes}{_LOSSES[recipe.get('loss', 'squared')]} The weights kept are those {kept}."
+    return f"{classes}{_LOSSES[_loss_of(recipe)]} The weights kept are those {kept}."
 
 
 def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:
