@@ -34,7 +34,7 @@ from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
 from atlas.training import networks
-from atlas.training.augmentations import moved
+from atlas.training.augmentations import cropped, moved
 from atlas.training.calibration import calibrate
 from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.material import Material
@@ -469,6 +469,19 @@ def test_pictures_that_are_moved_keep_their_size_and_mean_and_differ_each_time()
     assert torch.equal(first, moved(images, torch.Generator().manual_seed(0)))
     assert not torch.equal(first, moved(images, torch.Generator().manual_seed(1)))
     assert abs(float(first.mean()) - float(images.float().mean())) < 25
+
+
+def test_pictures_that_are_cropped_show_a_square_part_of_themselves() -> None:
+    across = torch.linspace(0, 250, 64).expand(20, 3, 64, 64)
+    images = torch.stack([across[:, 0], across[:, 0].transpose(1, 2), across[:, 0]], 1)
+    shown = cropped(images, torch.Generator().manual_seed(0))
+    assert shown.shape == images.shape
+    assert torch.equal(shown, cropped(images, torch.Generator().manual_seed(0)))
+    spans = [own.amax((1, 2)) - own.amin((1, 2)) for own in (shown[:, 0], shown[:, 1])]
+    assert torch.allclose(*spans, atol=4), "as wide as high"
+    share = spans[0] / 250
+    assert 0.67 < float(share.min()) < 0.8 < 0.9 < float(share.max()) <= 1
+    assert float((shown[:, 0].amin((1, 2)) > 5).float().mean()) > 0.5, "at different places"
 
 
 def test_growing_pictures_need_a_pooled_head() -> None:
