@@ -148,7 +148,7 @@ lesions: .venv/installed
 # of three.
 EVIDENCE := models/evidence-squeezenet
 BOTH := models/eyepacs-and-evidence
-DEVICE ?= cpu
+DEVICE ?= auto
 BOXED := $(DATA)/idrid/images --grades $(DATA)/idrid/grades.csv --boxes $(DATA)/idrid/boxes.csv
 MESSIDOR := --also-images $(DATA)/messidor2/images --also-grades $(DATA)/messidor2/grades.csv
 ALSO_COLOUR := --also-images $(DATA)/eyepacs-colour/images --also-grades $(DATA)/eyepacs-colour/grades.csv

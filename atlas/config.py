@@ -229,7 +229,10 @@ class Configuration(BaseModel):
         ),
     )
     saliency: Annotated[str, Panel.MAPS] = Field(
-        "occlusion", description="Method of the heat map that is shown first and measured: occlusion or gradcam."
+        "occlusion",
+        description=(
+            "Method of the heat map that is shown first and measured: occlusion, gradcam or, if the scorer has it, attention."
+        ),
     )
     map_window: Annotated[int, Panel.MAPS] = Field(
         1, ge=1, description="Side of the window that is hidden at a time for the heat map, in cells of the network's map."
@@ -271,6 +274,14 @@ class Configuration(BaseModel):
     layout: Annotated[str, Panel.PATCHES] = Field("tsne", description="Layout of the map of patches: tsne or umap.")
     seed: Annotated[int, Panel.RUNNING] = Field(
         0, ge=0, description="Seed of all random choices. The same input and seed give the same result."
+    )
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, Panel.RUNNING] = Field(
+        None,
+        description=(
+            "Where the scorer's network runs: on the processor (cpu), on a GPU (cuda), or on a GPU if there is one (auto). On a "
+            "GPU, scores can differ in their last digits. Without it, training uses a GPU if there is one; all else uses the "
+            "processor."
+        ),
     )
     workers: Annotated[int | None, PRIVATE, Panel.RUNNING] = Field(
         None, ge=1, description="Number of parallel workers. Does not affect the result. Without it, one for each core."

@@ -9,23 +9,30 @@ from types import ModuleType
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
+from torch import nn
 
+from atlas import load_scorer, write_cohort
 from atlas.cohort.lesions import LESIONS
 from atlas.drawn.paint import draw_eye
 from atlas.records import Patches
+from atlas.scorers.networks import NETWORKS, NetworkSpec
 
 SIDE = 40
 
 
-@pytest.fixture(scope="module")
-def clusters() -> ModuleType:
-    file = Path(__file__).resolve().parents[1] / "benchmarks" / "clusters.py"
-    spec = importlib.util.spec_from_file_location("clusters_benchmark", file)
+def benchmark(name: str) -> ModuleType:
+    file = Path(__file__).resolve().parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def clusters() -> ModuleType:
+    return benchmark("clusters")
 
 
 def test_a_patch_that_holds_one_kind_of_lesion_is_of_that_kind(clusters: ModuleType) -> None:
@@ -58,3 +65,25 @@ def test_a_small_lesion_counts_against_its_own_kinds_size(clusters: ModuleType) 
 
 def test_without_any_lesion_all_patches_are_of_no_kind(clusters: ModuleType) -> None:
     assert clusters.patch_kinds(np.zeros((3, 2))).tolist() == [0, 0, 0]
+
+
+def test_losses_are_compared_on_each_set_and_small_sets_go_on_from_the_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(outputs: int) -> tuple[nn.Module, nn.Module]:
+        trunk = nn.Sequential(nn.Conv2d(3, 8, 16, stride=16), nn.BatchNorm2d(8), nn.ReLU())
+        return trunk, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
+
+    monkeypatch.setitem(NETWORKS, "small", NetworkSpec(small, words="A small network."))
+    sets = []
+    for number, name in enumerate(("large", "small")):
+        write_cohort(20, tmp_path / name, seed=number, size=96)
+        sets.append(f"{name}={tmp_path / name / 'images'},{tmp_path / name / 'grades.csv'}")
+    folders = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    settings = ["--network", "small", "--from-scratch", "--size", "64", "--epochs", "1", "--device", "cpu"]
+    lines = benchmark("losses").main([*sets, *settings, *folders])
+    assert [tuple(line.split()[:3]) for line in lines[1:]] == [
+        (name, loss, classes) for loss in ("cross-entropy", "focal") for classes in ("two", "all") for name in ("large", "small")
+    ]
+    scorer = load_scorer(tmp_path / "out" / "small-focal-two")
+    assert str(scorer.background.training["start"]).startswith("the scorer large-focal-two,")

@@ -17,7 +17,7 @@ from atlas.bundles import sealed
 from atlas.cli import app
 from atlas.cohort.lesions import kind_of
 from atlas.errors import ScorerError, TrainingError
-from atlas.explain.methods import METHODS
+from atlas.explain.methods import METHODS, methods_of
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.photographs.preparations import prepare
 from atlas.pipeline.lesions import KINDS_LEARNED
@@ -81,8 +81,8 @@ def test_its_map_is_its_evidence(scorer: EvidenceScorer, seen: Preprocessed, fou
     np.testing.assert_allclose(left, expected, atol=1e-5)
     assert (left <= found.logit("dr") + 1e-6).all()  # no hidden place raises the score
     strongest = np.unravel_index(int(evidence.argmax()), evidence.shape)
-    for method in METHODS.values():
-        heat = method.drops(found, scorer.targets[0], 1)
+    for name in methods_of(found, scorer.targets[0]):
+        heat = METHODS[name].drops(found, scorer.targets[0], 1)
         assert np.unravel_index(int(np.argmax(heat)), evidence.shape) == strongest
     cam = found.gradcam("dr")
     np.testing.assert_allclose(cam / cam.max(), evidence / evidence.max(), atol=1e-5)

@@ -10,11 +10,14 @@ from torch import nn
 
 from atlas.errors import ConfigurationError
 from atlas.explain import gradcam, occlusion
-from atlas.explain.methods import METHODS, saliency_maps
+from atlas.explain.methods import METHODS, methods_by_grade, methods_of, saliency_maps
 from atlas.explain.windows import inside_cells
 from atlas.records import DIABETIC_RETINOPATHY, BoolArray, FloatArray
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.readouts import Head
+
+OFFERED = ("occlusion", "gradcam")
+"""The methods that every scorer has."""
 
 CELL = 16
 CELLS = 6
@@ -50,7 +53,7 @@ def eye_with_bright_spot() -> tuple[FloatArray, BoolArray]:
     return pixels[None], disc
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OFFERED)
 def test_the_black_surround_does_not_light_up(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
     looked = look(pixels, on_black=3.0, on_bright=2.0)
@@ -63,7 +66,7 @@ def test_the_black_surround_does_not_light_up(method: str) -> None:
     np.testing.assert_array_equal(maps.values[maps.inside], bare[inside])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OFFERED)
 def test_a_lesion_is_found_and_a_healthy_sign_is_negative(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
     inside = inside_cells(coverage(disc))
@@ -75,7 +78,7 @@ def test_a_lesion_is_found_and_a_healthy_sign_is_negative(method: str) -> None:
         assert np.sign(maps.values[0, 2, 3]) == sign
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OFFERED)
 def test_wider_windows_lie_on_the_retina_whole(method: str) -> None:
     pixels, disc = eye_with_bright_spot()
     looked = look(pixels, on_black=3.0, on_bright=2.0)
@@ -97,7 +100,8 @@ def test_the_table_gives_the_stages_own_numbers() -> None:
         "occlusion": occlusion.weights(one, "dr", DIABETIC_RETINOPATHY),
         "gradcam": gradcam.weights(one, "dr", DIABETIC_RETINOPATHY),
     }
-    assert set(expected) == set(METHODS)
+    assert methods_of(one, DR) == tuple(expected) == OFFERED
+    assert methods_by_grade(one, DR) == ()
     for method, drops in expected.items():
         maps = saliency_maps(method, looked, DR, inside=everywhere)
         assert maps.method == method
@@ -119,3 +123,6 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="guess") as caught:
         saliency_maps("guess", looked, DR, inside=np.ones((1, CELLS, CELLS), np.bool_))
     assert all(name in str(caught.value) for name in METHODS)
+    with pytest.raises(ConfigurationError, match="no such map") as caught:
+        saliency_maps("attention", looked, DR, inside=np.ones((1, CELLS, CELLS), np.bool_))
+    assert all(name in str(caught.value) for name in OFFERED)

@@ -29,7 +29,7 @@ from atlas.pipeline.trust import measure_trust
 from atlas.records import DIABETIC_RETINOPATHY, Frame, GradedImage, Mark, Preprocessed, Target
 from atlas.resources import DEFAULT_SCORER
 from atlas.scorers.bundle import save_bundle
-from atlas.scorers.networks import NETWORKS, NetworkScorer, NetworkSpec, _Explained
+from atlas.scorers.networks import NETWORKS, Explained, NetworkScorer, NetworkSpec
 
 SIZE = 64
 
@@ -157,14 +157,14 @@ def test_hiding_many_sets_of_cells_at_once_equals_hiding_each(scorer: NetworkSco
 
 def test_gradcam_equals_captum_and_does_not_vanish(scorer: NetworkScorer, cohort: Path) -> None:
     (found,) = scorer.predict([photograph(cohort, 3)])
-    explained = _Explained(scorer.head)
+    weights = np.linspace(-1, 1, 5).astype(np.float32)
+    explained = Explained(scorer.head, weights)
     maps = torch.from_numpy(found.maps.copy())[None].requires_grad_()
     expected = LayerGradCam(explained, explained.maps).attribute(maps, relu_attributions=False)
     ours = found.gradcam("dr")
     assert ours.shape == found.grid
     assert np.ptp(ours) > 1e-4
     np.testing.assert_allclose(ours, expected.detach().numpy()[0, 0], atol=1e-6)
-    weights = np.linspace(-1, 1, 5)
     outputs = scorer.head(torch.from_numpy(found.maps)[None]).numpy()[0]
     assert float(explained(torch.from_numpy(found.maps)[None])) == pytest.approx(float(outputs @ weights), abs=1e-5)
 
@@ -175,7 +175,7 @@ def test_it_is_built_into_an_atlas_and_explained(built: BuildResult) -> None:
     assert len(atlas.dataset.images) == 24
     assert np.ptp(atlas.scores.severity) > 0.05
     assert atlas.maps.method == "occlusion"
-    assert {maps.method for maps in atlas.other_maps} == {"gradcam"}
+    assert [maps.method for maps in atlas.other_maps] == ["gradcam", *(f"gradcam-grade-{grade}" for grade in range(5))]
     assert np.abs(atlas.maps.values).max() > 0
     assert atlas.patches is not None
     assert atlas.patches.descriptors.shape[1] == 12

@@ -35,11 +35,12 @@ from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
 from atlas.training import networks
+from atlas.training.augmentations import cropped, moved
 from atlas.training.calibration import calibrate
 from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.material import Material
-from atlas.training.networks import fold_normalisation, moved, train_trunk, with_normalisation
-from atlas.training.scorers import _prepared, join_scorers, train_scorer
+from atlas.training.networks import fold_normalisation, train_trunk, with_normalisation
+from atlas.training.scorers import join_scorers, prepared_pixels, train_scorer
 from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
 from atlas.training.steps import averaged, rising_and_falling
 
@@ -471,6 +472,19 @@ def test_pictures_that_are_moved_keep_their_size_and_mean_and_differ_each_time()
     assert abs(float(first.mean()) - float(images.float().mean())) < 25
 
 
+def test_pictures_that_are_cropped_show_a_square_part_of_themselves() -> None:
+    across = torch.linspace(0, 250, 64).expand(20, 3, 64, 64)
+    images = torch.stack([across[:, 0], across[:, 0].transpose(1, 2), across[:, 0]], 1)
+    shown = cropped(images, torch.Generator().manual_seed(0))
+    assert shown.shape == images.shape
+    assert torch.equal(shown, cropped(images, torch.Generator().manual_seed(0)))
+    spans = [own.amax((1, 2)) - own.amin((1, 2)) for own in (shown[:, 0], shown[:, 1])]
+    assert torch.allclose(*spans, atol=4), "as wide as high"
+    share = spans[0] / 250
+    assert 0.67 < float(share.min()) < 0.8 < 0.9 < float(share.max()) <= 1
+    assert float((shown[:, 0].amin((1, 2)) > 5).float().mean()) > 0.5, "at different places"
+
+
 def test_growing_pictures_need_a_pooled_head() -> None:
     pixels, labels = _spots(8, 64, 0)
     rows = np.arange(8)
@@ -680,12 +694,12 @@ def test_scorers_that_do_not_fit_are_not_put_side_by_side() -> None:
         side_by_side("pair", [small, smaller])
 
 
-def test_pixels_of_other_code_are_prepared_again(cohort: Path, tmp_path: Path) -> None:
+def test_pixels_of_other_code_areprepared_pixels_again(cohort: Path, tmp_path: Path) -> None:
     dataset, _ = read_dataset(cohort / "images", cohort / "grades.csv", scale=FIVE)
     few = replace(Material.of(dataset, "weight", 0), images=dataset.images[:3])
 
     def prepared(code: str) -> np.ndarray:
-        return np.array(_prepared(few, 64, "standardise", tmp_path, code, silent))
+        return np.array(prepared_pixels(few, 64, "standardise", tmp_path, code, silent))
 
     first = prepared("code as it is")
     (file,) = tmp_path.iterdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ _MARKED = ("images", "grades", "boxes")
 _READING = (*_MARKED, "allow_burnt_in", "seed", "store")
 
 
-@with_settings(*_READING, required=_MARKED)
+@with_settings(*_READING, "device", required=_MARKED)
 def train_lesions(
     configuration: Configuration,
     start: Annotated[
@@ -90,7 +90,7 @@ def train_disc(
     )
 
 
-@with_settings(*_READING, required=("images", "grades"), training=True)
+@with_settings(*_READING, "device", required=("images", "grades"), training=True)
 def train_evidence(
     configuration: Configuration,
     start: Annotated[
@@ -120,7 +120,6 @@ def train_evidence(
             min=1,
         ),
     ] = 1400,
-    device: Annotated[Literal["cpu", "cuda"], option("--device", "Where the network is trained.", Panel.TRAINING)] = "cpu",
     source: Terms = "Not stated.",
     verbose: Verbose = False,
 ) -> None:
@@ -142,7 +141,6 @@ def train_evidence(
             start=start,
             epochs=epochs,
             photographs=photographs,
-            device=device,
             source=source,
             command=screen.command_line(),
             progress=progress,

@@ -11,7 +11,7 @@ import typer
 from atlas.cli import screen
 from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
 from atlas.config import Configuration, Panel
-from atlas.records import Augmentation, TwoStageForm
+from atlas.records import Augmentation, Loss, TwoStageForm
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER
 
 _COHORT = (
@@ -21,13 +21,56 @@ _COHORT = (
 
 
 @with_settings(
-    *(*_COHORT, "trunk", "trunk_weights", "size", "preparation", "balance", "lesion_net"), required=("images",), training=True
+    *(*_COHORT, "trunk", "trunk_weights", "size", "preparation", "balance", "lesion_net", "device"),
+    required=("images",),
+    training=True,
 )
 def train(
     configuration: Configuration,
     out: Annotated[Path, option("--out", "Folder for the scorer. Its last part is the scorer's name.", Panel.OUTPUT)],
     also_images: AlsoImages = None,
     also_grades: AlsoGrades = None,
+    network: Annotated[
+        str | None,
+        option(
+            "--network",
+            "Train a complete network instead of a head on a trunk: attention-resnet50 (ResNet-50 with self-attention) or ran "
+            "(residual attention network).",
+            Panel.TRAINING,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        option(
+            "--start",
+            "What --network begins with: imagenet, the file of a PyTorch state dict for its encoder, or the name or folder of a "
+            "scorer of the same network, which then learns further, also with other grades. Without it, imagenet.",
+            Panel.TRAINING,
+        ),
+    ] = None,
+    two_classes: Annotated[
+        bool,
+        option(
+            "--two-classes",
+            "With --network or --start, learn two classes instead of one for each grade: referable or not.",
+            Panel.TRAINING,
+        ),
+    ] = False,
+    loss: Annotated[
+        Loss | None,
+        option(
+            "--loss",
+            "What training lowers: the squared error of the score (squared), cross entropy (cross-entropy), cross entropy where "
+            "rare grades count more (weighted), or focal loss, where photographs that are already clear count less (focal). "
+            "With any but squared, the score is the expected grade of a softmax. Without it, squared for a trunk, and "
+            "cross-entropy for --network.",
+            Panel.TRAINING,
+        ),
+    ] = None,
+    gamma: Annotated[
+        float,
+        option("--gamma", "How much less clear photographs count, with --loss focal; 0 is cross entropy.", Panel.TRAINING, min=0),
+    ] = 2.0,
     from_scratch: Annotated[
         bool,
         option("--from-scratch", "Train the network as well, from random weights.", Panel.TRAINING),
@@ -64,18 +107,19 @@ def train(
         ),
     ] = None,
     augmentation: Annotated[
-        Augmentation,
+        Augmentation | None,
         option(
             "--augmentation",
             "Variants of each photograph to learn from: all eight orientations (flips-rotations), also shifted, scaled and "
-            "with other brightness and colour (moved), or the photograph alone (none).",
+            "with other brightness and colour (moved), also cropped at random and scaled (cropped), or the photograph alone "
+            "(none). Without it, flips-rotations, and cropped for the network attention-resnet50.",
             Panel.TRAINING,
         ),
-    ] = "flips-rotations",
+    ] = None,
     hidden: Annotated[int, option("--hidden", "Units in the first layer of the head.", Panel.TRAINING, min=1)] = 64,
     epochs: Annotated[
         int,
-        option("--epochs", "Number of epochs, with --from-scratch or --fine-tune.", Panel.TRAINING, min=1),
+        option("--epochs", "Number of epochs, with --from-scratch, --fine-tune or --network.", Panel.TRAINING, min=1),
     ] = 12,
     source: Terms = "Not stated.",
     further: Annotated[
@@ -92,17 +136,42 @@ def train(
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
     if two_stage is not None and (from_scratch or fine_tune or teacher or member):
         raise typer.BadParameter("--two-stage trains a head alone: leave out --from-scratch, --fine-tune, --teacher and --member")
+    complete = network is not None or start is not None
+    if complete and (two_stage is not None or fine_tune or teacher or member or configuration.trunk):
+        raise typer.BadParameter(
+            "--network and --start train a complete network: leave out --trunk, --two-stage, --fine-tune, --teacher and --member"
+        )
+    if two_classes and not complete:
+        raise typer.BadParameter("--two-classes needs --network or --start")
+    if loss is not None and (two_stage is not None or member):
+        raise typer.BadParameter("--loss is for trunks and networks: leave it out with --two-stage and --member")
     screen.narrate()
+    from atlas.pipeline.networks import train_complete
     from atlas.pipeline.train import train as train_scorer
     from atlas.pipeline.two_stage import train_in_two_stages
     from atlas.terminal import print_report
 
     also = list(zip_longest(also_images or (), also_grades or ()))
     with screen.bars() as progress:
-        common: dict[str, Any] = {"also": also, "hidden": hidden, "source": source, "further": further or ()}
+        common: dict[str, Any] = {"also": also, "source": source, "further": further or ()}
         common |= {"command": screen.command_line(), "progress": progress}
-        if two_stage is not None:
-            made, report = train_in_two_stages(configuration, out, form=two_stage, **common)
+        if complete:
+            learned, report = train_complete(
+                configuration,
+                out,
+                network=network,
+                start=start,
+                from_scratch=from_scratch,
+                loss=loss,
+                gamma=gamma,
+                two=two_classes,
+                augmentation=augmentation,
+                epochs=epochs,
+                **common,
+            )
+            card = learned.card
+        elif two_stage is not None:
+            made, report = train_in_two_stages(configuration, out, form=two_stage, hidden=hidden, **common)
             card = made.card
         else:
             trained, report = train_scorer(
@@ -112,7 +181,10 @@ def train(
                 fine_tune=fine_tune,
                 teachers=teacher or (),
                 members=member or (),
-                augmentation=augmentation,
+                augmentation=augmentation or "flips-rotations",
+                loss=loss or "squared",
+                gamma=gamma,
+                hidden=hidden,
                 epochs=epochs,
                 **common,
             )
@@ -123,7 +195,8 @@ def train(
 
 
 @with_settings(
-    *(*_COHORT, "by", "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
+    *(*_COHORT, "by", "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation"),
+    *("device", "workers"),
     required=("images",),
 )
 def evaluate(
@@ -167,7 +240,10 @@ def evaluate(
 
 
 @with_settings(
-    *("scorer", *_COHORT, "workers"), required=("scorer", "images", "grades"), arguments=("scorer", "images"), training=True
+    *("scorer", *_COHORT, "device", "workers"),
+    required=("scorer", "images", "grades"),
+    arguments=("scorer", "images"),
+    training=True,
 )
 def calibrate(
     configuration: Configuration,
@@ -191,7 +267,20 @@ def calibrate(
 
 
 @with_settings(
-    *("images", "masks", "boxes", "grades", "limit", "allow_burnt_in", "scorer", "map_window", "seed", "workers", "store"),
+    *(
+        "images",
+        "masks",
+        "boxes",
+        "grades",
+        "limit",
+        "allow_burnt_in",
+        "scorer",
+        "map_window",
+        "seed",
+        "device",
+        "workers",
+        "store",
+    ),
     required=("images",),
 )
 def trust(configuration: Configuration, record: Record = None, verbose: Verbose = False) -> None:

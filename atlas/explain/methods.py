@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from atlas.errors import ConfigurationError
-from atlas.explain import gradcam, occlusion
+from atlas.explain import attention, gradcam, occlusion
 from atlas.explain.windows import windows_inside
-from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target, noop
+from atlas.records import BoolArray, FloatArray, SaliencyMaps, Target, noop, told
 from atlas.scorers.prediction import Prediction
 
 Drops = Callable[[Prediction, Target, int], FloatArray]
 """Called as drops(prediction, target, window); returns float32 (h-window+1, w-window+1), signed, in grades in the middle of the
-scale, see `readouts.grades_in_the_middle`."""
+scale, see `readouts.grades_in_the_middle`, unless the method's `meaning` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,14 @@ class Method:
         What a value of its maps means, for readers; the site translates it, too.
     drops : Drops
         The method itself.
+    offered : Callable[[Prediction, Target], bool]
+        Whether a scorer has such maps, by one of its predictions.
     """
 
     title: str
     meaning: str
     drops: Drops
+    offered: Callable[[Prediction, Target], bool] = lambda prediction, target: True
 
 
 METHODS: Mapping[str, Method] = {
@@ -48,11 +51,66 @@ METHODS: Mapping[str, Method] = {
     ),
     "gradcam": Method(
         noop("Grad-CAM"),
-        noop("The weight of each cell, estimated from the network's gradient, in grades in the middle of the scale."),
+        noop(
+            "The weight of each cell, estimated from the gradient of the network's output before the sigmoid or the softmax, in "
+            "grades in the middle of the scale."
+        ),
         lambda prediction, target, window: gradcam.weights(prediction, target.name, target.scale, window=window),
+    ),
+    "attention": Method(
+        noop("Self-attention"),
+        noop(
+            "How much the network's layer of self-attention takes from each cell, as a multiple of the mean of all cells. It "
+            "shows where the network looks, not whether a cell raised or lowered the score."
+        ),
+        attention.shares,
+        lambda prediction, target: prediction.attention(target.name) is not None,
     ),
 }
 """A method is one entry, with its texts."""
+
+OF_ONE_GRADE = "gradcam-grade-"
+"""Beginning of the names of the maps that explain one grade; its number follows."""
+
+
+def of_one_grade(name: str) -> bool:
+    """Return whether a method's maps explain one grade."""
+    return name.startswith(OF_ONE_GRADE)
+
+
+def method_named(name: str) -> Method:
+    """Return an entry of `METHODS`, or the method of one grade's maps.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none of this name.
+    """
+    if of_one_grade(name):
+        grade = int(name.removeprefix(OF_ONE_GRADE))
+        return Method(
+            told("Grad-CAM of grade %(grade)s", grade=grade),
+            told(
+                "How much each cell adds to the network's output for grade %(grade)s, before the softmax, estimated from its "
+                "gradient. The unit is that of a logit, not a grade.",
+                grade=grade,
+            ),
+            lambda prediction, target, window: gradcam.weights_of_grade(prediction, target, grade, window=window),
+        )
+    if name not in METHODS:
+        raise ConfigurationError(f"saliency method = {name!r} is not known", f"choose one of: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def methods_of(prediction: Prediction, target: Target) -> tuple[str, ...]:
+    """Name the methods of `METHODS` that a scorer offers, by one of its predictions."""
+    return tuple(name for name, method in METHODS.items() if method.offered(prediction, target))
+
+
+def methods_by_grade(prediction: Prediction, target: Target) -> tuple[str, ...]:
+    """Name the methods that explain one grade each; none if the scorer has no output for each grade."""
+    grades = target.scale.grades if len(prediction.gradcam_by_grade(target.name)) else ()
+    return tuple(f"{OF_ONE_GRADE}{grade}" for grade in grades)
 
 
 def saliency_map(
@@ -63,7 +121,7 @@ def saliency_map(
     Parameters
     ----------
     method : str
-        A key of `METHODS`.
+        A key of `METHODS`, or a name of `methods_by_grade`.
     prediction : Prediction
         Prediction for the photograph.
     target : Target
@@ -76,18 +134,22 @@ def saliency_map(
     Returns
     -------
     values : FloatArray
-        The map, float32 (h-window+1, w-window+1), signed, in grades in the middle of the scale.
+        The map, float32 (h-window+1, w-window+1), signed. In grades in the middle of the scale, unless the method says otherwise.
     within : BoolArray
         Which windows lie on the retina, bool (h-window+1, w-window+1).
 
     Raises
     ------
     ConfigurationError
-        If the method is unknown, or the window does not fit on the maps.
+        If the method is unknown, the scorer has no such map, or the window does not fit on the maps.
     """
-    if method not in METHODS:
-        raise ConfigurationError(f"saliency method = {method!r} is not known", f"choose one of: {', '.join(METHODS)}.")
-    drops = METHODS[method].drops(prediction, target, window)
+    chosen = method_named(method)
+    if not chosen.offered(prediction, target):
+        raise ConfigurationError(
+            f"saliency = {method!r}: this scorer's network has no such map",
+            f"choose one of: {', '.join(methods_of(prediction, target))}.",
+        )
+    drops = chosen.drops(prediction, target, window)
     within = windows_inside(inside[None], window)[0]
     return np.where(within, drops, np.float32(0)), within
 

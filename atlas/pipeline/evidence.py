@@ -26,6 +26,7 @@ from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, GradedImage, LesionBox, Scale
 from atlas.scorers.bundle import load_scorer, save_bundle
+from atlas.scorers.devices import device_of
 from atlas.scorers.evidence import EvidenceModule, EvidenceScorer, plain_sum
 from atlas.training.evidence import Lesson, calibrate_evidence, train_evidence
 from atlas.training.lesions import Pupil
@@ -44,7 +45,6 @@ def train_evidence_scorer(
     start: str,
     epochs: int = 5,
     photographs: int = 1400,
-    device: str = "cpu",
     source: str = "Not stated.",
     further: Sequence[str] = (),
     command: str = "",
@@ -62,8 +62,6 @@ def train_evidence_scorer(
         Name or folder of a lesion net, or of an evidence scorer to go on from.
     epochs : int
         0 keeps an earlier scorer's network and calibrates it again.
-    device : str
-        "cpu" or "cuda".
 
     Raises
     ------
@@ -72,8 +70,7 @@ def train_evidence_scorer(
     ScorerError
     StoreError
     """
-    if device != "cpu" and not torch.cuda.is_available():
-        raise TrainingError(f"there is no device {device!r} here", "give --device cpu")
+    device = device_of(configuration.device or "auto")
     workshop = Workshop.of(configuration, progress)
     seed = configuration.seed
     weights, earlier, began = _start(start)
@@ -86,7 +83,7 @@ def train_evidence_scorer(
     for site, (own, boxes, _) in enumerate(gathered):
         boxed = {} if boxes is None else boxes.boxed
         lessons += _lessons(part_of(own, "training", seed), own.scale, boxed, site)
-    parts = ["evidence", out.name, began, epochs, photographs, seed, code_key("atlas.training.evidence")]
+    parts = ["evidence", out.name, began, epochs, photographs, device, seed, code_key("atlas.training.evidence")]
     checkpoint = workshop.store.root / "training" / digest(parts)[:16] / "checkpoint.pt"
     if epochs:
         module, bias = train_evidence(
@@ -115,6 +112,7 @@ def train_evidence_scorer(
         "form": "evidence",
         "start": began,
         "epochs": epochs,
+        **({"device": device} if epochs else {}),
         **({"shown": photographs} if epochs else {}),
         "bias": round(bias, 6),
         "boxes": sum(len(lesson.pupil.boxes) for lesson in lessons),

@@ -35,6 +35,7 @@ from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox, Scale
+from atlas.scorers.devices import device_of
 from atlas.training.lesions import Pupil, train_lesion_net
 from atlas.training.splits import parts_of
 from atlas.trust.found import Found, compare, squares, summarise_discs, summarise_found
@@ -269,7 +270,8 @@ def train_lesions(
         pupils += _pupils(part_of(dataset, "training", seed), dataset.scale, boxes)
     eyes = _drawn_eyes(workshop, drawn) if drawn else []
     weights, began = _start(start)
-    parts = ["lesions", out.name, began, epochs, drawn, seed, code_key("atlas.training.lesions")]
+    device = device_of(configuration.device or "auto")
+    parts = ["lesions", out.name, began, epochs, drawn, device, seed, code_key("atlas.training.lesions")]
     work = workshop.store.root / "training" / digest(parts)[:16]
     module = train_lesion_net(
         [*pupils, *eyes],
@@ -278,6 +280,7 @@ def train_lesions(
         epochs=epochs,
         learning_rate=_GOING_ON if start.is_dir() else _FIRST,
         seed=seed,
+        device=device,
         checkpoint=work / "checkpoint.pt",
         progress=progress,
     )
@@ -289,6 +292,7 @@ def train_lesions(
         "start": began,
         "epochs": epochs,
         "drawn_eyes": drawn,
+        "device": device,
         "photographs": len(pupils),
         "boxes": sum(len(pupil.boxes) for pupil in pupils),
         "from_drawn_eyes": list(FROM_DRAWN_EYES),

@@ -16,7 +16,7 @@ import numpy as np
 from atlas.cohort.boxes import inside_boxes
 from atlas.cohort.lesions import KINDS, kind_of
 from atlas.cohort.masks import kind_word, read_lesions
-from atlas.explain.methods import METHODS, saliency_map
+from atlas.explain.methods import methods_of, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.photographs.frames import cell_coverage, crop
 from atlas.photographs.preparations import prepare
@@ -132,7 +132,8 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     (prediction,) = scorer.predict([prepared])
 
     def maps(found: Prediction) -> dict[str, FloatArray]:
-        return {method: saliency_map(method, found, target, inside=inside, window=window)[0] for method in METHODS}
+        offered = methods_of(found, target)
+        return {method: saliency_map(method, found, target, inside=inside, window=window)[0] for method in offered}
 
     own = maps(prediction)
     rows = measure(
@@ -149,7 +150,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     )
     within = windows_inside(inside[None], window)[0]
     others = [[maps(*one.predict([prepared])) for one in pair] for pair in shared.scrambles]
-    for method in METHODS:
+    for method in own:
         found = [[likeness(own[method], other[method], within) for other in pair] for pair in others]
         values = np.ma.masked_invalid(np.array(found)).mean(axis=0).filled(np.nan)
         names = (f"{what}_scrambled{how}" for what in ("head", "all") for how in ("", "_absolute"))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.cohort.lesions import KINDS
-from atlas.explain.methods import METHODS, saliency_map
+from atlas.explain.methods import methods_by_grade, methods_of, saliency_map
 from atlas.explain.occlusion import drops, weights
 from atlas.explain.windows import inside_cells
 from atlas.lesionnets.protocol import LesionNet
@@ -431,8 +431,8 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
     def write(folder: Path) -> None:
         found = scorer.restore(store.arrays("predictions", prediction_key(image_id, shared.source)))
         draw = partial(saliency_map, prediction=found, target=target, inside=inside, window=shared.map_window)
-        maps = {method: draw(method) for method in METHODS}
-        values, within = maps[shared.method]
+        values, within = draw(shared.method)
+        maps = {method: draw(method) for method in (*methods_of(found, target), *methods_by_grade(found, target))}
         by_cell = over_cells(values, within, shared.map_window)
         if (live := found.live(name)) is not None:
             (folder / "cells.json").write_bytes(encode_cells(live, inside))
@@ -460,7 +460,7 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
     return Look(
         image_id,
         float(made["severity"][0]),
-        maps={method: made[f"map.{method}"] for method in METHODS},
+        maps={name.removeprefix("map."): made[name] for name in made if name.startswith("map.")},
         cells=cells if cells.is_file() else None,
         without=float(made["without"][0]),
         logit=float(made["logit"][0]),

@@ -54,6 +54,7 @@ def describe_build(
             "trunk": source.network,
             "size": source.size,
             "preparation": source.preparation,
+            "device": source.device,
             "grade_table": "embedded synthetic cohort" if synthetic else report.layout,
             "scale": scale_facts(scale),
             "lesion_net": seen.net.name if seen.net else NO_LESION_NET,

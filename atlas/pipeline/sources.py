@@ -25,6 +25,7 @@ from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Pre
 from atlas.scorers.bundle import load_scorer, load_with_trunk
 from atlas.scorers.calibrated import plain
 from atlas.scorers.card import NOT_STATED, labels_of, terms_of
+from atlas.scorers.devices import device_of
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.transferred import LAYERS, OnTrunk, TransferredScorer, layer_arrays, readout_of
@@ -64,6 +65,10 @@ class Source(Protocol):
     @property
     def subject(self) -> Subject: ...
     @property
+    def device(self) -> str:
+        """Where its network runs, "cpu" or "cuda"."""
+
+    @property
     def key(self) -> list[Any]: ...
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
@@ -79,6 +84,7 @@ class TrainedSource:
 
     scorer: Scorer
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -123,7 +129,7 @@ class TrainedSource:
     @cached_property
     def key(self) -> list[Any]:
         modules = dict.fromkeys(type(one).__module__ for one in (self.scorer, plain(self.scorer)))
-        return [self.scorer.sha256, code_key(*modules)]
+        return [self.scorer.sha256, self.device, code_key(*modules)]
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         return self.scorer.predict([photograph])[0].arrays()
@@ -144,10 +150,15 @@ class FittedSource(OnTrunk):
     subject: Subject = RETINA
     terms: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def device(self) -> str:
+        return self.trunk.device.type
+
     @cached_property
     def key(self) -> list[Any]:
         trunk = self.trunk
-        return [trunk.name, trunk.size, trunk.sha256, self.preparation, self.subject.name, code_key("atlas.scorers.trunks")]
+        own = [trunk.name, trunk.size, trunk.sha256, self.device, self.preparation, self.subject.name]
+        return [*own, code_key("atlas.scorers.trunks")]
 
     def encode(self, photograph: Preprocessed) -> Mapping[str, NDArray[Any]]:
         maps = self.trunk.maps(photograph.pixels[None])[0]
@@ -165,9 +176,10 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
         If it does not fit, see `trained_source` and `fitted_source`.
     """
     settings = workshop.configuration
+    device = device_of(settings.device or "cpu")
     with workshop.timed("scorer"):
         if not settings.fit:
-            return trained_source(settings.scorer, scale)
+            return trained_source(settings.scorer, scale, device)
         return fitted_source(
             settings.scorer,
             trunk=settings.trunk,
@@ -175,10 +187,11 @@ def choose_source(workshop: Workshop, scale: Scale) -> TrainedSource | FittedSou
             size=settings.size,
             preparation=settings.preparation,
             subject=scale.subject,
+            device=device,
         )
 
 
-def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
+def trained_source(name_or_path: str, scale: Scale, device: str = "cpu") -> TrainedSource:
     """Use the scorer of this name or folder as it is, with severities on `scale`.
 
     The names of grades, which are often only spelled differently, and the grade that is referred may differ. `notes` then say so.
@@ -190,7 +203,7 @@ def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
     ConfigurationError
         If it learned another disease, another number of grades or photographs of another subject.
     """
-    scorer = load_scorer(name_or_path)
+    scorer = load_scorer(name_or_path, device=device)
     learned = scorer.scale
     if learned.subject != scale.subject:
         raise ConfigurationError(
@@ -211,7 +224,7 @@ def trained_source(name_or_path: str, scale: Scale) -> TrainedSource:
             "use --fit to learn from these photographs, or name a scorer of this disease. If it is the same disease by another "
             f'name, set disease = "{learned.disease}" under [scale] in atlas.toml.',
         )
-    return TrainedSource(scorer, _differences(learned, scale))
+    return TrainedSource(scorer, _differences(learned, scale), device)
 
 
 def _plain(name: str) -> str:
@@ -260,6 +273,7 @@ def fitted_source(
     size: int | None,
     preparation: str | None,
     subject: Subject = RETINA,
+    device: str = "cpu",
 ) -> FittedSource:
     """Use a trunk for heads to be fitted on the cohort: the named one, or else the scorer's own.
 
@@ -279,12 +293,14 @@ def fitted_source(
     """
     if trunk is not None and trunk_weights is not None:
         weights: Literal["imagenet"] | Path = "imagenet" if trunk_weights == "imagenet" else Path(trunk_weights)
-        named = load_trunk(trunk, weights, size=size)
+        named = load_trunk(trunk, weights, size=size, device=device)
         learned = noop("Public ImageNet weights, on the terms of their publisher.") if weights == "imagenet" else NOT_STATED
         told = f"{named.name}, fitted on this cohort"
         return FittedSource(named, preparation or "standardise", told, subject=subject, terms=((named.name, learned),))
     loaded = load_with_trunk(scorer)
-    own = loaded.trunk if size is None else load_trunk(loaded.trunk.name, loaded.trunk.state_dict(), size=size)
+    own = loaded.trunk
+    if size is not None or device != own.device.type:
+        own = load_trunk(own.name, own.state_dict(), size=size or own.size, device=device)
     told = f"{own.name} of {loaded.name}, fitted on this cohort"
     return FittedSource(own, preparation or loaded.preparation, told, subject=subject, terms=terms_of(loaded))
 

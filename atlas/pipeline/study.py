@@ -230,13 +230,19 @@ def explain(workshop: Workshop, seen: Seen) -> Explained:
     inside = np.stack([one.inside for one in looks])
     maps = {
         method: SaliencyMaps(ids, method, np.stack([one.maps[method] for one in looks]), inside, settings.map_window)
-        for method in METHODS
+        for method in sorted(looks[0].maps, key=_place)
     }
     deletion, insertion, random = np.stack([one.curves for one in looks], axis=1)
     badges = tuple(judge(*pair, dataset.scale).word for pair in zip(deletion, random, strict=True))
     seen_by = looks_of(seen, [one.logit for one in looks], [one.members for one in looks])
     scores = gather_scores(seen, [one.severity for one in looks], [one.probabilities for one in looks], seen_by)
     return Explained(seen, looks, scores, maps, Trust(ids, deletion, insertion, random, badges))
+
+
+def _place(method: str) -> tuple[int, str]:
+    """Return the place of a saliency method in a list: in the order of their table, and then those of single grades."""
+    known = list(METHODS)
+    return (known.index(method), "") if method in known else (len(known), method)
 
 
 def gather_scores(

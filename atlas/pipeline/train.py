@@ -15,10 +15,12 @@ from atlas.pipeline.side_by_side import put_side_by_side
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Augmentation, DatasetReport
+from atlas.records import Augmentation, DatasetReport, Loss
 from atlas.scorers.bundle import load_scorer, load_transferred, save_bundle
+from atlas.scorers.devices import device_of
 from atlas.scorers.side_by_side import SideBySideScorer, members_of
 from atlas.scorers.transferred import TransferredScorer
+from atlas.training.losses import GAMMA
 from atlas.training.scorers import join_scorers, train_scorer
 
 
@@ -32,6 +34,8 @@ def train(
     teachers: Sequence[str] = (),
     members: Sequence[str] = (),
     augmentation: Augmentation = "flips-rotations",
+    loss: Loss = "squared",
+    gamma: float = GAMMA,
     hidden: int = 64,
     epochs: int = 12,
     source: str = "Not stated.",
@@ -80,6 +84,9 @@ def train(
         "preparation": configuration.preparation or "standardise",
         "balance": configuration.balance,
         "augmentation": augmentation,
+        "loss": loss,
+        "gamma": gamma,
+        "device": device_of(configuration.device or "auto"),
         "hidden": hidden,
         "epochs": epochs,
         "seed": configuration.seed,

@@ -19,6 +19,7 @@ from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
 from atlas.scorers.bundle import record_in_bundle
 from atlas.scorers.card import on_card
+from atlas.scorers.devices import device_of
 from atlas.trust.summary import summarise
 
 _SCRAMBLES = 3  # scrambled scorers with which maps are compared: a single one may be similar by chance
@@ -54,7 +55,8 @@ def measure_trust(
         dataset = cohort.dataset
         files = {} if masks is None else find_masks(masks, dataset, cohort.images)
         boxes = boxes_of(cohort, workshop)
-        scorer = trained_source(configuration.scorer, dataset.scale).scorer.on(dataset.scale)
+        device = device_of(configuration.device or "cpu")
+        scorer = trained_source(configuration.scorer, dataset.scale, device).scorer.on(dataset.scale)
         seeds = [configuration.seed + turn for turn in range(_SCRAMBLES)]
         scrambles = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
         shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)

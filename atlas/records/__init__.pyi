@@ -42,6 +42,8 @@ from .photographs import Facts as Facts
 from .photographs import Frame as Frame
 from .photographs import Preprocessed as Preprocessed
 from .recipes import Augmentation as Augmentation
+from .recipes import Device as Device
+from .recipes import Loss as Loss
 from .recipes import TwoStageForm as TwoStageForm
 from .scale import DIABETIC_RETINOPATHY as DIABETIC_RETINOPATHY
 from .scale import IMAGE as IMAGE

@@ -36,7 +36,7 @@ from atlas.scorers.manifest import (
     TwoStageManifest,
     read_entries,
 )
-from atlas.scorers.networks import NETWORKS, NetworkScorer
+from atlas.scorers.networks import NetworkScorer, untrained
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
 from atlas.scorers.side_by_side import Member, SideBySideScorer
@@ -44,7 +44,7 @@ from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, r
 from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
 
-_MANIFEST = "scorer.json"
+MANIFEST = "scorer.json"
 
 _TRUNK = "trunk.safetensors"
 
@@ -93,7 +93,7 @@ def _load_transferred(
     try:
         trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.size, device=device)
     except ConfigurationError as error:
-        raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+        raise ScorerError(f"{folder / MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     classifier = readout_of(_read_layers(folder / _CLASSIFIER)) if _CLASSIFIER in manifest.files else None
     if isinstance(classifier, Head):
         raise ScorerError(f"{folder / _CLASSIFIER}: holds no classifier", "fetch or train the scorer again")
@@ -121,22 +121,24 @@ def _transferred_contents(scorer: TransferredScorer, half: bool) -> tuple[dict[s
 
 def _load_network(folder: Path, manifest: NetworkManifest, known: dict[str, Any], device: str | torch.device) -> NetworkScorer:
     scale = manifest.scale.scale()
-    modules = NETWORKS[manifest.architecture].build(len(scale.names))
+    trunk, head = untrained(manifest.architecture, manifest.outputs or len(scale.names))
     try:
         arrays = safetensors.torch.load_file(folder / _NETWORK)
-        for part, module in zip(("trunk.", "head."), modules, strict=True):
+        for part, module in (("trunk.", trunk), ("head.", head)):
             own = {name.removeprefix(part): tensor.float() for name, tensor in arrays.items() if name.startswith(part)}
             module.load_state_dict(own)
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise ScorerError(
             f"{folder / _NETWORK}: weights do not fit network {manifest.architecture} ({error})", "train the scorer again"
         ) from error
-    return NetworkScorer(manifest.name, manifest.architecture, *modules, scale, manifest.preparation, manifest.size, **known)
+    facts = (manifest.preparation, manifest.size, manifest.outputs)
+    return NetworkScorer(manifest.name, manifest.architecture, trunk.to(device), head, scale, *facts, **known)
 
 
 def _network_contents(scorer: NetworkScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     arrays = {name: np.ascontiguousarray(stored(tensor.numpy(), half)) for name, tensor in scorer.state().items()}
-    return {"architecture": scorer.network}, {_NETWORK: safetensors.numpy.save(arrays)}
+    facts = {"architecture": scorer.network, **({"outputs": scorer.outputs} if scorer.outputs else {})}
+    return facts, {_NETWORK: safetensors.numpy.save(arrays)}
 
 
 def _load_two_stage(
@@ -146,7 +148,7 @@ def _load_two_stage(
     net = load_lesion_net(beside if beside.is_dir() else manifest.lesion_net)
     if net.sha256 != manifest.lesion_net_sha256:
         raise ScorerError(
-            f"{folder / _MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
+            f"{folder / MANIFEST}: was trained with another version of lesion net {manifest.lesion_net}",
             "train the scorer again",
         )
     head = readout_of(_read_layers(folder / _HEAD))
@@ -157,7 +159,7 @@ def _load_two_stage(
         try:
             trunk = load_trunk(manifest.trunk, folder / _TRUNK, size=manifest.trunk_size, device=device)
         except ConfigurationError as error:
-            raise ScorerError(f"{folder / _MANIFEST}: {error.message}", "fetch or train the scorer again") from error
+            raise ScorerError(f"{folder / MANIFEST}: {error.message}", "fetch or train the scorer again") from error
     return TwoStageScorer(manifest.name, net, head, manifest.scale.scale(), trunk, **known)
 
 
@@ -183,7 +185,7 @@ def _load_evidence(folder: Path, manifest: EvidenceManifest, known: dict[str, An
     head = readout_of(_read_layers(folder / _HEAD))
     if not isinstance(head, Head):
         raise ScorerError(f"{folder / _HEAD}: holds no regressor", "fetch or train the scorer again")
-    return EvidenceScorer(manifest.name, module.requires_grad_(False).eval(), head, manifest.scale.scale(), **known)
+    return EvidenceScorer(manifest.name, module.requires_grad_(False).eval().to(device), head, manifest.scale.scale(), **known)
 
 
 def _evidence_contents(scorer: EvidenceScorer, half: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -200,13 +202,13 @@ def _load_side_by_side(
     members = []
     for member in manifest.members:
         beside = folder.resolve().parent / member.name
-        place = find_bundle(beside if beside.is_dir() else member.name, _MANIFEST, "scorer")
+        place = find_bundle(beside if beside.is_dir() else member.name, MANIFEST, "scorer")
         if _read_manifest(place).kind == manifest.kind:  # it may be this one, without end
-            raise ScorerError(f"{folder / _MANIFEST}: {member.name} has members itself", "name scorers without members")
+            raise ScorerError(f"{folder / MANIFEST}: {member.name} has members itself", "name scorers without members")
         own = load_scorer(place, device=device)
         if not isinstance(own, Member) or own.sha256 != member.sha256:
             raise ScorerError(
-                f"{folder / _MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
+                f"{folder / MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
             )
         members.append(own)
     return SideBySideScorer(manifest.name, tuple(members), manifest.scale.scale(), manifest.stretch, manifest.shift, **known)
@@ -267,7 +269,7 @@ def save_bundle(folder: Path, scorer: Scorer, half: bool = True) -> None:
         **({"calibration": vars(scorer.calibration)} if isinstance(scorer, CalibratedScorer) else {}),
         "files": {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()},
     }
-    write_bundle(folder, {**contents, _MANIFEST: _json(folder, manifest, seal=True).encode()}, _MANIFEST, "scorer")
+    write_bundle(folder, {**contents, MANIFEST: _json(folder, manifest, seal=True).encode()}, MANIFEST, "scorer")
 
 
 def _json(folder: Path, facts: Any, seal: bool = False) -> str:
@@ -281,7 +283,7 @@ def _json(folder: Path, facts: Any, seal: bool = False) -> str:
 
 def stored_at(name_or_path: str | Path) -> tuple[Path, bool]:
     """Return the folder of a bundle, and whether its weights have half precision. Raises ScorerError as `load_scorer` does."""
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder = find_bundle(name_or_path, MANIFEST, "scorer")
     return folder, _read_manifest(folder).storage == "float16"
 
 
@@ -329,7 +331,7 @@ def load_scorer(name_or_path: str | Path, *, device: str | torch.device = "cpu")
     ScorerError
         If there is no such bundle, or a file of it is missing, damaged or of another format.
     """
-    folder = find_bundle(name_or_path, _MANIFEST, "scorer")
+    folder = find_bundle(name_or_path, MANIFEST, "scorer")
     with understood(folder, "fetch or train the scorer again"):
         return _load(folder, device)
 
@@ -339,14 +341,14 @@ def _load(folder: Path, device: str | torch.device) -> Scorer:
     kind = SCORERS[manifest.kind]
     for file in (_CARD, *kind.files):
         if file not in manifest.files:
-            raise ScorerError(f"{folder / _MANIFEST}: gives no sha256 of {file}", "fetch or train the scorer again")
+            raise ScorerError(f"{folder / MANIFEST}: gives no sha256 of {file}", "fetch or train the scorer again")
     for file, digest in manifest.files.items():
         path = folder / file
         if not path.is_file():
             raise ScorerError(f"{path}: missing from the bundle", "fetch or train the scorer again")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise ScorerError(
-                f"{path}: damaged or changed, its sha256 is not the one in {_MANIFEST}", "fetch or train the scorer again"
+                f"{path}: damaged or changed, its sha256 is not the one in {MANIFEST}", "fetch or train the scorer again"
             )
     known: dict[str, Any] = {
         "card": (folder / _CARD).read_bytes().decode(),
@@ -394,7 +396,7 @@ def _with_trunk(scorer: Scorer) -> TransferredScorer:
 
 def shipped_scorers() -> list[tuple[str, dict[str, Any]]]:
     """Return (name, summary) of each shipped scorer, by name, without loading weights. Summaries are plain JSON values."""
-    return [(name, _summary(models_folder() / name)) for name in shipped(_MANIFEST)]
+    return [(name, _summary(models_folder() / name)) for name in shipped(MANIFEST)]
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -412,7 +414,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:

@@ -100,6 +100,12 @@ class CalibratedPrediction:
     def gradcam(self, target: str) -> FloatArray:
         return np.asarray(self.calibration.stretch * self.original.gradcam(target), np.float32)
 
+    def gradcam_by_grade(self, target: str) -> FloatArray:
+        return self.original.gradcam_by_grade(target)
+
+    def attention(self, target: str) -> FloatArray | None:
+        return self.original.attention(target)
+
     def points(self, target: str) -> FloatArray:
         return self.original.points(target)
 

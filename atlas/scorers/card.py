@@ -11,6 +11,7 @@ from atlas.agreement.evaluation import evaluate
 from atlas.errors import ScorerError
 from atlas.records import SPLITS, Evaluation, Sentence, noop, told
 from atlas.scorers.measured import details, detections_on_card, groups_on_card, plain_figures, table
+from atlas.scorers.networks import NETWORKS
 from atlas.scorers.protocol import Scorer
 
 _HEADING = "## How far the maps can be trusted"
@@ -81,7 +82,7 @@ FIGURES_IN_WORDS = {
 
 _EVALUATIONS = "## Measured on one set of photographs"
 
-_APART = ("photographs", "labels", "counts", "sources", "further", "command", "calibrated")
+_APART = ("photographs", "labels", "counts", "sources", "further", "command", "calibrated", "history")
 
 
 NOT_STATED = noop("Not stated.")
@@ -97,6 +98,16 @@ def terms_of(scorer: Scorer) -> tuple[tuple[str, str], ...]:
     if net is not None:
         own.append((net.name, str(net.training.get("source", NOT_STATED))))
     return tuple(dict.fromkeys(own))
+
+
+_EPOCHS = {
+    "training_loss": "loss, training",
+    "validation_loss": "loss, validation",
+    "training_accuracy": "accuracy, training",
+    "validation_accuracy": "accuracy, validation",
+    "validation_spearman": "Spearman's rank correlation, validation",
+}
+"""Figures of an epoch on the card."""
 
 
 def write_card(scorer: Scorer) -> str:
@@ -127,12 +138,13 @@ def write_card(scorer: Scorer) -> str:
         "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in sorted(recipe.items()) if key not in _APART),
         f"{_how_learned(recipe)} The command:",
         f"    {recipe.get('command') or 'not stated'}",
+        *_epochs(recipe),
         *(_how_calibrated(recipe["calibrated"], scorer) if "calibrated" in recipe else _figures(scorer)),
         *(["## What would improve it", "\n".join(f"- {each}" for each in further)] if further else []),
         "## Limits",
         "- The figures apply to photographs like those it learned from. On others, and with other cameras, it can be much less "
         "accurate.\n"
-        "- A sigmoid never reaches its ends, so the mean score of the highest grade is below that grade.\n"
+        f"- {_ends(recipe)}, so the mean score of the highest grade is below that grade.\n"
         "- Anything that occurs together with severe disease in these photographs can raise the score, even if it is no lesion.",
     ]
     card = "\n\n".join(parts) + "\n"
@@ -160,6 +172,26 @@ def _dealt(scorer: Scorer) -> list[str]:
         for place, grade in enumerate(scale.grades)
     ]
     return [table(("grade", *SPLITS, "share of the loss"), rows)]
+
+
+def _epochs(recipe: Mapping[str, Any]) -> list[str]:
+    """Return a section with loss and accuracy by epoch, if the recipe has them."""
+    history = recipe.get("history") or ()
+    names = [name for name in _EPOCHS if any(name in row for row in history)]
+    if not names:
+        return []
+    rows = [(k, *(f"{row[name]:.3f}" if name in row else "" for name in names)) for k, row in enumerate(history, start=1)]
+    about = (
+        "Figures of training were measured while the network learned, on photographs that were varied. Those of validation were "
+        "measured with a running average of its weights."
+    )
+    return ["## Epoch by epoch", about, table(("epoch", *(_EPOCHS[name] for name in names)), rows)]
+
+
+def _ends(recipe: Mapping[str, Any]) -> str:
+    if _loss_of(recipe) == "squared":
+        return "A sigmoid never reaches its ends"
+    return "The score is the mean of the grades, weighted by their probabilities"
 
 
 def how_told(scorer: Scorer) -> tuple[Sentence, ...]:
@@ -196,6 +228,11 @@ def _how_built(recipe: Mapping[str, Any]) -> Sentence:
             "depends only on its sum, with which it rises. Hiding a place removes exactly the evidence of that place. Nothing "
             "outside the area that a place sees can have counted there."
         )
+    if form == "network":
+        words = NETWORKS[recipe["network"]].words
+        return told("%(network)s %(outputs)s", network=told(words), outputs=_outputs(recipe))
+    if form is None and _loss_of(recipe) != "squared":
+        return told("A convolutional trunk and two layers on its last maps. %(outputs)s", outputs=_outputs(recipe))
     if form is None:
         return told("A convolutional trunk and a two-layer regressor on its last maps, ending in a sigmoid.")
     if form == "counts":
@@ -216,6 +253,42 @@ def _how_built(recipe: Mapping[str, Any]) -> Sentence:
     )
 
 
+def _outputs(recipe: Mapping[str, Any]) -> Sentence:
+    """Say how a network's outputs become a score, and what Grad-CAM differentiates."""
+    if _loss_of(recipe) == "squared":
+        return told("A sigmoid turns its one output into the score. Grad-CAM differentiates this output before the sigmoid.")
+    if recipe.get("classes") == 2:
+        return told(
+            "A softmax turns its two outputs into probabilities, and the score rises with that of the second class. Grad-CAM "
+            "differentiates the difference of the two outputs, before the softmax."
+        )
+    return told(
+        "A softmax turns its outputs into a probability for each grade, and the score is the expected grade: the mean of the "
+        "grades, weighted by these probabilities. Grad-CAM differentiates the outputs before the softmax, with weights that rise "
+        "evenly from −1 for the lowest grade to 1 for the highest; Grad-CAM of one grade differentiates the output of that grade."
+    )
+
+
+_LOSSES = {
+    "squared": "Grades are scaled to the range 0 to 1, and the loss is the squared error.",
+    "cross-entropy": "The loss is the cross entropy; all photographs count the same.",
+    "weighted": (
+        "The loss is the cross entropy; a photograph counts in proportion to n^-0.7, where n is the number of photographs of its "
+        "grade."
+    ),
+    "focal": (
+        "The loss is the focal loss, -(1 - p)^gamma log p, where p is the probability of the right grade (Lin et al., 2017); all "
+        "photographs count the same."
+    ),
+}
+
+
+def _loss_of(recipe: Mapping[str, Any]) -> str:
+    """Return the loss of a recipe by its name. Older recipes name none, or keep another figure under this name."""
+    loss = recipe.get("loss")
+    return loss if isinstance(loss, str) and loss in _LOSSES else "squared"
+
+
 def _how_learned(recipe: Mapping[str, Any]) -> str:
     if "members" in recipe:
         return (
@@ -227,8 +300,12 @@ def _how_learned(recipe: Mapping[str, Any]) -> str:
             "entropy of referable disease. Boxes teach where the evidence lies; in diseased eyes without boxes, the findings of "
             "the lesion net do. The logit is scaled and shifted once to match the grades of the validation split."
         )
-    kept = "that rank the validation photographs best" if recipe.get("trunk_learns") else "with the smallest validation loss"
-    return f"Grades are scaled to the range 0 to 1, and the loss is the squared error. The weights kept are those {kept}."
+    ranked = recipe.get("trunk_learns") or recipe.get("form") == "network"
+    kept = "that rank the validation photographs best" if ranked else "with the smallest validation loss"
+    classes = ""
+    if recipe.get("two_classes"):
+        classes = "It learned two classes: from which grade disease is referable, and below. "
+    return f"{classes}{_LOSSES[_loss_of(recipe)]} The weights kept are those {kept}."
 
 
 def evaluation_entry(name: str, command: str, found: Evaluation) -> dict[str, Any]:

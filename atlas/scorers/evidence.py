@@ -30,6 +30,7 @@ from atlas.lesionnets.networks import GRID as FINE
 from atlas.lesionnets.networks import SIDE, LesionModule, views
 from atlas.photographs.frames import cell_coverage
 from atlas.records import BoolArray, ByteArray, Facts, FloatArray, Preprocessed, Scale
+from atlas.scorers.devices import exactly
 from atlas.scorers.prediction import LinearPrediction, read_maps
 from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import Head
@@ -212,12 +213,13 @@ class EvidenceScorer(OneTarget, Background):
 
     def _seen(self, plate: ByteArray, shown: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Run the network on the square of a retina: evidence (1, FINE, FINE) and features (width, FINE, FINE) of each place."""
-        with torch.inference_mode():
+        device = self.module.base.kinds.weight.device
+        with torch.inference_mode(), exactly(device):
             seen = views(
                 torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(shown)[None, None].float()
             )
-            evidence, features = self._runner(seen.contiguous(memory_format=torch.channels_last))
-        return evidence[0].contiguous().numpy(), features[0].contiguous().numpy()
+            evidence, features = self._runner(seen.to(device).contiguous(memory_format=torch.channels_last))
+        return evidence[0].contiguous().cpu().numpy(), features[0].contiguous().cpu().numpy()
 
     @cached_property
     def _runner(self) -> EvidenceModule:

@@ -165,9 +165,10 @@ class TransferredManifest(Manifest):
 
 
 class NetworkManifest(Manifest):
-    """The scorer.json of a complete network, which is an entry of `NETWORKS`."""
+    """The scorer.json of a complete network, which is an entry of `NETWORKS`; `outputs` is 0 for one for each grade."""
 
     architecture: str
+    outputs: int = pydantic.Field(0, ge=0)
 
     @property
     def network(self) -> str:

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atlas.photographs.frames import cell_coverage
-from atlas.records import BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target
+from atlas.records import Augmentation, BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target, noop
+from atlas.scorers.attention import Attending, attention_resnet50, residual_attention
+from atlas.scorers.devices import exactly
 from atlas.scorers.prediction import middles
 from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
@@ -39,21 +41,63 @@ class NetworkSpec:
     Parameters
     ----------
     build : Callable[[int], tuple[nn.Module, nn.Module]]
-        For a number of grades, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, grades) or
-        (n, 1).
+        For a number of outputs, makes the untrained trunk (n, 3, S, S) -> (n, C, h, w) and head (n, C, h, w) -> (n, outputs).
     mean : tuple[float, float, float]
         Mean of R, G and B that the trunk expects, in 0..1.
     std : tuple[float, float, float]
         Standard deviation of R, G and B that the trunk expects, in 0..1.
+    encoder : str
+        The entry of `TRUNKS` whose weights the part `encoder` of the trunk can start from; "" if there is none.
+    size : int
+        Side of the prepared square that it is trained on, in pixels, unless another is asked for.
+    preparation : str
+        How photographs are prepared for its training, unless asked otherwise.
+    augmentation : Augmentation
+        How photographs are varied in its training, unless asked otherwise.
+    words : str
+        How it arrives at its outputs, in a sentence or two for readers; the site translates it.
     """
 
     build: Callable[[int], tuple[nn.Module, nn.Module]]
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    encoder: str = ""
+    size: int = 224
+    preparation: str = "standardise"
+    augmentation: Augmentation = "flips-rotations"
+    words: str = ""
 
 
-NETWORKS: dict[str, NetworkSpec] = {}
+NETWORKS: dict[str, NetworkSpec] = {
+    "attention-resnet50": NetworkSpec(
+        attention_resnet50,
+        encoder="resnet50",
+        size=448,
+        preparation="clahe",
+        augmentation="cropped",
+        words=noop(
+            "A ResNet-50 turns the photograph into maps. In a layer of self-attention, each place of these maps takes up what it "
+            "needs from all other places. Two layers then read the mean of all places."
+        ),
+    ),
+    "ran": NetworkSpec(
+        residual_attention,
+        encoder="resnet34",
+        size=448,
+        words=noop(
+            "A ResNet-34 turns the photograph into maps. Channel attention weights the maps, and soft masks weight their places. "
+            "Five views then look at each place with surroundings of different sizes, and one layer reads the mean of all places."
+        ),
+    ),
+}
 """Every network that a bundle of the kind "network" can name; a new one is one entry."""
+
+
+def untrained(network: str, outputs: int, seed: int = 0) -> tuple[nn.Module, nn.Module]:
+    """Build the trunk and the head of an entry of `NETWORKS`. The same seed gives the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[network].build(outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +120,9 @@ class NetworkScorer(OneTarget, Background):
         How photographs are prepared, a key of `PREPARATIONS`.
     size : int
         Side of the prepared square, in pixels.
+    outputs : int
+        Number of the head's outputs; 0 for one for each grade. With two outputs on a scale of more grades, the second one is
+        the probability of the upper end of the scale.
     """
 
     kind: ClassVar[str] = "network"
@@ -88,6 +135,7 @@ class NetworkScorer(OneTarget, Background):
     scale: Scale
     preparation: str
     size: int
+    outputs: int = 0
 
     def __post_init__(self) -> None:
         for module in (self.trunk, self.head):
@@ -121,14 +169,25 @@ class NetworkScorer(OneTarget, Background):
     @property
     def sha256(self) -> str:
         facts = [self.network, self.weights_sha256, self.size, scale_facts(self.scale), self.preparation]
+        facts += [self.outputs] if self.outputs else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[MapsPrediction]:
-        found = []
-        for one in photographs:  # one by one, so that no result depends on the other photographs
-            maps = self._maps(one.pixels[None])[0]
-            found.append(self._read(maps, over_retina(maps, cell_coverage(one.retina, maps.shape[1:]))))
-        return found
+        return [self.look(one.pixels, one.retina) for one in photographs]
+
+    def look(self, pixels: ByteArray, retina: BoolArray | None = None) -> MapsPrediction:
+        """Run the network on one prepared square, alone, so that its result does not depend on others.
+
+        Parameters
+        ----------
+        pixels : ByteArray
+            uint8 (S, S, 3).
+        retina : BoolArray or None
+            bool (S, S), true on the retina; everywhere if not given.
+        """
+        maps = self._maps(pixels[None])[0]
+        coverage = np.ones(maps.shape[1:], np.float32) if retina is None else cell_coverage(retina, maps.shape[1:])
+        return self._read(maps, over_retina(maps, coverage))
 
     def describe(self, crops: ByteArray) -> FloatArray:
         return unit_length(np.concatenate([self._maps(crop[None]).mean(axis=(2, 3), dtype=np.float64) for crop in crops]))
@@ -148,9 +207,10 @@ class NetworkScorer(OneTarget, Background):
 
     def _maps(self, pixels: ByteArray) -> FloatArray:
         spec = NETWORKS[self.network]
-        with torch.inference_mode():
-            images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
-            maps: FloatArray = self.trunk(normalised(images, spec)).numpy()
+        device = next(self.trunk.parameters()).device
+        with torch.inference_mode(), exactly(device):
+            images = torch.from_numpy(pixels.copy()).to(device).permute(0, 3, 1, 2).float() / 255
+            maps: FloatArray = self.trunk(normalised(images, spec)).cpu().numpy()
         return maps
 
 
@@ -185,7 +245,13 @@ class MapsPrediction:
 
     @property
     def probabilities(self) -> Mapping[str, FloatArray]:
-        return {self.target.name: np.asarray(self._whole[1][0], np.float32)}
+        shares = np.asarray(self._whole[1][0], np.float32)
+        return {self.target.name: shares if self._by_grade else shares[:0]}
+
+    @property
+    def _by_grade(self) -> bool:
+        """Whether there is one output for each grade of the scale."""
+        return bool(self._whole[1].shape[1] == len(self.target.scale.names))
 
     def without(self, target: str, masks: BoolArray) -> FloatArray:
         return self._severities(self._hidden(masks))
@@ -197,8 +263,8 @@ class MapsPrediction:
         """Return the places on the scale, 0..1, with the cells of each mask hidden, (k,)."""
         places = []
         for start in range(0, len(masks), _MASKS_AT_ONCE):
-            kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None]
-            places.append(self._places(torch.from_numpy(self.maps)[None] * kept)[0])
+            kept = torch.from_numpy(~masks[start : start + _MASKS_AT_ONCE])[:, None].float()
+            places.append(self._places(torch.from_numpy(self.maps)[None], kept)[0])
         return np.concatenate(places)
 
     def logit(self, target: str) -> float:
@@ -208,10 +274,31 @@ class MapsPrediction:
         return np.zeros(0, np.float32)
 
     def gradcam(self, target: str) -> FloatArray:
-        explained = _Explained(self.head)
+        outputs = max(1, self._whole[1].shape[1])
+        return self._gradcam_of(explained_weights(outputs) if outputs > 1 else np.ones(1, np.float32))
+
+    def gradcam_by_grade(self, target: str) -> FloatArray:
+        return self._cams
+
+    @cached_property
+    def _cams(self) -> FloatArray:
+        if not self._by_grade:
+            return np.zeros((0, *self.grid), np.float32)
+        return np.stack([self._gradcam_of(one) for one in np.eye(len(self.target.scale.names), dtype=np.float32)])
+
+    def _gradcam_of(self, weights: FloatArray) -> FloatArray:
+        """Return the Grad-CAM map of the head's outputs, weighted by `weights` (K,) and added up."""
+        explained = Explained(self.head, weights)
         maps = torch.from_numpy(self.maps.copy())[None].requires_grad_()
         found = LayerGradCam(explained, explained.maps).attribute(maps, relu_attributions=False)
         return np.asarray(found.detach().numpy()[0, 0], np.float32)
+
+    def attention(self, target: str) -> FloatArray | None:
+        if not isinstance(self.head, Attending):
+            return None
+        with torch.inference_mode():
+            shares = self.head.attended(torch.from_numpy(self.maps)[None])[0].numpy()
+        return np.asarray(shares * shares.size, np.float32)
 
     def points(self, target: str) -> FloatArray:
         return middles(self.grid)
@@ -231,26 +318,47 @@ class MapsPrediction:
         scale = self.target.scale
         return np.asarray(scale.lowest + scale.span * places, np.float32)
 
-    def _places(self, maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the severities' places on the scale (n,), 0..1, and the grades' probabilities (n, K), or (n, 0)."""
+    def _places(self, maps: Tensor, kept: Tensor | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the severities' places on the scale (n,), 0..1, and the outputs' probabilities (n, K), or (n, 0).
+
+        With masks `kept` (k, 1, h, w), n is k: the maps of the one photograph with each mask's places set to 0.
+        """
         with torch.inference_mode():
-            outputs = self.head(maps).double().numpy()
-        if outputs.shape[1] == 1:
-            return 1 / (1 + np.exp(-outputs[:, 0])), outputs[:, 1:]
-        shares = softmax(outputs)
-        return shares @ np.linspace(0, 1, shares.shape[1]), shares
+            if kept is not None and isinstance(self.head, Attending):
+                outputs = self.head.without(maps, kept).double().numpy()
+            else:
+                outputs = self.head(maps if kept is None else maps * kept).double().numpy()
+        return places_of(outputs)
 
 
-class _Explained(nn.Module):
-    """The output of a head that Grad-CAM explains: its one logit, or the grades' logits weighted evenly from -1 to 1."""
+def places_of(outputs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map a head's outputs (n, K) to places on the scale (n,), 0..1, and probabilities (n, K); those of a sigmoid are (n, 0).
 
-    def __init__(self, head: nn.Module) -> None:
+    A softmax's place is the mean of the places of its classes, weighted by their probabilities: the expected grade.
+    """
+    if outputs.shape[1] == 1:
+        return 1 / (1 + np.exp(-outputs[:, 0])), outputs[:, 1:]
+    shares = softmax(outputs)
+    return shares @ np.linspace(0, 1, shares.shape[1]), shares
+
+
+class Explained(nn.Module):
+    """The output of a head that Grad-CAM explains: its outputs, weighted and added up.
+
+    Parameters
+    ----------
+    head : nn.Module
+        Torch module from maps (n, C, h, w) to outputs (n, K).
+    weights : FloatArray
+        (K,): 1 for a sigmoid's logit, `explained_weights` for the expected grade, and 1 for a grade of its own.
+    """
+
+    def __init__(self, head: nn.Module, weights: FloatArray) -> None:
         super().__init__()
         self.maps = nn.Identity()
         self.head = head
+        self.weights = torch.from_numpy(weights)
 
     def forward(self, maps: Tensor) -> Tensor:
         outputs: Tensor = self.head(self.maps(maps))
-        if outputs.shape[1] == 1:
-            return outputs[:, 0]
-        return outputs @ torch.from_numpy(explained_weights(outputs.shape[1])).to(outputs)
+        return outputs @ self.weights.to(outputs)

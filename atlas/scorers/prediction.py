@@ -8,7 +8,7 @@ subtracting their sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from atlas.records import BoolArray, FloatArray, LiveSums, Target
-from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_map, over_retina
+from atlas.scorers.readouts import Classifier, Readout, cell_sums, first_sums, gradcam_by_grade, gradcam_map, over_retina
 
 _MANY_CELLS, _FEW = 2000, 0.05
 """On grids of more cells than this, masks that hide less than this share of the cells are handled as sparse matrices."""
@@ -73,6 +73,18 @@ class Prediction(Protocol):
         It explains a sigmoid's logit, or the logits of a softmax, see `readouts.explained_weights`: neither saturates.
         """
 
+    def gradcam_by_grade(self, target: str) -> FloatArray:
+        """Return the Grad-CAM map of each grade alone, float32 (K, h, w), signed: of its logit, before the softmax.
+
+        It is (0, h, w) if the scorer has no output for each grade.
+        """
+
+    def attention(self, target: str) -> FloatArray | None:
+        """Return how much of the network's attention each cell gets, float32 (h, w), as a multiple of the mean.
+
+        It is None if the network has no attention over places.
+        """
+
     def points(self, target: str) -> FloatArray:
         """Return the most important point of each cell, float32 (h, w, 2): row and column, 0..1 within the cell.
 
@@ -104,6 +116,8 @@ class LinearPrediction:
         float32 (K,), probabilities of the grades, or (0,) without a classifier.
     pooled : FloatArray
         float32 (C,), see `Prediction`.
+    cams : FloatArray or None
+        float32 (K, h, w), the Grad-CAM map of each grade, if the readout is a softmax.
     """
 
     target: Target
@@ -112,6 +126,7 @@ class LinearPrediction:
     cam: FloatArray
     shares: FloatArray
     pooled: FloatArray
+    cams: FloatArray | None = field(default=None, kw_only=True)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -158,6 +173,12 @@ class LinearPrediction:
     def gradcam(self, target: str) -> FloatArray:
         return self.cam
 
+    def gradcam_by_grade(self, target: str) -> FloatArray:
+        return np.zeros((0, *self.grid), np.float32) if self.cams is None else self.cams
+
+    def attention(self, target: str) -> FloatArray | None:
+        return None
+
     def points(self, target: str) -> FloatArray:
         return middles(self.grid)
 
@@ -166,7 +187,8 @@ class LinearPrediction:
         return None if last is None else LiveSums(self.grid, ((self.grid, self._sums),), self.whole, *last)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        return {"sums": self.sums, "gradcam": self.cam, "shares": self.shares, "pooled": self.pooled}
+        own = {"sums": self.sums, "gradcam": self.cam, "shares": self.shares, "pooled": self.pooled}
+        return own if self.cams is None else {**own, "gradcam_by_grade": self.cams}
 
 
 def _sparse(masks: BoolArray) -> csr_array:
@@ -210,4 +232,5 @@ def read_maps(
     else:
         shares = np.zeros(0, np.float32) if classifier is None else classifier.probabilities(first_sums(maps, classifier))
     pooled = over_retina(maps, np.ones(maps.shape[1:], np.float32) if coverage is None else coverage)
-    return LinearPrediction(target, readout, sums, gradcam_map(maps, readout, z), shares, pooled)
+    cams = gradcam_by_grade(maps, readout, z) if isinstance(readout, Classifier) else None
+    return LinearPrediction(target, readout, sums, gradcam_map(maps, readout, z), shares, pooled, cams=cams)

@@ -126,6 +126,12 @@ def gradcam_map(maps: FloatArray, readout: Readout, z: NDArray[np.floating]) -> 
     return found
 
 
+def gradcam_by_grade(maps: FloatArray, classifier: Classifier, z: NDArray[np.floating]) -> FloatArray:
+    """Return the Grad-CAM map of each grade's logit, as `gradcam_map` does of the score: float32 (K, h, w), signed."""
+    weights = np.where(z > 0, classifier.output_weight, 0.0) @ classifier.mean_weight
+    return np.asarray(np.einsum("kc,chw->khw", weights, maps), np.float32)
+
+
 def over_retina(maps: FloatArray, coverage: FloatArray) -> FloatArray:
     """Average maps (C, h, w) over the retina, float32 (C,).
 

@@ -127,7 +127,8 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
         if "maps" in arrays:
             return self.read(arrays["maps"], arrays["coverage"])
         sums, cam, shares, pooled = (arrays[name] for name in ("sums", "gradcam", "shares", "pooled"))
-        return LinearPrediction(self.targets[0], self.head, sums, cam, shares, pooled)
+        cams = arrays.get("gradcam_by_grade")
+        return LinearPrediction(self.targets[0], self.head, sums, cam, shares, pooled, cams=cams)
 
     def scrambled(self, seed: int, *, head_alone: bool = False) -> TransferredScorer:
         trunk = self.trunk if head_alone else scrambled_trunk(self.trunk, seed)

@@ -22,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from atlas.errors import ConfigurationError, ScorerError
 from atlas.records import ByteArray, FloatArray
+from atlas.scorers.devices import exactly
 from atlas.scorers.specs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -149,8 +150,7 @@ class Trunk:
             raise ScorerError(f"a trunk takes uint8 pixels of shape (n, S, S, 3), not {pixels.dtype} {pixels.shape}")
         maps = np.empty((len(pixels), self.channels, *cells_of(self.name, pixels.shape[1])), np.float32)
         if self.device.type != "cpu":
-            # TF32, cuDNN's default, keeps ten bits of each factor: not enough for scores that must agree between machines.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            with exactly(self.device):
                 maps[:] = self._run(pixels)
             return maps
         # A kernel's rounding depends on its batch and threads. With one image per thread, the bits are always the same.

@@ -13,7 +13,7 @@ import numpy as np
 from atlas.agreement.ranking import flagged
 from atlas.agreement.reading import DECIMALS, FLAGGED_FROM, printable_score
 from atlas.cohort.lesions import LesionKind
-from atlas.explain.methods import METHODS
+from atlas.explain.methods import METHODS, OF_ONE_GRADE, method_named, of_one_grade
 from atlas.patterns.alarms import ALARMS
 from atlas.patterns.clusters import Borders, borders
 from atlas.patterns.embedding import LAYOUTS
@@ -298,7 +298,9 @@ class Book:
     @cached_property
     def limits(self) -> Mapping[str, float]:
         """The drop that is drawn in the strongest colour, by method, in grade units. 99.5% of the atlas's cells are within it."""
-        return {method: largest_drop(maps) for method, maps in self.maps.items()}
+        limits = {method: largest_drop(maps) for method, maps in self.maps.items()}
+        shared = max((limit for method, limit in limits.items() if of_one_grade(method)), default=0.0)  # grades are compared
+        return {method: shared if of_one_grade(method) else limit for method, limit in limits.items()}
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -313,11 +315,18 @@ class Book:
 
     @cached_property
     def methods(self) -> tuple[tuple[str, str, str], ...]:
-        """The methods of the maps: name, title, and a sentence on what each does."""
-        known, named = ((method, METHODS.get(method)) for method in self.maps), self.words.named
+        """The methods of the maps, but for those that explain one grade: name, title, and a sentence on what each does."""
+        known, named = ((method, METHODS.get(method)) for method in self.maps if not of_one_grade(method)), self.words.named
         return tuple(
             (name, named(one.title), named(one.meaning)) if one else (name, name.capitalize(), "") for name, one in known
         )
+
+    @cached_property
+    def grade_methods(self) -> tuple[tuple[str, GradeView, str], ...]:
+        """The methods of maps that explain one grade: name, the grade, and a sentence on what each does."""
+        names = {f"{OF_ONE_GRADE}{grade.number}": grade for grade in self.grades}
+        told = self.words.told
+        return tuple((name, grade, told(method_named(name).meaning)) for name, grade in names.items() if name in self.maps)
 
     @cached_property
     def map_rows(self) -> Mapping[str, int]:

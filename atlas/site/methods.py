@@ -54,6 +54,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {
 _NAMES = {
     "occlusion": noop("occlusion"),
     "gradcam": noop("Grad-CAM"),
+    "attention": noop("self-attention"),
     "lesion_net": noop("lesion net"),
 }
 """Other identifiers that pages print within a sentence."""

@@ -14,6 +14,7 @@ from atlas.agreement.reading import nearest_grade
 from atlas.records import FloatArray, GradeCuts, IntArray, Scale
 from atlas.scorers.card import write_card
 from atlas.scorers.evidence import EvidenceScorer
+from atlas.scorers.networks import NetworkScorer
 from atlas.scorers.protocol import Background
 from atlas.scorers.readouts import Head, severity_of_logit
 from atlas.scorers.side_by_side import SideBySideScorer
@@ -23,7 +24,7 @@ from atlas.training.material import Material
 
 _TOLERANCE = 0.02  # of kappa: well within random variation, so calibration need not gain the last of it
 
-_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, SideBySideScorer)
+_Made = TypeVar("_Made", TransferredScorer, TwoStageScorer, EvidenceScorer, SideBySideScorer, NetworkScorer)
 
 
 def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str]:
@@ -40,11 +41,23 @@ def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str
 
 
 def read_by_severities(
-    scorer: _Made, severity: FloatArray, material: Material, recipe: Mapping[str, Any], others: Sequence[Background] = ()
+    scorer: _Made,
+    severity: FloatArray,
+    material: Material,
+    recipe: Mapping[str, Any],
+    others: Sequence[Background] = (),
+    probabilities: FloatArray | None = None,
 ) -> _Made:
-    """Fit how a scorer's severities (n,) of the material are read, evaluate it, and complete it as `with_card` does."""
+    """Fit how a scorer's severities (n,) of the material are read, evaluate it, and complete it as `with_card` does.
+
+    Parameters
+    ----------
+    probabilities : FloatArray or None
+        (n, K), probabilities of the grades, if the scorer gives them; (n, 0) is the same as None.
+    """
     reading, of = reading_of(severity, material)
-    judged = material.judged(severity) if material.test.size else None
+    shares = probabilities[material.test] if probabilities is not None and probabilities.size else None
+    judged = material.judged(severity, shares) if material.test.size else None
     figures = on_validation(severity[material.validation], material.grades[material.validation], material.scale)
     return with_card(replace(scorer, reading=reading, judged=judged), material, {**recipe, "threshold": of, **figures}, others)
 

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
-from atlas.records import FloatArray, GradedImage, IntArray, Scale
+from atlas.records import FloatArray, GradedImage, IntArray, Loss, Scale
 from atlas.scorers.readouts import Classifier, Head
+from atlas.training.losses import GAMMA, Objective
 from atlas.training.splits import Balance, balanced_weights, deal, folds_by_patient, require_variety, unit_labels
 
 History = tuple[Mapping[str, float], ...]
-"""One row per epoch: `training_loss` and `validation_loss`, mean squared errors on the sigmoid's scale."""
+"""One row per epoch: `training_loss` and `validation_loss`, and other figures of some trainings."""
 
 _BASIS_ROWS = 1536
 
@@ -122,13 +122,15 @@ def fit_classifier(
     count: int,
     training: IntArray,
     validation: IntArray,
+    loss: Loss = "cross-entropy",
+    gamma: float = GAMMA,
     hidden: int = 64,
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Classifier, History]:
-    """Fit a softmax classifier as `fit_head` fits the regressor, but on weighted cross entropy: the study's comparison.
+    """Fit a softmax classifier as `fit_head` fits the regressor, by default on cross entropy: the study's comparison.
 
-    Other parameters are as in `fit_head`. Losses of the history are cross entropies.
+    Other parameters are as in `fit_head`.
 
     Parameters
     ----------
@@ -136,6 +138,10 @@ def fit_classifier(
         int64 (n,), from 0 to `count` - 1: the grade minus the lowest grade.
     count : int
         Number of grades.
+    loss : Loss
+        The loss, see `losses.Objective`; any but "squared". Photographs count by `weights` in all of them.
+    gamma : float
+        Exponent of the focal loss.
 
     Raises
     ------
@@ -145,8 +151,10 @@ def fit_classifier(
     rows, held_out = _chosen(classes.astype(np.float32), weights, training, validation)
     shares = np.bincount(classes[rows], weights[rows], minlength=count) / weights[rows].sum()
 
-    def cross_entropy(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        return (w * functional.cross_entropy(logits, y, reduction="none")).sum() / w.sum()
+    objective = Objective(loss, gamma, count)
+
+    def mean_loss(logits: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return (w * objective.of(logits, y / (count - 1))).sum() / w.sum()
 
     return _fit(
         features,
@@ -154,7 +162,7 @@ def fit_classifier(
         weights,
         rows,
         held_out,
-        cross_entropy,
+        mean_loss,
         np.log(shares + 1e-3),
         hidden=hidden,
         seed=seed,

@@ -243,6 +243,7 @@ def train_lesion_net(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.02,
     seed: int = 0,
+    device: str = "cpu",
     checkpoint: Path | None = None,
     each_epoch: Callable[[int, LesionModule], None] | None = None,
     progress: Progress = silent,
@@ -267,6 +268,8 @@ def train_lesion_net(
         Strength of AdamW's weight decay.
     seed : int
         Decides everything random.
+    device : str
+        Where the network learns, "cpu" or "cuda".
     checkpoint : Path or None
         A file, replaced after each epoch. Interrupted training continues from it with the same result.
     each_epoch : Callable[[int, LesionModule], None] or None
@@ -297,15 +300,16 @@ def train_lesion_net(
         module.start_from(start)
     else:
         module.load_state_dict(start)
-    module = module.to(memory_format=torch.channels_last)
+    module = module.to(device).to(memory_format=torch.channels_last)
     per_epoch = math.ceil(sum(one.share for one in pupils) / batch)
     optimizer = adamw(module, learning_rate, weight_decay)
 
     def loss(batch: Sequence[Shown]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = module(as_input(batch))
-        return torch.stack([loss_of(one, own, kinds) for one, own in zip(logits.float(), batch, strict=True)]).mean()
+        with torch.autocast(device, torch.bfloat16):
+            logits = module(as_input(batch).to(device)).float().cpu()
+        return torch.stack([loss_of(one, own, kinds) for one, own in zip(logits, batch, strict=True)]).mean()
 
+    settings = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, device]
     return learn(
         module,
         optimizer,
@@ -314,11 +318,11 @@ def train_lesion_net(
         epochs=epochs,
         per_epoch=per_epoch,
         warm_up=_WARM_UP,
-        recipe=[list(kinds), epochs, batch, learning_rate, weight_decay, seed, digest_of(start), [str(one) for one in pupils]],
+        recipe=[*settings, digest_of(start), [str(one) for one in pupils]],
         checkpoint=checkpoint,
         each_epoch=each_epoch,
         progress=progress,
-    )
+    ).cpu()
 
 
 def _lessons(

@@ -27,17 +27,17 @@ from atlas.agreement.evaluation import spearman
 from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
 from atlas.records import Augmentation, ByteArray, FloatArray, IntArray
-from atlas.scorers.readouts import Head, for_all_cells, on_means, weighs_cells_alike
+from atlas.scorers.readouts import Classifier, Head, for_all_cells, on_means, weighs_cells_alike
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, new_module
+from atlas.training.augmentations import augmented, batch_of, resized
 from atlas.training.heads import History
+from atlas.training.losses import Objective, place_of, weighted_mean
 from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, snapshot, states_of
 
 _log = logging.getLogger(__name__)
 
-# Limits of how "moved" photographs change, each drawn uniformly: rotation in radians, scale and contrast as powers of e, shift as
-# a share of half the side, and brightness in grey levels of 255, by channel.
-_TURN, _SCALE, _SHIFT, _CONTRAST, _BRIGHTNESS = 0.3, 0.12, 0.06, 0.2, 20.0
+_SQUARED = Objective()
 
 _GROWTH = ((0.5, 0.6), (0.8, 0.8), (1.0, 1.0))  # until this share of the epochs, this share of the side
 
@@ -55,7 +55,7 @@ class EndToEnd:
     """The result of a training. `module` is a plain spatial module, as in `TRUNKS`; `best_epoch` counts from 0."""
 
     module: nn.Module
-    head: Head
+    head: Head | Classifier
     history: History
     best_epoch: int
 
@@ -79,11 +79,13 @@ def train_trunk(
     cell_dropout: float = 0.1,
     hidden: int = 64,
     augmentation: Augmentation = "flips-rotations",
+    objective: Objective = _SQUARED,
+    device: str = "cpu",
     seed: int = 0,
     checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> EndToEnd:
-    """Train a trunk and a head together on squared error; the epoch that ranks the validation photographs best is kept.
+    """Train a trunk and a head together; the epoch that ranks the validation photographs best is kept.
 
     A running average of the weights is evaluated, by Spearman's rank correlation, and kept. The loss would depend on a few
     photographs of the rarest grades, and on how the scores are stretched, which calibration corrects afterwards.
@@ -130,8 +132,11 @@ def train_trunk(
     hidden : int
         Number of the head's hidden units.
     augmentation : Augmentation
-        "flips-rotations" shows each photograph in one of its eight orientations, drawn again each time; "moved" also turns,
-        shifts and scales it a little, and varies its contrast and brightness.
+        See `augmentations.augmented`.
+    objective : Objective
+        The loss. Teachers need the squared error.
+    device : str
+        Where the network learns, "cpu" or "cuda".
     seed : int
         Decides everything random.
     checkpoint : Path or None
@@ -158,17 +163,21 @@ def train_trunk(
         )
     if growing and not pooled:
         raise TrainingError("a head with weights for each cell cannot learn from growing pictures", "ask for a pooled head")
+    if teachers and objective.loss != "squared":
+        raise TrainingError("a teacher's scores are learned with squared error", "leave out either --loss or --teacher")
     side = pixels.shape[1]
     recipe = [name, epochs, batch, learning_rate, weight_decay, cell_dropout, hidden, augmentation, seed, list(pixels.shape)]
     recipe += [pooled, growing, None if start is None else digest_of(start), [one.sha256 for one in teachers] or None]
-    fingerprint = _fingerprint(recipe, rows, held_out, unit_labels, weights)
+    recipe += [str(objective), device]
+    fingerprint = fingerprint_of(recipe, rows, held_out, unit_labels, weights)
     module = new_module(name, seed)
     if start is None:
         module = with_normalisation(module)
     else:
         module.load_state_dict(start)
-    network = Network(name, module, side, hidden, seed=seed, pooled=pooled).to(memory_format=torch.channels_last)
-    lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed) if teachers else None
+    network = Network(name, module, side, hidden, seed=seed, pooled=pooled, outputs=objective.outputs)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed, device) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
     steps = math.ceil(rows.size / batch)
     optimizer = adamw(learners, learning_rate, weight_decay)
@@ -183,7 +192,7 @@ def train_trunk(
 
     for epoch in range(state.epochs_done, epochs):
         # Each epoch draws from its own generator, so that a resumed training draws the same numbers as an uninterrupted one.
-        generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
         order = rows[torch.randperm(rows.size, generator=generator).numpy()]
         network.train()
         size = _grown(side, TRUNKS[name].stride, epoch / epochs) if growing else side
@@ -191,12 +200,13 @@ def train_trunk(
         for step in range(steps):
             chosen = np.sort(order[step * batch : (step + 1) * batch])
             done = (epoch * steps + step) / (epochs * steps)
-            images = _augmented(_batch(pixels, chosen), augmentation, generator)
-            maps = network.maps(_resized(images, size))
-            severity = network.severity(maps, cell_dropout, generator)
-            loss = _weighted_loss(severity, unit_labels[chosen], weights[chosen])
+            images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
+            maps = network.maps(resized(images, size))
+            outputs = network.outputs(maps, cell_dropout, generator)
+            loss = _weighted_loss(objective, outputs, unit_labels[chosen], weights[chosen])
             graded_loss = float(loss.detach())
             if lesson is not None:
+                severity = place_of(outputs)
                 loss = _GRADES_SHARE * loss + lesson.loss(images, maps, severity, weights[chosen], _FEATURE_SHARE * (1 - done))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -208,7 +218,7 @@ def train_trunk(
             progress("train", epoch * steps + step + 1, epochs * steps)
         held_loss = held_rank = math.nan
         if size == side:
-            held_loss, held_rank = _judged(judged, pixels, unit_labels, weights, held_out)
+            held_loss, held_rank = _judged(judged, objective, pixels, unit_labels, weights, held_out)
         figures = {"training_loss": total / rows.size, "validation_loss": held_loss, "validation_spearman": held_rank}
         state.history.append(figures)
         _log.info("epoch %d of %d: training %.4f, validation %.4f, Spearman %.4f", epoch + 1, epochs, *figures.values())
@@ -221,6 +231,7 @@ def train_trunk(
     if not state.best:
         raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
     network.load_state_dict(state.best)
+    network.cpu()
     return EndToEnd(fold_normalisation(network.trunk), network.head(), tuple(state.history), state.best_epoch)
 
 
@@ -259,13 +270,22 @@ class _Normalised(nn.Module):
 
 
 class Network(nn.Module):
-    """Trunk and head as one module: pixels (n, 3, S, S), 0..255, to last maps, and those to the sigmoid's scale (n,)."""
+    """Trunk and head as one module: pixels (n, 3, S, S), 0..255, to last maps, and those to outputs (n, K)."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, name: str, trunk: nn.Module, size: int, hidden: int, *, seed: int, pooled: bool, always_bfloat16: bool = False
+        self,
+        name: str,
+        trunk: nn.Module,
+        size: int,
+        hidden: int,
+        *,
+        seed: int,
+        pooled: bool,
+        outputs: int = 1,
+        always_bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = trunk
@@ -276,35 +296,42 @@ class Network(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.first = nn.Linear(self.cells[0] if pooled else math.prod(self.cells), hidden)
-            self.second = nn.Linear(hidden, 1)
+            self.second = nn.Linear(hidden, outputs)
         self.register_buffer("mean", torch.tensor(TRUNKS[name].mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(TRUNKS[name].std).view(3, 1, 1), persistent=False)
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the trunk's last maps (n, C, h, w), float32."""
         normal = ((images.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training or self.always_bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.training or self.always_bfloat16):
             maps: Tensor = self.trunk(normal)
         return maps.float()
 
-    def severity(self, maps: Tensor, cell_dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """Return the severities (n,) of maps, in 0..1."""
+    def outputs(self, maps: Tensor, cell_dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """Return the outputs (n, K) of maps."""
         if cell_dropout and self.training:
             kept = torch.rand(len(maps), 1, *maps.shape[2:], generator=generator) >= cell_dropout
-            maps = maps * kept / (1 - cell_dropout)
+            maps = maps * kept.to(maps.device) / (1 - cell_dropout)
         seen = maps.mean((2, 3)) if self.pooled else maps.flatten(1)
         if self.pooled and self.training:
-            seen = seen * (torch.rand(seen.shape, generator=generator) >= _DROPOUT) / (1 - _DROPOUT)
-        logit: Tensor = self.second(torch.relu(self.first(seen)))[:, 0]
-        return torch.sigmoid(logit)
+            seen = seen * (torch.rand(seen.shape, generator=generator) >= _DROPOUT).to(seen.device) / (1 - _DROPOUT)
+        outputs: Tensor = self.second(torch.relu(self.first(seen)))
+        return outputs
 
-    def head(self) -> Head:
+    def severity(self, maps: Tensor) -> Tensor:
+        """Return the severities (n,) of maps, in 0..1."""
+        return place_of(self.outputs(maps))
+
+    def head(self) -> Head | Classifier:
         """Return the head as it reads the maps; that of a pooled network has equal weights for all cells."""
         first, second = self.first, self.second
-        weight, bias, output = (t.detach().numpy().copy() for t in (first.weight, first.bias, second.weight[0]))
+        weight, bias, output, last = (t.detach().numpy().copy() for t in (first.weight, first.bias, second.weight, second.bias))
         own = weight[:, :, None, None] if self.pooled else weight.reshape(-1, *self.cells)
-        head = Head(own, bias, output, float(second.bias.detach()))
         _, rows, columns = self.cells
+        if len(last) > 1:
+            classifier = Classifier(own, bias, output, last)
+            return for_all_cells(classifier, (rows, columns)) if self.pooled else classifier
+        head = Head(own, bias, output[0], float(last[0]))
         return for_all_cells(head, (rows, columns)) if self.pooled else head
 
     @torch.no_grad()
@@ -327,10 +354,12 @@ class _Distillation:
         Number of the learner's maps, which should explain the first teacher's; None if they need not.
     seed : int
         Decides everything random.
+    device : str
+        Where the learner learns.
     """
 
-    def __init__(self, teachers: Sequence[TransferredScorer], channels: int | None, seed: int) -> None:
-        self.networks = [_as_network(teacher) for teacher in teachers]
+    def __init__(self, teachers: Sequence[TransferredScorer], channels: int | None, seed: int, device: str) -> None:
+        self.networks = [_as_network(teacher).to(device) for teacher in teachers]
         self.sizes = [teacher.trunk.size for teacher in teachers]
         self.learners = nn.ModuleDict()
         with torch.random.fork_rng(devices=[]):
@@ -341,6 +370,7 @@ class _Distillation:
             self.learners["reading"] = reading = nn.Linear(1, 1)
         nn.init.ones_(reading.weight)
         nn.init.zeros_(reading.bias)
+        self.learners.to(device)
 
     def loss(self, images: Tensor, maps: Tensor, severity: Tensor, weights: FloatArray, share: float) -> Tensor:
         """Return the weighted squared error to the teachers' mean logit as a severity, plus a share of the first one's maps.
@@ -348,11 +378,11 @@ class _Distillation:
         The second part is `share` times the variance of the first teacher's maps that the learner does not explain.
         """
         with torch.no_grad():
-            seen = [one.maps(_resized(images, size)) for one, size in zip(self.networks, self.sizes, strict=True)]
+            seen = [one.maps(resized(images, size)) for one, size in zip(self.networks, self.sizes, strict=True)]
             logits = [torch.logit(one.severity(own), 1e-6) for one, own in zip(self.networks, seen, strict=True)]
             taught = torch.sigmoid(torch.stack(logits).mean(0))
         owed = torch.sigmoid(self.learners["reading"](torch.logit(severity, 1e-6)[:, None])[:, 0])
-        loss: Tensor = (torch.from_numpy(weights) * (owed - taught) ** 2).mean()
+        loss = weighted_mean((owed - taught) ** 2, weights)
         if "explain" in self.learners:
             shown = functional.adaptive_avg_pool2d(seen[0], (maps.shape[2], maps.shape[3]))
             variance, mean = torch.var_mean(shown, dim=(0, 2, 3), keepdim=True)
@@ -384,81 +414,41 @@ class _Progressed:
     best_epoch: int
 
 
-def _batch(pixels: ByteArray, rows: IntArray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
-
-
-def _augmented(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Vary pictures, uint8 (n, 3, S, S), at random; return float32, 0..255."""
-    if how == "moved":
-        return moved(images, generator)
-    if how == "flips-rotations":
-        images = turned(images, torch.randint(8, (len(images),), generator=generator).tolist())
-    return images.float()
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    if size == images.shape[-1]:
-        return images
-    return functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-
-
-def turned(images: Tensor, orientations: Sequence[int]) -> Tensor:
-    """Return each of (n, 3, S, S) in one of the square's eight orientations."""
-    return torch.stack(
-        [torch.rot90(one.flip(2) if k >= 4 else one, k % 4, (1, 2)) for one, k in zip(images, orientations, strict=True)]
-    )
-
-
-def moved(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, mirror, scale and shift each of (n, 3, S, S), and vary its contrast and brightness; float32 of the same shape."""
-    count = len(images)
-
-    def even(reach: float, *shape: int) -> Tensor:
-        return (2 * torch.rand(count, *shape, generator=generator) - 1) * reach
-
-    angle, scale = even(_TURN), torch.exp(even(_SCALE))
-    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
-    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    turn = turn * (2.0 * torch.randint(2, (count, 2, 1), generator=generator) - 1)
-    swapped = torch.randint(2, (count,), generator=generator).bool()
-    turn[swapped] = turn[swapped].flip(1)
-    placed = torch.cat([turn, even(_SHIFT, 2, 1)], 2)
-    grid = functional.affine_grid(placed, list(images.shape), align_corners=False)
-    shown = functional.grid_sample(images.float(), grid, align_corners=False)
-    contrast, brightness = torch.exp(even(_CONTRAST, 1, 1, 1)), even(_BRIGHTNESS, 3, 1, 1)
-    return (shown - 128) * contrast + 128 + brightness
-
-
 def _grown(side: int, stride: int, done: float) -> int:
     share = next(share for until, share in _GROWTH if done < until)
     return min(side, max(3 * stride, round(side * share / stride) * stride))  # from smaller ones some trunks make no cell
 
 
-def _weighted_loss(severity: Tensor, labels: FloatArray, weights: FloatArray) -> Tensor:
-    y, w = torch.from_numpy(labels), torch.from_numpy(weights)
-    # The weights have mean 1 over all photographs; dividing by the batch size lets a batch of rare grades count more.
-    loss: Tensor = (w * (severity - y) ** 2).mean()
-    return loss
+def _weighted_loss(objective: Objective, outputs: Tensor, places: FloatArray, weights: FloatArray) -> Tensor:
+    return weighted_mean(objective.of(outputs, torch.from_numpy(places).to(outputs.device)), weights)
 
 
 @torch.no_grad()
 def _judged(
-    network: Network, pixels: ByteArray, unit_labels: FloatArray, weights: FloatArray, rows: IntArray, batch: int = 32
+    network: Network,
+    objective: Objective,
+    pixels: ByteArray,
+    places: FloatArray,
+    weights: FloatArray,
+    rows: IntArray,
+    batch: int = 32,
 ) -> tuple[float, float]:
     """Return the loss of some photographs, and the rank correlation of their severities with their labels (0 if undefined)."""
     network.eval()
-    parts = [network.severity(network.maps(_batch(pixels, rows[start : start + batch]))) for start in range(0, rows.size, batch)]
-    severity = torch.cat(parts)
-    rank = spearman(severity.numpy(), unit_labels[rows])
-    return float(_weighted_loss(severity, unit_labels[rows], weights[rows])), rank if math.isfinite(rank) else 0.0
+    device = network.mean.device
+    pictures = (batch_of(pixels, rows[start : start + batch]).to(device) for start in range(0, rows.size, batch))
+    outputs = torch.cat([network.outputs(network.maps(own)).cpu() for own in pictures])
+    rank = spearman(place_of(outputs).numpy(), places[rows])
+    return float(_weighted_loss(objective, outputs, places[rows], weights[rows])), rank if math.isfinite(rank) else 0.0
 
 
-def _epoch_seed(*entropy: int) -> int:
+def epoch_seed(*entropy: int) -> int:
+    """Return a seed made of several numbers."""
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _fingerprint(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
+def fingerprint_of(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
+    """Return a hash of a training's settings and of what it learns from."""
     found = hashlib.sha256(json.dumps(recipe).encode())
     for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())

@@ -25,15 +25,18 @@ from atlas.records import (
     Dataset,
     FloatArray,
     IntArray,
+    Loss,
 )
 from atlas.scorers.joined import side_by_side
-from atlas.scorers.readouts import Head, first_sums, for_all_cells
+from atlas.scorers.readouts import Classifier, Head, first_sums, for_all_cells
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
+from atlas.training.augmentations import turned
 from atlas.training.calibration import calibrate, on_validation, reading_of, with_card
 from atlas.training.heads import History, fit_classifier, fit_head
+from atlas.training.losses import GAMMA, Objective, balance_for
 from atlas.training.material import Material
-from atlas.training.networks import train_trunk, turned
+from atlas.training.networks import train_trunk
 from atlas.training.splits import (
     Balance,
 )
@@ -54,8 +57,11 @@ def train_scorer(
     preparation: str = "standardise",
     balance: Balance = "weight",
     augmentation: Augmentation = "flips-rotations",
+    loss: Loss = "squared",
+    gamma: float = GAMMA,
     hidden: int = 64,
     epochs: int = 12,
+    device: str = "cpu",
     seed: int = 0,
     source: str = "Not stated.",
     further: Sequence[str] = (),
@@ -85,6 +91,13 @@ def train_scorer(
     augmentation : Augmentation
         See `train_trunk`. A frozen trunk accepts only "flips-rotations" and "none"; it sees the photographs of a rare grade in
         more orientations than those of a frequent one, which evens out the counts.
+    loss : Loss
+        "squared" makes a regressor, with a classifier beside it to compare it with. Any other makes a classifier: its severity
+        is the expected grade. See `losses.Objective`.
+    gamma : float
+        Exponent of the focal loss.
+    device : str
+        Where the network runs, "cpu" or "cuda". A head on a frozen trunk is always fitted on the CPU.
     source : str
         Sentences for the card on where the photographs come from and on what terms.
     further : Sequence[str]
@@ -118,11 +131,15 @@ def train_scorer(
             "a trunk that is not trained cannot learn from a teacher",
             "give --fine-tune or --from-scratch, or leave --teacher out",
         )
-    if augmentation == "moved" and not whole:
+    if teachers and loss != "squared":
+        raise TrainingError("a teacher's scores are learned with squared error", "leave out either --loss or --teacher")
+    if augmentation in ("moved", "cropped") and not whole:
         raise TrainingError(
-            'a trunk that is not trained cannot learn from "moved" photographs', "give --augmentation flips-rotations or none"
+            f'a trunk that is not trained cannot learn from "{augmentation}" photographs',
+            "give --augmentation flips-rotations or none",
         )
-    material = Material.of(dataset, balance, seed)
+    objective = Objective(loss, gamma, len(dataset.scale.names))
+    material = Material.of(dataset, balance_for(loss, balance), seed)
     training, validation, grades, photo_weights = material.training, material.validation, material.grades, material.weights
     recipe: dict[str, Any] = {
         "trunk": trunk,
@@ -130,10 +147,13 @@ def train_scorer(
         "trunk_learns": whole,
         "augmentation": augmentation,
         "epochs": epochs,
+        "loss": loss,
+        **({"gamma": gamma} if loss == "focal" else {}),
+        "device": device,
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
     }
     with training_folder(work) as folder:
-        pixels = _prepared(material, size, preparation, folder, code, progress)
+        pixels = prepared_pixels(material, size, preparation, folder, code, progress)
         if whole:
             start = (
                 None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
@@ -153,17 +173,21 @@ def train_scorer(
                 learning_rate=_FINE_TUNING if fine_tune else _FROM_SCRATCH,
                 hidden=hidden,
                 augmentation=augmentation,
+                objective=objective,
+                device=device,
                 seed=seed,
                 checkpoint=folder / "checkpoint.pt",
                 progress=progress,
             )
-            frozen, head = load_trunk(trunk, fit.module.state_dict(), size=size), fit.head
+            frozen, head = load_trunk(trunk, fit.module.state_dict(), size=size, device=device), fit.head
             history, best_epoch = fit.history, fit.best_epoch
         else:
-            frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size)
+            frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size, device=device)
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
             features = _maps(frozen, pixels, shown, folder / "features.npy", progress)
-            head, history = _head_on(features, shown, material.labels, photo_weights, validation.size, hidden, seed, progress)
+            head, history = _head_on(
+                features, shown, material.labels, photo_weights, validation.size, objective, hidden, seed, progress
+            )
             del features  # Windows cannot remove a file that is still mapped
             (folder / "features.npy").unlink()
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
@@ -212,7 +236,7 @@ def join_scorers(
         raise TrainingError("the scorers have another scale than the grades", "give scorers that were trained on this scale")
     material = Material.of(dataset, balance, seed)
     with training_folder(work) as folder:
-        pixels = _prepared(material, joined.size, joined.preparation, folder, code, progress)
+        pixels = prepared_pixels(material, joined.size, joined.preparation, folder, code, progress)
         scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
         del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
@@ -238,25 +262,30 @@ def _measured(
     training, validation, test = material.training, material.validation, material.test
     scorer = half_precision(scorer)
     z, means = _seen(scorer, pixels, progress)
-    if calibrated:
+    if calibrated and isinstance(scorer.head, Head):
         held = scorer.regressor.logit(z[validation])
         scorer = half_precision(replace(scorer, head=calibrate(scorer.regressor, held, grades[validation], scale)))
     severity = scorer.head.severity(z, scale)
-    classifier, _ = fit_classifier(
-        means[:, :, None, None],
-        grades - scale.lowest,
-        material.weights,
-        count=len(scale.grades),
-        training=training,
-        validation=validation,
-        hidden=hidden,
-        seed=seed,
-        progress=progress,
-    )
     reading, of = reading_of(severity, material)
-    scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.grid), reading=reading))
+    scorer = replace(scorer, reading=reading)
+    if isinstance(scorer.head, Classifier):
+        shares = scorer.head.probabilities(z[test])
+    else:
+        classifier, _ = fit_classifier(
+            means[:, :, None, None],
+            grades - scale.lowest,
+            material.weights,
+            count=len(scale.grades),
+            training=training,
+            validation=validation,
+            hidden=hidden,
+            seed=seed,
+            progress=progress,
+        )
+        scorer = half_precision(replace(scorer, classifier=for_all_cells(classifier, scorer.grid)))
+        shares = _shares(scorer, means[test])
     if test.size:
-        scorer = replace(scorer, judged=material.judged(severity, _shares(scorer, means[test])))
+        scorer = replace(scorer, judged=material.judged(severity, shares))
     figures = {
         "hidden": hidden,
         "threshold": of,
@@ -271,23 +300,22 @@ def _head_on(
     labels: FloatArray,
     weights: FloatArray,
     held_out: int,
+    objective: Objective,
     hidden: int,
     seed: int,
     progress: Progress,
-) -> tuple[Head, History]:
+) -> tuple[Head | Classifier, History]:
     """Fit a head on the maps of the photographs as shown; the first `held_out` maps are for validation."""
     rows = np.array([row for row, _ in shown])
     copies = np.bincount(rows, minlength=len(labels))
-    return fit_head(
-        features,
-        labels[rows],
-        (weights / np.maximum(copies, 1))[rows].astype(np.float32),
-        training=np.arange(held_out, len(shown)),
-        validation=np.arange(held_out),
-        hidden=hidden,
-        seed=seed,
-        progress=progress,
-    )
+    own = (weights / np.maximum(copies, 1))[rows].astype(np.float32)
+    split = {"training": np.arange(held_out, len(shown)), "validation": np.arange(held_out)}
+    common: dict[str, Any] = {**split, "hidden": hidden, "seed": seed, "progress": progress}
+    if objective.loss == "squared":
+        return fit_head(features, labels[rows], own, **common)
+    classes = objective.class_of(torch.from_numpy(labels[rows])).numpy()
+    how: dict[str, Any] = {"count": objective.classes, "loss": objective.loss, "gamma": objective.gamma}
+    return fit_classifier(features, classes, own, **how, **common)
 
 
 def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:
@@ -323,7 +351,7 @@ def training_folder(work: Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def _prepared(material: Material, size: int, preparation: str, folder: Path, code: str, progress: Progress) -> ByteArray:
+def prepared_pixels(material: Material, size: int, preparation: str, folder: Path, code: str, progress: Progress) -> ByteArray:
     """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file is used again."""
     images, subject = material.images, material.scale.subject
     recipe = json.dumps([size, preparation, code, subject.name, [image.image_id for image in images]])

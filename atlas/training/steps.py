@@ -50,15 +50,15 @@ def _moved(average: Tensor, current: Tensor, step: Tensor | int) -> Tensor:
 
 
 def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of a network's weights."""
-    return {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+    """Return a copy of a network's weights, on the CPU."""
+    return {key: tensor.detach().cpu().clone() for key, tensor in network.state_dict().items()}
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Return a hash of weights and their names."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+        found.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
@@ -85,7 +85,7 @@ def resume(path: Path, fingerprint: str, parts: Mapping[str, Any]) -> Mapping[st
     """
     remedy = "delete the file to start over, or name another"
     try:
-        whole: Mapping[str, Any] = torch.load(path, weights_only=True)
+        whole: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if whole["fingerprint"] != fingerprint:
             raise TrainingError(f"{path}: a checkpoint of another training (other photographs, labels or settings)", remedy)
         for name, part in parts.items():

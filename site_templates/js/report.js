@@ -65,6 +65,7 @@ for (const report of document.querySelectorAll(".report")) {
     slider.nextElementSibling.value = Atlas.percent(slider.value / 100);
   };
   const chosen = () => report.querySelector(".method:checked").value;
+  const effect = (method) => (method === "attention" ? "attention" : method.startsWith("gradcam-grade-") ? "grade" : "score");
   const draw = async () => {
     const method = chosen();
     const none = method === "none";
@@ -77,8 +78,10 @@ for (const report of document.querySelectorAll(".report")) {
       return;
     }
     const limit = await AtlasOverlay.draw(overlay, cells, { method, own: own.checked });
-    legend.querySelector(".low").textContent = Atlas.fine(-limit);
-    legend.querySelector(".high").textContent = Atlas.fine(limit);
+    const attention = effect(method) === "attention"; // it is never below 0
+    legend.querySelector(".low").textContent = attention ? "" : Atlas.fine(-limit);
+    legend.querySelector(".high").textContent = attention ? Atlas.size(limit) : Atlas.fine(limit);
+    for (const words of legend.querySelectorAll("[data-effect]")) words.hidden = words.dataset.effect !== effect(method);
     for (const words of legend.querySelectorAll("[data-scale]")) words.hidden = words.dataset.scale !== (own.checked ? "own" : "common");
     for (const words of legend.querySelectorAll("[data-method]")) words.hidden = words.dataset.method !== method;
     plate.dataset.drawn = `${method} ${own.checked ? "own" : "common"}`;
@@ -102,6 +105,8 @@ for (const report of document.querySelectorAll(".report")) {
     const { x, y } = viewer.at(event);
     const drop = values[nearest(y, values.length)]?.[nearest(x, values[0].length)];
     if (drop === null || drop === undefined) readout.value = gettext("Outside the image area.");
+    else if (effect(method) === "attention") readout.value = gettext("This place gets %(times)s times the mean attention.", { times: Atlas.size(drop) });
+    else if (effect(method) === "grade") readout.value = gettext("This place adds %(weight)s to the output for this grade.", { weight: Atlas.fine(drop) });
     else if (!drop) readout.value = gettext("This place has no effect on the score.");
     else if (method === "gradcam") readout.value = gettext("Grad-CAM gives this place a weight of %(weight)s grades.", { weight: Atlas.fine(drop) });
     else if (drop < 0) readout.value = gettext("This place lowered the score by %(drop)s grades.", { drop: Atlas.size(drop) });

@@ -1,0 +1,380 @@
+"""Complete networks of `NETWORKS`: trunk and head trained together, and measured as their bundle will hold them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from atlas.agreement.evaluation import spearman
+from atlas.bundles import stored
+from atlas.errors import TrainingError
+from atlas.progress import Progress, silent
+from atlas.records import Augmentation, ByteArray, Dataset, FloatArray, IntArray, Loss
+from atlas.scorers.networks import NETWORKS, NetworkScorer, untrained
+from atlas.scorers.protocol import Background
+from atlas.scorers.specs import normalised
+from atlas.training.augmentations import augmented, batch_of
+from atlas.training.calibration import read_by_severities
+from atlas.training.heads import History
+from atlas.training.losses import GAMMA, Objective, balance_for, place_of, two_classes, weighted_mean
+from atlas.training.material import Material
+from atlas.training.networks import epoch_seed, fingerprint_of
+from atlas.training.scorers import prepared_pixels, training_folder
+from atlas.training.splits import Balance
+from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, snapshot, states_of
+
+_log = logging.getLogger(__name__)
+
+_FROM_SCRATCH, _STARTED = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
+
+_WEIGHT_DECAY, _WARM_UP, _BATCH = 0.05, 0.1, 16
+
+
+class _Complete(nn.Module):
+    """Trunk and head as one module: pixels (n, 3, S, S), 0..255, to outputs (n, K)."""
+
+    def __init__(self, network: str, trunk: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self._spec = NETWORKS[network]
+
+    def forward(self, images: Tensor) -> Tensor:
+        normal = normalised(images / 255, self._spec).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.training):
+            maps = self.trunk(normal)
+        outputs: Tensor = self.head(maps.float())
+        return outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of a training; modules in evaluation mode on the CPU, `best_epoch` counts from 0."""
+
+    trunk: nn.Module
+    head: nn.Module
+    history: History
+    best_epoch: int
+
+
+@dataclass
+class _Progressed:
+    epochs_done: int
+    history: list[dict[str, float]]
+    best: dict[str, Tensor]
+    best_rank: float
+    best_epoch: int
+
+
+def started(network: str, outputs: int, seed: int, start: Mapping[str, Tensor]) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
+    """Build an entry of `NETWORKS` with weights from elsewhere; what these do not hold, or in another shape, is random.
+
+    So a network goes on from one that was trained for another number of grades: only its last layer begins again.
+
+    Parameters
+    ----------
+    start : Mapping[str, Tensor]
+        Weights, whose names begin with `trunk.` or `head.`; may be empty.
+
+    Returns
+    -------
+    tuple[nn.Module, nn.Module, tuple[str, ...]]
+        Trunk, head, and the names of weights that are random though others were given.
+    """
+    trunk, head = untrained(network, outputs, seed)
+    both = nn.ModuleDict({"trunk": trunk, "head": head})
+    own = both.state_dict()
+    given = {name: tensor for name, tensor in start.items() if name in own and own[name].shape == tensor.shape}
+    both.load_state_dict({**own, **given})
+    return trunk, head, tuple(name for name in own if given and name not in given)
+
+
+def train_network(
+    network: str,
+    pixels: ByteArray,
+    places: FloatArray,
+    weights: FloatArray,
+    *,
+    training: IntArray,
+    validation: IntArray,
+    objective: Objective,
+    start: Mapping[str, Tensor] | None = None,
+    epochs: int = 12,
+    batch: int = _BATCH,
+    learning_rate: float = _STARTED,
+    augmentation: Augmentation = "flips-rotations",
+    device: str = "cpu",
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train an entry of `NETWORKS`; the epoch that ranks the validation photographs best is kept.
+
+    A running average of the weights is validated, by Spearman's rank correlation, and kept. Convolutions run in bfloat16, sums
+    and weights in float32.
+
+    Parameters
+    ----------
+    network : str
+        An entry of `NETWORKS`.
+    pixels : ByteArray
+        uint8 (n, S, S, 3) prepared photographs, may be a memory map.
+    places : FloatArray
+        float32 (n,), places of the grades, or of the two classes, on the scale, 0..1.
+    weights : FloatArray
+        float32 (n,), weights of the photographs.
+    training : IntArray
+        Rows of `pixels` to learn from.
+    validation : IntArray
+        Rows of `pixels` to validate on.
+    objective : Objective
+        The loss.
+    start : Mapping[str, Tensor] or None
+        See `started`.
+    epochs : int
+        Number of epochs.
+    batch : int
+        Number of photographs per step.
+    learning_rate : float
+        The highest learning rate. It rises over the first tenth of all steps and then falls to 0 along a cosine.
+    augmentation : Augmentation
+        See `augmentations.augmented`.
+    device : str
+        Where the network learns, "cpu" or "cuda".
+    seed : int
+        Decides everything random.
+    checkpoint : Path or None
+        A file, replaced after each epoch. Interrupted training continues from it with the same result.
+    progress : Progress
+        Called after each step.
+
+    Returns
+    -------
+    Trained
+        The network of the best epoch. Its history has the loss and the accuracy of each epoch on training and validation
+        photographs; those of training are measured while the network learns, on photographs that are varied.
+
+    Raises
+    ------
+    TrainingError
+        If there is nothing to learn from or to validate on, no epoch can rank the validation photographs, or the checkpoint
+        belongs to another training.
+    """
+    rows, held_out = training[weights[training] > 0], validation[weights[validation] > 0]
+    if rows.size < 2 or np.ptp(places[rows]) == 0 or held_out.size == 0:
+        raise TrainingError(
+            f"{rows.size} photographs to learn from and {held_out.size} to validate on, or all of one grade",
+            "add graded photographs of other grades and other patients",
+        )
+    trunk, head, _ = started(network, objective.outputs, seed, start or {})
+    recipe: list[Any] = [network, str(objective), epochs, batch, learning_rate, augmentation, device, seed, list(pixels.shape)]
+    recipe += [digest_of(start) if start else None]
+    fingerprint = fingerprint_of(recipe, rows, held_out, places, weights)
+    learner = _Complete(network, trunk, head).to(device).to(memory_format=torch.channels_last)
+    steps = max(1, rows.size // batch)  # a last batch of few photographs would disturb the normalisation
+    optimizer = adamw(learner, learning_rate, _WEIGHT_DECAY)
+    pace, average = rising_and_falling(optimizer, epochs * steps, warm_up=_WARM_UP), averaged(learner)
+    parts = {"learner": learner, "optimizer": optimizer, "pace": pace, "average": average}
+    state = _Progressed(0, [], {}, -math.inf, 0)
+    if checkpoint is not None and checkpoint.exists():
+        kept = resume(checkpoint, fingerprint, parts)
+        state = _Progressed(*(kept[field.name] for field in fields(_Progressed)))
+    for epoch in range(state.epochs_done, epochs):
+        # Each epoch draws from generators of its own, so that a resumed training draws the same numbers as an uninterrupted one.
+        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+        order = rows[torch.randperm(rows.size, generator=generator).numpy()]
+        learner.train()
+        total, right, seen = 0.0, 0, 0
+        with torch.random.fork_rng(devices=[0] if device == "cuda" else []):  # dropout draws from torch's own generator
+            torch.manual_seed(epoch_seed(seed, epoch, 1))
+            for step in range(steps):
+                chosen = np.sort(order[step * batch : (step + 1) * batch])
+                images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
+                own = torch.from_numpy(places[chosen]).to(device)
+                outputs = learner(images)
+                loss = weighted_mean(objective.of(outputs, own), weights[chosen])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+                optimizer.step()
+                pace.step()
+                average.update_parameters(learner)
+                total += float(loss.detach()) * len(chosen)
+                right += _right(objective, outputs.detach(), own)
+                seen += len(chosen)
+                progress("train", epoch * steps + step + 1, epochs * steps)
+        judged = average.module
+        assert isinstance(judged, _Complete)
+        figures = {"training_loss": total / seen, "training_accuracy": right / seen}
+        figures |= _judged(judged, objective, pixels, places, weights, held_out, device)
+        state.history.append(figures)
+        _log.info("epoch %d of %d: %s", epoch + 1, epochs, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        rank = figures["validation_spearman"]
+        if math.isfinite(figures["validation_loss"]) and rank > state.best_rank:
+            state.best_rank, state.best_epoch, state.best = rank, epoch, snapshot(judged)
+        state.epochs_done = epoch + 1
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, fingerprint, {**vars(state), **states_of(parts)})
+    if not state.best:
+        raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
+    learner.load_state_dict(state.best)
+    learner.cpu().to(memory_format=torch.contiguous_format).eval()
+    return Trained(learner.trunk, learner.head, tuple(state.history), state.best_epoch)
+
+
+@torch.no_grad()
+def _judged(
+    learner: _Complete,
+    objective: Objective,
+    pixels: ByteArray,
+    places: FloatArray,
+    weights: FloatArray,
+    rows: IntArray,
+    device: str,
+    batch: int = 16,
+) -> dict[str, float]:
+    """Return loss, accuracy and rank correlation (0 if undefined) of some photographs."""
+    learner.eval()
+    pictures = (batch_of(pixels, rows[start : start + batch]).float().to(device) for start in range(0, rows.size, batch))
+    outputs, own = torch.cat([learner(own).cpu() for own in pictures]), torch.from_numpy(places[rows])
+    rank = spearman(place_of(outputs).numpy(), places[rows])
+    return {
+        "validation_loss": float(weighted_mean(objective.of(outputs, own), weights[rows])),
+        "validation_accuracy": _right(objective, outputs, own) / rows.size,
+        "validation_spearman": rank if math.isfinite(rank) else 0.0,
+    }
+
+
+def _right(objective: Objective, outputs: Tensor, places: Tensor) -> int:
+    """Return how many photographs are given their class: the likeliest, or with one output, the nearest."""
+    given = objective.class_of(place_of(outputs)) if outputs.shape[1] == 1 else outputs.argmax(1)
+    return int((given == objective.class_of(places)).sum())
+
+
+def train_network_scorer(
+    dataset: Dataset,
+    *,
+    name: str,
+    network: str,
+    loss: Loss = "cross-entropy",
+    gamma: float = GAMMA,
+    two: bool = False,
+    start: Mapping[str, Tensor] | None = None,
+    began: str = "random weights",
+    earlier: Sequence[Background] = (),
+    size: int | None = None,
+    preparation: str | None = None,
+    balance: Balance = "weight",
+    augmentation: Augmentation | None = None,
+    epochs: int = 12,
+    batch: int = _BATCH,
+    device: str = "cpu",
+    seed: int = 0,
+    source: str = "Not stated.",
+    further: Sequence[str] = (),
+    command: str = "",
+    work: Path | None = None,
+    code: str = "",
+    progress: Progress = silent,
+) -> NetworkScorer:
+    """Train an entry of `NETWORKS` on the graded photographs of a dataset, split as in `train_scorer`.
+
+    The returned scorer has weights of half precision, as in its bundle, and was measured with them. Other parameters are as in
+    `train_scorer` and `train_network`.
+
+    Parameters
+    ----------
+    loss : Loss
+        "squared" gives the network a single output, which a sigmoid reads. Any other gives it a softmax.
+    two : bool
+        Whether to learn two classes, referable or not, instead of one for each grade.
+    began : str
+        What `start` is, for the card.
+    earlier : Sequence[Background]
+        The scorer that it goes on from, if any: it has learned from the photographs of that one, too.
+    size : int or None
+        Side of the prepared square in pixels; that of the network's entry if not given. Likewise `preparation` and
+        `augmentation`.
+
+    Raises
+    ------
+    TrainingError
+        If there is one grade only, too few patients, no referable grade for two classes, or as `train_network` does.
+    UnreadableImageError
+        If a photograph cannot be decoded.
+    """
+    spec, scale = NETWORKS[network], dataset.scale
+    if two and scale.referable is None:
+        raise TrainingError("two classes need a grade from which disease is referable", "name it: referable, under [scale]")
+    material = Material.of(dataset, balance_for(loss, balance), seed)
+    places = material.labels if not two or scale.referable is None else two_classes(material.grades, scale.referable)
+    objective = Objective(loss, gamma, 2 if two else len(scale.names))
+    size, preparation, augmentation = size or spec.size, preparation or spec.preparation, augmentation or spec.augmentation
+    rate = _STARTED if start else _FROM_SCRATCH
+    with training_folder(work) as folder:
+        pixels = prepared_pixels(material, size, preparation, folder, code, progress)
+        fit = train_network(
+            network,
+            pixels,
+            places,
+            material.weights,
+            training=material.training,
+            validation=material.validation,
+            objective=objective,
+            start=start,
+            epochs=epochs,
+            batch=batch,
+            learning_rate=rate,
+            augmentation=augmentation,
+            device=device,
+            seed=seed,
+            checkpoint=folder / "checkpoint.pt",
+            progress=progress,
+        )
+        for module in (fit.trunk, fit.head):
+            module.load_state_dict({key: _rounded(tensor) for key, tensor in module.state_dict().items()})
+        outputs = 0 if objective.outputs == len(scale.names) else objective.outputs
+        scorer = NetworkScorer(name, network, fit.trunk.to(device), fit.head, scale, preparation, size, outputs)
+        target = scorer.targets[0].name
+        severity, shares = np.empty(len(pixels), np.float32), []
+        for row in range(len(pixels)):
+            found = scorer.look(np.ascontiguousarray(pixels[row]))
+            severity[row] = found.severity[target]
+            shares.append(found.probabilities[target])
+            progress("scores", row + 1, len(pixels))
+        del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
+    fit.trunk.cpu()
+    best = fit.history[fit.best_epoch]
+    fresh = started(network, objective.outputs, seed, start or {})[2] if earlier else ()
+    recipe: dict[str, Any] = {
+        "form": "network",
+        "network": network,
+        "loss": loss,
+        **({"gamma": gamma} if loss == "focal" else {}),
+        "classes": objective.classes,
+        **({"two_classes": True} if two else {}),
+        "start": began,
+        **({"random_layers": ", ".join(sorted({part.rpartition(".")[0] for part in fresh}))} if fresh else {}),
+        "augmentation": augmentation,
+        "epochs": epochs,
+        "batch": batch,
+        "device": device,
+        "best_epoch": 1 + fit.best_epoch,
+        "validation_loss": round(best["validation_loss"], 5),
+        "history": [{figure: round(value, 4) for figure, value in row.items()} for row in fit.history],
+        "command": command,
+        "sources": source,
+        "further": list(further),
+    }
+    return read_by_severities(scorer, severity, material, recipe, earlier, probabilities=np.stack(shares))
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    return torch.from_numpy(stored(tensor.numpy(), half=True)).to(tensor.dtype)
