@@ -128,6 +128,12 @@ class Configuration(BaseModel):
     split: Annotated[Literal["training", "validation", "test"] | None, Panel.INPUT] = Field(
         None, description="Use only the photographs that the table puts into this split."
     )
+    min_quality: Annotated[Literal["usable", "good"] | None, Panel.INPUT] = Field(
+        None, description="Leave out photographs that are not at least usable, or not good: too dark, out of focus, and so on."
+    )
+    keep_all: Annotated[bool, Panel.INPUT] = Field(
+        False, description="Keep pictures that show no retina. Without this flag, they are named and left out."
+    )
     image_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None, description="Column that names the photograph. Needed only where atlas does not recognise the table."
     )

@@ -81,7 +81,9 @@ def landscape(draw: Draw) -> Picture:
     sky = np.linspace(draw.uniform(0, 0.5), 1, height)[:, None] * np.ones(width)
     picture = _painted(np.clip(sky + 0.3 * (_noise(draw, shape) - 0.5), 0, 1), _colour(draw, 40), _colour(draw, 120))
     if draw.random() < 0.5:
-        cv2.circle(picture, (int(draw.integers(width)), int(draw.integers(height // 2))), int(draw.integers(10, 60)), _warm(draw), -1)
+        cv2.circle(
+            picture, (int(draw.integers(width)), int(draw.integers(height // 2))), int(draw.integers(10, 60)), _warm(draw), -1
+        )
     for layer in range(int(draw.integers(1, 5))):
         ridge = height * (0.35 + 0.15 * layer) + height * 0.25 * (_noise(draw, (4, width), 1.4)[0] - 0.5)
         below = np.arange(height)[:, None] > ridge
@@ -186,7 +188,9 @@ def moon(draw: Draw) -> Picture:
     for _ in range(int(draw.integers(5, 40))):
         place = draw.integers((0, 0), picture.shape[1::-1]).tolist()
         if picture[place[1], place[0]].max() > 30:
-            cv2.circle(picture, place, int(draw.integers(2, 20)), (int(draw.integers(60, 220)),) * 3, int(draw.choice([-1, 1, 2])))
+            cv2.circle(
+                picture, place, int(draw.integers(2, 20)), (int(draw.integers(60, 220)),) * 3, int(draw.choice([-1, 1, 2]))
+            )
     return cv2.GaussianBlur(picture, (0, 0), 1.0)
 
 
@@ -236,7 +240,9 @@ def pizza(draw: Draw) -> Picture:
     cv2.circle(picture, middle, radius, (200, 140, 70), max(4, radius // 10), cv2.LINE_AA)
     for _ in range(int(draw.integers(5, 25))):
         place = (middle + draw.uniform(-0.65, 0.65, 2) * radius).astype(int).tolist()
-        cv2.circle(picture, place, int(radius * draw.uniform(0.04, 0.13)), _warm(draw) if draw.random() < 0.6 else (60, 110, 40), -1)
+        cv2.circle(
+            picture, place, int(radius * draw.uniform(0.04, 0.13)), _warm(draw) if draw.random() < 0.6 else (60, 110, 40), -1
+        )
     return _grain(draw, picture)
 
 
@@ -249,7 +255,15 @@ def clock(draw: Draw) -> Picture:
     ink = tuple(value // 5 for value in ground)
     for hour in range(1, 13):
         way = np.array((np.sin(hour * np.pi / 6), -np.cos(hour * np.pi / 6)))
-        cv2.putText(picture, str(hour), (middle + 0.82 * radius * way - (8, -6)).astype(int).tolist(), cv2.FONT_HERSHEY_SIMPLEX, 0.6, ink, 2)
+        cv2.putText(
+            picture,
+            str(hour),
+            (middle + 0.82 * radius * way - (8, -6)).astype(int).tolist(),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.6,
+            ink,
+            2,
+        )
     for length, thickness in ((0.5, 6), (0.7, 4), (0.75, 1)):
         angle = draw.uniform(0, 2 * np.pi)
         end = middle + length * radius * np.array((np.sin(angle), np.cos(angle)))
@@ -259,12 +273,24 @@ def clock(draw: Draw) -> Picture:
 
 def microscope(draw: Draw) -> Picture:
     shape = _size(draw)
-    ground, stain = draw.choice([((235, 210, 225), (150, 60, 130)), ((240, 230, 200), (170, 90, 60)), ((230, 160, 120), (120, 30, 40))])
+    ground, stain = draw.choice(
+        [((235, 210, 225), (150, 60, 130)), ((240, 230, 200), (170, 90, 60)), ((230, 160, 120), (120, 30, 40))]
+    )
     picture = _painted(_noise(draw, shape, 1.6), tuple(np.array(ground) * 0.85), ground)
     for _ in range(int(draw.integers(30, 400))):
         place = draw.integers((0, 0), (shape[1], shape[0])).tolist()
         axes = draw.integers(3, 14, 2).tolist()
-        cv2.ellipse(picture, place, axes, draw.uniform(0, 180), 0, 360, (stain * draw.uniform(0.7, 1.3)).clip(0, 255).tolist(), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            picture,
+            place,
+            axes,
+            draw.uniform(0, 180),
+            0,
+            360,
+            (stain * draw.uniform(0.7, 1.3)).clip(0, 255).tolist(),
+            -1,
+            cv2.LINE_AA,
+        )
     return _grain(draw, _round(draw, picture) if draw.random() < 0.7 else picture)
 
 
@@ -343,7 +369,13 @@ def screenshot(draw: Draw) -> Picture:
     cv2.rectangle(picture, (0, 28), (width // 5, height), _colour(draw), -1)
     for _ in range(int(draw.integers(4, 16))):
         left, top = int(draw.integers(width // 5, width - 40)), int(draw.integers(30, height - 30))
-        cv2.rectangle(picture, (left, top), (left + int(draw.integers(20, 200)), top + int(draw.integers(10, 120))), _colour(draw), int(draw.choice([-1, 1])))
+        cv2.rectangle(
+            picture,
+            (left, top),
+            (left + int(draw.integers(20, 200)), top + int(draw.integers(10, 120))),
+            _colour(draw),
+            int(draw.choice([-1, 1])),
+        )
         cv2.putText(picture, "File Edit View", (left, top), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _colour(draw), 1, cv2.LINE_AA)
     return picture
 
@@ -429,7 +461,9 @@ def iris(draw: Draw) -> Picture:
     colour = _colour(draw, 30, 170) if draw.random() < 0.5 else _warm(draw)
     cv2.circle(picture, middle, radius, colour, -1, cv2.LINE_AA)
     for angle in draw.uniform(0, 2 * np.pi, 150):
-        ends = [(int(middle[0] + far * radius * np.cos(angle)), int(middle[1] + far * radius * np.sin(angle))) for far in (0.4, 0.95)]
+        ends = [
+            (int(middle[0] + far * radius * np.cos(angle)), int(middle[1] + far * radius * np.sin(angle))) for far in (0.4, 0.95)
+        ]
         cv2.line(picture, *ends, (np.array(colour) * draw.uniform(0.6, 1.3)).clip(0, 255).tolist(), 1, cv2.LINE_AA)
     cv2.circle(picture, middle, int(radius * draw.uniform(0.3, 0.5)), (8, 6, 6), -1, cv2.LINE_AA)
     cv2.circle(picture, (middle[0] + radius // 4, middle[1] - radius // 4), max(2, radius // 9), (255, 255, 255), -1)
@@ -442,7 +476,13 @@ def skin(draw: Draw) -> Picture:
     tone = np.array((230, 180, 155)) * draw.uniform(0.45, 1.05)
     picture = _painted(_noise(draw, shape, 1.2), tuple(0.85 * tone), tuple(tone)).astype(float)
     mole = cv2.GaussianBlur(_noise(draw, shape, 2.2), (0, 0), 3) * np.exp(
-        -((np.hypot(*np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")) / draw.uniform(0.2, 0.6)) ** 4)
+        -(
+            (
+                np.hypot(*np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij"))
+                / draw.uniform(0.2, 0.6)
+            )
+            ** 4
+        )
     )
     picture *= 1 - mole[..., None] * np.array((0.5, 0.7, 0.75))
     made = _grain(draw, picture.astype(np.uint8))
@@ -474,7 +514,9 @@ def street_map(draw: Draw) -> Picture:
     return picture
 
 
-def _branch(draw: Draw, picture: Picture, place: NDArray[np.float64], angle: float, length: float, width: float, ink: tuple[int, ...]) -> None:
+def _branch(
+    draw: Draw, picture: Picture, place: NDArray[np.float64], angle: float, length: float, width: float, ink: tuple[int, ...]
+) -> None:
     if width < 0.6 or length < 4:
         return
     for _ in range(4):
@@ -490,7 +532,11 @@ def tree(draw: Draw) -> Picture:
     """Draw bare branches before a sky, also a red one."""
     shape = _size(draw)
     ground = np.linspace(0, 1, shape[0])[:, None] * np.ones(shape[1])
-    picture = _painted(ground, _warm(draw) if draw.random() < 0.6 else _colour(draw, 100), _warm(draw) if draw.random() < 0.6 else _colour(draw, 120))
+    picture = _painted(
+        ground,
+        _warm(draw) if draw.random() < 0.6 else _colour(draw, 100),
+        _warm(draw) if draw.random() < 0.6 else _colour(draw, 120),
+    )
     for _ in range(int(draw.integers(1, 3))):
         start = np.array((draw.uniform(0.2, 0.8) * shape[1], shape[0]))
         _branch(draw, picture, start, -np.pi / 2, 0.22 * shape[0], draw.uniform(5, 12), _colour(draw, 0, 50))
@@ -531,7 +577,14 @@ def night(draw: Draw) -> Picture:
     shape = _size(draw)
     picture = _painted(_noise(draw, shape, 2.0) * 0.3, (0, 0, 6), _colour(draw))
     for _ in range(int(draw.integers(20, 300))):
-        cv2.circle(picture, draw.integers((0, 0), (shape[1], shape[0])).tolist(), int(draw.integers(1, 5)), _colour(draw, 150), -1, cv2.LINE_AA)
+        cv2.circle(
+            picture,
+            draw.integers((0, 0), (shape[1], shape[0])).tolist(),
+            int(draw.integers(1, 5)),
+            _colour(draw, 150),
+            -1,
+            cv2.LINE_AA,
+        )
     return _grain(draw, picture)
 
 
@@ -575,20 +628,29 @@ def animal(draw: Draw) -> Picture:
     for _ in range(500):
         start = middle + draw.normal(0, radius * 0.5, 2)
         end = start + draw.normal(0, 8, 2)
-        cv2.line(picture, start.astype(int).tolist(), end.astype(int).tolist(), (fur * draw.uniform(0.6, 1.2)).clip(0, 255).tolist(), 1, cv2.LINE_AA)
+        cv2.line(
+            picture,
+            start.astype(int).tolist(),
+            end.astype(int).tolist(),
+            (fur * draw.uniform(0.6, 1.2)).clip(0, 255).tolist(),
+            1,
+            cv2.LINE_AA,
+        )
     for side in (-1, 1):
         cv2.circle(picture, (middle + radius * np.array((side * 0.4, -0.2))).astype(int).tolist(), radius // 6, _colour(draw), -1)
         cv2.circle(picture, (middle + radius * np.array((side * 0.4, -0.2))).astype(int).tolist(), radius // 12, (5, 5, 5), -1)
-    cv2.ellipse(picture, (middle + (0, radius // 3)).tolist(), (radius // 8, radius // 11), 0, 0, 360, (190, 110, 110), -1)
+    cv2.ellipse(
+        picture, (middle + np.array((0, radius // 3))).tolist(), (radius // 8, radius // 11), 0, 0, 360, (190, 110, 110), -1
+    )
     return _grain(draw, picture)
 
 
 KINDS: dict[str, Callable[[Draw], Picture]] = {
     one.__name__: one
     for one in (
-        landscape, clouds, text_page, chart, face, orange, moon, planet, coin, plate, pizza, clock, microscope, endoscope, knee, chest,
-        ultrasound, head_slice, oct_scan, screenshot, plain, noise, photograph, pattern, code, iris, skin, cartoon, street_map, tree,
-        leaf, wheel, night, bones, blocks, animal,
+        landscape, clouds, text_page, chart, face, orange, moon, planet, coin, plate, pizza, clock, microscope, endoscope,
+        knee, chest, ultrasound, head_slice, oct_scan, screenshot, plain, noise, photograph, pattern, code, iris, skin,
+        cartoon, street_map, tree, leaf, wheel, night, bones, blocks, animal,
     )
 }  # fmt: skip
 """By name, in the order in which they are drawn."""

@@ -85,7 +85,7 @@ def _invite(page: Path) -> None:
 
 @with_settings(
     *("scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale", "plate_side"),
-    *("languages", "workers", "store"),
+    *("min_quality", "keep_all", "languages", "workers", "store"),
 )
 def report(
     configuration: Configuration,

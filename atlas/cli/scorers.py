@@ -124,6 +124,7 @@ def train(
 
 @with_settings(
     *(*_COHORT, "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation", "workers"),
+    *("min_quality", "keep_all"),
     required=("images",),
 )
 def evaluate(

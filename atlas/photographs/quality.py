@@ -5,16 +5,63 @@ Everything is measured on the square round the retina, shrunk to SIDE pixels, so
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.photographs.frames import crop
-from atlas.records import BoolArray, ByteArray, FloatArray, Frame
+from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Quality, noop
 
 SIDE = 256
 """Pixels a side of the square that is measured."""
 
-_BANDS = (1.0, 2.0, 4.0, 8.0, 16.0)  # standard deviations, in pixels of the square, between which detail is measured
+_MODEL = Path(__file__).with_name("quality.json")
+
+_MOST_REASONS = 3
+
+_CLIP = 4.0
+
+_NONE = -0.2  # what is measured of a surround where there is none
+
+REASONS: Mapping[str, tuple[str, str]] = {
+    "blurred": (noop("out of focus"), noop("a little out of focus")),
+    "dark": (noop("too dark"), noop("a little too dark")),
+    "bright": (noop("too bright"), noop("a little too bright")),
+    "uneven": (noop("unevenly lit"), noop("a little unevenly lit")),
+    "pale": (noop("too little contrast"), noop("somewhat little contrast")),
+    "part": (noop("much of the field is missing"), noop("part of the field is missing")),
+    "hidden": (noop("few vessels can be seen"), noop("some vessels cannot be seen")),
+}
+"""Why a photograph is not good, in words: of a poor one, and of a usable one."""
+
+SHOWN = ("field", "focus", "bright", "uneven", "wide_contrast")
+"""Measurements that tables show."""
+
+_SIGNS = (
+    ("blurred", ("focus", -1)),
+    ("blurred", ("thin_sparse", -1)),
+    ("dark", ("bright", -1)),
+    ("dark", ("dark_share", 1)),
+    ("bright", ("green", 1)),
+    ("bright", ("glare_share", 1)),
+    ("uneven", ("uneven", 1)),
+    ("uneven", ("fall", 1)),
+    ("pale", ("wide_contrast", -1)),
+    ("pale", ("thin_contrast", -1)),
+    ("part", ("field", -1)),
+    ("hidden", ("shown", -1)),
+    ("hidden", ("long", -1)),
+)
+"""What speaks for each reason: a measurement, and the end of the range of good photographs beyond which it lies."""
+
+_BANDS = (1.0, 2.0, 4.0, 8.0)  # standard deviations, in pixels of the square, between which detail is measured
 
 _RIM = 6  # pixels next to the edge of the retina that are not measured: the edge itself is not a detail of the retina
 
@@ -38,7 +85,11 @@ def measure(photograph: ByteArray, frame: Frame, mask: BoolArray) -> dict[str, f
         plate = np.asarray(cv2.resize(plate, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)
         seen = cv2.resize(seen.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0
     inner = _inner(seen)
-    found = {**_field(plate, seen, photograph, mask, frame), **_light(plate, inner), **_colours(plate, inner)}
+    found = {
+        **_field(plate, seen, (photograph.shape[0], photograph.shape[1]), frame),
+        **_light(plate, inner),
+        **_colours(plate, inner),
+    }
     return {**found, **_details(plate, inner), **_drawing(plate, inner)}
 
 
@@ -62,25 +113,27 @@ def _smoothed(values: FloatArray, inner: BoolArray, deviation: float) -> FloatAr
     return np.asarray(cv2.resize(total / (weight + 1e-4), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _field(plate: ByteArray, seen: BoolArray, photograph: ByteArray, mask: BoolArray, frame: Frame) -> dict[str, float]:
+def _field(plate: ByteArray, seen: BoolArray, shape: tuple[int, int], frame: Frame) -> dict[str, float]:
+    """Measure the field and what surrounds it in the square; what lies further off belongs to a page or a screen."""
     middle = np.arange(SIDE) + 0.5 - SIDE / 2
     away = np.hypot(middle[:, None], middle)
-    disc = away <= SIDE / 2
-    brightest = _strongest(plate)
-    shrink = SIDE / max(photograph.shape[:2])
-    size = (max(1, round(photograph.shape[1] * shrink)), max(1, round(photograph.shape[0] * shrink)))
-    outside = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) == 0
-    surround = _strongest(np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), np.uint8))[outside]
+    disc, corner = away <= SIDE / 2, away > 0.51 * SIDE
+    rows, columns = (
+        (start + (np.arange(SIDE) + 0.5) * frame.side / SIDE, length)
+        for start, length in ((frame.top, shape[0]), (frame.left, shape[1]))
+    )
+    within, across = (((place >= 0) & (place < length)) for place, length in (rows, columns))
+    strongest = _strongest(plate).astype(np.float32) / 255
+    beyond = ~seen & corner & within[:, None] & across
     rim = seen & (away > 0.45 * SIDE)
-    beyond = ~seen & (away > 0.5 * SIDE)
+    surround = strongest[beyond]
+    some = surround.size > 20
     return {
         "field": float((seen & disc).sum() / disc.sum()),
-        "corners": float((seen & (away > 0.51 * SIDE)).sum() / (away > 0.51 * SIDE).sum()),
-        "surround": float(surround.mean() / 255) if surround.size else -0.2,
-        "surround_deviation": float(surround.std() / 255) if surround.size else -0.2,
-        "part": float(1 - outside.mean()),
-        "edge": float((brightest[rim].mean() - brightest[beyond].mean()) / 255) if rim.any() and beyond.any() else -0.2,
-        "pixels": float(np.log2(frame.side / SIDE)),
+        "corners": float((seen & corner).sum() / corner.sum()),
+        "surround": float(surround.mean()) if some else _NONE,
+        "surround_deviation": float(surround.std()) if some else _NONE,
+        "edge": float(strongest[rim].mean() - surround.mean()) if some and rim.any() else _NONE,
     }
 
 
@@ -114,7 +167,9 @@ def _colours(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
     covariance = (apart.T @ apart).astype(np.float64) / len(apart) + 1e-6 * np.eye(3)
     values = np.linalg.eigvalsh(covariance)
     half = (SIDE // 2, SIDE // 2)
-    smooth = cv2.GaussianBlur(cv2.resize(plate, half, interpolation=cv2.INTER_AREA), (0, 0), 2.0)[inner[::2, ::2]].astype(np.float32)
+    smooth = cv2.GaussianBlur(cv2.resize(plate, half, interpolation=cv2.INTER_AREA), (0, 0), 2.0)[inner[::2, ::2]].astype(
+        np.float32
+    )
     return {
         "red_over_green": float(np.log((red.mean() + 0.02) / (green.mean() + 0.02))),
         "green_over_blue": float(np.log((green.mean() + 0.02) / (blue.mean() + 0.02))),
@@ -123,7 +178,9 @@ def _colours(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
         "chroma_deviation_blue": float(chroma[:, 1].std()),
         "along": float(values[2] / values.sum()),
         "across": float(np.log(values[0] + 1e-6)),
-        "saturation": float((1 - (np.minimum(np.minimum(red, green), blue) + 0.05) / (np.maximum(np.maximum(red, green), blue) + 0.05)).mean()),
+        "saturation": float(
+            (1 - (np.minimum(np.minimum(red, green), blue) + 0.05) / (np.maximum(np.maximum(red, green), blue) + 0.05)).mean()
+        ),
     }
 
 
@@ -134,7 +191,7 @@ def _details(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
     found: dict[str, float] = {}
     before = even
     energies = []
-    for number, deviation in enumerate(_BANDS[:4]):
+    for number, deviation in enumerate(_BANDS):
         after = cv2.GaussianBlur(before, (0, 0), deviation)
         band = (before - after)[inner]
         spread = float(band.std()) + 1e-4
@@ -216,3 +273,98 @@ def _drawing(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
         "peak": (peak - level) / (level + 10),
         "peak_rare": (peak - level) / deviation,
     }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A logistic rule on measurements, each clipped to `_CLIP` standard deviations from its mean.
+
+    Parameters
+    ----------
+    names : tuple[str, ...]
+        The measurements.
+    middles, spreads : float64 (n,)
+        Their means and standard deviations.
+    weights : float64 (n,) or (2 n,)
+        Of the standardised measurements, and then, if there are as many again, of their squares.
+    constant : float
+        Added to the weighted sum.
+    threshold : float
+        The rule holds where the sum is at least this.
+    """
+
+    names: tuple[str, ...]
+    middles: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    constant: float
+    threshold: float
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> Rule:
+        """Read a rule from the plain values of its JSON."""
+        middles, spreads, weights = (np.array(parts[name], np.float64) for name in ("middles", "spreads", "weights"))
+        return cls(tuple(parts["names"]), middles, spreads, weights, float(parts["constant"]), float(parts["threshold"]))
+
+    def terms(self, measured: Mapping[str, float]) -> NDArray[np.float64]:
+        """Return what is weighted, float64 (n,) or (2 n,)."""
+        values = np.array([measured[name] for name in self.names])
+        z = np.clip((values - self.middles) / self.spreads, -_CLIP, _CLIP)
+        return z if len(self.weights) == len(z) else np.concatenate([z, z * z])
+
+    def logit(self, measured: Mapping[str, float]) -> float:
+        """Return the weighted sum."""
+        return float(self.terms(measured) @ self.weights + self.constant)
+
+    def holds(self, measured: Mapping[str, float]) -> bool:
+        """Tell whether the rule holds for a photograph."""
+        return self.logit(measured) >= self.threshold
+
+
+@cache
+def _model() -> tuple[dict[str, Rule], dict[str, tuple[float, float]]]:
+    """Read the rules, and the limits between which the measurements of good photographs lie."""
+    model = json.loads(_MODEL.read_text(encoding="utf-8"))
+    rules = {name: Rule.of(parts) for name, parts in model["rules"].items()}
+    return rules, {name: (float(low), float(high)) for name, (low, high) in model["limits"].items()}
+
+
+def judge(measured: Mapping[str, float], *, edge: bool = True, squash: float = 1.0, oddities: tuple[str, ...] = ()) -> Quality:
+    """Judge a photograph by what `measure` found.
+
+    Parameters
+    ----------
+    edge : bool
+        Whether the edge of a disc was found.
+    squash : float
+        Height of its disc divided by the width, before it was put right.
+    oddities : tuple of str
+        See `find_oddities`.
+    """
+    rules, limits = _model()
+    retina, reject, good = rules["retina"].logit(measured), rules["reject"].logit(measured), rules["good"].logit(measured)
+    grade = "poor" if reject >= rules["reject"].threshold else "good" if good >= rules["good"].threshold else "usable"
+    score = (_share(-reject) + _share(good)) / 2
+    shown = {name: measured[name] for name in SHOWN}
+    reasons = () if grade == "good" else _reasons(measured, limits)
+    return Quality(rules["retina"].holds(measured), _share(retina), grade, score, reasons, oddities, edge, squash, shown)
+
+
+def in_words(quality: Quality) -> tuple[str, ...]:
+    """Say why a photograph is not good, worst first, in English messages."""
+    return tuple(REASONS[reason][quality.grade == "usable"] for reason in quality.reasons)
+
+
+def _share(logit: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
+
+
+def _reasons(measured: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+    """Name what is unlike good photographs, worst first, as keys of `REASONS`; at least one."""
+    far: dict[str, float] = {}
+    for reason, (name, end) in _SIGNS:
+        low, high = limits[name]
+        beyond = (low - measured[name]) if end < 0 else (measured[name] - high)
+        far[reason] = max(far.get(reason, -np.inf), beyond / (high - low))
+    ordered = sorted(far, key=lambda reason: -far[reason])
+    return tuple(reason for reason in ordered[:_MOST_REASONS] if far[reason] > 0) or (ordered[0],)

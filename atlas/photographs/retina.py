@@ -187,6 +187,16 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
     return outline.reshape(-1, 2) + np.float64(0.5), hull.astype(bool)
 
 
+def find_circle(region: BoolArray) -> tuple[Circle, float] | None:
+    """Fit a circle to the outline of the largest part of a region, bool (h, w); with how well it fits, 0 to 1, or None."""
+    outline, hull = _bright_region(region.astype(np.uint8), 0.5)
+    fitted = _fit_circle(outline, region.shape)
+    if fitted is None:
+        return None
+    circle, support = fitted
+    return circle, support * _agreement(_cut_disc(region.shape, circle, _extent(hull)), hull)
+
+
 def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Circle, float] | None:
     """Fit a circle to the outline (n, 2) of a region in a picture of `shape`.
 

@@ -49,11 +49,15 @@ from atlas.records.patterns import Alike as Alike
 from atlas.records.patterns import Clusters as Clusters
 from atlas.records.patterns import Embedding as Embedding
 from atlas.records.patterns import Patches as Patches
+from atlas.records.photographs import UNSTRETCHED as UNSTRETCHED
 from atlas.records.photographs import Augmentation as Augmentation
 from atlas.records.photographs import Facts as Facts
 from atlas.records.photographs import Frame as Frame
 from atlas.records.photographs import Preprocessed as Preprocessed
+from atlas.records.photographs import Stretch as Stretch
 from atlas.records.photographs import TwoStageForm as TwoStageForm
+from atlas.records.quality import QUALITIES as QUALITIES
+from atlas.records.quality import Quality as Quality
 from atlas.records.scores import DoubtRule as DoubtRule
 from atlas.records.scores import GradeCuts as GradeCuts
 from atlas.records.scores import LiveSums as LiveSums
