@@ -35,7 +35,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "dark": (noop("too dark"), noop("a little too dark")),
     "bright": (noop("too bright"), noop("a little too bright")),
     "uneven": (noop("unevenly lit"), noop("a little unevenly lit")),
-    "pale": (noop("too little contrast"), noop("somewhat little contrast")),
+    "pale": (noop("very little contrast"), noop("little contrast")),
     "part": (noop("much of the field is missing"), noop("part of the field is missing")),
     "hidden": (noop("few vessels can be seen"), noop("some vessels cannot be seen")),
 }
@@ -192,7 +192,7 @@ def _details(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
     before = even
     energies = []
     for number, deviation in enumerate(_BANDS):
-        after = cv2.GaussianBlur(before, (0, 0), deviation)
+        after = np.asarray(cv2.GaussianBlur(before, (0, 0), deviation), np.float32)
         band = (before - after)[inner]
         spread = float(band.std()) + 1e-4
         energies.append(spread)

@@ -97,7 +97,7 @@ def find_disc(photograph: ByteArray) -> Disc:
     factor = max(1, max(photograph.shape[:2]) // _SEARCH_SIDE)
     small = _shrunk(photograph, factor)
     page = _page_colour(small)
-    brightness = _brightness(small if page is None else cv2.absdiff(small, np.full_like(small, page)))
+    brightness = _brightness(small if page is None else np.asarray(cv2.absdiff(small, np.full_like(small, page)), np.uint8))
     found: tuple[float, Circle, Box] | None = None
     squashed: tuple[float, float] = (0.0, 1.0)
     regions = []
@@ -162,7 +162,8 @@ def _picture_on(region: BoolArray, factor: int) -> Box | None:
 
 
 def _agreement(disc: BoolArray, region: BoolArray) -> float:
-    return float(np.count_nonzero(disc & region) / max(1, np.count_nonzero(disc | region)))
+    either = int(np.count_nonzero(disc | region))
+    return int(np.count_nonzero(disc & region)) / max(1, either)
 
 
 def _brightness(small: ByteArray) -> ByteArray:
@@ -265,7 +266,7 @@ def _fit_ellipse(outline: NDArray[np.float64], region: BoolArray) -> tuple[float
         region have in common. Then its height divided by its width.
     """
     height, width = region.shape
-    points = outline[:: max(1, len(outline) // 600)]
+    points = outline[:: max(1, len(outline) // 300)]
     free = (np.abs(points - (width / 2, height / 2)) < (width / 2 - 3, height / 2 - 3)).all(axis=1)
     edge = points[free]
     if len(edge) < 24:
@@ -274,7 +275,7 @@ def _fit_ellipse(outline: NDArray[np.float64], region: BoolArray) -> tuple[float
     x, y = (edge - (width / 2, height / 2)).T / scale
     # x^2 + a y^2 + b x + c y + d = 0; the first is known, so four points give one ellipse.
     terms, known = np.stack([y**2, x, y, np.ones_like(x)], axis=1), -(x**2)
-    chosen = np.random.Generator(np.random.PCG64(0)).integers(len(edge), size=(_TRIALS, 4))
+    chosen = np.random.Generator(np.random.PCG64(0)).integers(len(edge), size=(_TRIALS // 2, 4))
     systems = terms[chosen]
     usable = np.abs(np.linalg.det(systems)) > 1e-9
     if not usable.any():

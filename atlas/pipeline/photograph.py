@@ -7,7 +7,6 @@ and finds what drives it. Both are a task(item, shared), see `engine`; the third
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -24,12 +23,11 @@ from atlas.explain.occlusion import drops, weights
 from atlas.explain.windows import inside_cells
 from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of
+from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.oddities import find_oddities
-from atlas.photographs.opened import Opened, open_disc
+from atlas.photographs.opened import open_disc
 from atlas.photographs.preparations import prepare, retina_in
-from atlas.photographs.quality import judge, measure
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
@@ -71,7 +69,7 @@ PLATE_QUALITY = 90
 
 # Modules whose code decides what a task makes.
 PICTURES = ("atlas.photographs.opened", "atlas.photographs.frames", "atlas.pictures.jpeg")
-_MEASURED = ("atlas.photographs.quality", "atlas.photographs.oddities")
+_MEASURED = ("atlas.photographs.assessment",)
 _PREPARED = ("atlas.photographs.opened", "atlas.photographs.preparations")
 FOUND = ("atlas.photographs.opened", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
 _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.curves")
@@ -208,7 +206,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
             "colours": _colours(prepared()),
             "retina": _packed(retina_in(frame, mask, side=min(DETAIL_SIDE, frame.side))),
             "stretch": np.array([decoded.stretch.rows, decoded.stretch.columns]),
-            "quality": _measured(whole()) if source.subject.retina else np.zeros(0, np.uint8),
+            "quality": assess(whole()) if source.subject.retina else np.zeros(0, np.uint8),
         }
         save_arrays(folder / "facts.safetensors", facts)
 
@@ -241,29 +239,9 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         found,
         colours=facts["colours"],
         mirrored=mirrored,
-        quality=_judged(facts["quality"], stretch),
+        quality=judged(facts["quality"]),
         stretch=stretch,
     )
-
-
-def _measured(opened: Opened) -> NDArray[np.uint8]:
-    """Measure a photograph's quality; return what `_judged` reads, as JSON."""
-    pixels, disc = opened.decoded.pixels, opened.disc
-    found = {
-        "measured": measure(pixels, disc.frame, disc.mask),
-        "oddities": find_oddities(pixels, disc.frame, disc.mask),
-        "edge": disc.edge,
-    }
-    return np.frombuffer(json.dumps(found).encode(), np.uint8)
-
-
-def _judged(found: NDArray[np.uint8], stretch: Stretch) -> Quality | None:
-    """Judge what was measured. Rules may change without any photograph being measured again."""
-    if not found.size:
-        return None
-    own = json.loads(found.tobytes())
-    squash = stretch.columns / stretch.rows
-    return judge(own["measured"], edge=own["edge"], squash=squash, oddities=tuple(own["oddities"]))
 
 
 def _colours(shown: Preprocessed) -> FloatArray:

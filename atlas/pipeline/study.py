@@ -186,7 +186,7 @@ def _good_enough(
     for image, view in zip(dataset.images, views, strict=True):
         quality = view.quality
         if quality is not None and not quality.retina and not settings.keep_all:
-            no_retina.append(Line(str(image.path), "shows no retina", "take it out of the folder, or keep it with --keep-all"))
+            no_retina.append(no_retina_line(image))
         elif quality is not None and quality.retina and settings.min_quality and not quality.at_least(settings.min_quality):
             why = ", ".join(in_words(quality))
             too_poor.append(Line(str(image.path), f"its quality is {quality.grade}: {why}", "lower --min-quality to keep it"))
@@ -201,6 +201,11 @@ def _good_enough(
     dataset = replace(dataset, images=tuple(image for image, _ in kept))
     told = {"no_retina": (*report.no_retina, *no_retina), "too_poor": (*report.too_poor, *too_poor)}
     return [view for _, view in kept], dataset, replace(report, **told)
+
+
+def no_retina_line(image: GradedImage) -> Line:
+    """Name a photograph that shows no retina."""
+    return Line(str(image.path), "shows no retina", "take it out of the folder, or keep it with --keep-all")
 
 
 def named(image: GradedImage, fault: Fault) -> str:
