@@ -10,7 +10,7 @@ from atlas.records import BoolArray, ByteArray, Frame
 
 TWO_EYES, DISC_WITHIN, TEXT = "two_eyes", "disc_within", "text"
 
-_SIDE = 512  # of the longer side of what is looked at
+_SIDE = 384  # of the longer side of what is looked at
 
 _SECOND = 0.4  # least area of a second eye, in areas of the first
 
@@ -20,7 +20,7 @@ _INNER = (0.3, 0.9)  # radius of a disc within the disc, in radii of the outer o
 
 _STEP = 14.0  # least step of brightness at the edge of an inner disc, of 255
 
-_LETTERS = 5  # least letters in a line of text
+_LETTERS, _MOST_LETTERS = 5, 300  # least letters in a line of text, and most letters in a picture
 
 _STROKE = 45  # least brightness of a letter over its surroundings, of 255
 
@@ -76,8 +76,8 @@ def _disc_within(bright: ByteArray, seen: BoolArray, circle: tuple[float, float,
     x, y, radius = circle
     if seen.sum() < 1000:
         return False
-    soft = cv2.GaussianBlur(bright, (0, 0), 2.0)
-    for level in np.percentile(soft[seen], (8, 20, 35, 50)).tolist():
+    soft = cv2.blur(bright, (5, 5))
+    for level in np.percentile(soft[seen], (20, 40)).tolist():
         region = (soft > level) & seen
         fitted = find_circle(region)
         if fitted is None or fitted[1] < _ROUND:
@@ -109,6 +109,8 @@ def _text(bright: ByteArray, seen: BoolArray) -> bool:
         _, _, parts, middles = cv2.connectedComponentsWithStats(strokes, connectivity=8)
         tall, broad, area = (parts[1:, key] for key in (cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH, cv2.CC_STAT_AREA))
         letters = (tall >= 4) & (tall <= 0.1 * height) & (broad <= 3 * tall) & (area >= 6) & (area < 0.85 * tall * broad + 8)
+        if np.count_nonzero(letters) > _MOST_LETTERS:
+            continue  # a texture, not a line of text
         rows, sizes, columns = middles[1:][letters, 1], tall[letters], middles[1:][letters, 0]
         for row, size in zip(rows.tolist(), sizes.tolist(), strict=True):
             same = (np.abs(rows - row) < 0.4 * size) & (sizes > 0.55 * size) & (sizes < 1.8 * size)

@@ -41,6 +41,8 @@ pixels may differ, share of them that must not differ by more, and its least lev
 
 _ELLIPSE, _BETTER = 0.75, 1.15  # least fit of an ellipse, and how much better than a circle it must fit
 
+_COMPACT = 0.55  # least share of the circle round a region that it fills, if it is to be a disc, perhaps a cut one
+
 _LEAST_SQUASH, _MOST_SQUASH = 1.03, 2.2  # longer by shorter diameter
 
 Circle = tuple[float, float, float]
@@ -83,7 +85,7 @@ def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
     return disc.frame, disc.mask
 
 
-def find_disc(photograph: ByteArray) -> Disc:
+def find_disc(photograph: ByteArray, *, on_page: bool = True) -> Disc:
     """Find the retinal disc in uint8 (H, W, 3) RGB.
 
     The bright region is separated from the dark surround at several levels. At each level, random triples of points on its
@@ -92,11 +94,14 @@ def find_disc(photograph: ByteArray) -> Disc:
     no circle is found, the frame bounds the bright region. Without a dark surround that is the complete picture, and all of it is
     retina. If an upright ellipse fits far better than any circle, the picture was squashed or stretched.
 
-    A surround that is even but not dark, such as a white page, counts as dark. A picture on a page is cut out first.
+    Parameters
+    ----------
+    on_page : bool
+        Whether a surround that is even but not dark, such as a white page, counts as dark. A picture on a page is cut out first.
     """
     factor = max(1, max(photograph.shape[:2]) // _SEARCH_SIDE)
     small = _shrunk(photograph, factor)
-    page = _page_colour(small)
+    page = _page_colour(small) if on_page else None
     brightness = _brightness(small if page is None else np.asarray(cv2.absdiff(small, np.full_like(small, page)), np.uint8))
     found: tuple[float, Circle, Box] | None = None
     squashed: tuple[float, float] = (0.0, 1.0)
@@ -118,7 +123,7 @@ def find_disc(photograph: ByteArray) -> Disc:
         squashed = max(squashed, _fit_ellipse(outline, region))
     if page is not None and found is None and (picture := _picture_on(regions[0], factor)) is not None:
         top, left, bottom, right = picture
-        part = find_disc(np.ascontiguousarray(photograph[top:bottom, left:right]))
+        part = find_disc(np.ascontiguousarray(photograph[top:bottom, left:right]), on_page=False)
         mask = np.zeros(photograph.shape[:2], np.bool_)
         mask[top:bottom, left:right] = part.mask
         return replace(part, frame=Frame(part.frame.top + top, part.frame.left + left, part.frame.side), mask=mask)
@@ -191,6 +196,11 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
 def find_circle(region: BoolArray) -> tuple[Circle, float] | None:
     """Fit a circle to the outline of the largest part of a region, bool (h, w); with how well it fits, 0 to 1, or None."""
     outline, hull = _bright_region(region.astype(np.uint8), 0.5)
+    if not len(outline):
+        return None
+    _, around = cv2.minEnclosingCircle(outline.astype(np.float32))
+    if np.count_nonzero(hull) < _COMPACT * np.pi * around**2:
+        return None
     fitted = _fit_circle(outline, region.shape)
     if fitted is None:
         return None
