@@ -10,7 +10,7 @@ from atlas.records import BoolArray, ByteArray, Frame
 
 TWO_EYES, DISC_WITHIN, TEXT = "two_eyes", "disc_within", "text"
 
-_SIDE = 384  # of the longer side of what is looked at
+_SIDE = 512  # of the longer side of what is looked at
 
 _SECOND = 0.4  # least area of a second eye, in areas of the first
 
@@ -43,15 +43,19 @@ def find_oddities(photograph: ByteArray, frame: Frame, mask: BoolArray) -> tuple
     small = np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), np.uint8)
     seen = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     bright = np.asarray(cv2.max(cv2.max(*cv2.split(small)[:2]), small[..., 2]), np.uint8)
+    half = (max(1, size[0] // 2), max(1, size[1] // 2))
+    fewer = np.asarray(cv2.resize(bright, half, interpolation=cv2.INTER_AREA), np.uint8)
+    part = cv2.resize(seen.astype(np.uint8), half, interpolation=cv2.INTER_NEAREST) > 0
+    shrink /= 2
     circle = (frame.left + frame.side / 2) * shrink, (frame.top + frame.side / 2) * shrink, frame.side / 2 * shrink
-    found = {TWO_EYES: _two_eyes(bright), DISC_WITHIN: _disc_within(bright, seen, circle), TEXT: _text(bright, seen)}
+    found = {TWO_EYES: _two_eyes(fewer), DISC_WITHIN: _disc_within(fewer, part, circle), TEXT: _text(bright, seen)}
     return tuple(name for name, is_so in found.items() if is_so)
 
 
 def _two_eyes(bright: ByteArray) -> bool:
     """Tell whether two round regions of similar size lie beside or above each other."""
     height, width = bright.shape
-    soft = cv2.medianBlur(cv2.resize(bright, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA), 5)
+    soft = cv2.medianBlur(bright, 5)
     level = float(np.percentile(soft, 0.5)) + 20
     count, labels, parts, _ = cv2.connectedComponentsWithStats((soft > level).astype(np.uint8))
     if count >= 3:
@@ -74,9 +78,9 @@ def _is_round(region: BoolArray) -> bool:
 def _disc_within(bright: ByteArray, seen: BoolArray, circle: tuple[float, float, float]) -> bool:
     """Tell whether a second round edge lies within the disc, brighter on its inner side all round."""
     x, y, radius = circle
-    if seen.sum() < 1000:
+    if seen.sum() < 400:
         return False
-    soft = cv2.blur(bright, (5, 5))
+    soft = cv2.blur(bright, (3, 3))
     for level in np.percentile(soft[seen], (20, 40)).tolist():
         region = (soft > level) & seen
         fitted = find_circle(region)

@@ -28,6 +28,10 @@ _MOST_REASONS = 3
 
 _CLIP = 4.0
 
+_TOO_FAR = 0.5  # no photograph is good that is farther outside the range of good ones, in widths of it
+
+_NARROWEST = 0.1  # of these widths: some measurements are the same in nearly all good photographs
+
 _NONE = -0.2  # what is measured of a surround where there is none
 
 REASONS: Mapping[str, tuple[str, str]] = {
@@ -47,6 +51,7 @@ SHOWN = ("field", "focus", "bright", "uneven", "wide_contrast")
 _SIGNS = (
     ("blurred", ("focus", -1)),
     ("blurred", ("thin_sparse", -1)),
+    ("blurred", ("thin_contrast", -1)),
     ("dark", ("bright", -1)),
     ("dark", ("dark_share", 1)),
     ("bright", ("green", 1)),
@@ -54,7 +59,6 @@ _SIGNS = (
     ("uneven", ("uneven", 1)),
     ("uneven", ("fall", 1)),
     ("pale", ("wide_contrast", -1)),
-    ("pale", ("thin_contrast", -1)),
     ("part", ("field", -1)),
     ("hidden", ("shown", -1)),
     ("hidden", ("long", -1)),
@@ -345,8 +349,11 @@ def judge(measured: Mapping[str, float], *, edge: bool = True, squash: float = 1
     retina, reject, good = rules["retina"].logit(measured), rules["reject"].logit(measured), rules["good"].logit(measured)
     grade = "poor" if reject >= rules["reject"].threshold else "good" if good >= rules["good"].threshold else "usable"
     score = (_share(-reject) + _share(good)) / 2
+    far = _far(measured, limits)
+    if grade == "good" and max(far.values()) > _TOO_FAR:
+        grade, score = "usable", min(score, 0.5)
     shown = {name: measured[name] for name in SHOWN}
-    reasons = () if grade == "good" else _reasons(measured, limits)
+    reasons = () if grade == "good" else _reasons(far)
     return Quality(rules["retina"].holds(measured), _share(retina), grade, score, reasons, oddities, edge, squash, shown)
 
 
@@ -359,12 +366,17 @@ def _share(logit: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(logit, -30, 30))))
 
 
-def _reasons(measured: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-    """Name what is unlike good photographs, worst first, as keys of `REASONS`; at least one."""
+def _far(measured: Mapping[str, float], limits: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Tell for each reason how far a photograph lies outside the range of good ones, in widths of it; below 0 inside."""
     far: dict[str, float] = {}
     for reason, (name, end) in _SIGNS:
         low, high = limits[name]
         beyond = (low - measured[name]) if end < 0 else (measured[name] - high)
-        far[reason] = max(far.get(reason, -np.inf), beyond / (high - low))
+        far[reason] = max(far.get(reason, -np.inf), beyond / max(high - low, _NARROWEST))
+    return far
+
+
+def _reasons(far: Mapping[str, float]) -> tuple[str, ...]:
+    """Name what is unlike good photographs, worst first, as keys of `REASONS`; at least one."""
     ordered = sorted(far, key=lambda reason: -far[reason])
     return tuple(reason for reason in ordered[:_MOST_REASONS] if far[reason] > 0) or (ordered[0],)

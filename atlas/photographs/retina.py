@@ -35,9 +35,9 @@ _LEAST = 0.75  # smallest share that disc and bright region must have in common
 
 _GOOD = 0.9  # product of both shares at which the search ends
 
-_BORDER, _EVEN, _EVEN_SHARE, _NOT_DARK = 0.02, 12, 0.9, 60
+_BORDER, _EVEN, _EVEN_CORNERS, _EVEN_BORDER, _NOT_DARK = 0.02, 12, 0.95, 0.35, 60
 """An even surround that is not dark: share of the shorter side that is looked at along the picture's border, levels by which its
-pixels may differ, share of them that must not differ by more, and its least level."""
+pixels may differ, share of the corners and of the border that must not differ by more, and its least level."""
 
 _ELLIPSE, _BETTER = 0.75, 1.15  # least fit of an ellipse, and how much better than a circle it must fit
 
@@ -148,14 +148,20 @@ def _shrunk(photograph: ByteArray, factor: int) -> ByteArray:
 
 
 def _page_colour(small: ByteArray) -> ByteArray | None:
-    """Return the colour of an even surround that is not dark, uint8 (3,); None where there is none."""
+    """Return the colour of an even surround that is not dark, uint8 (3,); None where there is none.
+
+    A disc may be cut by the picture's border, but leaves the corners free.
+    """
     width = max(1, round(_BORDER * min(small.shape[:2])))
-    border = np.concatenate(
-        [part.reshape(-1, 3) for part in (small[:width], small[-width:], small[:, :width], small[:, -width:])]
-    ).astype(np.int16)
-    colour = np.median(border, axis=0)
-    even = (np.abs(border - colour) <= _EVEN).all(axis=1).mean()
-    return np.asarray(colour, np.uint8) if even >= _EVEN_SHARE and colour.max() >= _NOT_DARK else None
+    sides = (small[:width], small[-width:], small[:, :width], small[:, -width:])
+    corner = 2 * width
+    corners = (small[:corner, :corner], small[:corner, -corner:], small[-corner:, :corner], small[-corner:, -corner:])
+    at_corners, around = (np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int16) for parts in (corners, sides))
+    colour = np.median(at_corners, axis=0)
+    even = [float((np.abs(pixels - colour) <= _EVEN).all(axis=1).mean()) for pixels in (at_corners, around)]
+    if even[0] < _EVEN_CORNERS or even[1] < _EVEN_BORDER or colour.max() < _NOT_DARK:
+        return None
+    return np.asarray(colour, np.uint8)
 
 
 def _picture_on(region: BoolArray, factor: int) -> Box | None:
