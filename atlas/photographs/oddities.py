@@ -14,7 +14,7 @@ _SIDE = 512  # of the longer side of what is looked at
 
 _SECOND = 0.4  # least area of a second eye, in areas of the first
 
-_ROUND = 0.75  # least fit of a circle, see `find_circle`
+_ROUND, _ROUND_WITHIN = 0.75, 0.65  # least fit of a circle, see `find_circle`: of an eye, and of a disc with a step at its edge
 
 _INNER = (0.3, 0.9)  # radius of a disc within the disc, in radii of the outer one
 
@@ -81,10 +81,10 @@ def _disc_within(bright: ByteArray, seen: BoolArray, circle: tuple[float, float,
     if seen.sum() < 400:
         return False
     soft = cv2.blur(bright, (3, 3))
-    for level in np.percentile(soft[seen], (20, 40)).tolist():
+    for level in np.percentile(soft[seen], (20, 40, 65)).tolist():
         region = (soft > level) & seen
         fitted = find_circle(region)
-        if fitted is None or fitted[1] < _ROUND:
+        if fitted is None or fitted[1] < _ROUND_WITHIN:
             continue
         (inner_x, inner_y, inner), _ = fitted
         if not _INNER[0] * radius < inner < _INNER[1] * radius or np.hypot(inner_x - x, inner_y - y) + inner > 1.02 * radius:

@@ -199,8 +199,8 @@ def _good_enough(
             "give photographs of retinas, keep all with --keep-all, or lower --min-quality.",
         )
     dataset = replace(dataset, images=tuple(image for image, _ in kept))
-    told = {"no_retina": (*report.no_retina, *no_retina), "too_poor": (*report.too_poor, *too_poor)}
-    return [view for _, view in kept], dataset, replace(report, **told)
+    report = replace(report, no_retina=(*report.no_retina, *no_retina), too_poor=(*report.too_poor, *too_poor))
+    return [view for _, view in kept], dataset, report
 
 
 def no_retina_line(image: GradedImage) -> Line:
