@@ -201,7 +201,7 @@ def main() -> None:
         found = look()
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(found), encoding="utf-8")
+            file.write_text(json.dumps(found), encoding="utf-8", newline="\n")
         print(f"measured: {name}", file=sys.stderr, flush=True)
         return found
 
@@ -288,7 +288,7 @@ def write(rules: Mapping[str, Rule], limits: Mapping[str, tuple[float, float]]) 
         "rules": {name: parts(rules[name]) for name in ("retina", "reject", "good")},
         "limits": {name: [float(f"{end:.6g}") for end in ends] for name, ends in limits.items()},
     }
-    quality._MODEL.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")
+    quality._MODEL.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
