@@ -10,7 +10,7 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo words test test-lowest coverage versions fuzz audit scorers lesions evidence lint format constraints clean
+.PHONY: help demo words test test-lowest coverage versions fuzz audit scorers lesions evidence quality lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
+	@echo 'make quality      fit and measure the rules for the quality of photographs again, from the photographs in DATA=$(DATA)'
 	@echo 'make lint         run only ruff, mypy, import-linter, oxlint and numpydoc'
 	@echo 'make format       let ruff format the sources and fix what it can'
 	@echo 'make constraints  find the newest versions that fit and write constraints.txt (HOLD="torch==... ..." keeps some)'
@@ -171,6 +172,10 @@ evidence: .venv/installed
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(OTHERS_TELL); \
 	done
+
+# Is it a retina, and a good one? Writes atlas/photographs/quality.json.
+quality: .venv/installed
+	$(BIN)/python benchmarks/quality.py --data $(DATA) --keep output/quality --write
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -135,6 +135,12 @@ class Configuration(BaseModel):
             "Also use DICOM files that say that writing is burnt into the picture. Look at each first: it can name the patient."
         ),
     )
+    min_quality: Annotated[Literal["usable", "good"] | None, Panel.INPUT] = Field(
+        None, description="Leave out photographs that are not at least usable, or not good: too dark, out of focus, and so on."
+    )
+    keep_all: Annotated[bool, Panel.INPUT] = Field(
+        False, description="Keep pictures that show no retina. Without this flag, they are named and left out."
+    )
     image_column: Annotated[str | None, PRIVATE, Panel.COLUMNS] = Field(
         None, description="Column that names the photograph. Needed only where atlas does not recognise the table."
     )

@@ -23,6 +23,8 @@ _KINDS = {
     "conflicting_duplicates": ("photograph is described in two ways", "photographs are described in two ways"),
     "identical_files": ("file is a copy of another", "files are copies of others"),
     "unreadable": ("file cannot be read", "files cannot be read"),
+    "no_retina": ("picture shows no retina", "pictures show no retina"),
+    "too_poor": ("photograph is not good enough", "photographs are not good enough"),
     "other_files": ("file is of another kind", "files are of other kinds"),
     "burnt_in": ("photograph has burnt-in writing", "photographs have burnt-in writing"),
     "near_copies": ("photograph is a changed copy of another", "photographs are changed copies of others"),

@@ -196,7 +196,7 @@ def train(
 
 @with_settings(
     *(*_COHORT, "by", "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation"),
-    *("device", "workers"),
+    *("device", "min_quality", "keep_all", "workers"),
     required=("images",),
 )
 def evaluate(

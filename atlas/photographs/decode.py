@@ -23,7 +23,7 @@ from atlas.errors import UnreadableImageError
 from atlas.photographs.dicom import file_of, is_dicom, read_frame, read_header, require_photograph
 from atlas.photographs.limits import COPY_AGAIN, EXPORT_AGAIN, LARGEST_FILE, MOST_PIXELS, require_shape
 from atlas.photographs.samples import END_OF_IMAGE, SCAN, highest_bits, require_end
-from atlas.records import ByteArray, Frame
+from atlas.records import UNSTRETCHED, ByteArray, Frame, Stretch
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
@@ -48,12 +48,15 @@ class Decoded:
     factor : int
         Pixels of the source a side for each of these: 1, 2, 4 or 8.
     shape : tuple[int, int]
-        Rows and columns of the source, upright.
+        Rows and columns of the source, upright; of a squashed one, once it is put right.
+    stretch : Stretch
+        How it was put right. What is called source pixels elsewhere is counted after that.
     """
 
     pixels: ByteArray
     factor: int
     shape: tuple[int, int]
+    stretch: Stretch = UNSTRETCHED
 
     def at_source(self, frame: Frame) -> Frame:
         """Return a frame of these pixels in pixels of the source."""
@@ -62,6 +65,19 @@ class Decoded:
     def of_source(self, frame: Frame) -> Frame:
         """Undo `at_source`."""
         return Frame(frame.top // self.factor, frame.left // self.factor, frame.side // self.factor)
+
+    def put_right(self, stretch: Stretch) -> Decoded:
+        """Stretch a squashed photograph, so that its disc is round. Nothing is ever shrunk."""
+        return Decoded(stretched(self.pixels, stretch), self.factor, stretch.shape(self.shape), stretch)
+
+
+def stretched(picture: ByteArray, stretch: Stretch, *, smooth: bool = True) -> ByteArray:
+    """Stretch uint8 (H, W, 3) or (H, W); without `smooth` every value is one that was there before."""
+    if stretch == UNSTRETCHED:
+        return picture
+    rows, columns = stretch.shape((picture.shape[0], picture.shape[1]))
+    how = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture, (columns, rows), interpolation=how), np.uint8)
 
 
 def read_photograph(path: Path) -> ByteArray:

@@ -5,6 +5,9 @@ Positions are in pixels of the picture, rows downwards, and pixel i covers [i, i
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -32,58 +35,150 @@ _LEAST = 0.75  # smallest share that disc and bright region must have in common
 
 _GOOD = 0.9  # product of both shares at which the search ends
 
+_BORDER, _EVEN, _EVEN_CORNERS, _EVEN_BORDER, _NOT_DARK = 0.02, 12, 0.95, 0.35, 60
+"""An even surround that is not dark: share of the shorter side that is looked at along the picture's border, levels by which its
+pixels may differ, share of the corners and of the border that must not differ by more, and its least level."""
+
+_ELLIPSE, _BETTER = 0.75, 1.15  # least fit of an ellipse, and how much better than a circle it must fit
+
+_COMPACT = 0.55  # least share of the circle round a region that it fills, if it is to be a disc, perhaps a cut one
+
+_LEAST_SQUASH, _MOST_SQUASH = 1.03, 2.2  # longer by shorter diameter
+
 Circle = tuple[float, float, float]
 """x, y of the centre and radius, in pixels."""
 
 
-def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
-    """Find the retinal disc in uint8 (H, W, 3) RGB.
+@dataclass(frozen=True)
+class Disc:
+    """What was found where the retina should be.
 
-    The bright region is separated from the dark surround at several levels. At each level, random triples of points on its
-    outline propose circles. The circle with most of the outline on it is refined by least squares (RANSAC: Fischler & Bolles,
-    Commun. ACM 1981), so notches, flat cuts and shadows are outvoted. The level at which disc and region agree best is used. If
-    no circle is found, the frame bounds the bright region. Without a dark surround that is the complete picture, and all of it is
-    retina.
+    Parameters
+    ----------
+    frame : Frame
+        The square that bounds it. It may reach beyond the picture.
+    mask : BoolArray
+        bool (H, W), true on the retina. Parts of the disc that the camera cut off are not retina; a shadow inside it is.
+    edge : bool
+        The edge of a disc was found; else the complete bright region, or the complete picture, counts as retina.
+    squash : float
+        Height of the disc divided by its width: 1 unless the picture was squashed or stretched.
+    """
+
+    frame: Frame
+    mask: BoolArray
+    edge: bool = True
+    squash: float = 1.0
+
+
+def find_retina(photograph: ByteArray) -> tuple[Frame, BoolArray]:
+    """Find the retinal disc in uint8 (H, W, 3) RGB, see `find_disc`.
 
     Returns
     -------
     frame : Frame
         The square that bounds the disc. It may reach beyond the picture.
     retina : BoolArray
-        A mask, bool (H, W), true on the retina. Parts of the disc that the camera cut off are not retina; a shadow inside it is.
+        A mask, bool (H, W), true on the retina.
+    """
+    disc = find_disc(photograph)
+    return disc.frame, disc.mask
+
+
+def find_disc(photograph: ByteArray, *, on_page: bool = True) -> Disc:
+    """Find the retinal disc in uint8 (H, W, 3) RGB.
+
+    The bright region is separated from the dark surround at several levels. At each level, random triples of points on its
+    outline propose circles. The circle with most of the outline on it is refined by least squares (RANSAC: Fischler & Bolles,
+    Commun. ACM 1981), so notches, flat cuts and shadows are outvoted. The level at which disc and region agree best is used. If
+    no circle is found, the frame bounds the bright region. Without a dark surround that is the complete picture, and all of it is
+    retina. If an upright ellipse fits far better than any circle, the picture was squashed or stretched.
+
+    Parameters
+    ----------
+    on_page : bool
+        Whether a surround that is even but not dark, such as a white page, counts as dark. A picture on a page is cut out first.
     """
     factor = max(1, max(photograph.shape[:2]) // _SEARCH_SIDE)
-    brightness = _brightness(photograph, factor)
+    small = _shrunk(photograph, factor)
+    page = _page_colour(small) if on_page else None
+    brightness = _brightness(small if page is None else np.asarray(cv2.absdiff(small, np.full_like(small, page)), np.uint8))
     found: tuple[float, Circle, Box] | None = None
+    squashed: tuple[float, float] = (0.0, 1.0)
     regions = []
     for level in _levels(brightness):
         outline, region = _bright_region(brightness, level)
         regions.append(region)
         fitted = _fit_circle(outline, brightness.shape)
-        if fitted is None:
-            continue
-        circle, support = fitted
-        extent = _extent(region)
-        retina = _cut_disc(brightness.shape, circle, extent)
-        agreement = np.count_nonzero(retina & region) / np.count_nonzero(retina | region)
-        if agreement >= _LEAST and (found is None or agreement * support > found[0]):
-            found = agreement * support, circle, extent
-        if agreement * support >= _GOOD:
+        good = 0.0
+        if fitted is not None:
+            circle, support = fitted
+            extent = _extent(region)
+            agreement = _agreement(_cut_disc(brightness.shape, circle, extent), region)
+            good = agreement * support
+            if agreement >= _LEAST and (found is None or good > found[0]):
+                found = good, circle, extent
+        if good >= _GOOD:
             break
+        squashed = max(squashed, _fit_ellipse(outline, region))
+    if page is not None and found is None and (picture := _picture_on(regions[0], factor)) is not None:
+        top, left, bottom, right = picture
+        part = find_disc(np.ascontiguousarray(photograph[top:bottom, left:right]), on_page=False)
+        mask = np.zeros(photograph.shape[:2], np.bool_)
+        mask[top:bottom, left:right] = part.mask
+        return replace(part, frame=Frame(part.frame.top + top, part.frame.left + left, part.frame.side), mask=mask)
+    score, squash = squashed
+    squash = squash if score >= max(_ELLIPSE, _BETTER * (0.0 if found is None else found[0])) else 1.0
     if found is None:
-        return _bounding_frame(photograph, regions[0])
+        frame, mask = _bounding_frame(photograph, regions[0])
+        return Disc(frame, mask, False, squash)
     _, (x, y, radius), (top, left, bottom, right) = found
     side = max(1, round(2 * radius * factor))
     frame = Frame(round(y * factor - side / 2), round(x * factor - side / 2), side)
     # One small pixel more on each side, so that without a cut the circle alone determines the rim.
     extent = (max(top - 1, 0) * factor, max(left - 1, 0) * factor, (bottom + 1) * factor, (right + 1) * factor)
-    return frame, _cut_disc(photograph.shape, (x * factor, y * factor, radius * factor), extent)
+    return Disc(frame, _cut_disc(photograph.shape, (x * factor, y * factor, radius * factor), extent), True, squash)
 
 
-def _brightness(photograph: ByteArray, factor: int) -> ByteArray:
-    """Return the strongest channel, shrunk by a whole factor and without specks. A very dark retina shows in one channel only."""
+def _shrunk(photograph: ByteArray, factor: int) -> ByteArray:
+    """Shrink by a whole factor."""
     height, width = (max(1, length // factor) for length in photograph.shape[:2])
-    small = cv2.resize(photograph[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
+    part = photograph[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _page_colour(small: ByteArray) -> ByteArray | None:
+    """Return the colour of an even surround that is not dark, uint8 (3,); None where there is none.
+
+    A disc may be cut by the picture's border, but leaves the corners free.
+    """
+    width = max(1, round(_BORDER * min(small.shape[:2])))
+    sides = (small[:width], small[-width:], small[:, :width], small[:, -width:])
+    corner = 2 * width
+    corners = (small[:corner, :corner], small[:corner, -corner:], small[-corner:, :corner], small[-corner:, -corner:])
+    at_corners, around = (np.concatenate([part.reshape(-1, 3) for part in parts]).astype(np.int16) for parts in (corners, sides))
+    colour = np.median(at_corners, axis=0)
+    even = [float((np.abs(pixels - colour) <= _EVEN).all(axis=1).mean()) for pixels in (at_corners, around)]
+    if even[0] < _EVEN_CORNERS or even[1] < _EVEN_BORDER or colour.max() < _NOT_DARK:
+        return None
+    return np.asarray(colour, np.uint8)
+
+
+def _picture_on(region: BoolArray, factor: int) -> Box | None:
+    """Return the box of a picture that lies on a page, in pixels of the page; None where it is too small, or as large."""
+    if not 0.05 < region.mean() < 0.95:
+        return None
+    top, left, bottom, right = (edge * factor for edge in _extent(region))
+    return (top, left, bottom, right) if min(bottom - top, right - left) >= 16 else None
+
+
+def _agreement(disc: BoolArray, region: BoolArray) -> float:
+    either = int(np.count_nonzero(disc | region))
+    return int(np.count_nonzero(disc & region)) / max(1, either)
+
+
+def _brightness(small: ByteArray) -> ByteArray:
+    """Return the strongest channel without specks. A very dark retina shows in one channel only."""
     return np.asarray(cv2.medianBlur(small.max(axis=2), 5), np.uint8)
 
 
@@ -102,6 +197,21 @@ def _bright_region(brightness: ByteArray, level: float) -> tuple[NDArray[np.floa
     outline = max(outlines, key=cv2.contourArea)
     cv2.fillConvexPoly(hull, cv2.convexHull(outline), 1)
     return outline.reshape(-1, 2) + np.float64(0.5), hull.astype(bool)
+
+
+def find_circle(region: BoolArray) -> tuple[Circle, float] | None:
+    """Fit a circle to the outline of the largest part of a region, bool (h, w); with how well it fits, 0 to 1, or None."""
+    outline, hull = _bright_region(region.astype(np.uint8), 0.5)
+    if not len(outline):
+        return None
+    _, around = cv2.minEnclosingCircle(outline.astype(np.float32))
+    if np.count_nonzero(hull) < _COMPACT * np.pi * around**2:
+        return None
+    fitted = _fit_circle(outline, region.shape)
+    if fitted is None:
+        return None
+    circle, support = fitted
+    return circle, support * _agreement(_cut_disc(region.shape, circle, _extent(hull)), hull)
 
 
 def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[Circle, float] | None:
@@ -160,6 +270,68 @@ def _circles_through(triples: NDArray[np.float64]) -> tuple[NDArray[np.float64],
     x = (c[:, 1] * bb - b[:, 1] * cc) / twice
     y = (b[:, 0] * cc - c[:, 0] * bb) / twice
     return a[:, 0] + x, a[:, 1] + y, np.hypot(x, y)
+
+
+def _fit_ellipse(outline: NDArray[np.float64], region: BoolArray) -> tuple[float, float]:
+    """Fit an upright ellipse to the outline (n, 2) of a region, bool (h, w), as `_fit_circle` fits a circle.
+
+    Returns
+    -------
+    tuple[float, float]
+        How well it fits, 0 to 1: the share of the outline inside the picture that is on it, times the share that ellipse and
+        region have in common. Then its height divided by its width.
+    """
+    height, width = region.shape
+    points = outline[:: max(1, len(outline) // 300)]
+    free = (np.abs(points - (width / 2, height / 2)) < (width / 2 - 3, height / 2 - 3)).all(axis=1)
+    edge = points[free]
+    if len(edge) < 24:
+        return 0.0, 1.0
+    scale = max(height, width) / 2
+    x, y = (edge - (width / 2, height / 2)).T / scale
+    # x^2 + a y^2 + b x + c y + d = 0; the first is known, so four points give one ellipse.
+    terms, known = np.stack([y**2, x, y, np.ones_like(x)], axis=1), -(x**2)
+    chosen = np.random.Generator(np.random.PCG64(0)).integers(len(edge), size=(_TRIALS // 2, 4))
+    systems = terms[chosen]
+    usable = np.abs(np.linalg.det(systems)) > 1e-9
+    if not usable.any():
+        return 0.0, 1.0
+    proposed = np.linalg.solve(systems[usable], known[chosen[usable]][..., None])[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle_x, middle_y, radius_x, radius_y = _of_conic(*proposed.T)
+        excess = np.hypot((x[:, None] - middle_x) / radius_x, (y[:, None] - middle_y) / radius_y) - 1
+    votes = (np.abs(excess) < _TOLERANCE).sum(axis=0) - (excess > _TOLERANCE).sum(axis=0)
+    believed = np.isfinite(radius_x) & np.isfinite(radius_y) & (radius_x < _WIDEST) & (radius_y < _WIDEST)
+    if not believed.any():
+        return 0.0, 1.0
+    near = np.abs(excess[:, int(np.where(believed, votes, -len(points)).argmax())]) < _TOLERANCE
+    for _ in range(3):
+        if np.count_nonzero(near) < 12:
+            return 0.0, 1.0
+        conic = np.linalg.lstsq(terms[near], known[near], rcond=None)[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.array(_of_conic(*conic))
+        if not np.isfinite(found).all() or found[2:].max() > _WIDEST or found[2:].min() < 0.05:
+            return 0.0, 1.0
+        excess = np.hypot((x - found[0]) / found[2], (y - found[1]) / found[3]) - 1
+        near = np.abs(excess) < _TOLERANCE
+    squash = float(found[3] / found[2])
+    if not _LEAST_SQUASH < max(squash, 1 / squash) < _MOST_SQUASH:
+        return 0.0, 1.0
+    # Laid over the region as a disc, in a picture whose rows are stretched.
+    middle_x, middle_y = found[0] * scale + width / 2, found[1] * scale + height / 2
+    top, left, bottom, right = _extent(region)
+    rows, columns = np.arange(height) + 0.5 - middle_y, np.arange(width) + 0.5 - middle_x
+    inside = (rows[:, None] / (found[3] * scale + 0.5)) ** 2 + (columns / (found[2] * scale + 0.5)) ** 2 <= 1
+    inside[:top] = inside[bottom:] = inside[:, :left] = inside[:, right:] = False
+    return float(np.count_nonzero(near) / len(near)) * _agreement(inside, region), squash
+
+
+def _of_conic(a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any, Any]:
+    """Return x and y of the centre and both radii of the ellipses x^2 + a y^2 + b x + c y + d = 0; nan where it is none."""
+    x, y = -b / 2, -c / (2 * a)
+    square = x**2 + a * y**2 - d
+    return x, y, np.sqrt(square), np.sqrt(square / a)
 
 
 def _cut_disc(shape: tuple[int, ...], circle: Circle, extent: Box) -> BoolArray:

@@ -8,7 +8,7 @@ from atlas.agreement.ranking import rank
 from atlas.config import Configuration
 from atlas.pipeline.provenance import describe_build
 from atlas.pipeline.study import Cut, Explained
-from atlas.records import Atlas, Clusters, DatasetReport, FoundLesions
+from atlas.records import UNSTRETCHED, Atlas, Clusters, DatasetReport, FoundLesions
 
 
 def with_faults(explained: Explained, *faults: str) -> DatasetReport:
@@ -60,5 +60,7 @@ def assemble(
             for one in explained.looks
             if (own := seen.views[one.image_id].found) is not None
         },
+        qualities={image_id: view.quality for image_id, view in seen.views.items() if view.quality is not None},
+        stretches={image_id: view.stretch for image_id, view in seen.views.items() if view.stretch != UNSTRETCHED},
         other_maps=tuple(one for method, one in explained.maps.items() if method != configuration.saliency),
     )

@@ -211,5 +211,8 @@ def compose(
 
 def _marked(seen: Seen, outlines: Outlines, boxes: Boxes) -> dict[str, tuple[Mark, ...]]:
     """What people marked, by image_id: outlines, then boxes."""
-    marked = {i: (*outlines.marks.get(i, ()), *as_marks(boxes.boxed.get(i, ()), view.shape)) for i, view in seen.views.items()}
+    marked = {}
+    for i, view in seen.views.items():
+        boxed = [box.put_right(view.stretch) for box in boxes.boxed.get(i, ())]
+        marked[i] = (*outlines.marks.get(i, ()), *as_marks(boxed, view.shape))
     return {i: own for i, own in marked.items() if own}

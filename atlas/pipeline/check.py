@@ -1,7 +1,8 @@
 """What a build will read, what it will leave out, and what it will cost, told in seconds.
 
-Headers alone are read of all photographs. The cost is measured on a few of them, on this machine with these settings; what is
-computed for that is kept in the store, so a build afterwards need not do it again.
+Headers alone are read of all photographs, and pictures that show no retina are looked for among some of them. The cost is
+measured on a few, on this machine with these settings; what is computed for that is kept in the store, so a build afterwards
+need not do it again.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ from pathlib import Path
 from atlas.config import Configuration
 from atlas.errors import DatasetError, UnreadableImageError
 from atlas.lesionnets.fundus import FundusLesionNet
+from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import read_size
+from atlas.photographs.opened import open_disc
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart
 from atlas.pipeline.engine import Fault, single_threaded, worker_count
-from atlas.pipeline.photograph import View, prediction_key, prepare_photograph
+from atlas.pipeline.photograph import LEAST_SIDE, View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
-from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, preparing, see
+from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, no_retina_line, preparing, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Check, Cost, Dataset, GradedImage, Share
+from atlas.records import Check, Cost, Dataset, DatasetReport, GradedImage, Share, Subject
 
 _SPREAD = 2.0
 """The likely times are the estimate divided and multiplied by this: photographs differ, and the machine may have other work."""
+
+_LOOKED_AT = 100
+"""Most photographs whose pictures are looked at: a few seconds. A build looks at all of them."""
 
 _PAGES, _ROWS = 5_500_000, 35_000
 """Bytes of pages, scripts and data: of any atlas, and for each photograph. Measured by `du -sb` on atlases of 16 and of 30
@@ -49,7 +55,8 @@ def check(configuration: Configuration, *, progress: Progress = silent) -> Check
     with single_threaded():
         cohort = gather(workshop, copies=False)
         net = lesion_net_of(workshop, cohort.dataset)
-        return check_cohort(workshop, cohort, choose_source(workshop, cohort.dataset.scale), net)
+        found = check_cohort(workshop, cohort, choose_source(workshop, cohort.dataset.scale), net)
+        return replace(found, report=_with_pictures(workshop, cohort, found.report))
 
 
 def check_cohort(workshop: Workshop, cohort: Cohort, source: TrainedSource | FittedSource, net: FundusLesionNet | None) -> Check:
@@ -80,6 +87,26 @@ def check_cohort(workshop: Workshop, cohort: Cohort, source: TrainedSource | Fit
     )
 
 
+def _with_pictures(workshop: Workshop, cohort: Cohort, report: DatasetReport) -> DatasetReport:
+    """Look for pictures that show no retina, and say so; of many photographs, look at some."""
+    images, settings = cohort.dataset.images, workshop.configuration
+    if not cohort.dataset.scale.subject.retina or settings.keep_all:
+        return report
+    looked = images[:: max(1, -(-len(images) // _LOOKED_AT))]
+    results = list(workshop.each(show_retina, looked, cohort.dataset.scale.subject, stage="pictures"))
+    lines = tuple(no_retina_line(image) for image, shown in zip(looked, results, strict=True) if shown is False)
+    if not lines or len(looked) == len(images):
+        return replace(report, no_retina=lines)
+    sentence = f"{len(looked):,} of the {len(images):,} photographs were looked at; {len(lines):,} of these show no retina."
+    return replace(report, no_retina=lines, guesses=(*report.guesses, sentence))
+
+
+def show_retina(image: GradedImage, subject: Subject) -> bool:
+    """Tell whether a photograph shows a retina. A task, see `engine`."""
+    quality = judged(assess(open_disc(image.path, subject, least=LEAST_SIDE)))
+    return quality is None or quality.retina
+
+
 def _sizes(images: Sequence[GradedImage], progress: Progress) -> tuple[dict[str, tuple[int, int]], list[str]]:
     """Read rows and columns of each photograph from its header; give a line for each that cannot be read."""
     sizes, faults = {}, list[str]()
@@ -102,7 +129,8 @@ def _cost(
     """Measure the work on a few photographs, from small to large, that the store does not know yet."""
     store, workers = workshop.store, worker_count(workshop.configuration.workers)
     workshop.progress("cost", 0, 0)
-    workshop = replace(workshop, progress=silent, seconds={})
+    settings = workshop.configuration.model_copy(update={"keep_all": True, "min_quality": None})
+    workshop = replace(workshop, configuration=settings, progress=silent, seconds={})
     known = {i.image_id for i in by_size if store.path("predictions", prediction_key(i.image_id, source)).is_dir()}
     fresh = [image for image in by_size if image.image_id not in known]
     count = max(2, workers)  # as many as are worked on at a time

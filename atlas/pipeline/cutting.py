@@ -26,7 +26,7 @@ from atlas.pipeline.photograph import (
     prediction_key,
 )
 from atlas.pipeline.store import load_arrays, save_arrays
-from atlas.records import BoolArray, FloatArray, Frame, GradedImage, IntArray
+from atlas.records import UNSTRETCHED, BoolArray, FloatArray, Frame, GradedImage, IntArray, Stretch
 
 PATCH_SIDE = 128
 
@@ -48,6 +48,8 @@ class Cutting:
         int64 (m, 4), boxes of the patches in source pixels, in the order of `patch_ids`.
     described : Sequence[int]
         Indices of the patches that a network is to describe.
+    stretch : Stretch
+        How a squashed photograph was put right.
     """
 
     image: GradedImage
@@ -56,6 +58,7 @@ class Cutting:
     patch_ids: Sequence[str]
     boxes: IntArray
     described: Sequence[int] = ()
+    stretch: Stretch = UNSTRETCHED
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
     source, store, net, frame = shared.source, shared.store, shared.net, item.frame
 
     def cut(folder: Path) -> None:
-        decoded = decode_photograph(item.image.path, least=LEAST_SIDE, part=frame.side)
+        decoded = decode_photograph(item.image.path, least=LEAST_SIDE, part=frame.side).put_right(item.stretch)
         retina = _unpacked(load_arrays(item.folder / "facts.safetensors", "retina")["retina"])
         plate = crop(decoded.pixels, decoded.of_source(frame), side=len(retina))
         pixels = normalised_pixels(plate, retina, source.preparation)

@@ -77,7 +77,7 @@ def _seen(item: tuple[GradedImage, LesionBox], net: FundusLesionNet) -> tuple[Fl
     plate, shown = crop(decoded.pixels, frame, SIDE), retina_in(frame, mask, SIDE)
     random = np.random.default_rng(list(image.image_id.encode()))
     views = [plate, *(relit(plate, random) for _ in range(_OTHER_CAMERAS))]
-    inside = inside_disc(box, decoded.at_source(frame))
+    inside = inside_disc(box.put_right(decoded.stretch), decoded.at_source(frame))
     return np.concatenate([seen_at(net.looked(view, shown)[1]) for view in views]), np.tile(inside, len(views))
 
 

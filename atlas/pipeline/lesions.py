@@ -15,7 +15,7 @@ import torch
 from atlas.agreement.statistics import area_under_roc, once
 from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.lesions import coarsely, kind_of
-from atlas.cohort.masks import find_masks, read_lesions
+from atlas.cohort.masks import find_masks
 from atlas.cohort.names import stem_of
 from atlas.config import Configuration
 from atlas.drawn.cohort import write_cohort
@@ -29,6 +29,7 @@ from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.landmarks import disc_box, disc_off, with_disc_learned
+from atlas.pipeline.outlined import lesions_in
 from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.store import digest
 from atlas.pipeline.study import named
@@ -101,11 +102,12 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
     """Compare what a lesion net finds in one photograph with what a person marked."""
     decoded, (frame, mask) = open_photograph(item.image.path)
     source = decoded.at_source(frame)
+    boxes = [box.put_right(decoded.stretch) for box in item.boxes]
     finding = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
     retina: BoolArray = np.asarray(finding.maps.any(axis=0))
     lesions: dict[str, list[BoolArray]] = {kind: [] for kind in marked(net.kinds)}
     hit = dict.fromkeys(lesions, False)
-    for box in item.boxes:
+    for box in boxes:
         own = np.zeros((GRID, GRID), np.bool_)
         own[cells_in(box, source)] = True
         kind = coarsely(box.kind)
@@ -113,7 +115,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
         _, y, x = finding.strongest.get(kind, (0.0, -1.0, -1.0))
         hit[kind] = hit.get(kind, False) or (box.top <= y < box.bottom and box.left <= x < box.right)
     for name, file in item.masks:
-        outlined, kind = read_lesions([file], decoded.shape), coarsely(name)
+        outlined, kind = lesions_in([file], decoded.shape, decoded.stretch), coarsely(name)
         lesions.setdefault(kind, []).extend(_cells_of(outlined, source))
         _, y, x = finding.strongest.get(kind, (0.0, -1.0, -1.0))
         inside = 0 <= y < outlined.shape[0] and 0 <= x < outlined.shape[1]
@@ -126,7 +128,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
         if kind not in _LATE:
             any_kind = np.maximum(any_kind, values)
     scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)
-    disc = None if item.disc is None else disc_off(finding.landmarks, item.disc)
+    disc = None if item.disc is None else disc_off(finding.landmarks, item.disc.put_right(decoded.stretch))
     return Examination(found, scores, shows, disc)
 
 

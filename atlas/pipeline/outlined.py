@@ -18,12 +18,26 @@ from atlas.cohort.lesions import KINDS, kind_of
 from atlas.cohort.masks import kind_word, read_lesions
 from atlas.explain.methods import methods_of, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
+from atlas.photographs.decode import stretched
 from atlas.photographs.frames import cell_coverage, crop
 from atlas.photographs.preparations import prepare
 from atlas.pictures.outlines import kind_in_words, outlines_png
 from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, code_of, open_photograph
 from atlas.pipeline.store import Store, load_arrays, save_arrays
-from atlas.records import LESION_GRID, UNTOLD, BoolArray, FloatArray, Frame, GradedImage, LesionBox, Lesions, Mark, Target
+from atlas.records import (
+    LESION_GRID,
+    UNSTRETCHED,
+    UNTOLD,
+    BoolArray,
+    FloatArray,
+    Frame,
+    GradedImage,
+    LesionBox,
+    Lesions,
+    Mark,
+    Stretch,
+    Target,
+)
 from atlas.scorers.prediction import Prediction
 from atlas.scorers.protocol import Scorer
 from atlas.trust.outlined import Row, lesion_coverage, likeness, measure, middles_in, points_in
@@ -36,13 +50,17 @@ _KINDS = (*KINDS, UNTOLD)  # of outlines, in the order in which the store number
 
 @dataclass(frozen=True)
 class Outlining:
-    """A photograph with masks: its frame and shape in source pixels, the files, and its name, which no kind may repeat."""
+    """A photograph with masks: its frame and shape in source pixels, the files, and its name, which no kind may repeat.
+
+    A squashed photograph is put right by `stretch`, and so are its masks.
+    """
 
     image_id: str
     name: str
     frame: Frame
     shape: tuple[int, int]
     files: tuple[Path, ...]
+    stretch: Stretch = UNSTRETCHED
 
 
 def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[Mark, ...]] | None:
@@ -63,7 +81,7 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
         touched = {kind: np.zeros((LESION_GRID, LESION_GRID), np.bool_) for kind in kinds.values()}
         bounds: list[list[int]] = []
         for file, kind in kinds.items():
-            lesions = read_lesions([file], item.shape)
+            lesions = lesions_in([file], item.shape, item.stretch)
             bounds += [[_KINDS.index(kind_of(kind) or UNTOLD), *box] for box in bounding(lesions)]
             touched[kind] |= lesion_coverage(lesions, frame, (LESION_GRID, LESION_GRID)) > 0
             plate |= crop(lesions.astype(np.uint8) * np.uint8(255), frame, side=len(plate)) > 0
@@ -72,7 +90,7 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
         save_arrays(folder / "cells.safetensors", {**cells, "boxes": np.array(bounds, np.int64).reshape(-1, 5)})
 
     contents = [[kinds[file], hashlib.sha256(file.read_bytes()).hexdigest()] for file in item.files]
-    place = [frame.top, frame.left, frame.side, *item.shape]
+    place = [frame.top, frame.left, frame.side, *item.shape, item.stretch.rows, item.stretch.columns]
     code = code_of(
         "atlas.cohort.masks", "atlas.photographs.frames", "atlas.pictures.outlines", "atlas.trust.outlined", own=__file__
     )
@@ -83,6 +101,14 @@ def draw_outlines(item: Outlining, store: Store) -> tuple[Lesions, Path, tuple[M
     found = {name.removeprefix("kind "): cells for name, cells in sorted(kept.items()) if cells.size}
     marks = tuple(Mark(_KINDS[kind], (top, left, bottom, right), source="outline") for kind, top, left, bottom, right in boxes)
     return (found, folder, marks) if found else None
+
+
+def lesions_in(files: Sequence[Path], shape: tuple[int, int], stretch: Stretch) -> BoolArray:
+    """Read masks of a photograph whose rows and columns are `shape` once it is put right, bool (H, W)."""
+    lesions = read_lesions(files, stretch.source_shape(shape))
+    if stretch == UNSTRETCHED:
+        return lesions
+    return stretched(lesions.astype(np.uint8), stretch, smooth=False) > 0
 
 
 def bounding(lesions: BoolArray) -> list[tuple[int, int, int, int]]:
@@ -122,9 +148,9 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     prepared = prepare(item.image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=retina)
     coverage = cell_coverage(prepared.retina, scorer.grid)
     source = decoded.at_source(prepared.frame)
-    outlined = inside_boxes(item.boxes, decoded.shape)
+    outlined = inside_boxes([box.put_right(decoded.stretch) for box in item.boxes], decoded.shape)
     if item.files:
-        outlined |= read_lesions(item.files, decoded.shape)
+        outlined |= lesions_in(item.files, decoded.shape, decoded.stretch)
     lesions = lesion_coverage(outlined, source, scorer.grid)
     inside = inside_cells(coverage)
     if not lesions[inside].any():

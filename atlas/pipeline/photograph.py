@@ -23,9 +23,11 @@ from atlas.explain.occlusion import drops, weights
 from atlas.explain.windows import inside_cells
 from atlas.lesionnets.protocol import LesionNet
 from atlas.patterns.alarms import Camera, camera_of
+from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.preparations import find_subject, prepare, retina_in
+from atlas.photographs.opened import open_disc
+from atlas.photographs.preparations import prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
@@ -33,6 +35,7 @@ from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
 from atlas.records import (
     RETINA,
+    UNSTRETCHED,
     BoolArray,
     FloatArray,
     Frame,
@@ -40,6 +43,8 @@ from atlas.records import (
     Landmarks,
     Mark,
     Preprocessed,
+    Quality,
+    Stretch,
     Subject,
     Target,
 )
@@ -63,9 +68,10 @@ PLATE_QUALITY = 90
 """JPEG quality of plates. Readers see their single pixels, and the quality of the other pictures would show JPEG's blocks."""
 
 # Modules whose code decides what a task makes.
-PICTURES = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.photographs.frames", "atlas.pictures.jpeg")
-_PREPARED = ("atlas.photographs.decode", "atlas.photographs.preparations")
-FOUND = ("atlas.photographs.decode", "atlas.photographs.retina", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
+PICTURES = ("atlas.photographs.opened", "atlas.photographs.frames", "atlas.pictures.jpeg")
+_MEASURED = ("atlas.photographs.assessment",)
+_PREPARED = ("atlas.photographs.opened", "atlas.photographs.preparations")
+FOUND = ("atlas.photographs.opened", "atlas.lesionnets.fundus", "atlas.lesionnets.landmarks")
 _EXPLAINED = ("atlas.explain.methods", "atlas.explain.windows", "atlas.trust.curves")
 
 
@@ -84,7 +90,7 @@ class View:
     frame : Frame
         The square round the subject, in source pixels.
     shape : tuple[int, int]
-        Rows and columns of the source, upright.
+        Rows and columns of the source, upright; of a squashed one, once it is put right.
     coverage : FloatArray
         float32 (h, w), share of each cell that is retina.
     camera : Camera
@@ -101,6 +107,10 @@ class View:
         float32 (6,), means and standard deviations of red, green and blue over the retina.
     mirrored : float or None
         The logit of its mirror image, or None if it was not asked for.
+    quality : Quality or None
+        How good it is; None where photographs do not show the retina.
+    stretch : Stretch
+        How it was put right if it was squashed. What is called source pixels is counted after that.
     """
 
     image_id: str
@@ -114,6 +124,8 @@ class View:
     found: Found | None = None
     colours: FloatArray = field(default_factory=lambda: np.zeros(6, np.float32))
     mirrored: float | None = None
+    quality: Quality | None = None
+    stretch: Stretch = UNSTRETCHED
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,10 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         If it is not a photograph.
     """
     source, store = shared.source, shared.store
-    opened = cache(partial(open_photograph, image.path, source.subject))
+    whole = cache(partial(open_disc, image.path, source.subject, least=LEAST_SIDE))
+
+    def opened() -> tuple[Decoded, tuple[Frame, BoolArray]]:
+        return whole().decoded, (whole().disc.frame, whole().disc.mask)
 
     @cache
     def prepared() -> Preprocessed:
@@ -190,17 +205,19 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
             "coverage": cell_coverage(prepared().retina, source.grid),
             "colours": _colours(prepared()),
             "retina": _packed(retina_in(frame, mask, side=min(DETAIL_SIDE, frame.side))),
+            "stretch": np.array([decoded.stretch.rows, decoded.stretch.columns]),
+            "quality": assess(whole()) if source.subject.retina else np.zeros(0, np.uint8),
         }
         save_arrays(folder / "facts.safetensors", facts)
 
     sides = [PHOTOGRAPH_SIDE, DETAIL_SIDE, LEAST_SIDE, THUMBNAIL_SIDE]
     parts = [image.image_id, *sides, source.size, list(source.grid), source.subject.name]
-    folder = store.keep("pictures", [*parts, code_of(*PICTURES, *_PREPARED, "atlas.patterns.alarms")], draw)
+    folder = store.keep("pictures", [*parts, code_of(*PICTURES, *_PREPARED, *_MEASURED, "atlas.patterns.alarms")], draw)
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
     found = None if shared.net is None else _find(image.image_id, shared.net, store, opened)
     mirrored = None if shared.mirror is None else _mirrored(image.image_id, shared.mirror, source, store, prepared)
-    facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage", "colours")
+    facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage", "colours", "stretch", "quality")
     frame = Frame(*facts["frame"].tolist())
     plate = None if shared.plate_side is None else _plate(image, frame, shared.plate_side, opened, store)
     photograph = folder / "photograph.jpg"
@@ -209,6 +226,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
     shape = (int(facts["shape"][0]), int(facts["shape"][1]))
+    stretch = Stretch(*facts["stretch"].tolist())
     return View(
         image.image_id,
         frame,
@@ -221,6 +239,8 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         found,
         colours=facts["colours"],
         mirrored=mirrored,
+        quality=judged(facts["quality"]),
+        stretch=stretch,
     )
 
 
@@ -282,13 +302,9 @@ def _places(landmarks: Landmarks | None) -> NDArray[np.float64]:
 
 
 def open_photograph(path: Path, subject: Subject = RETINA) -> tuple[Decoded, tuple[Frame, BoolArray]]:
-    """Decode a photograph and find its subject. Decode a large one at a reduced size if its subject keeps enough pixels."""
-    decoded = decode_photograph(path, least=LEAST_SIDE)
-    frame, mask = find_subject(decoded.pixels, subject)
-    if decoded.factor > 1 and frame.side < LEAST_SIDE:  # a small retina in a large picture
-        decoded = decode_photograph(path, least=LEAST_SIDE, part=decoded.at_source(frame).side)
-        frame, mask = find_subject(decoded.pixels, subject)
-    return decoded, (frame, mask)
+    """Decode a photograph and find its subject, see `open_disc`."""
+    opened = open_disc(path, subject, least=LEAST_SIDE)
+    return opened.decoded, (opened.disc.frame, opened.disc.mask)
 
 
 def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
@@ -316,7 +332,7 @@ def _plate(image: GradedImage, frame: Frame, most: int, opened: Callable[[], tup
 
     def draw(folder: Path) -> None:
         known, _ = opened()
-        whole = known if known.factor == 1 else decode_photograph(image.path)
+        whole = known if known.factor == 1 else decode_photograph(image.path).put_right(known.stretch)
         (folder / "plate.jpg").write_bytes(encode_jpeg(crop(whole.pixels, frame, side=side), PLATE_QUALITY))
 
     place = [frame.top, frame.left, frame.side]

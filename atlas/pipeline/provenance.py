@@ -118,6 +118,9 @@ def _counts(dataset: Dataset, report: DatasetReport, patches: Patches, clusters:
     counts[noop("conflicting duplicates")] = len(report.conflicting_duplicates)
     counts[noop("identical files")] = len(report.identical_files)
     counts[noop("unreadable files")] = len(report.unreadable)
+    if dataset.scale.subject.retina:
+        counts[noop("pictures without a retina")] = len(report.no_retina)
+        counts[noop("photographs below the quality asked for")] = len(report.too_poor)
     counts[noop("files of other kinds")] = len(report.other_files)
     counts[noop("photographs with burnt-in writing")] = len(report.burnt_in)
     return counts

@@ -54,6 +54,8 @@ KINDS = (
     Kind("conflicting_duplicates", "conflicting duplicates", "keep the row or file that is right"),
     Kind("identical_files", "identical files", "nothing, or remove the copy"),
     Kind("unreadable", "unreadable files", "copy it again from its source, or take it out of the folder"),
+    Kind("no_retina", "no retina", "take it out of the folder, or keep it with --keep-all"),
+    Kind("too_poor", "too poor", "lower --min-quality to keep it"),
     Kind("other_files", "files of other kinds", "export it as JPEG, PNG or TIFF, or take it out of the folder"),
     Kind("burnt_in", "photographs with burnt-in writing", "look at it, then give --allow-burnt-in or take it out of the folder"),
     Kind("near_copies", "copies of other photographs", "nothing, or remove the copy", left_out=False),

@@ -15,6 +15,7 @@ from atlas.agreement.doubt import Looks, doubted
 from atlas.agreement.evaluation import evaluate
 from atlas.cohort.copies import once
 from atlas.cohort.names import stem_of
+from atlas.config import Configuration
 from atlas.errors import ConfigurationError, DatasetError
 from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
@@ -30,6 +31,7 @@ from atlas.patterns.patches import (
     with_windows,
 )
 from atlas.photographs.frames import cell_box
+from atlas.photographs.quality import in_words
 from atlas.pipeline.cutting import Cutting, cut_patches
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.groups import groupings
@@ -121,6 +123,7 @@ def see(
     shared = preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
+    views, dataset, report = _good_enough(views, dataset, report, workshop.configuration)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
     scorers = scorers_for(workshop, dataset, source, keys)
     return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
@@ -169,6 +172,42 @@ def _without_faults(
     good = [(image, one) for image, one in pairs if not isinstance(one, Fault)]
     dataset = replace(dataset, images=tuple(image for image, _ in good))
     return [one for _, one in good], dataset, replace(report, unreadable=(*report.unreadable, *faults))
+
+
+def _good_enough(
+    views: list[View], dataset: Dataset, report: DatasetReport, settings: Configuration
+) -> tuple[list[View], Dataset, DatasetReport]:
+    """Leave out photographs that show no retina, or are not as good as the settings ask; the report names them.
+
+    Raises
+    ------
+    DatasetError
+        Where none is left.
+    """
+    kept, no_retina, too_poor = [], [], []
+    for image, view in zip(dataset.images, views, strict=True):
+        quality = view.quality
+        if quality is not None and not quality.retina and not settings.keep_all:
+            no_retina.append(no_retina_line(image))
+        elif quality is not None and quality.retina and settings.min_quality and not quality.at_least(settings.min_quality):
+            why = ", ".join(in_words(quality))
+            too_poor.append(Line(str(image.path), f"its quality is {quality.grade}: {why}", "lower --min-quality to keep it"))
+        else:
+            kept.append((image, view))
+    if not kept:
+        raise DatasetError(
+            "none of the photographs can be used: none is a photograph of a retina that is good enough; the first:\n  "
+            + (no_retina + too_poor)[0],
+            "give photographs of retinas, keep all with --keep-all, or lower --min-quality.",
+        )
+    dataset = replace(dataset, images=tuple(image for image, _ in kept))
+    report = replace(report, no_retina=(*report.no_retina, *no_retina), too_poor=(*report.too_poor, *too_poor))
+    return [view for _, view in kept], dataset, report
+
+
+def no_retina_line(image: GradedImage) -> Line:
+    """Name a photograph that shows no retina."""
+    return Line(str(image.path), "shows no retina", "take it out of the folder, or keep it with --keep-all")
 
 
 def named(image: GradedImage, fault: Fault) -> Line:
@@ -352,6 +391,7 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
             [salient.patch_ids[row] for row in rows[image.image_id]],
             salient.boxes[rows[image.image_id]],
             [place for place, row in enumerate(rows[image.image_id]) if row not in described],
+            seen.views[image.image_id].stretch,
         )
         for image in dataset.images
         if image.image_id in rows
@@ -428,7 +468,10 @@ class Outlines:
 def outline_all(workshop: Workshop, seen: Seen, masks: Mapping[str, tuple[Path, ...]]) -> Outlines:
     """Draw round the lesions of the photographs that have masks. A photograph with a mask that cannot be used goes without."""
     images = {image.image_id: image for image in seen.dataset.images if image.image_id in masks}
-    items = [Outlining(i, stem_of(image.path), seen.views[i].frame, seen.views[i].shape, masks[i]) for i, image in images.items()]
+    items = [
+        Outlining(i, stem_of(image.path), seen.views[i].frame, seen.views[i].shape, masks[i], seen.views[i].stretch)
+        for i, image in images.items()
+    ]
     if not items:
         return Outlines({}, {})
     lesions, drawings, marks, faults = {}, {}, {}, []

@@ -99,7 +99,7 @@ def train(
             "leave it out, or name one that was trained on such photographs",
         )
     # A checkpoint is continued only with pixels that are prepared in the same way as those it learned from.
-    code = code_key("atlas.photographs.decode", "atlas.photographs.preparations")
+    code = code_key("atlas.photographs.opened", "atlas.photographs.preparations")
     parts = [settings, labels, dataset.scale.subject.name, code, [one.sha256 for one in others] or None]
     work = workshop.store.root / "training" / digest(parts)[:16]
     common: dict[str, Any] = {

@@ -38,9 +38,13 @@ from .patterns import Alike as Alike
 from .patterns import Clusters as Clusters
 from .patterns import Embedding as Embedding
 from .patterns import Patches as Patches
+from .photographs import UNSTRETCHED as UNSTRETCHED
 from .photographs import Facts as Facts
 from .photographs import Frame as Frame
 from .photographs import Preprocessed as Preprocessed
+from .photographs import Stretch as Stretch
+from .quality import QUALITIES as QUALITIES
+from .quality import Quality as Quality
 from .recipes import Augmentation as Augmentation
 from .recipes import Device as Device
 from .recipes import Loss as Loss

@@ -12,7 +12,8 @@ from atlas.records.cohort import Dataset
 from atlas.records.curation import Curation
 from atlas.records.lesions import Landmarks, Lesions, Mark
 from atlas.records.patterns import Alike, Clusters, Embedding, Patches
-from atlas.records.photographs import Frame
+from atlas.records.photographs import Frame, Stretch
+from atlas.records.quality import Quality
 from atlas.records.scores import SaliencyMaps, Scores, Trust
 
 
@@ -119,3 +120,7 @@ class Atlas:
     curation: Curation = field(default_factory=Curation)
     found: Mapping[str, FoundLesions] = field(default_factory=dict)  # by image_id, if a lesion net looked
     marked: Mapping[str, tuple[Mark, ...]] = field(default_factory=dict)  # by image_id, what people outlined or boxed
+    qualities: Mapping[str, Quality] = field(default_factory=dict)  # by image_id, if photographs show the retina
+    stretches: Mapping[str, Stretch] = field(
+        default_factory=dict
+    )  # by image_id, of squashed photographs, how they were put right

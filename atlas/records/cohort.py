@@ -108,6 +108,8 @@ class DatasetReport:
     conflicting_duplicates: tuple[str, ...] = ()
     identical_files: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    no_retina: tuple[str, ...] = ()
+    too_poor: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
     burnt_in: tuple[str, ...] = ()
     near_copies: tuple[str, ...] = ()

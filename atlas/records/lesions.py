@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atlas.records.arrays import IntArray
+from atlas.records.photographs import Stretch
 
 UNTOLD = "lesion"
 """Kind of a lesion whose kind is not known."""
@@ -28,6 +29,10 @@ class LesionBox:
     left: float
     bottom: float
     right: float
+
+    def put_right(self, stretch: Stretch) -> LesionBox:
+        """Return where the box is in a squashed photograph that was put right."""
+        return LesionBox(self.kind, *stretch.shown((self.top, self.left, self.bottom, self.right)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from atlas.records import Words as Curated
 from atlas.site.cells import density_path, largest_drop
 from atlas.site.colours import severity_colours
 from atlas.site.found import FoundView, found_view, kind_counts, kind_places, kinds_in, marked_view
+from atlas.site.quality import NAMES, quality_key
 from atlas.site.trust import BadgeView, TrustView, badge_counts, badge_views, trust_views
 from atlas.site.views import ClusterView, GradeView, LessonView, PatchView, PlateView, StopView, mostly, place, tendency
 from atlas.site.words import ENGLISH, Words, sentence_case
@@ -111,6 +113,7 @@ class Book:
                     finer=self.finer.get(i, 0),
                     doubts=doubts.get(i),
                     drawn=self.atlas.provenance.synthetic,
+                    quality=self.atlas.qualities.get(i),
                     words=self.words,
                 )
             )
@@ -119,6 +122,12 @@ class Book:
     @cached_property
     def plate(self) -> Mapping[str, PlateView]:
         return {plate.id: plate for plate in self.plates}
+
+    @cached_property
+    def qualities(self) -> tuple[tuple[str, str, int], ...]:
+        """The classes of quality that photographs have, the best first: key, word and number; none without a retina."""
+        counts = Counter(quality_key(own) for own in self.atlas.qualities.values())
+        return tuple((key, self.words.named(name), counts[key]) for key, name in NAMES.items() if counts[key])
 
     @cached_property
     def graded(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.site.book import Book
+from atlas.site.quality import quality_key
 from atlas.site.trust import badge_views
 
 Columns = dict[str, Any]
@@ -42,6 +43,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         `read`: the grade that the score is read as.
         `grade`, `difference` (the grade read minus the human grade) and `trust`: null if there is none.
         `eye`: null if it is not known. Only for retinas, with `eyes`, its words.
+        `quality`: good, usable or poor; null where a picture shows no retina. Only for retinas.
         `flagged` and `unsure`: 0 or 1.
         `clusters`: 1-based numbers of the clusters of its patches, ascending.
         `note`: "" if there is none.
@@ -89,6 +91,9 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
         columns["eye"] = [eyes[plate.id] for plate in plates]
         columns["eyes"] = {"left": book.words.gettext("left eye"), "right": book.words.gettext("right eye")}
+    if book.qualities:
+        own = [plate.quality for plate in plates]
+        columns["quality"] = [quality_key(one) if one and one.retina else None for one in own]
     if book.names:
         columns["name"] = [book.names.get(plate.id, "") for plate in plates]
     return columns

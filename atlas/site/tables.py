@@ -14,6 +14,11 @@ score falls without the fifth of the image area that the map marks strongest tha
 `not_sure` states why the scorer is not sure of a score (`members`, `moves`, `colours`; empty if it is sure), see
 `atlas.agreement.doubt`. The column exists if the scorer has a rule for that.
 
+`quality` is good, usable, poor, or none if the picture shows no retina; `quality_score` is higher the better it is, 0 to 1, and
+`quality_reasons` and `oddities` are keys of `photographs.quality.REASONS` and names of `photographs.oddities`. `aspect` is the
+height of the retina in its file divided by its width, 1 unless the picture was squashed. `field` is the share of the disc that
+is seen; `focus`, `brightness`, `unevenness` and `contrast` have no unit. These columns exist only for the retina.
+
 `out_of_fold` is 1 if the score is by a head that was fitted on other patients of this cohort, else 0. `unseen` is 1 if the scorer
 never learned from the photograph's patient, 0 if it did, and empty if that is not known.
 
@@ -21,7 +26,7 @@ never learned from the photograph's patient, 0 if it did, and empty if that is n
 human grade, and `flagged` is 1 if it is 2 or more either way, else 0; see `atlas.agreement.reading`.
 
 Numbers have fixed decimals so that the same atlas gives the same bytes. Severity, drop and difference are in grade units,
-boxes in source pixels (bottom and right exclusive), x and y in the unitless plane of the patch map.
+boxes in pixels of the file, upright (bottom and right exclusive), x and y in the unitless plane of the patch map.
 
 `evaluation.csv` has one number a row. `cohort` is `atlas` or, for the scorer's own test split, `scorer`. `low` and `high` are the
 ends of the 95% confidence interval. `count` is the number of photographs behind the value; for `f1` it is the sum of those with
@@ -42,10 +47,15 @@ import numpy as np
 from atlas.agreement.ranking import flagged
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
+from atlas.photographs.quality import SHOWN
 from atlas.privacy.formulas import harmless, is_formula
-from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Trust
+from atlas.records import Atlas, Evaluation, FoundLesions, Interval, Mark, Quality, Trust
 from atlas.site.figures import HIDDEN, base_name
+from atlas.site.quality import quality_key
 from atlas.trust.curves import fifth
+
+_QUALITY = ["quality", "quality_score", "quality_reasons", "oddities", "aspect"]
+_QUALITY += ["field", "focus", "brightness", "unevenness", "contrast"]  # see SHOWN
 
 
 def write_tables(atlas: Atlas, folder: Path, *, names: Mapping[str, str] | None = None) -> None:
@@ -84,6 +94,7 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
     why = {} if doubts is None else dict(zip(atlas.scores.image_ids, doubts, strict=True))
     kinds = [kind for kind in KINDS if any(mark.kind == kind for own in atlas.found.values() for mark in own.marks)]
     header += [f"count_{kind}" for kind in kinds]
+    header += _QUALITY if atlas.qualities else []
     images = {image.image_id: image for image in atlas.dataset.images}
     patches = Counter(atlas.patches.image_ids if atlas.patches else ())
     trust = atlas.trust
@@ -110,11 +121,20 @@ def _images(atlas: Atlas, names: Mapping[str, str] | None) -> tuple[list[str], l
                 *(found.get(image_id) or ("", "")),
                 *([] if doubts is None else [" ".join(why[image_id])]),
                 *_counts(atlas, image_id, kinds),
+                *(_quality(atlas.qualities.get(image_id)) if atlas.qualities else []),
             ]
         )
         if names is not None:
             rows[-1].append(harmless(names[image_id]))
     return header + (["name"] if names is not None else []), rows
+
+
+def _quality(quality: Quality | None) -> list[str]:
+    if quality is None:
+        return [""] * len(_QUALITY)
+    numbers = [quality.squash, *(quality.measured[name] for name in SHOWN)]
+    told = [quality_key(quality), _number(quality.score), " ".join(quality.reasons), " ".join(quality.oddities)]
+    return [*told, *(_number(number) for number in numbers)]
 
 
 def _counts(atlas: Atlas, image_id: str, kinds: Sequence[str]) -> list[Any]:
@@ -134,11 +154,27 @@ def _lesions(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         found = atlas.found.get(image_id)
         for mark, fall in () if found is None else zip(found.marks, found.falls.tolist(), strict=True):
             place = _place(mark, found) if retina else []
-            rows.append([image_id, mark.kind, *mark.box, _number(mark.strength), mark.source, _number(fall), *place])
+            rows.append(
+                [
+                    image_id,
+                    mark.kind,
+                    *_in_file(atlas, image_id, mark.box),
+                    _number(mark.strength),
+                    mark.source,
+                    _number(fall),
+                    *place,
+                ]
+            )
         for mark in atlas.marked.get(image_id, ()):
             place = _place(mark, found) if retina else []
-            rows.append([image_id, mark.kind, *mark.box, "", mark.source, "", *place])
+            rows.append([image_id, mark.kind, *_in_file(atlas, image_id, mark.box), "", mark.source, "", *place])
     return header, rows
+
+
+def _in_file(atlas: Atlas, image_id: str, box: Sequence[int]) -> Sequence[int]:
+    """Return a box in pixels of the file, also of a squashed photograph that was put right."""
+    stretch = atlas.stretches.get(image_id)
+    return box if stretch is None else stretch.source(box)
 
 
 def _place(mark: Mark, found: FoundLesions | None) -> list[Any]:
@@ -164,7 +200,17 @@ def _patches(atlas: Atlas) -> tuple[list[str], list[list[Any]]]:
         patches.patch_ids, patches.image_ids, patches.cells, patches.boxes, patches.drop, strict=True
     ):
         xy = [f"{value:.5f}" for value in place[patch_id]] if patch_id in place else ["", ""]
-        rows.append([patch_id, image_id, *cell.tolist(), *box.tolist(), _number(drop), label.get(patch_id, ""), *xy])
+        rows.append(
+            [
+                patch_id,
+                image_id,
+                *cell.tolist(),
+                *_in_file(atlas, image_id, box.tolist()),
+                _number(drop),
+                label.get(patch_id, ""),
+                *xy,
+            ]
+        )
     return header, rows
 
 

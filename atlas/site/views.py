@@ -10,8 +10,9 @@ from typing import Any
 from atlas.agreement.doubt import REASONS
 from atlas.agreement.reading import FLAGGED_FROM
 from atlas.cohort.lesions import LesionKind
-from atlas.records import Frame
+from atlas.records import Frame, Quality
 from atlas.site.colours import cluster_colour
+from atlas.site.quality import quality_told
 from atlas.site.words import ENGLISH, FEW, Words, is_seen, sentence_case
 
 Pages = Iterator[tuple[str, dict[str, Any]]]
@@ -71,6 +72,8 @@ class PlateView:
         Why the scorer is not sure of the score; None if it has no rule for that.
     drawn : bool
         Whether the photograph and its grade are drawn by the program.
+    quality : Quality or None
+        How good it is; None where photographs do not show the retina.
     words : Words
         Texts in the language of the page.
     """
@@ -89,12 +92,18 @@ class PlateView:
     finer: int = 0
     doubts: tuple[str, ...] | None = None
     drawn: bool = False
+    quality: Quality | None = None
     words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
     def unsure(self) -> str:
         """Why the scorer is not sure of the score, in a sentence; "" if it is sure, or has no rule for that."""
         return why_doubted(self.doubts, self.words) if self.doubts else ""
+
+    @property
+    def quality_told(self) -> tuple[str, ...]:
+        """How good the photograph is and what is odd about it, in sentences."""
+        return quality_told(self.quality, self.words) if self.quality else ()
 
     @property
     def page(self) -> str:

@@ -26,9 +26,9 @@ from atlas.cohort.lesions import KINDS, coarsely
 from atlas.errors import TrainingError
 from atlas.lesionnets.grid import cells_in, with_ring
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
-from atlas.photographs.decode import decode_photograph
+from atlas.photographs.decode import stretched
 from atlas.photographs.frames import crop
-from atlas.photographs.retina import find_retina
+from atlas.photographs.opened import open_disc
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, LesionBox
 from atlas.training.course import learn, prepared
@@ -114,8 +114,8 @@ class Shown:
 
 def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None = None) -> Shown:
     """Decode a photograph and put its labels on the grid; with `random`, zoom, shift and turn it and change its light."""
-    decoded = decode_photograph(pupil.path, least=SIDE)
-    frame, mask = find_retina(decoded.pixels)
+    opened = open_disc(pupil.path, least=SIDE)
+    decoded, frame, mask = opened.decoded, opened.disc.frame, opened.disc.mask
     if random is not None and random.random() < 0.75:
         side = max(16, round(frame.side / random.uniform(*_ZOOM)))
         down, across = (round((frame.side - side) / 2 + random.uniform(-_SHIFT, _SHIFT) * frame.side) for _ in range(2))
@@ -128,10 +128,10 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
     for row, kind in enumerate(kinds):
         healthy[row] = pupil.elsewhere.get(kind, 0.0)
     for box in pupil.healthy:
-        healthy[(slice(None), *cells_in(box, source))] = 1.0
+        healthy[(slice(None), *cells_in(box.put_right(decoded.stretch), source))] = 1.0
     owners: dict[str, NDArray[np.int16]] = {}
     for number, box in enumerate(pupil.boxes, start=1):
-        inside = cells_in(box, source)
+        inside = cells_in(box.put_right(decoded.stretch), source)
         around = with_ring(inside)
         for row, kind in enumerate(kinds):
             if kind == box.kind or coarsely(kind) == box.kind:
@@ -142,7 +142,7 @@ def show(pupil: Pupil, kinds: Sequence[str], random: np.random.Generator | None 
         if kind not in kinds:
             continue
         drawn = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-        covered = crop(np.asarray(drawn, np.uint8), source, SIDE).astype(np.float32) / 255
+        covered = crop(stretched(np.asarray(drawn, np.uint8), decoded.stretch), source, SIDE).astype(np.float32) / 255
         share = cv2.resize(covered, (GRID, GRID), interpolation=cv2.INTER_AREA)
         row = kinds.index(kind)
         healthy[row][share > 0] = 0.0

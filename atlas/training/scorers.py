@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from atlas.errors import TrainingError
-from atlas.photographs.decode import read_photograph
+from atlas.photographs.opened import open_disc
 from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
 from atlas.records import (
@@ -362,8 +362,10 @@ def prepared_pixels(material: Material, size: int, preparation: str, folder: Pat
 
         def fill(row: int) -> None:
             image = images[row]
-            photograph = read_photograph(image.path)
-            pixels[row] = prepare(image.image_id, photograph, size=size, preparation=preparation, subject=subject).pixels
+            opened = open_disc(image.path, subject)
+            found = opened.disc.frame, opened.disc.mask
+            prepared = prepare(image.image_id, opened.decoded.pixels, size=size, preparation=preparation, found=found)
+            pixels[row] = prepared.pixels
 
         with ThreadPoolExecutor() as pool:
             for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):

@@ -10,7 +10,7 @@ Atlas.images().then((images) => {
   const sieve = AtlasSieve(images);
   const sort = AtlasOrder(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
-  const sets = ["grades", "trusts"];
+  const sets = ["grades", "trusts", "qualities"];
   const plain = ["text", "low", "high", "differ", "eye", "cluster", "place", "order"];
   const ticks = ["unsure", "noted", "marks"];
   const boxes = (name) => [...form.querySelectorAll(`[name=${name}]`)];
@@ -43,7 +43,7 @@ Atlas.images().then((images) => {
   });
   const value = (name) => (fields[name] && fields[name].value !== "" ? Number(fields[name].value) : null);
   const filters = () => ({
-    text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")),
+    text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")), qualities: chosen("qualities") && new Set(chosen("qualities")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), differ: value("differ"),
     lesions: new Set(kinds()), place: fields.place?.value ? fields.place.selectedIndex - 1 : null, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
@@ -63,6 +63,7 @@ Atlas.images().then((images) => {
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(counts.lesions.get(tally.dataset.lesion) ?? 0);
     grid.letter(Boolean(fields.marks?.checked));
     for (const tally of form.querySelectorAll("[data-trust]")) tally.textContent = count(counts.trusts.get(tally.dataset.trust) ?? 0);
+    for (const tally of form.querySelectorAll("[data-quality]")) tally.textContent = count(counts.qualities?.get(tally.dataset.quality) ?? 0);
     for (const option of fields.cluster?.options ?? []) {
       if (option.value) option.textContent = `${option.dataset.label} (${count(counts.cluster.get(Number(option.value)) ?? 0)})`;
     }
@@ -102,10 +103,10 @@ Atlas.images().then((images) => {
   });
 
   byId("save").addEventListener("click", () => {
-    const columns = ["plate", "image_id", "severity", "read_as", "grade", "difference", "flagged", "not_sure", ...(images.eye ? ["eye"] : []), "clusters", "trust", "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
+    const columns = ["plate", "image_id", "severity", "read_as", "grade", "difference", "flagged", "not_sure", ...(images.eye ? ["eye"] : []), "clusters", "trust", ...(images.quality ? ["quality"] : []), "note", ...images.lesions.map((kind) => `count_${kind.key}`)];
     const rows = grid.list.map((row) => [
       row + 1, images.id[row], images.severity[row], images.read[row], images.grade[row], images.difference[row], images.flagged[row], images.unsure[row],
-      ...(images.eye ? [images.eye[row]] : []), images.clusters[row].join(" "), images.trust[row], images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
+      ...(images.eye ? [images.eye[row]] : []), images.clusters[row].join(" "), images.trust[row], ...(images.quality ? [images.quality[row]] : []), images.note[row], ...images.lesions.map((kind) => kind.counts[row]), ...(images.name ? [images.name[row]] : []),
     ]);
     Atlas.csv("atlas-photographs.csv", [[...columns, ...(images.name ? ["name"] : [])], ...rows]);
   });

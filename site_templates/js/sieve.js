@@ -2,7 +2,7 @@
 //
 // AtlasSieve(images)(filters) -> { rows, counts }: which photographs match all filters, and for each kind of filter how many would
 // match with another choice of that kind. A filter that is missing, null or "" lets all pass.
-//   grades, eyes, trusts: Set of strings, "none" for photographs without    low, high: score
+//   grades, eyes, trusts, qualities: Set of strings, "none" for photographs without    low, high: score
 //   differ: the grade read from the score and the human grade differ by this many or more, either way; its counts are by this number
 //   cluster: number    unsure, noted: true    text: words, of which all must be found
 //   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
@@ -16,7 +16,7 @@ window.AtlasSieve = (images) => {
     const code = new Map(names.map((name, k) => [name, k]));
     return { names, codes: Uint16Array.from(values, (value) => code.get(value === null ? "none" : String(value))) };
   };
-  const kinds = { grades: coded(images.grade), ...(images.eye && { eyes: coded(images.eye) }), trusts: coded(images.trust) };
+  const kinds = { grades: coded(images.grade), ...(images.eye && { eyes: coded(images.eye) }), trusts: coded(images.trust), ...(images.quality && { qualities: coded(images.quality) }) };
   const severity = Float64Array.from(images.severity);
   const gap = Int16Array.from(images.difference, (value) => (value === null ? -1 : Math.abs(value)));
   const [SCORE, GAP, CLUSTER, NOTED, TEXT, LESIONS, UNSURE] = [1, 2, 3, 4, 5, 6, 7];

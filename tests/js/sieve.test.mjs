@@ -12,7 +12,7 @@ const KINDS = ["microaneurysm", "haemorrhage", "exudate"];
 const images = {
   id: some((_, k) => `${k.toString(16).padStart(3, "0")}${"0".repeat(13)}`),
   severity: some((_, k) => (4 * k) / MANY),
-  grade: some(() => [null, 0, 1, 2][draw(4)]), eye: some(() => [null, "left", "right"][draw(3)]), trust: some(() => [null, "high", "low"][draw(3)]),
+  grade: some(() => [null, 0, 1, 2][draw(4)]), eye: some(() => [null, "left", "right"][draw(3)]), trust: some(() => [null, "high", "low"][draw(3)]), quality: some(() => [null, "good", "usable", "poor"][draw(4)]),
   difference: some(() => [null, -3, -2, -1, 0, 1, 2][draw(7)]),
   clusters: some(() => [1, 2, 3].filter(() => draw(2))), flagged: some(() => draw(2)), unsure: some(() => draw(2)),
   note: some((_, k) => ["", "", "A quiet disc", `Ward ${k}`][draw(4)]), looked: some(() => 1),
@@ -23,11 +23,11 @@ for (const kind of images.lesions) kind.places = kind.counts.map((count) => (cou
 // The same by the plain meaning of each filter.
 const has = (row, kind, place) => (place === null ? kind.counts[row] : (kind.places[row] ?? 0) & (1 << place)) > 0;
 const known = (row, place) => place === null || images.lesions.some((kind) => kind.places[row] !== null);
-const fits = (row, { grades, eyes, trusts, low = null, high = null, differ = null, cluster = null, unsure, noted, text = "", lesions = new Set(), place = null }) => {
+const fits = (row, { grades, eyes, trusts, qualities, low = null, high = null, differ = null, cluster = null, unsure, noted, text = "", lesions = new Set(), place = null }) => {
   const among = (set, value) => !set || set.has(value === null ? "none" : String(value));
   const gap = images.difference[row];
   const any = images.lesions.some((kind) => has(row, kind, place));
-  return among(grades, images.grade[row]) && among(eyes, images.eye[row]) && among(trusts, images.trust[row])
+  return among(grades, images.grade[row]) && among(eyes, images.eye[row]) && among(trusts, images.trust[row]) && among(qualities, images.quality[row])
     && (low === null || images.severity[row] >= low) && (high === null || images.severity[row] <= high)
     && (differ === null || differ === "" || (gap !== null && Math.abs(gap) >= differ))
     && (cluster === null || images.clusters[row].includes(cluster))
@@ -37,7 +37,7 @@ const fits = (row, { grades, eyes, trusts, low = null, high = null, differ = nul
     && (place === null || lesions.size > 0 || any);
 };
 const FILTERS = [
-  {}, { grades: new Set(["1", "none"]) }, { grades: new Set() }, { eyes: new Set(["left"]), low: 1, high: 3 }, { trusts: new Set(["high"]), differ: 1 }, { differ: "2" }, { differ: 3, grades: new Set(["0"]) }, { differ: "" },
+  {}, { grades: new Set(["1", "none"]) }, { grades: new Set() }, { eyes: new Set(["left"]), low: 1, high: 3 }, { trusts: new Set(["high"]), differ: 1 }, { differ: "2" }, { qualities: new Set(["good", "none"]), grades: new Set(["1", "2"]) }, { differ: 3, grades: new Set(["0"]) }, { differ: "" },
   { cluster: 2, differ: 2 }, { unsure: true, noted: true }, { text: "quiet disc" }, { lesions: new Set(["haemorrhage", "exudate"]) },
   { lesions: new Set(["none"]) }, { place: 1 }, { place: 2, lesions: new Set(["microaneurysm"]) }, { place: 0, lesions: new Set(["none"]) },
   { lesions: new Set(["none", "exudate"]) }, { grades: new Set(["2"]), eyes: new Set(["right", "none"]), cluster: 1, text: "ward", low: 0.5 },
@@ -54,7 +54,7 @@ test("each number tells how many photographs that choice would leave", () => {
   const sieve = AtlasSieve(images);
   for (const filters of FILTERS) {
     const { counts: tallies, rows } = sieve(filters);
-    for (const [name, values] of Object.entries({ grades: images.grade, eyes: images.eye, trusts: images.trust })) {
+    for (const [name, values] of Object.entries({ grades: images.grade, eyes: images.eye, trusts: images.trust, qualities: images.quality })) {
       for (const value of new Set(values)) {
         const choice = value === null ? "none" : String(value);
         assert.equal(tallies[name].get(choice), sieve({ ...filters, [name]: new Set([choice]) }).rows.length);
