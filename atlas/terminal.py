@@ -26,6 +26,7 @@ _KINDS = {
     "no_retina": ("picture shows no retina", "pictures show no retina"),
     "too_poor": ("photograph is not good enough", "photographs are not good enough"),
     "other_files": ("file is of another kind", "files are of other kinds"),
+    "masks_without_photograph": ("mask belongs to no photograph", "masks belong to no photograph"),
     "burnt_in": ("photograph has burnt-in writing", "photographs have burnt-in writing"),
     "near_copies": ("photograph is a changed copy of another", "photographs are changed copies of others"),
 }

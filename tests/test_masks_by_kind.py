@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas.cohort.masks import find_masks, kind_word
+from atlas.cohort.masks import find_masks, kind_word, masks_without_photograph
 from atlas.errors import DatasetError
 from atlas.pictures.outlines import kind_in_words
 from atlas.records import Dataset, GradedImage
@@ -50,3 +50,13 @@ def test_a_mask_of_one_of_two_photographs_of_a_name_is_not_guessed(tmp_path: Pat
     draw(tmp_path / "MA" / "1_MA.tif")
     with pytest.raises(DatasetError, match="no mask of any"):
         find_masks(tmp_path, cohort_of("a/1.jpg", "b/1.jpg"), Path("images"))
+
+
+def test_masks_of_no_photograph_are_listed_and_those_of_others_in_the_folder_are_not(tmp_path: Path) -> None:
+    photographs = [Path("images", name) for name in ("IDRiD_01.jpg", "IDRiD_02.jpg", "9.jpg")]
+    for name in ("IDRiD_01.png", "MA/IDRiD_02_MA.tif", "9/any.png", "note.txt"):
+        draw(tmp_path / f"{name}.png").rename(tmp_path / name)
+    lone = [draw(tmp_path / "IDRiD_03.png"), draw(tmp_path / "MA" / "IDRiD_1_MA.tif")]
+    found = find_masks(tmp_path, cohort_of("IDRiD_01.jpg"), Path("images"))
+    told = masks_without_photograph(tmp_path, found, photographs)
+    assert [line.what for line in told] == [str(file) for file in lone]

@@ -41,7 +41,7 @@ from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.material import Material
 from atlas.training.networks import fold_normalisation, train_trunk, with_normalisation
 from atlas.training.scorers import join_scorers, prepared_pixels, train_scorer
-from atlas.training.splits import balance, folds_by_patient, published_split, split_by_patient
+from atlas.training.splits import balance, balanced_weights, folds_by_patient, published_split, split_by_patient
 from atlas.training.steps import averaged, rising_and_falling
 
 FIVE = Scale()
@@ -150,6 +150,16 @@ def test_discarding_leaves_at_most_four_times_the_rarest() -> None:
 
 def test_no_balance_weighs_all_alike() -> None:
     assert balance([0, 0, 3], how="none").tolist() == [1, 1, 1]
+
+
+def test_copies_of_one_picture_share_the_weight_of_one() -> None:
+    images = [GradedImage(f"{k:016x}", Path(f"{k}.png"), grade=k % 2, patient="p") for k in range(4)]
+    images += [replace(images[0], image_id=f"{k:016x}", copy_of=images[0].image_id) for k in (4, 5)]
+    everyone, none = np.arange(len(images)), np.arange(0)
+    weights = balanced_weights(images, everyone, none, "none", 0)
+    assert weights.tolist() == pytest.approx([1 / 3, 1, 1, 1, 1 / 3, 1 / 3])
+    apart = balanced_weights(images, np.array([0, 1, 2, 3]), np.array([4, 5]), "none", 0)
+    assert apart.tolist() == [1, 1, 1, 1, 0.5, 0.5]
 
 
 # --- Heads -------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 from atlas.cohort.lesions import KINDS, kind_of
 from atlas.cohort.names import stem_of
 from atlas.errors import DatasetError
-from atlas.records import BoolArray, Dataset
+from atlas.records import BoolArray, Dataset, Line
 
 _MASK_ENDINGS = (".png", ".gif", ".tif", ".tiff", ".bmp")
 
@@ -53,6 +53,28 @@ def find_masks(masks: Path, dataset: Dataset, images: Path) -> Mapping[str, tupl
             "name each mask as its photograph, NAME.png, or with its kind, NAME_MA.png, or put those of NAME into a folder NAME.",
         )
     return found
+
+
+def masks_without_photograph(masks: Path, found: Mapping[str, Sequence[Path]], photographs: Iterable[Path]) -> tuple[Line, ...]:
+    """List the masks that belong to no photograph, a line each.
+
+    Parameters
+    ----------
+    found : Mapping[str, Sequence[Path]]
+        The masks of each photograph, see `find_masks`.
+    photographs : Iterable[Path]
+        All files beside the photographs that are used: masks of those that were not asked for are not listed.
+    """
+    taken = {file for own in found.values() for file in own}
+    names = {stem_of(photograph) for photograph in photographs}
+    lone = []
+    for file in sorted(masks.rglob("*")):
+        if file in taken or file.suffix.lower() not in _MASK_ENDINGS or not file.is_file():
+            continue
+        starts = (file.stem[: gap.start()] for gap in re.finditer(r"[_\-. ]", file.stem))
+        if names.isdisjoint((file.stem, file.parent.name, *starts)):
+            lone.append(Line(str(file), "no photograph of this name"))
+    return tuple(lone)
 
 
 def kind_word(file: Path, photograph: str) -> str:

@@ -26,7 +26,7 @@ from atlas.patterns.numbering import Identities, number_clusters, read_identitie
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.check import check_cohort
-from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart
+from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
@@ -106,6 +106,7 @@ def build_atlas(
             cohort = gather(workshop)
             curated = read_curation_of(cohort, workshop)
         masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)
+        cohort = with_lone_masks(cohort, workshop, masks)
         previous = read_identities(configuration.out / _IDENTITIES)
 
         net = lesion_net_of(workshop, cohort.dataset)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.dataset import read_dataset, read_files
-from atlas.cohort.masks import find_masks
+from atlas.cohort.masks import find_masks, masks_without_photograph
 from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.drawn.cohort import write_cohort
@@ -155,6 +155,15 @@ def masks_of(cohort: Cohort, workshop: Workshop) -> Mapping[str, tuple[Path, ...
     if not masks.is_dir():
         raise ConfigurationError(f"masks: {masks} is not a folder", "give the folder of the lesion masks.")
     return find_masks(masks, cohort.dataset, cohort.images)
+
+
+def with_lone_masks(cohort: Cohort, workshop: Workshop, masks: Mapping[str, tuple[Path, ...]]) -> Cohort:
+    """Add to the report the masks that belong to no photograph."""
+    folder = workshop.configuration.masks
+    if folder is None or cohort.synthetic:
+        return cohort
+    lone = masks_without_photograph(folder, masks, cohort.images.rglob("*"))
+    return replace(cohort, report=replace(cohort.report, masks_without_photograph=lone))
 
 
 def boxes_of(cohort: Cohort, workshop: Workshop) -> Boxes:

@@ -57,6 +57,7 @@ KINDS = (
     Kind("no_retina", "no retina", "take it out of the folder, or keep it with --keep-all"),
     Kind("too_poor", "too poor", "lower --min-quality to keep it"),
     Kind("other_files", "files of other kinds", "export it as JPEG, PNG or TIFF, or take it out of the folder"),
+    Kind("masks_without_photograph", "masks without photograph", "name it as its photograph, or take it out of the folder"),
     Kind("burnt_in", "photographs with burnt-in writing", "look at it, then give --allow-burnt-in or take it out of the folder"),
     Kind("near_copies", "copies of other photographs", "nothing, or remove the copy", left_out=False),
     Kind("passed_over", "passed over", "nothing", left_out=False),

@@ -379,7 +379,7 @@ def _on_scale(scorer: Scorer, dataset: Dataset) -> Scorers:
 def fold_key(workshop: Workshop, dataset: Dataset, source: FittedSource) -> list[Any]:
     """Return everything that the heads of a cohort's folds depend on, as plain JSON values."""
     settings, scale = workshop.configuration, dataset.scale
-    learned_from = [[image.image_id, image.grade, image.patient] for image in dataset.images]
+    learned_from = [[image.image_id, image.grade, image.patient, image.copy_of] for image in dataset.images]
     code = code_key("atlas.training.heads")
     return [learned_from, scale.lowest, scale.span, *source.key, settings.folds, settings.balance, settings.seed, code]
 

@@ -111,6 +111,7 @@ class DatasetReport:
     no_retina: tuple[str, ...] = ()
     too_poor: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
+    masks_without_photograph: tuple[str, ...] = ()
     burnt_in: tuple[str, ...] = ()
     near_copies: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()

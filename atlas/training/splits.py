@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -140,10 +141,15 @@ def unit_labels(images: Sequence[GradedImage], scale: Scale) -> FloatArray:
 def balanced_weights(
     images: Sequence[GradedImage], training: IntArray, validation: IntArray, how: Balance, seed: int
 ) -> FloatArray:
-    """Balance training and validation separately. Nothing is dropped from validation, which would only add noise."""
+    """Balance training and validation separately. Nothing is dropped from validation, which would only add noise.
+
+    Copies of one picture share the weight of one.
+    """
     weights = np.zeros(len(images), np.float32)
     for rows, chosen in ((training, how), (validation, "weight" if how == "discard" else how)):
-        weights[rows] = _balance([images[row].grade or 0 for row in rows], how=chosen, seed=seed)
+        kept = Counter(images[row].copy_of or images[row].image_id for row in rows)
+        copies = [kept[images[row].copy_of or images[row].image_id] for row in rows]
+        weights[rows] = _balance([images[row].grade or 0 for row in rows], how=chosen, seed=seed) / np.array(copies, np.float32)
     return weights
 
 
