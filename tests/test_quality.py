@@ -17,12 +17,12 @@ from atlas.errors import DatasetError
 from atlas.photographs.assessment import assess, judged
 from atlas.photographs.oddities import DISC_WITHIN, TEXT, TWO_EYES
 from atlas.photographs.opened import Opened, open_disc
-from atlas.photographs.quality import REASONS, in_words
+from atlas.photographs.quality import REASONS, in_words, measure
 from atlas.photographs.retina import find_disc, find_retina
 from atlas.pipeline.build import build_atlas
 from atlas.pipeline.check import check
 from atlas.pipeline.rejected import rejected_file
-from atlas.records import UNSTRETCHED, ByteArray, Quality, Stretch
+from atlas.records import UNSTRETCHED, ByteArray, Frame, Quality, Stretch
 from atlas.site.quality import quality_told
 from atlas.site.words import ENGLISH
 
@@ -65,6 +65,17 @@ def test_pictures_of_other_things_are_none(pictures: ModuleType, tmp_path: Path)
     drawn = pictures.draw_pictures(len(pictures.KINDS), 7)
     passed = [kind for kind, pixels in drawn if _looked(tmp_path, pixels)[1].retina]
     assert len(passed) <= 1, passed
+
+
+@pytest.mark.parametrize("place", [None, (0, 0), (60, 60), (119, 119)], ids=str)
+def test_a_retina_of_which_nothing_is_seen_is_measured_like_any_other(place: tuple[int, int] | None) -> None:
+    """A frame may lie beside the picture or round a single pixel."""
+    mask = np.zeros((120, 120), np.bool_)
+    if place is not None:
+        mask[place] = True
+    for frame in (Frame(0, 0, 120), Frame(-40, 30, 7), Frame(50, 50, 1), Frame(300, 300, 90)):
+        found = measure(np.full((120, 120, 3), 90, np.uint8), frame, mask)
+        assert np.isfinite(list(found.values())).all(), frame
 
 
 @pytest.mark.parametrize("part", [0.4, 0.55])

@@ -98,6 +98,9 @@ def measure(photograph: ByteArray, frame: Frame, mask: BoolArray) -> dict[str, f
 
 
 def _inner(seen: BoolArray) -> BoolArray:
+    """Return what is measured: the retina without its edge; all of a tiny one; the complete square if nothing of it is seen."""
+    if not seen.any():
+        return np.ones_like(seen)
     edged = cv2.copyMakeBorder(seen.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     kept = cv2.erode(edged, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), iterations=_RIM)[1:-1, 1:-1] > 0
     return np.asarray(kept if kept.sum() > 0.02 * kept.size else seen, np.bool_)
