@@ -530,7 +530,7 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
     assert finished.returncode == 0, finished.stderr
     assert contents(out) == before
     assert {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept} == stamps
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.rejected.csv", "store"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.publish.txt", "site.rejected.csv", "store"]
 
 
 def test_exit_codes_and_messages(cohort: Path, tmp_path: Path) -> None:
