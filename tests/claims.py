@@ -214,6 +214,8 @@ _RULES = [
     re.compile(r"Two or more grades off: \d+\."),  # likewise
     re.compile(r"Areas under the curves: .*"),  # of the method called score
 ]
+_OPERATING = re.compile(r"At the operating point, a score of (?P<operating>\d+\.\d+) or more counts as referable\.")
+
 _TELLING = re.compile(
     r"read as (?:grade )?\d|score (?:of )?\d|Score:? \d|→ \d|Human grade: \d|Drawn as grade \d|[Ff]lagged|[Dd]iffer by|"
     r"\d\S* grades? off|grades? off in \d|grades? off: \d|score (?:is )?(?:more severe|milder)|[Bb]y its rank|stage range"
@@ -277,8 +279,9 @@ class Claims:
                 if after:
                     self._flag(after, row, (what, line))
                 rest = rest.replace(found[0], " ")
+        rest = _OPERATING.sub(" ", rest)  # a threshold, not the score of a photograph
         for pattern in _OF_THIS:
-            for found in pattern.finditer(line):
+            for found in pattern.finditer(rest):
                 assert here is not None, (what, line)
                 self._match(found, here, (what, line))
                 rest = rest.replace(found[0], " ")
@@ -438,7 +441,7 @@ class Claims:
         same = sum(row.difference == 0 for row in graded)
         figures = {"Accuracy": (same, len(graded)), "Two or more grades off": (wide, len(graded))}
         measures = section.each("table", "measures")[0]
-        assert [head.text for head in measures.each("thead")[0].each("th")] == ["Figure", "Score"], what
+        assert [head.text for head in measures.each("thead")[0].each("th")][:2] == ["Figure", "Score"], what
         for line in measures.each("tbody")[0].each("tr"):
             name = next(name for name in (line.each("th")[0].text,))
             cell = line.each("td")[0].text.split()[0:1]
@@ -450,6 +453,30 @@ class Claims:
             if name.startswith("Quadratic weighted kappa") and len(graded) >= 5:
                 assert cell == [f"{kappa([(row.grade or 0, row.read) for row in graded]):.3f}".replace("-", "−")], (what, cell)
                 self._count("kappa")
+        self._detections(section, graded, what)
+
+    def _detections(self, section: Node, graded: Sequence[Row], what: str) -> None:
+        """Compare how well each grade is found with the table. `test_detection` compares the operating point."""
+        for found in section.each("table", "numbers"):
+            if found.each("caption")[0].text != "Recall, precision and F1":
+                continue
+            for line in found.each("tbody")[0].each("tr"):
+                method, *cells = (cell.text for cell in line.each("td"))
+                name = line.each("th")[0].text
+                if method != "nearest grade":
+                    continue
+                human = [str(row.grade) == name.split()[0] for row in graded]
+                read = [str(row.read) == name.split()[0] for row in graded]
+                both = [a and b for a, b in zip(human, read, strict=True)]
+                assert [int(cell.replace(",", "")) for cell in cells[:3]] == [sum(human), sum(read), sum(both)], (
+                    what,
+                    name,
+                    cells,
+                )
+                for cell, total in zip(cells[3:5], (sum(human), sum(read)), strict=True):
+                    true = "–" if total < 5 else f"{sum(both) / total:.2f}"
+                    assert (cell.split()[:1] or ["–"]) == [true], (what, name, cell, true)
+                self._count("detections")
 
 
 def kappa(pairs: Sequence[tuple[int, int]]) -> float:

@@ -294,7 +294,9 @@ def test_nothing_of_a_header_reaches_the_pages_or_tables(tmp_path: Path) -> None
     command = ["build", str(tmp_path / "images"), "--grades", str(tmp_path / "grades.csv"), "--out", str(out), *flags]
     done = CliRunner().invoke(app, [*command, "--store", str(tmp_path / "store"), "--clusters", "3"])
     assert done.exit_code == 0, done.output
-    files = [file for file in [*out.rglob("*"), *(tmp_path / "store").rglob("*")] if file.is_file()]
+    private = tmp_path / "store" / "private"  # what `atlas publish` looks for, kept for this user alone
+    assert [MARK.encode() in file.read_bytes() for file in private.iterdir()] == [True]
+    files = [file for file in [*out.rglob("*"), *(tmp_path / "store").rglob("*")] if file.is_file() and file.parent != private]
     assert len(files) > 100
     listed = tmp_path / "atlas.rejected.csv"
     for file in [*files, listed]:

@@ -302,7 +302,11 @@ def fitted_source(
     if size is not None or device != own.device.type:
         own = load_trunk(own.name, own.state_dict(), size=size or own.size, device=device)
     told = f"{own.name} of {loaded.name}, fitted on this cohort"
-    return FittedSource(own, preparation or loaded.preparation, told, subject=subject, terms=terms_of(loaded))
+    terms = terms_of(loaded)
+    if subject != loaded.scale.subject:  # pages name no subject but their own
+        elsewhere = noop("It learned from photographs of another subject. `atlas models` lists them with their terms.")
+        terms = tuple((name, elsewhere) for name, _ in terms)
+    return FittedSource(own, preparation or loaded.preparation, told, subject=subject, terms=terms)
 
 
 @dataclass(frozen=True)
