@@ -175,7 +175,7 @@ def test_the_table_holds_every_number(tmp_path: Path) -> None:
     assert float(kappa["value"]) == pytest.approx(evaluation.figures["quadratic_kappa"], abs=1e-4)
     ends = tuple(float(kappa[end]) for end in ("low", "high"))
     assert ends == pytest.approx(evaluation.intervals["quadratic_kappa"], abs=1e-4)
-    assert {row["method"] for row in rows} == {"score", "nearest", "classifier", "training"}
+    assert {row["method"] for row in rows} == {"score", "nearest", "classifier", "threshold", "operating", "training"}
     for method in ("nearest", "classifier"):
         confusion = evaluation.confusions[method]
         cells = [[int(found[f"read_as_{j}", method, str(i)]["count"]) for j in FIVE.grades] for i in FIVE.grades]
@@ -187,6 +187,13 @@ def test_the_table_holds_every_number(tmp_path: Path) -> None:
     for step in evaluation.calibration:
         row = found[f"calibration_mean_grade_{step.low:g}_to_{step.high:g}", "score", ""]
         assert (int(row["count"]), float(row["value"])) == (step.count, pytest.approx(step.mean_grade, abs=1e-4))
+    for one in evaluation.detections:
+        name = "recall_referable" if one.grade is None else "recall"
+        row = found[name, one.method, "" if one.grade is None else str(one.grade)]
+        assert int(row["count"]) == one.human
+        if math.isfinite(one.figures["recall"]):
+            assert float(row["value"]) == pytest.approx(one.both / one.human, abs=1e-4)
+    assert float(found["referable_from", "operating", ""]["value"]) == pytest.approx(evaluation.operating, abs=1e-4)
     for label in evaluation.labels:
         assert float(found["label_share_after", "training", str(label.grade)]["value"]) == pytest.approx(label.after, abs=1e-4)
     assert float(found["sd", "score", "2"]["value"]) == pytest.approx(evaluation.by_grade[2]["sd"], abs=1e-4)
