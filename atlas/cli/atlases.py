@@ -47,7 +47,8 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
     for line in result.atlas.curation.unmatched:
         screen.out.print(f"  {printable(line, screen.out.encoding)}", markup=False, soft_wrap=True)
     if result.kept:
-        screen.out.print(f"The folder of the atlas holds {len(result.kept):,} files of other kinds. They were kept:")
+        own = counted(len(result.kept), "file of your own was", "files of your own were")
+        screen.out.print(f"{own} kept in the folder of the atlas:")
         print_lines(screen.out, result.kept, verbose)
     if verbose:
         for stage, seconds in result.timings.items():

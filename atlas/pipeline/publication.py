@@ -140,7 +140,7 @@ class Publication:
                 target = target.with_name(f"{target.name}.kept")
             _hand_over(self.out / name, target)
         now = target.relative_to(self._new).as_posix() + ("" if last else "/")
-        return _printable(name if now == name else f"{name}, now {now}")
+        return name if now == name else f"{name}, now {now}"
 
     def _foreign(self) -> Iterator[str]:
         """Yield the names of the files and empty folders in the old site that are the user's own."""
@@ -211,11 +211,6 @@ def _hand_over(file: Path, place: Path) -> None:
         os.link(file, place, follow_symlinks=False)
     except (OSError, NotImplementedError):  # not every disk and system has hard links
         shutil.copy2(file, place, follow_symlinks=False)
-
-
-def _printable(name: str) -> str:
-    """Return the name with escape codes for characters that a terminal cannot show or would take as commands."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def link_or_copy(file: Path, place: Path) -> None:
