@@ -313,5 +313,7 @@ def test_the_good_photographs_have_the_pages_of_a_clean_build(built: Built) -> N
 
     clean, bad = pages(built.clean), pages(built.site)
     assert len([name for name in clean if name.startswith("images/")]) >= GOOD
+    lists = [own.pop("files.txt").split(b"\n", 1) for own in (clean, bad)]
+    assert lists[0][1] == lists[1][1], "the same files; the first line names the build"
     # How many files and rows were left out is said on these two alone.
     assert {name for name in clean | bad if clean.get(name) != bad.get(name)} <= {"methods.html", "run.json"}
