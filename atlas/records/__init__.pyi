@@ -63,7 +63,7 @@ from .scores import SaliencyMaps as SaliencyMaps
 from .scores import Scores as Scores
 from .scores import TestScores as TestScores
 from .scores import Trust as Trust
-from .told import Sentence as Sentence
-from .told import noop as noop
-from .told import ntold as ntold
-from .told import told as told
+from .sentences import Sentence as Sentence
+from .sentences import noop as noop
+from .sentences import ntold as ntold
+from .sentences import told as told

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atlas.records.told import noop
+from atlas.records.sentences import noop
 
 
 @dataclass(frozen=True)
