@@ -157,6 +157,10 @@ def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, or
     # Parts after the last maps: they were taken out of the network, or are empty in it.
     beyond = {"classifier", "fc", "_fc"} | {name for name, child in network.named_children() if not child.state_dict()}
     tensors = {name: tensor for name, tensor in tensors.items() if name.removeprefix(before).split(".", 1)[0] not in beyond}
+    # timm names the last layer; early versions keep the part that it is in.
+    last = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or ()
+    layers = tuple(f"{before}{layer}." for layer in ((last,) if isinstance(last, str) else last))
+    tensors = {name: tensor for name, tensor in tensors.items() if name in expected or not name.startswith(layers)}
 
     # Counters of batches are missing in older files and are not needed in evaluation.
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
