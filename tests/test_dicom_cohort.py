@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import random
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
@@ -327,3 +329,33 @@ def test_the_same_files_give_the_same_atlas_whatever_they_are_called(tmp_path: P
         build_atlas(load_configuration(images=images, out=site, store=store, **settings))
         sites.append({path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()})
     assert sites[0] == sites[1]
+
+
+def test_writing_at_the_border_is_left_out_unless_it_is_allowed(tmp_path: Path) -> None:
+    """Many files do not say that their pixels name the patient; a photograph that is no DICOM file is only said to have text."""
+    eyes = [draw_eye(seed, seed, size=512).pixels for seed in range(4)]
+    written = eyes[0].copy()
+    height = written.shape[0]
+    cv2.putText(written, "PATIENT 123", (4, height - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+    (tmp_path / "images").mkdir()
+    write_dicom(tmp_path / "images" / "named.dcm", written)
+    Image.fromarray(written).save(tmp_path / "images" / "named.png")
+    for number, eye in enumerate(eyes[1:]):
+        write_dicom(tmp_path / "images" / f"{number}.dcm", eye)
+
+    def left_out(**settings: Any) -> tuple[str, ...]:
+        configuration = load_configuration(
+            images=tmp_path / "images",
+            out=tmp_path / "site",
+            store=tmp_path / "store",
+            scorer="synthetic-alexnet",
+            lesion_net="none",
+            patches="occlusion",
+            clusters=2,
+            workers=1,
+            **settings,
+        )
+        return tuple(Path(line.what).name for line in build_atlas(configuration).report.burnt_in)  # type: ignore[attr-defined]
+
+    assert left_out() == ("named.dcm",)
+    assert left_out(allow_burnt_in=True) == ()

@@ -131,6 +131,12 @@ def is_dicom(file: BinaryIO) -> bool:
     return start[_PREAMBLE:] == _MAGIC
 
 
+def lies_in_dicom(path: Path) -> bool:
+    """Tell whether a photograph, or the file that it is a frame of, is DICOM."""
+    with file_of(path)[0].open("rb") as file:
+        return is_dicom(file)
+
+
 def frame_path(path: Path, frame: int) -> Path:
     """Name a frame of a file that holds several: frame 2 of `a.dcm` is `a.2.dcm`, of `a` without an ending `a.2`.
 

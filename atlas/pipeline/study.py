@@ -30,7 +30,9 @@ from atlas.patterns.patches import (
     with_descriptors,
     with_windows,
 )
+from atlas.photographs.dicom import lies_in_dicom
 from atlas.photographs.frames import cell_box
+from atlas.photographs.oddities import TEXT
 from atlas.photographs.quality import in_words
 from atlas.pipeline.cutting import Cutting, cut_patches
 from atlas.pipeline.engine import Fault, Result
@@ -177,14 +179,16 @@ def _without_faults(
 def _good_enough(
     views: list[View], dataset: Dataset, report: DatasetReport, settings: Configuration
 ) -> tuple[list[View], Dataset, DatasetReport]:
-    """Leave out photographs that show no retina, or are not as good as the settings ask; the report names them.
+    """Leave out photographs that show no retina, are not as good as the settings ask, or are DICOM with writing at the border.
+
+    The report names them.
 
     Raises
     ------
     DatasetError
         Where none is left.
     """
-    kept, no_retina, too_poor = [], [], []
+    kept, no_retina, too_poor, burnt_in = [], [], [], []
     for image, view in zip(dataset.images, views, strict=True):
         quality = view.quality
         if quality is not None and not quality.retina and not settings.keep_all:
@@ -192,16 +196,23 @@ def _good_enough(
         elif quality is not None and quality.retina and settings.min_quality and not quality.at_least(settings.min_quality):
             why = ", ".join(in_words(quality))
             too_poor.append(Line(str(image.path), f"its quality is {quality.grade}: {why}", "lower --min-quality to keep it"))
+        elif quality is not None and TEXT in quality.oddities and not settings.allow_burnt_in and lies_in_dicom(image.path):
+            burnt_in.append(Line(str(image.path), "seems to have writing at its border"))
         else:
             kept.append((image, view))
     if not kept:
         raise DatasetError(
             "none of the photographs can be used: none is a photograph of a retina that is good enough; the first:\n  "
-            + (no_retina + too_poor)[0],
-            "give photographs of retinas, keep all with --keep-all, or lower --min-quality.",
+            + (no_retina + too_poor + burnt_in)[0],
+            "give photographs of retinas, keep all with --keep-all, lower --min-quality, or give --allow-burnt-in.",
         )
     dataset = replace(dataset, images=tuple(image for image, _ in kept))
-    report = replace(report, no_retina=(*report.no_retina, *no_retina), too_poor=(*report.too_poor, *too_poor))
+    report = replace(
+        report,
+        no_retina=(*report.no_retina, *no_retina),
+        too_poor=(*report.too_poor, *too_poor),
+        burnt_in=(*report.burnt_in, *burnt_in),
+    )
     return [view for _, view in kept], dataset, report
 
 
