@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -243,6 +244,10 @@ def test_odd_metadata_reaches_the_terminal_in_no_words_of_a_library(images: Path
     note = content.index(b"\x0e\x01\x02\x00")
     content[note + 4 : note + 8] = (10**6).to_bytes(4, "little")  # longer than the file
     (images / "odd.tif").write_bytes(content)
+    if int(PIL.__version__.split(".")[0]) < 13:  # earlier ones do not read such a file at all
+        with pytest.warns(UserWarning, match="Truncated File Read"), pytest.raises(UnreadableImageError, match=r"odd\.tif"):
+            read_photograph(images / "odd.tif")
+        return
     with pytest.warns(UserWarning, match="larger than file"):
         read_photograph(images / "odd.tif")
     command = [sys.executable, "-m", "atlas", "check", str(images), "--store", str(images.parent / "store"), *BUILD]
