@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
+from atlas.privacy.formulas import escaped
 from atlas.records import SPLITS, Check, DatasetReport, Evaluation, Share
 
 _LISTED = 10  # lines of each kind, unless all are asked for
@@ -351,5 +352,4 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 def printable(text: str, encoding: str) -> str:
     """Escape what a terminal of this encoding cannot show, and control characters: a file name may hold any of them."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    return escaped(text).encode(encoding, "backslashreplace").decode(encoding)

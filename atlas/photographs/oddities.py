@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from atlas.photographs.quality import strongest_channel
 from atlas.photographs.retina import find_circle
 from atlas.records import BoolArray, ByteArray, Frame
 
@@ -42,7 +43,7 @@ def find_oddities(photograph: ByteArray, frame: Frame, mask: BoolArray) -> tuple
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     small = np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), np.uint8)
     seen = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    bright = np.asarray(cv2.max(cv2.max(*cv2.split(small)[:2]), small[..., 2]), np.uint8)
+    bright = strongest_channel(small)
     half = (max(1, size[0] // 2), max(1, size[1] // 2))
     fewer = np.asarray(cv2.resize(bright, half, interpolation=cv2.INTER_AREA), np.uint8)
     part = cv2.resize(seen.astype(np.uint8), half, interpolation=cv2.INTER_NEAREST) > 0

@@ -106,7 +106,7 @@ def _inner(seen: BoolArray) -> BoolArray:
     return np.asarray(kept if kept.sum() > 0.02 * kept.size else seen, np.bool_)
 
 
-def _strongest(pixels: ByteArray) -> ByteArray:
+def strongest_channel(pixels: ByteArray) -> ByteArray:
     """Return the strongest channel of each pixel, uint8 (h, w)."""
     red, green, blue = cv2.split(pixels)
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
@@ -130,7 +130,7 @@ def _field(plate: ByteArray, seen: BoolArray, shape: tuple[int, int], frame: Fra
         for start, length in ((frame.top, shape[0]), (frame.left, shape[1]))
     )
     within, across = (((place >= 0) & (place < length)) for place, length in (rows, columns))
-    strongest = _strongest(plate).astype(np.float32) / 255
+    strongest = strongest_channel(plate).astype(np.float32) / 255
     beyond = ~seen & corner & within[:, None] & across
     rim = seen & (away > 0.45 * SIDE)
     surround = strongest[beyond]
@@ -145,7 +145,7 @@ def _field(plate: ByteArray, seen: BoolArray, shape: tuple[int, int], frame: Fra
 
 
 def _light(plate: ByteArray, inner: BoolArray) -> dict[str, float]:
-    strongest = _strongest(plate).astype(np.float32) / 255
+    strongest = strongest_channel(plate).astype(np.float32) / 255
     green = plate[..., 1].astype(np.float32) / np.float32(255)
     values = strongest[inner]
     smooth = _smoothed(green, inner, 16.0)[inner]

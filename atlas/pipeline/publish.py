@@ -16,6 +16,7 @@ from atlas.pipeline.private import private_strings
 from atlas.pipeline.publication import UNFINISHED, build_of
 from atlas.pipeline.store import Store, disk_faults
 from atlas.pipeline.workshop import Workshop
+from atlas.privacy.formulas import escaped
 from atlas.privacy.inspection import Inspection, inspect
 from atlas.privacy.strings import Search
 from atlas.progress import Progress, silent
@@ -176,5 +177,4 @@ def _is_report(file: Path) -> bool:
 def _write(checked: Checked, out: Path) -> None:
     lines = [f"{_HEAD}{out.absolute().name}", "", *checked.told, *("" for _ in checked.inspection.findings[:1])]
     lines += [finding.line for finding in checked.inspection.findings]
-    shown = ("".join(one if one.isprintable() else ascii(one)[1:-1] for one in line) for line in lines)
-    checked.report.write_text("\n".join(shown) + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
+    checked.report.write_text("\n".join(map(escaped, lines)) + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from atlas.training.material import Material
 from atlas.training.networks import epoch_seed, fingerprint_of
 from atlas.training.scorers import prepared_pixels, training_folder
 from atlas.training.splits import Balance
-from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, snapshot, states_of
+from atlas.training.steps import Progressed, adamw, averaged, digest_of, rising_and_falling
 
 _log = logging.getLogger(__name__)
 
@@ -61,15 +61,6 @@ class Trained:
     trunk: nn.Module
     head: nn.Module
     history: History
-    best_epoch: int
-
-
-@dataclass
-class _Progressed:
-    epochs_done: int
-    history: list[dict[str, float]]
-    best: dict[str, Tensor]
-    best_rank: float
     best_epoch: int
 
 
@@ -182,10 +173,7 @@ def train_network(
     optimizer = adamw(learner, learning_rate, _WEIGHT_DECAY)
     pace, average = rising_and_falling(optimizer, epochs * steps, warm_up=_WARM_UP), averaged(learner)
     parts = {"learner": learner, "optimizer": optimizer, "pace": pace, "average": average}
-    state = _Progressed(0, [], {}, -math.inf, 0)
-    if checkpoint is not None and checkpoint.exists():
-        kept = resume(checkpoint, fingerprint, parts)
-        state = _Progressed(*(kept[field.name] for field in fields(_Progressed)))
+    state = Progressed.of(checkpoint, fingerprint, parts)
     for epoch in range(state.epochs_done, epochs):
         # Each epoch draws from generators of its own, so that a resumed training draws the same numbers as an uninterrupted one.
         generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
@@ -214,17 +202,10 @@ def train_network(
         assert isinstance(judged, _Complete)
         figures = {"training_loss": total / seen, "training_accuracy": right / seen}
         figures |= _judged(judged, objective, pixels, places, weights, held_out, device)
-        state.history.append(figures)
+        state.add(figures, judged)
         _log.info("epoch %d of %d: %s", epoch + 1, epochs, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-        rank = figures["validation_spearman"]
-        if math.isfinite(figures["validation_loss"]) and rank > state.best_rank:
-            state.best_rank, state.best_epoch, state.best = rank, epoch, snapshot(judged)
-        state.epochs_done = epoch + 1
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, fingerprint, {**vars(state), **states_of(parts)})
-    if not state.best:
-        raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
-    learner.load_state_dict(state.best)
+        state.save(checkpoint, fingerprint, parts)
+    state.give_best(learner)
     learner.cpu().to(memory_format=torch.contiguous_format).eval()
     return Trained(learner.trunk, learner.head, tuple(state.history), state.best_epoch)
 

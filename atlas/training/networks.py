@@ -13,7 +13,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from atlas.scorers.trunks import TRUNKS, new_module
 from atlas.training.augmentations import augmented, batch_of, resized
 from atlas.training.heads import History
 from atlas.training.losses import Objective, place_of, weighted_mean
-from atlas.training.steps import adamw, averaged, digest_of, resume, rising_and_falling, save_checkpoint, snapshot, states_of
+from atlas.training.steps import Progressed, adamw, averaged, digest_of, rising_and_falling
 
 _log = logging.getLogger(__name__)
 
@@ -185,10 +185,7 @@ def train_trunk(
     parts = {"learners": learners, "optimizer": optimizer, "pace": pace, "average": average}
     judged = average.module
     assert isinstance(judged, Network)
-    state = _Progressed(0, [], {}, -math.inf, 0)
-    if checkpoint is not None and checkpoint.exists():
-        whole = resume(checkpoint, fingerprint, parts)
-        state = _Progressed(*(whole[field.name] for field in fields(_Progressed)))
+    state = Progressed.of(checkpoint, fingerprint, parts)
 
     for epoch in range(state.epochs_done, epochs):
         # Each epoch draws from its own generator, so that a resumed training draws the same numbers as an uninterrupted one.
@@ -220,17 +217,10 @@ def train_trunk(
         if size == side:
             held_loss, held_rank = _judged(judged, objective, pixels, unit_labels, weights, held_out)
         figures = {"training_loss": total / rows.size, "validation_loss": held_loss, "validation_spearman": held_rank}
-        state.history.append(figures)
+        state.add(figures, judged)
         _log.info("epoch %d of %d: training %.4f, validation %.4f, Spearman %.4f", epoch + 1, epochs, *figures.values())
-        if math.isfinite(held_loss) and held_rank > state.best_rank:
-            state.best_rank, state.best_epoch = held_rank, epoch
-            state.best = snapshot(judged)
-        state.epochs_done = epoch + 1
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, fingerprint, {**vars(state), **states_of(parts)})
-    if not state.best:
-        raise TrainingError("training failed: no epoch could rank the validation photographs", "train longer, or add photographs")
-    network.load_state_dict(state.best)
+        state.save(checkpoint, fingerprint, parts)
+    state.give_best(network)
     network.cpu()
     return EndToEnd(fold_normalisation(network.trunk), network.head(), tuple(state.history), state.best_epoch)
 
@@ -403,15 +393,6 @@ def _as_network(teacher: TransferredScorer) -> Network:
     network = Network(trunk.name, module, trunk.size, len(head.hidden_bias), seed=0, pooled=True, always_bfloat16=True)
     network.set_head(head)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-@dataclass
-class _Progressed:
-    epochs_done: int
-    history: list[dict[str, float]]
-    best: dict[str, Tensor]
-    best_rank: float
-    best_epoch: int
 
 
 def _grown(side: int, stride: int, done: float) -> int:

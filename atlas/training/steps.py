@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,49 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         found.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+@dataclass
+class Progressed:
+    """How far a training that validates each epoch has come, and the weights of its best epoch so far.
+
+    The best epoch ranks the validation photographs best. All fields are plain values, for a checkpoint.
+    """
+
+    epochs_done: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_rank: float = -math.inf
+    best_epoch: int = 0
+
+    @classmethod
+    def of(cls, checkpoint: Path | None, fingerprint: str, parts: Mapping[str, Any]) -> Progressed:
+        """Return the state in a checkpoint and restore its parts, see `resume`; a new state if there is no checkpoint."""
+        if checkpoint is None or not checkpoint.exists():
+            return cls()
+        kept = resume(checkpoint, fingerprint, parts)
+        return cls(*(kept[one.name] for one in fields(cls)))
+
+    def add(self, figures: dict[str, float], judged: nn.Module) -> None:
+        """Add an epoch with the network that was validated; `figures` holds `validation_loss` and `validation_spearman`."""
+        rank = figures["validation_spearman"]
+        if math.isfinite(figures["validation_loss"]) and rank > self.best_rank:
+            self.best_rank, self.best_epoch, self.best = rank, self.epochs_done, snapshot(judged)
+        self.history.append(figures)
+        self.epochs_done += 1
+
+    def save(self, checkpoint: Path | None, fingerprint: str, parts: Mapping[str, Any]) -> None:
+        """Replace the checkpoint, if one is asked for."""
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, fingerprint, {**vars(self), **states_of(parts)})
+
+    def give_best(self, network: nn.Module) -> None:
+        """Load the weights of the best epoch; raises TrainingError if there is none."""
+        if not self.best:
+            raise TrainingError(
+                "training failed: no epoch could rank the validation photographs", "train longer, or add photographs"
+            )
+        network.load_state_dict(self.best)
 
 
 def states_of(parts: Mapping[str, Any]) -> dict[str, Any]:
