@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "images" / f"{rows[1][0]}.jpg", root / "images" / "902_left.jpg")
     (root / "images" / "903_left.jpg").write_bytes(good.read_bytes() + b"one more byte")
     (root / "images" / "904_left.cr2").write_bytes(b"of another kind")
+    (root / "masks" / "906_left.png").write_bytes(b"a mask of a photograph that is not here")
     rows += [
         ["900_left", "1", "900", "left", "train"],
         ["901_left", "2", "901", "left", "test"],
@@ -60,7 +61,7 @@ def settings(folder: Path, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def checked(folder: Path) -> Check:
-    return check(load_configuration(**settings(folder, store=folder / "store")))
+    return check(load_configuration(**settings(folder, store=folder / "store", masks=folder / "masks")))
 
 
 def test_each_trouble_is_told_once_with_its_name(checked: Check) -> None:
@@ -75,6 +76,9 @@ def test_each_trouble_is_told_once_with_its_name(checked: Check) -> None:
     assert "902_left.jpg" in copy
     (other,) = report.other_files
     assert "904_left.cr2" in other
+    (mask,) = report.masks_without_photograph
+    assert "906_left.png" in mask
+    assert checked.masked > 0
     cut_short, no_picture = sorted(report.unreadable)
     assert "900_left.jpg: is damaged or cut short" in cut_short
     assert "901_left.jpg: is not a JPEG" in no_picture

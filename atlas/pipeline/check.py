@@ -18,7 +18,7 @@ from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import read_size
 from atlas.photographs.opened import open_disc
-from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart
+from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import Fault, single_threaded, worker_count
 from atlas.pipeline.photograph import LEAST_SIDE, View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
@@ -54,6 +54,7 @@ def check(configuration: Configuration, *, progress: Progress = silent) -> Check
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
         cohort = gather(workshop, copies=False)
+        cohort = with_lone_masks(cohort, workshop, masks_of(cohort, workshop))
         net = lesion_net_of(workshop, cohort.dataset)
         found = check_cohort(workshop, cohort, choose_source(workshop, cohort.dataset.scale), net)
         return replace(found, report=_with_pictures(workshop, cohort, found.report))

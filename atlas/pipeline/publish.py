@@ -145,8 +145,8 @@ def require_private(workshop: Workshop, cohort: Cohort, atlas: Atlas, folder: Pa
         if (more := len(inspection.findings) - _SHOWN) > 0:
             lines.append(f"  and {more:,} more")
         raise PrivacyError(
-            f"{out}: the new atlas holds what it must not, so it was not published; an earlier atlas is unchanged:\n"
-            + "\n".join(lines),
+            f"{out}: the new atlas holds private text, metadata, active content or an outside address, so it was not published; "
+            "an earlier atlas is unchanged:\n" + "\n".join(lines),
             f"{_REMEDY} The complete list is in {checked.report}",
         )
     workshop.store.keep_private(inspection.sha256, strings)
