@@ -87,11 +87,11 @@ def _axis(own: Mapping[str, Any], values: Sequence[Any], layout: Mapping[str, An
     if own.get("type") == "category":
         names = list(dict.fromkeys(str(value) for value in values))
         low, high = -0.5, len(names) - 0.5
-        marks = list(enumerate(names))
+        marks: list[tuple[float, str]] = [(float(k), name) for k, name in enumerate(names)]
     else:
         names = []
         low, high = own.get("range") or (min(values), max(values))
-        places = own.get("tickvals") or _steps(low, high, own.get("dtick"))
+        places: list[float] = own.get("tickvals") or _steps(low, high, own.get("dtick"))
         point = layout.get("separators", ".,")[0]
         marks = list(zip(places, own.get("ticktext") or [f"{place:g}".replace(".", point) for place in places], strict=True))
     if turned:
@@ -246,7 +246,7 @@ def _text(told: str, *, x: Any, y: Any, dx: int = 0, dy: int = 0, anchor: str = 
     return _tag("text", Markup(told), x=str(x), y=str(y), text_anchor=anchor, **moved, **style)
 
 
-def _tag(name: str, content: Markup | None = None, **attributes: str) -> str:
+def _tag(name: str, content: Markup | None = None, /, **attributes: str) -> str:
     written = "".join(f' {key.replace("_", "-")}="{escape(value)}"' for key, value in attributes.items())
     return f"<{name}{written}/>" if content is None else f"<{name}{written}>{content}</{name}>"
 
