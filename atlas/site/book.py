@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,14 @@ class Book:
             GradeView(g, scale.name(g), colour, given.count(g), len(given))
             for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
         )
+
+    @cached_property
+    def codes(self) -> Mapping[str, str]:
+        """A short code of each photograph: as much of its id, six digits at least, as no other id begins with."""
+        ids = sorted(self.atlas.dataset.image_ids)
+        apart = (next(k for k, (a, b) in enumerate(zip(*pair, strict=True)) if a != b) for pair in pairwise(ids))
+        shared = [0, *apart, 0]
+        return {one: one[: max(6, shared[k] + 1, shared[k + 1] + 1)] for k, one in enumerate(ids)}
 
     @cached_property
     def plates(self) -> tuple[PlateView, ...]:
