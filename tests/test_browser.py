@@ -238,6 +238,16 @@ def test_plotly_draws_the_figures_when_asked_and_follows_theme_and_paper(visit: 
     assert not page.locator(".modebar").is_visible()
 
 
+def test_text_is_set_in_the_font_that_the_atlas_brings(visit: Any, site: tuple[Atlas, Path]) -> None:
+    page = visit().open("index.html")
+    loaded = page.evaluate(
+        "document.fonts.ready.then((all) => [...all].filter((one) => one.status === 'loaded').map((one) => one.family))"
+    )
+    assert loaded == ["Literata"]
+    assert page.evaluate("getComputedStyle(document.body).fontFamily").startswith("Literata")
+    assert "SIL Open Font License" in (site[1] / "fonts" / "OFL.txt").read_text("utf-8")
+
+
 def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> None:
     book = Book(site[0])
     plate = next(plate for plate in book.plates if book.patches_of.get(plate.id))

@@ -203,10 +203,10 @@ def _environment(book: Book) -> Environment:
 
 
 def code_files() -> dict[str, bytes]:
-    """Return the styles and scripts of a site, by their paths within it. Everything else in it is text, data and pictures."""
+    """Return the styles, scripts and fonts of a site, by their paths within it. Everything else in it is text, data and pictures."""
     files = {
         f"{folder}/{source.name}": source.read_bytes()
-        for folder in ("css", "js")
+        for folder in ("css", "fonts", "js")
         for source in sorted((templates_folder() / folder).iterdir())
     }
     return {**files, _PLOTS: get_plotlyjs().encode()}
