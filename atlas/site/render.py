@@ -203,7 +203,7 @@ def _environment(book: Book) -> Environment:
 
 
 def code_files() -> dict[str, bytes]:
-    """Return the styles, scripts and fonts of a site, by their paths within it. Everything else in it is text, data and pictures."""
+    """Return the styles, scripts and fonts of a site, by their paths within it. All else in it is text, data and pictures."""
     files = {
         f"{folder}/{source.name}": source.read_bytes()
         for folder in ("css", "fonts", "js")
