@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from drawn_atlas import drawn_atlas
@@ -197,22 +198,54 @@ def test_the_system_theme_is_followed(visit: Any) -> None:
     assert light != dark
 
 
-def test_the_figures_of_agreement_are_drawn_and_follow_theme_and_paper(visit: Any) -> None:
+def test_the_methods_page_shows_its_figures_at_once_and_is_small(visit: Any, site: tuple[Atlas, Path]) -> None:
+    visitor = visit(color_scheme="light", java_script_enabled=False)
+    files = set[str]()
+    visitor.page.on("request", lambda request: files.add(request.url))
+    page = visitor.open("methods.html")
+    panels = page.locator(".panel")
+    assert panels.count() >= 5
+    for k in range(panels.count()):
+        box = panels.nth(k).locator(".plot > svg").bounding_box()
+        assert box["width"] > 100
+        assert box["height"] > 100
+    assert not page.get_by_role("button", name="Show numbers under the pointer").first.is_visible()
+    visitor = visit()
+    visitor.page.on("request", lambda request: files.add(request.url))
+    visitor.open("methods.html")
+    loaded = [Path(unquote(urlsplit(url).path)) for url in files if url.startswith("file:")]
+    assert not [file for file in loaded if "plotly" in file.name]
+    assert sum(file.stat().st_size for file in loaded) < 500_000
+
+
+def test_plotly_draws_the_figures_when_asked_and_follows_theme_and_paper(visit: Any) -> None:
     page = visit(color_scheme="light").open("methods.html")
-    page.wait_for_selector("html[data-drawn]")
+    ink = "() => getComputedStyle(document.querySelector('.plot text')).fill"
+    static = page.evaluate(ink)
+    page.get_by_role("button", name="Show numbers under the pointer").first.click()
+    page.wait_for_selector(".plot .xtick text")
     panels = page.locator(".panel").count()
-    assert panels >= 5
     assert page.locator(".plot .xaxislayer-above").count() == panels
-
-    def ink() -> str:
-        return str(page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill"))
-
-    light = ink()
+    assert page.locator(".plot > svg").count() == 0
+    assert page.get_by_text("Point at a figure to see its numbers.").first.is_visible()
+    ink = "() => getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+    light = page.evaluate(ink)
+    assert light == static
     page.locator("#theme").click()
-    page.wait_for_function("(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill !== old", arg=light)
+    page.wait_for_function(f"(old) => ({ink})() !== old", arg=light)
     page.emulate_media(media="print")
-    page.wait_for_function("(old) => getComputedStyle(document.querySelector('.plot .xtick text')).fill === old", arg=light)
+    page.wait_for_function(f"(old) => ({ink})() === old", arg=light)
     assert not page.locator(".modebar").is_visible()
+
+
+def test_text_is_set_in_the_font_that_the_atlas_brings(visit: Any, site: tuple[Atlas, Path]) -> None:
+    page = visit().open("index.html")
+    loaded = page.evaluate(
+        "document.fonts.ready.then((all) => [...all].filter((one) => one.status === 'loaded').map((one) => one.family))"
+    )
+    assert loaded == ["Literata"]
+    assert page.evaluate("getComputedStyle(document.body).fontFamily").startswith("Literata")
+    assert "SIL Open Font License" in (site[1] / "fonts" / "OFL.txt").read_text("utf-8")
 
 
 def test_outlines_lead_to_their_patch(visit: Any, site: tuple[Atlas, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: the drawings for Plotly, their texts, and the table of all numbers."""
+"""Figures of an evaluation: the drawings, static and for Plotly, their texts, and the table of all numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ from drawn_atlas import drawn_atlas
 from atlas.agreement.evaluation import evaluate, fit_reading, label_distribution
 from atlas.records import Evaluation, Scale
 from atlas.site.colours import severity_colours
+from atlas.site.drawing import drawing
 from atlas.site.figures import Figure, base_name, figures, measures
 from atlas.site.methods import FIGURES
 from atlas.site.render import render_site
@@ -88,6 +90,86 @@ def test_each_figure_has_one_sentence_to_read_it_by_and_its_numbers(scale: Scale
             assert panel.label
 
 
+def svg(panel: Any) -> Any:
+    return ElementTree.fromstring(str(panel.svg))
+
+
+def places(elements: Any, name: str) -> list[float]:
+    return [float(one.get(name).rstrip("%")) for one in elements]
+
+
+def texts(root: Any) -> list[str]:
+    return [one.text for one in root.iter("text")]
+
+
+@pytest.mark.parametrize("scale", [FIVE, FOUR], ids=["five", "four"])
+def test_bars_are_as_long_as_their_shares(scale: Scale) -> None:
+    evaluation = measured(scale)
+    (panel,) = drawn(evaluation, scale)["labels"].panels
+    root = svg(panel)
+    bars = [one for one in root.iter("rect") if one.get("width").endswith("%")]
+    shares = [row.before for row in evaluation.labels] + [row.after for row in evaluation.labels]
+    lengths = places(bars, "width")
+    assert lengths == pytest.approx([100 * share / (1.25 * max(shares)) for share in shares], abs=0.06)
+    tops = places(bars, "y")
+    count = len(evaluation.labels)
+    assert tops[:count] == sorted(tops[:count]), "the lowest grade is on top"
+    assert all(before < after for before, after in zip(tops[:count], tops[count:], strict=True))
+    assert {scale.name(grade) for grade in scale.grades} <= {text.split(" ", 1)[1] for text in texts(root) if " " in text}
+
+
+def test_the_cells_of_a_matrix_lie_in_its_rows_and_columns() -> None:
+    evaluation = evaluate([0.1, 2.0, 2.2, 1.9], [0, 0, 3, 3], FIVE, probabilities=np.eye(5)[[0, 2, 2, 2]])
+    (panel, *_) = drawn(evaluation)["results"].panels
+    root = svg(panel)
+    numbers = {
+        (one.get("x"), one.get("y")): one.text for one in root.iter("text") if one.get("y") != "100%" and one.get("x") != "-8"
+    }
+    numbers.pop((None, None))  # the title of the rows
+    assert numbers == {("10%", "10%"): "1", ("50%", "10%"): "1", ("50%", "70%"): "2"}
+    frames = [one for one in root.iter("rect") if "dasharray" in one.get("style")]
+    assert [(one.get("x"), one.get("y"), one.get("width")) for one in frames] == [("40.8%", "0.8%", "18.4%")]
+    grounds = [one.get("style").partition(";")[0] for one in root.iter("rect") if "color-mix" in one.get("style")]
+    strengths = [int(ground.split(" ")[2].partition("%")[0]) for ground in grounds]
+    assert sorted(strengths)[-3:] == [24, 24, 48]  # halves of the first row, all of the fourth
+    assert sum(strengths) == 96
+
+
+def test_curves_pass_through_their_points() -> None:
+    evaluation = measured()
+    found = {roc.grade: roc for roc in evaluation.rocs if roc.method == "score"}
+    for panel, grade in zip(drawn(evaluation)["roc"].panels, [*FIVE.grades, None], strict=True):
+        curve = next(one for one in svg(panel).iter("polyline") if "--accent" in one.get("style"))
+        points = np.array([[int(n) for n in pair.split(",")] for pair in curve.get("points").split()], float)
+        assert np.all(np.diff(points[:, 0]) >= 0)
+        assert np.all(np.diff(points[:, 1]) <= 0), "places are counted from the top"
+        shares = 1 - points[:, 1] / 1000 * 1.04 + 0.02  # the axes run from -0.02 to 1.02
+        across = points[:, 0] / 1000 * 1.04 - 0.02
+        assert np.trapezoid(shares, across) == pytest.approx(found[grade].auc, abs=0.002)
+
+
+def test_the_dots_of_calibration_lie_at_score_and_grade() -> None:
+    evaluation = measured()
+    (panel,) = drawn(evaluation)["calibration"].panels
+    circles = list(svg(panel).iter("circle"))
+    low, span = -0.1, 4.2
+    bins = evaluation.calibration
+    assert places(circles, "cx") == pytest.approx([100 * (one.mean_score - low) / span for one in bins], abs=0.06)
+    assert places(circles, "cy") == pytest.approx([100 * (1 - (one.mean_grade - low) / span) for one in bins], abs=0.06)
+    sizes = [float(one.get("r")) for one in circles]
+    assert sizes.index(max(sizes)) == int(np.argmax([one.count for one in bins]))
+
+
+@pytest.mark.parametrize(
+    "part", [{"data": [{"type": "pie", "x": [1], "y": [1]}]}, {"layout": {"shapes": [{"type": "circle"}]}}], ids=str
+)
+def test_what_cannot_be_drawn_is_an_error(part: dict[str, Any]) -> None:
+    (panel,) = drawn(measured())["calibration"].panels
+    spec = {"data": part.get("data", panel.spec["data"]), "layout": {**panel.spec["layout"], **part.get("layout", {})}}
+    with pytest.raises(ValueError, match="no drawing of"):
+        drawing(spec)
+
+
 def test_what_was_not_measured_is_not_drawn() -> None:
     bare = drawn(measured(whole=False))
     assert list(bare) == ["results", "reading", "roc", "calibration"]
@@ -117,6 +199,7 @@ def test_names_cannot_leave_the_script_or_become_markup() -> None:
     for figure in drawn(measured(FOUR), FOUR).values():
         for panel in figure.panels:
             assert "<" not in panel.json
+            assert "hazy" not in "".join(one.tag for one in svg(panel).iter())
             labels = json.dumps(spec(panel), ensure_ascii=False)
             assert "<b>" not in labels
             assert "</script>" not in labels
@@ -128,7 +211,7 @@ def test_names_cannot_leave_the_script_or_become_markup() -> None:
 
 def test_the_same_evaluation_gives_the_same_drawing() -> None:
     made = measured(), measured.__wrapped__()
-    first, again = ([str(panel.json) for figure in drawn(one).values() for panel in figure.panels] for one in made)
+    first, again = ([str(panel.json) + panel.svg for figure in drawn(one).values() for panel in figure.panels] for one in made)
     assert first == again
 
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from atlas.records import Atlas, BoolArray, LiveSums, Scale
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head, over_retina
 from atlas.site.book import Book
-from atlas.site.cells import density_path
+from atlas.site.cells import density_paths
 from atlas.site.render import render_report, render_site
 
 Made = tuple[Atlas, dict[str, LinearPrediction], Head, BoolArray, Path]
@@ -149,7 +150,7 @@ def test_pooled_maps_leave_the_surroundings_out() -> None:
 @pytest.mark.parametrize("span", [1, 4])
 def test_the_density_peaks_where_the_scores_are(span: int) -> None:
     def heights(positions: list[float]) -> tuple[list[float], list[float]]:
-        points = [pair.split(",") for pair in re.findall(r"[\d.]+,[\d.]+", density_path(positions, span))]
+        points = [pair.split(",") for pair in re.findall(r"[\d.]+,[\d.]+", density_paths([positions], span)[0])]
         return [float(x) for x, _ in points], [24 - float(y) for _, y in points]
 
     places, tops = heights([30.0] * 5 + [80.0])
@@ -157,6 +158,30 @@ def test_the_density_peaks_where_the_scores_are(span: int) -> None:
     assert max(tops) == pytest.approx(24, abs=0.1)
     assert tops[int(np.argmin(np.abs(np.array(places) - 80)))] == pytest.approx(24 / 5, rel=0.2)
     assert max(heights([])[1]) == 0
+
+
+def test_the_density_is_stacked_by_grade(site: Made) -> None:
+    book = Book(site[0])
+    colours = [colour for colour, _ in book.density]
+    assert colours == [grade.colour for grade in reversed(book.grades) if grade.count]
+    tops = [np.array([float(y) for y in re.findall(r",([\d.]+)", path)]) for _, path in book.density]
+    assert min(tops[0]) == pytest.approx(0, abs=0.01), "the first path covers all photographs, and its peak is at the top"
+    for above, below in pairwise(tops):
+        assert np.all(above <= below)
+        assert np.any(above < below)
+
+
+def test_the_row_of_eyes_shows_typical_ones_of_even_steps(tmp_path: Path) -> None:
+    book = Book(drawn_atlas(tmp_path, count=200))
+    row = book.along_the_scale(9)
+    low, high = book.plates[0].severity, book.plates[-1].severity
+    step = (high - low) / 8
+    assert [plate.number for plate in row] == sorted({plate.number for plate in row})
+    for plate in row:
+        middle = low + step * round((plate.severity - low) / step)
+        near = [one for one in book.plates if abs(one.severity - middle) < step / 2]
+        assert abs(plate.difference or 0) <= min(abs(one.difference or 0) for one in near)
+    assert Book(drawn_atlas(tmp_path / "one", count=1)).along_the_scale(9) != ()
 
 
 def test_a_report_names_the_photographs_most_alike(site: Made) -> None:
@@ -255,7 +280,7 @@ def test_keys_double_click_and_dragging_move_the_plate(visit: Any, site: Made) -
     moved = zoom(page)
     assert moved["x"] > 0.5
     assert moved["y"] > 0.5
-    assert page.url == address, "an enlarged plate takes the arrows"
+    assert page.url.partition("#")[0] == address, "an enlarged plate takes the arrows"
     page.keyboard.press("-")
     assert zoom(page)["scale"] == pytest.approx(1.5)
     page.keyboard.press("0")
@@ -272,7 +297,7 @@ def test_keys_double_click_and_dragging_move_the_plate(visit: Any, site: Made) -
     page.mouse.up()
     after = pixel_under(page, x + 40, y + 30)
     assert after == pytest.approx(before, abs=0.01)
-    assert page.url == address, "a drag over an outline opens no link"
+    assert page.url.partition("#")[0] == address, "a drag over an outline opens no link"
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 3000, y, steps=4)
@@ -524,7 +549,7 @@ def test_places_are_left_out_by_keys(visit: Any, site: Made) -> None:
     assert zoom(page)["scale"] == pytest.approx(1.5)
     page.keyboard.press("Escape")
     assert page.get_by_role("button", name="Hide places").get_attribute("aria-pressed") == "false"
-    assert page.url == address
+    assert page.url.partition("#")[0] == address
 
 
 @pytest.mark.browser

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from atlas.patterns.clusters import Borders, borders
 from atlas.patterns.embedding import LAYOUTS
 from atlas.records import DIABETIC_RETINOPATHY, Alarm, Atlas, Curation, Provenance, SaliencyMaps, Scale
 from atlas.records import Words as Curated
-from atlas.site.cells import density_path, largest_drop
+from atlas.site.cells import density_paths, largest_drop
 from atlas.site.colours import severity_colours
 from atlas.site.found import FoundView, found_view, kind_counts, kind_places, kinds_in, marked_view
 from atlas.site.quality import NAMES, quality_key
@@ -83,6 +84,14 @@ class Book:
             GradeView(g, scale.name(g), colour, given.count(g), len(given))
             for g, colour in zip(scale.grades, severity_colours(len(scale.grades)), strict=True)
         )
+
+    @cached_property
+    def codes(self) -> Mapping[str, str]:
+        """A short code of each photograph: as much of its id, six digits at least, as no other id begins with."""
+        ids = sorted(self.atlas.dataset.image_ids)
+        apart = (next(k for k, (a, b) in enumerate(zip(*pair, strict=True)) if a != b) for pair in pairwise(ids))
+        shared = [0, *apart, 0]
+        return {one: one[: max(6, shared[k] + 1, shared[k + 1] + 1)] for k, one in enumerate(ids)}
 
     @cached_property
     def plates(self) -> tuple[PlateView, ...]:
@@ -282,12 +291,22 @@ class Book:
         return self.words.named(kind.title), sentence_case(self.words.gettext(kind.sentence, **shares))
 
     def along_the_scale(self, count: int) -> tuple[PlateView, ...]:
-        """Pick at most `count` different plates, evenly spaced between the lowest and the highest score."""
+        """Pick at most `count` different plates, one for each of as many equal steps from the lowest to the highest score.
+
+        Of the plates in a step, it is one whose score and human grade differ least; among those, the one nearest to the middle.
+        """
         if not self.plates:
             return ()
-        scores = np.array([plate.severity for plate in self.plates])
-        places = {int(np.argmin(np.abs(scores - target))) for target in np.linspace(scores[0], scores[-1], count)}
-        return tuple(self.plates[place] for place in sorted(places))
+        low, high = self.plates[0].severity, self.plates[-1].severity
+        step = (high - low) / max(count - 1, 1)
+        picked = dict[str, PlateView]()
+        for k in range(count):
+            middle = low + k * step
+            near = [plate for plate in self.plates if abs(plate.severity - middle) <= step / 2]
+            if near:
+                typical = min(near, key=lambda one: (abs(one.difference or 0), one.grade is None, abs(one.severity - middle)))
+                picked[typical.id] = typical
+        return tuple(sorted(picked.values(), key=lambda plate: plate.number))
 
     def below(self, plate: PlateView) -> int:
         """Return how many plates have a lower score."""
@@ -343,9 +362,17 @@ class Book:
         return {image_id: row for row, image_id in enumerate(self.atlas.maps.image_ids)}
 
     @cached_property
-    def density(self) -> str:
-        """The distribution of all scores over the scale: an SVG path in a box of 100 by 24."""
-        return density_path([plate.position for plate in self.plates], self.atlas.dataset.scale.span)
+    def density(self) -> tuple[tuple[str, str], ...]:
+        """The distribution of all scores over the scale, by human grade, to be drawn in this order.
+
+        Colour and SVG path of each, in a box of 100 by 24; photographs without a grade have no colour. A path covers its own
+        grade and all lower ones.
+        """
+        groups = {grade.colour: [p.position for p in self.plates if p.grade == grade] for grade in self.grades}
+        groups[""] = [plate.position for plate in self.plates if plate.grade is None]
+        shown = {colour: positions for colour, positions in groups.items() if positions}
+        paths = density_paths(list(shown.values()), self.atlas.dataset.scale.span)
+        return tuple(zip(shown, paths, strict=True))[::-1]
 
     @cached_property
     def alike_rows(self) -> Mapping[str, int]:

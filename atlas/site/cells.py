@@ -66,25 +66,31 @@ def largest_drop(maps: SaliencyMaps) -> float:
     return limit if limit > 0 else 1.0
 
 
-def density_path(positions: Sequence[float], span: int) -> str:
-    """Draw the distribution of scores over the scale as an SVG path in a box of 100 by 24, with its peak at the top.
+def density_paths(groups: Sequence[Sequence[float]], span: int) -> tuple[str, ...]:
+    """Draw the distribution of scores over the scale as SVG paths in a box of 100 by 24, with its peak at the top.
 
     Parameters
     ----------
-    positions : Sequence[float]
-        Positions of the scores along the scale, in percent.
+    groups : Sequence[Sequence[float]]
+        Positions of the scores of each group along the scale, in percent.
     span : int
         Length of the scale, in grades.
+
+    Returns
+    -------
+    tuple[str, ...]
+        A path for each group. It covers this group and all before it, so a later path is drawn below an earlier one.
     """
     steps = span * _STEPS_PER_GRADE
-    counts, _ = np.histogram(positions, bins=steps, range=(0, 100))
+    counts = np.array([np.histogram(positions, bins=steps, range=(0, 100))[0] for positions in groups])
     reach = 3 * round(_SMOOTHING * _STEPS_PER_GRADE)
     bump = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (_SMOOTHING * _STEPS_PER_GRADE)) ** 2)
-    height = np.convolve(np.pad(counts, reach, mode="reflect"), bump, mode="valid")
-    tops = 24 * (1 - height / max(float(height.max()), 1.0))
+    padded = np.pad(counts.cumsum(axis=0), ((0, 0), (reach, reach)), mode="reflect")
+    heights = np.array([np.convolve(row, bump, mode="valid") for row in padded])
+    tops = np.round(24 * (1 - heights / max(float(heights.max()), 1.0)), 2)
     places = ((np.arange(steps) + 0.5) * 100 / steps).tolist()
-    line = " ".join(f"{x:.4g},{y:.3g}" for x, y in zip(places, np.round(tops, 2).tolist(), strict=True))
-    return f"M0,24 L{line} L100,24 Z"
+    lines = (" ".join(f"{x:.4g},{y:.3g}" for x, y in zip(places, row.tolist(), strict=True)) for row in tops)
+    return tuple(f"M0,24 L{line} L100,24 Z" for line in lines)
 
 
 def _lesions(found: FoundView) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-import numpy as np
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
@@ -14,7 +13,7 @@ from atlas.records import Evaluation, noop
 from atlas.site.book import Book
 from atlas.site.detections import detection_table, group_tables
 from atlas.site.figures import figures, measures
-from atlas.site.views import GradeView, Pages
+from atlas.site.views import Pages
 from atlas.site.words import ENGLISH, Words
 
 FIGURES: Mapping[str, tuple[str, str]] = {
@@ -72,7 +71,6 @@ def methods_pages(book: Book) -> Pages:
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
             "meanings": {name: book.words.named(meaning) for name, (_, meaning) in FIGURES.items()},
-            "spread": _spread(book),
         },
     )
 
@@ -149,15 +147,3 @@ def _photographs_behind(evaluation: Evaluation, referable: int | None) -> dict[s
         positive = sum(int(row["count"]) for row in evaluation.by_grade if row["grade"] >= referable)
         found |= {"sensitivity_referable": positive, "specificity_referable": evaluation.count - positive}
     return found
-
-
-def _spread(book: Book) -> list[tuple[GradeView, list[float], float]]:
-    """Return for each grade with photographs: the histogram of scores (percent of its tallest bar), their mean (percent of the
-    scale)."""
-    rows = []
-    for grade in book.grades:
-        places = [plate.position for plate in book.plates if plate.grade == grade]
-        if places:
-            bars, _ = np.histogram(places, bins=len(book.grades) * 10 - 10, range=(0, 100))
-            rows.append((grade, (100 * bars / bars.max()).tolist(), float(np.mean(places))))
-    return rows

@@ -11,12 +11,13 @@ from atlas.site.glossary import glossary_pages
 from atlas.site.kinds import kind_pages, lesions_pages
 from atlas.site.lessons import cluster_handouts, lesson_handouts, lesson_pages, lessons_pages
 from atlas.site.methods import methods_pages
+from atlas.site.steps import grade_page, grade_pages
 from atlas.site.views import Pages
 
 
 def _home(book: Book) -> Pages:
-    typical = [(grade, book.typical_of(grade)) for grade in book.grades]
-    yield "index.html", {"journey": book.along_the_scale(9), "typical": [(g, p) for g, p in typical if p]}
+    typical = [(grade, plate, grade_page(grade)) for grade in book.grades if (plate := book.typical_of(grade))]
+    yield "index.html", {"journey": book.along_the_scale(9), "typical": typical}
 
 
 def _strip(book: Book) -> Pages:
@@ -102,6 +103,7 @@ PAGES: Mapping[str, PageKind] = {
     "lessons": PageKind("lessons.html", lessons_pages),
     "lesson": PageKind("lesson.html", lesson_pages),
     "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),
+    "grade": PageKind("grade.html", grade_pages),
     "image": PageKind("image.html", _image, lambda book: len(book.plates)),
     "compare": PageKind("compare.html", _compare),
     "quiz": PageKind("quiz.html", _quiz),

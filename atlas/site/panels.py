@@ -1,6 +1,7 @@
-"""The parts of a figure: drawings for Plotly, tables of the same numbers, and the style that all of them share.
+"""The parts of a figure: drawings as Plotly specifies them, tables of the same numbers, and the style that all of them share.
 
-Colours that follow the page's theme are given as the names of its CSS variables, such as `--ink`; `js/figures.js` replaces them.
+Pages show a drawing as SVG, see `drawing`, and with Plotly itself when a reader asks for it. Colours that follow the page's theme
+are given as the names of its CSS variables, such as `--ink`.
 Severity keeps the colours of the atlas's ramp.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from atlas.records import Scale
+from atlas.site.drawing import drawing
 
 CHANCE = {"color": "--muted", "width": 1, "dash": "dot"}  # the line of pure guessing
 
@@ -25,11 +27,16 @@ FRAME = 64  # height of axis and margins, in pixels
 
 @dataclass(frozen=True)
 class Panel:
-    """One Plotly drawing. `spec` holds its `data` and `layout`; `label` describes it for readers who cannot see it."""
+    """One drawing. `spec` holds `data` and `layout` as Plotly takes them; `label` describes it for readers who cannot see it."""
 
     title: str
     label: str
     spec: Mapping[str, Any]
+
+    @property
+    def svg(self) -> Markup:
+        """The drawing as SVG."""
+        return drawing(self.spec)
 
     @property
     def json(self) -> Markup:

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,6 +31,7 @@ from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data, write_script
+from atlas.site.steps import mean_pictures
 from atlas.site.words import FEW, Words
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
@@ -92,7 +94,7 @@ def render_site(
     folders = {book.words.language: f"{book.words.language}/" if place else "" for place, book in enumerate(books)}
     _write_assets(books[0], out)
     _copy_pictures(books[0], pictures, out, progress)
-    for path, content in _cells(books[0], pictures):
+    for path, content in chain(_cells(books[0], pictures), mean_pictures(books[0], pictures)):
         _write(out / path, content)
     total = len(books) * sum(
         kind.count(books[0]) if kind.count else sum(1 for _ in kind.pages(books[0])) for kind in PAGES.values()
@@ -201,10 +203,10 @@ def _environment(book: Book) -> Environment:
 
 
 def code_files() -> dict[str, bytes]:
-    """Return the styles and scripts of a site, by their paths within it. Everything else in it is text, data and pictures."""
+    """Return the styles, scripts and fonts of a site, by their paths within it. All else in it is text, data and pictures."""
     files = {
         f"{folder}/{source.name}": source.read_bytes()
-        for folder in ("css", "js")
+        for folder in ("css", "fonts", "js")
         for source in sorted((templates_folder() / folder).iterdir())
     }
     return {**files, _PLOTS: get_plotlyjs().encode()}

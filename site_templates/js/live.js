@@ -1,7 +1,8 @@
 // Live occlusion: the exact score of a photograph while places of it are hidden.
 //
-// AtlasLive.attach(report, cells, viewer) makes the tools of a report work, and returns {leave, score, whole}: leave(set) leaves
-// these cells out, score() is the score without what is left out.
+// AtlasLive.attach(report, cells, viewer) makes the tools of a report work, and returns {leave, hidden, count, score, whole}:
+// leave(set) leaves these cells out, hidden() is the set of those that are, count is the number of all cells, and score() is the
+// score without what is left out.
 "use strict";
 (() => {
   const attach = (report, cells, viewer) => {
@@ -184,7 +185,7 @@
       if (!on) turn(true);
       change(new Set([...wanted].filter((cell) => inside.has(cell))));
     };
-    return { leave, score: () => (left.size ? without(left) : whole), whole };
+    return { leave, hidden: () => new Set(left), count: rows * columns, score: () => (left.size ? without(left) : whole), whole };
   };
 
   window.AtlasLive = { attach };

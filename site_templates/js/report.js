@@ -3,7 +3,11 @@
 for (const report of document.querySelectorAll(".report")) {
   const plate = report.querySelector(".plate");
   const mat = plate.querySelector(".mat");
-  const viewer = AtlasViewer.attach(plate);
+  let keep = () => {}; // writes into the address, where the page shows one report
+  const viewer = AtlasViewer.attach(plate, { onView: () => keep() });
+  const remember = (live) => {
+    if (document.body.dataset.image) keep = AtlasReportState.attach(report, viewer, live);
+  };
   const cells = window.ATLAS_CELLS?.[report.id];
 
   const onKey = (letter, button) => document.addEventListener("keydown", (event) => {
@@ -54,7 +58,10 @@ for (const report of document.querySelectorAll(".report")) {
       entry.addEventListener(event, () => box.classList.toggle("lit", on));
     }
   }
-  if (!cells || !report.querySelector(".overlay")) continue;
+  if (!cells || !report.querySelector(".overlay")) {
+    remember(null);
+    continue;
+  }
 
   const overlay = report.querySelector(".overlay");
   const slider = report.querySelector(".opacity");
@@ -114,7 +121,9 @@ for (const report of document.querySelectorAll(".report")) {
   });
   mat.addEventListener("pointerleave", () => { readout.value = resting(); });
 
-  if (cells.live && report.querySelector(".live")) AtlasFilm.attach(report, AtlasLive.attach(report, cells, viewer));
+  const live = cells.live && report.querySelector(".live") ? AtlasLive.attach(report, cells, viewer) : null;
+  if (live) AtlasFilm.attach(report, live);
+  remember(live);
 }
 
 // On a cluster's page too: the arrow keys turn the pages.
