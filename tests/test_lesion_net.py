@@ -312,13 +312,13 @@ def test_a_bundle_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> Non
         save_lesion_net(tmp_path / "c", net())
 
 
-def exudate_everywhere() -> FundusLesionNet:
-    """A net that takes every place for exudate."""
+def exudate_everywhere(sure: float = 2.0) -> FundusLesionNet:
+    """A net that takes every place for exudate, with this logit."""
     module = LesionModule(len(NAMED)).eval()
     with torch.no_grad():
         module.kinds.weight.zero_()
         assert module.kinds.bias is not None
-        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))
+        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, sure]))
     return net(module=module)
 
 
@@ -335,6 +335,19 @@ def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_
     assert np.abs(np.array(mark.box) - bounds).max() <= 4 * frame.side / GRID * 2
     assert found.too_small == frozenset()
     assert everywhere.find(drawn_eye.pixels, frame, mask).too_small == {"microaneurysm"}
+
+
+@pytest.mark.parametrize("place", [(0.6, 0.35), (0.3, 0.55)])
+def test_of_places_that_are_equally_likely_the_palest_is_the_strongest(place: tuple[float, float]) -> None:
+    certain = exudate_everywhere(sure=12.0)
+    drawn_eye = draw_eye(8, 0, size=SIDE)
+    frame, mask = find_retina(drawn_eye.pixels)
+    row, column = (int(start + share * frame.side) for start, share in zip((frame.top, frame.left), place, strict=True))
+    cv2.circle(drawn_eye.pixels, (column, row), 5, (255, 250, 200), -1)
+    probability, y, x = certain.find(drawn_eye.pixels, frame, mask).strongest["hard_exudate"]
+    assert probability > 0.999
+    assert abs(y - row) < 5
+    assert abs(x - column) < 5
 
 
 def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:

@@ -298,17 +298,15 @@ def _strongest(name: str, values: FloatArray, contrast: FloatArray, frame: Frame
     """
     likeliest = values >= values.max() - _EQUAL
     rows, columns = (np.flatnonzero(likeliest.any(axis=axis)) for axis in (1, 0))
-    first = [max(0, STRIDE * int(own[0]) - STRIDE // 2) for own in (rows, columns)]
-    inner = contrast[tuple(slice(start, STRIDE * int(own[-1] + 1) + STRIDE // 2) for start, own in zip(first, (rows, columns)))]
+    top, left = (max(0, STRIDE * int(own[0]) - STRIDE // 2) for own in (rows, columns))
+    bottom, right = (STRIDE * int(own[-1] + 1) + STRIDE // 2 for own in (rows, columns))
     cells = cv2.resize(likeliest.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
-    near = cv2.dilate(cells[first[0] : first[0] + inner.shape[0], first[1] : first[1] + inner.shape[1]], _HALF_A_CELL) > 0
-    down, across = np.unravel_index(int(np.where(near, inner if name in _PALE else -inner, -np.inf).argmax()), near.shape)
+    near = cv2.dilate(cells, _HALF_A_CELL)[top:bottom, left:right] > 0
+    inner = contrast[top:bottom, left:right] * (1 if name in _PALE else -1)
+    down, across = np.unravel_index(int(np.where(near, inner, -np.inf).argmax()), near.shape)
     scale = frame.side / SIDE
-    return (
-        float(values.max()),
-        frame.top + (first[0] + int(down) + 0.5) * scale,
-        frame.left + (first[1] + int(across) + 0.5) * scale,
-    )
+    y, x = frame.top + (top + int(down) + 0.5) * scale, frame.left + (left + int(across) + 0.5) * scale
+    return float(values.max()), y, x
 
 
 def _unit(values: FloatArray) -> FloatArray:
