@@ -19,13 +19,14 @@ from atlas.drawn.cohort import write_cohort
 from atlas.drawn.paint import draw_eye
 from atlas.errors import DatasetError, ScorerError, TrainingError
 from atlas.lesionnets.bundle import load_lesion_net, save_lesion_net
-from atlas.lesionnets.fundus import FundusLesionNet, marked, spots, together
+from atlas.lesionnets.fundus import FundusLesionNet, is_grey, marked, spots, together
 from atlas.lesionnets.grid import cells_in, with_ring
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
 from atlas.patterns.patches import lesion_patches, only
 from atlas.photographs.frames import touched
 from atlas.photographs.retina import find_retina
 from atlas.records import Dataset, Frame, GradedImage, LesionBox, Mark
+from atlas.resources import DEFAULT_LESION_NET
 from atlas.training.lesions import Pupil, Shown, loss_of, show, train_lesion_net
 from atlas.trust.found import SQUARE, Found, compare, squares, summarise_found
 
@@ -311,13 +312,13 @@ def test_a_bundle_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> Non
         save_lesion_net(tmp_path / "c", net())
 
 
-def exudate_everywhere() -> FundusLesionNet:
-    """A net that takes every place for exudate."""
+def exudate_everywhere(sure: float = 2.0) -> FundusLesionNet:
+    """A net that takes every place for exudate, with this logit."""
     module = LesionModule(len(NAMED)).eval()
     with torch.no_grad():
         module.kinds.weight.zero_()
         assert module.kinds.bias is not None
-        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, 2.0]))
+        module.kinds.bias.copy_(torch.tensor([-9.0, -9.0, sure]))
     return net(module=module)
 
 
@@ -336,6 +337,19 @@ def test_what_is_found_lies_on_the_retina_in_source_pixels_and_says_what_is_too_
     assert everywhere.find(drawn_eye.pixels, frame, mask).too_small == {"microaneurysm"}
 
 
+@pytest.mark.parametrize("place", [(0.6, 0.35), (0.3, 0.55)])
+def test_of_places_that_are_equally_likely_the_palest_is_the_strongest(place: tuple[float, float]) -> None:
+    certain = exudate_everywhere(sure=12.0)
+    drawn_eye = draw_eye(8, 0, size=SIDE)
+    frame, mask = find_retina(drawn_eye.pixels)
+    row, column = (int(start + share * frame.side) for start, share in zip((frame.top, frame.left), place, strict=True))
+    cv2.circle(drawn_eye.pixels, (column, row), 5, (255, 250, 200), -1)
+    probability, y, x = certain.find(drawn_eye.pixels, frame, mask).strongest["hard_exudate"]
+    assert probability > 0.999
+    assert abs(y - row) < 5
+    assert abs(x - column) < 5
+
+
 def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:
     everywhere = exudate_everywhere()
     drawn_eye = draw_eye(8, 0, size=400)
@@ -346,6 +360,45 @@ def test_nothing_is_marked_where_it_is_too_dark_to_tell() -> None:
     assert found.lesions == ()
     assert found.descriptors.shape == (0, 2 * 96 + len(NAMED))
     assert found.maps.max() > 0.8, "the net's own opinion stands"
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+@pytest.mark.parametrize(("red", "grey"), [(0.0, False), (0.1, False), (0.3, False), (0.42, True), (0.5, True)])
+def test_a_dark_dot_is_blood_if_it_is_darkest_in_green_and_dust_if_it_is_grey(red: float, grey: bool, power: float) -> None:
+    dot = np.zeros((GRID, GRID), np.bool_)
+    dot[60:63, 70:72] = True
+    row, column = np.mgrid[:SIDE, :SIDE] + 0.5
+    near = np.exp(-((row - 61.5 * SIDE / GRID) ** 2 + (column - 71 * SIDE / GRID) ** 2) / 60)[..., None]
+    plate = np.array([190.0, 110.0, 60.0]) * np.exp(-near * power * np.array([red, 0.5, 0.5]))
+    (spot,) = spots(("haemorrhage",), np.where(dot, 0.9, 0.0).astype(np.float32)[None], {"red_lesion": 0.5})
+    assert is_grey(plate.round().astype(np.uint8), spot) == grey
+
+
+def test_the_edge_of_the_field_is_grey() -> None:
+    plate = np.full((SIDE, SIDE, 3), (180, 100, 60), np.uint8)
+    plate[700:] = 0
+    edge = np.zeros((1, GRID, GRID), np.float32)
+    edge[0, 86:88, 40:44] = 0.9
+    (spot,) = spots(("haemorrhage",), edge, {"red_lesion": 0.5})
+    assert is_grey(plate, spot)
+
+
+def test_the_shipped_net_marks_dots_of_blood_and_not_the_same_dots_of_dust() -> None:
+    shipped = load_lesion_net(DEFAULT_LESION_NET)
+    drawn_eye = draw_eye(8, 0, size=900)
+    frame, mask = find_retina(drawn_eye.pixels)
+    row, column = np.mgrid[: drawn_eye.pixels.shape[0], : drawn_eye.pixels.shape[1]]
+    row, column = row - frame.top - frame.side / 2, column - frame.left - frame.side / 2
+    dots = [(180, 60), (-200, -40), (200, -120)]
+    dark = sum(np.exp(-((row - down) ** 2 + (column - across) ** 2) / 50) for down, across in dots)[..., None]
+    found = {}
+    for name, absorbed in (("blood", (0.15, 0.8, 0.8)), ("dust", (0.8, 0.8, 0.8))):
+        painted = (drawn_eye.pixels * np.exp(-dark * np.array(absorbed))).astype(np.uint8)
+        found[name] = shipped.find(painted, frame, mask)
+    assert [mark.kind for mark in found["blood"].lesions] == ["haemorrhage"] * len(dots)
+    assert found["dust"].lesions == ()
+    seen = together(shipped.kinds, found["dust"].maps, "red_lesion").max()
+    assert seen > shipped.thresholds["red_lesion"], "the net alone would have marked the dust"
 
 
 def test_a_place_is_described_as_a_lesion_that_fills_it() -> None:

@@ -15,6 +15,10 @@ from atlas.records import Clusters, FloatArray, Patches, Scale
 
 _log = logging.getLogger(__name__)
 
+FEWEST_PHOTOGRAPHS = 3
+"""A cluster with patches from fewer photographs than this is too small to be a pattern. Two photographs may be both eyes of one
+person, and the kind that "2 of 2" patches are is as likely the net's mistake as what they have in common."""
+
 
 def normalised(patches: Patches) -> Patches:
     """Return the patches with descriptors that clusters and layout compare: signed square root, then each channel standardised.

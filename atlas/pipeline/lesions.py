@@ -25,6 +25,7 @@ from atlas.lesionnets.card import lesion_card, with_disc, with_measured
 from atlas.lesionnets.fundus import FundusLesionNet, marked, together
 from atlas.lesionnets.grid import cells_in
 from atlas.lesionnets.networks import GRID, LesionModule
+from atlas.photographs.frames import touched
 from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.keys import code_key
@@ -123,8 +124,9 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
     found, any_kind = {}, np.zeros((GRID, GRID), np.float32)
     for kind in marked(net.kinds):
         values = together(net.kinds, finding.maps, kind)
-        own_marks = sum(coarsely(mark.kind) == kind for mark in finding.lesions)
-        found[kind] = compare(values, values >= net.thresholds[kind], own_marks, lesions[kind], retina, hit=hit[kind])
+        kept = [touched(source, values.shape, mark.box) for mark in finding.lesions if coarsely(mark.kind) == kind]
+        cells = np.any([values < 0, *kept], axis=0) & (values >= net.thresholds[kind])
+        found[kind] = compare(values, cells, len(kept), lesions[kind], retina, hit=hit[kind])
         if kind not in _LATE:
             any_kind = np.maximum(any_kind, values)
     scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)

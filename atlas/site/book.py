@@ -266,6 +266,11 @@ class Book:
         pinned = [self.cluster[n] for n in self.curation.pinned_clusters if n in self.cluster]
         return (*pinned, *(cluster for cluster in self.clusters if cluster not in pinned))
 
+    @cached_property
+    def patterns(self) -> tuple[ClusterView, ...]:
+        """Clusters that have cards: those that are not too small, and those that the curator pinned."""
+        return tuple(one for one in self.clusters if not one.too_small or one.number in self.curation.pinned_clusters)
+
     def _cluster(self, number: int, patches: Sequence[PatchView], alarms: Sequence[Alarm]) -> ClusterView:
         plates = {patch.plate.id: patch.plate for patch in patches}
         counts = tuple(sum(plate.grade == grade for plate in plates.values()) for grade in self.grades)

@@ -193,6 +193,24 @@ def varied(patches: Sequence[PatchView], count: int) -> tuple[PatchView, ...]:
     return tuple(patches[place] for place in sorted(place for _, place in sorted(rank)[:count]))
 
 
+def overview(book: Book) -> dict[str, Any]:
+    """Return how the page of all clusters sorts them.
+
+    What an alarm speaks against is folded away, unless the curator pinned it, and so are clusters that are too small.
+
+    Returns
+    -------
+    dict[str, Any]
+        `clean` and `alarmed`: clusters with a card. `too_small`: the others, without a card.
+    """
+    pinned, own = book.curation.pinned_clusters, {cluster.number for cluster in book.patterns}
+    sorted_out: dict[str, list[ClusterView]] = {"clean": [], "alarmed": [], "too_small": []}
+    for cluster in book.clusters_pinned_first:
+        doubtful = cluster.alarms and cluster.number not in pinned
+        sorted_out["too_small" if cluster.number not in own else "alarmed" if doubtful else "clean"].append(cluster)
+    return sorted_out
+
+
 def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
     """Return what the page of one cluster shows.
 

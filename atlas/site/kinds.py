@@ -101,7 +101,7 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
                 places(patches, eyes, book.words),
                 tuple((region, regions[name]) for name, region in regions_in(book.words).items()),
                 sum(near_fovea(*one) is True for one in boxes),
-                tuple(one for one in book.clusters if 2 * sum(p.kind == kind for p in one.patches) > len(one.patches)),
+                tuple(one for one in book.patterns if 2 * sum(p.kind == kind for p in one.patches) > len(one.patches)),
             )
         )
     return tuple(views)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from atlas.site.book import Book
-from atlas.site.clusters import study
+from atlas.site.clusters import overview, study
 from atlas.site.glossary import glossary_pages
 from atlas.site.kinds import kind_pages, lesions_pages
 from atlas.site.lessons import cluster_handouts, lesson_handouts, lesson_pages, lessons_pages
@@ -35,7 +35,7 @@ def _map(book: Book) -> Pages:
 
 def _clusters(book: Book) -> Pages:
     if book.clusters:
-        yield "clusters.html", {}
+        yield "clusters.html", overview(book)
 
 
 def _cluster_pages(book: Book) -> Pages:

@@ -17,6 +17,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from atlas.errors import StoreError
+from atlas.patterns.clusters import FEWEST_PHOTOGRAPHS
 from atlas.pictures.jpeg import LOWERED, RAISED
 from atlas.progress import Progress, silent
 from atlas.records import Atlas
@@ -190,6 +191,7 @@ def _environment(book: Book) -> Environment:
         "provenance": book.provenance,
         "share": words.share,
         "few": FEW,
+        "fewest_photographs": FEWEST_PHOTOGRAPHS,
         "scale": book.scale,
         "subject": book.atlas.dataset.scale.subject,
         "kinds": frozenset(PAGES),

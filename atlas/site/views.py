@@ -10,6 +10,7 @@ from typing import Any
 from atlas.agreement.doubt import REASONS
 from atlas.agreement.reading import FLAGGED_FROM
 from atlas.cohort.lesions import LesionKind
+from atlas.patterns.clusters import FEWEST_PHOTOGRAPHS
 from atlas.records import Frame, Quality
 from atlas.site.colours import cluster_colour
 from atlas.site.quality import quality_told
@@ -271,6 +272,11 @@ class ClusterView:
     words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
+    def too_small(self) -> bool:
+        """Whether it has patches from too few photographs to be a pattern. It then has no card, and no name but a curator's."""
+        return self.plates < FEWEST_PHOTOGRAPHS
+
+    @property
     def page(self) -> str:
         return cluster_page(self.number)
 
@@ -289,8 +295,8 @@ class ClusterView:
 
     @property
     def name(self) -> str:
-        """Its number, followed by the curator's title or else by what most of its patches are."""
-        if called := self.title or self.mostly:
+        """Its number, followed by the curator's title or else, if it is not too small, by what most of its patches are."""
+        if called := self.title or ("" if self.too_small else self.mostly):
             return self.words.gettext("Cluster %(number)s: %(name)s", number=self.number, name=called)
         return self.words.gettext("Cluster %(number)s", number=self.number)
 
