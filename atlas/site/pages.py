@@ -60,6 +60,10 @@ def _compare(book: Book) -> Pages:
         yield "compare.html", {}
 
 
+def _tray(book: Book) -> Pages:
+    yield "tray.html", {}
+
+
 def _quiz(book: Book) -> Pages:
     if book.graded:
         yield "quiz.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
@@ -104,6 +108,7 @@ PAGES: Mapping[str, PageKind] = {
     "lesson-handout": PageKind("lesson-handout.html", lesson_handouts),
     "image": PageKind("image.html", _image, lambda book: len(book.plates)),
     "compare": PageKind("compare.html", _compare),
+    "tray": PageKind("tray.html", _tray),
     "quiz": PageKind("quiz.html", _quiz),
     "quiz-print": PageKind("quiz-print.html", _quiz_print),
     "methods": PageKind("methods.html", methods_pages),

@@ -49,7 +49,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
     const grade = colours.get(images.grade[row]);
     const cell = el("div", {
       class: `cell thumb${images.flagged[row] ? " flagged" : ""}${picked.has(row) ? " picked" : ""}`, role: "listitem",
-      "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row },
+      "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row, pick: images.id[row], plate: row + 1 },
     },
     el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? Atlas.flag(images.difference[row]) : null },
       el("img", { src: Atlas.asset(`thumbnails/${images.id[row]}.jpg`), alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),

@@ -65,6 +65,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     ];
     get("card-facts").replaceChildren(...lines.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     if (spoken) say([words.facts(i), cluster && gettext("Cluster %(number)s.", { number: cluster }), gettext("Press Enter to open the photograph.")].filter(Boolean).join(" "));
+    Object.assign(document.querySelector("#mapping .card").dataset, { pick: points.id(i), plate: plate + 1 });
     drawing.mark();
   };
 
