@@ -22,9 +22,14 @@
 
   // ---- one picture --------------------------------------------------------------------------------------------------------------
   const made = new Map(); // by key: {item, viewer}
+  const moves = (pick) => {
+    const button = (text, label, act, by) => el("button", { type: "button", class: "tool", "aria-label": `${label}: ${tray.name(pick)}`, title: label, dataset: { by }, onclick: act }, text);
+    return el("span", { class: "moves of-screen" }, button("←", gettext("Move to the left"), () => move(pick.key, -1), "left"),
+      button("→", gettext("Move to the right"), () => move(pick.key, 1), "right"), button("×", gettext("Take out"), () => remove(pick.key), "out"));
+  };
   const caption = (pick) => {
     const k = pick.plate - 1, stage = stageOf.get(data.grade[k]);
-    return el("figcaption", {},
+    return el("figcaption", {}, moves(pick),
       el("a", { href: tray.page(pick.key) }, tray.name(pick)), " ",
       el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
       stage ? el("span", { class: "graded" }, el("i", { class: "dot", style: { background: stage.colour }, "aria-hidden": "true" }), graded(stage)) : null,
@@ -36,9 +41,7 @@
     const figure = el("figure", { class: `plate${patch ? " patch-plate" : ""}` },
       el("div", { class: "mat", role: "group", "aria-label": gettext("%(picture)s. Keys: plus and minus zoom, arrows move, 0 shows all of it.", { picture: tray.name(pick) }) }, el("div", { class: "layer" }, photograph)),
       caption(pick));
-    const button = (text, label, act, by) => el("button", { type: "button", class: "tool", "aria-label": `${label}: ${tray.name(pick)}`, title: label, dataset: { by }, onclick: act }, text);
-    const item = el("li", { dataset: { key: pick.key } }, figure, el("p", { class: "moves of-screen" },
-      button("←", gettext("Move to the left"), () => move(pick.key, -1), "left"), button("→", gettext("Move to the right"), () => move(pick.key, 1), "right"), button("×", gettext("Take out"), () => remove(pick.key), "out")));
+    const item = el("li", { dataset: { key: pick.key } }, figure);
     const viewer = window.AtlasViewer.attach(figure);
     if (patch) {
       photograph.addEventListener("error", () => { figure.querySelector("figcaption").append(el("b", {}, " ", gettext("This patch is not in this atlas."))); }, { once: true });

@@ -68,7 +68,7 @@ window.AtlasTray = (() => {
 
   // ---- the list -----------------------------------------------------------------------------------------------------------------
   const press = () => {
-    for (const button of document.querySelectorAll("button.pick")) button.setAttribute("aria-pressed", String(has(picks, button.closest("[data-pick]").dataset.pick)));
+    for (const button of document.querySelectorAll("button.to-tray")) button.setAttribute("aria-pressed", String(has(picks, button.closest("[data-pick]").dataset.pick)));
   };
   const set = (next) => {
     picks = next;
@@ -116,10 +116,10 @@ window.AtlasTray = (() => {
     button.setAttribute("aria-pressed", String(has(picks, pick.key)));
   };
   const decorate = (holder) => {
-    const known = holder.querySelector("button.pick");
+    const known = holder.querySelector("button.to-tray");
     if (known) return label(known);
     const mat = holder.matches(".plate") ? holder.querySelector(".mat") : null;
-    const button = el("button", { type: "button", class: "pick", title: gettext("Put in the tray, or take out (T)") }, mat ? gettext("Tray") : null);
+    const button = el("button", { type: "button", class: "to-tray", title: gettext("Put in the tray, or take out (T)") }, mat ? gettext("Tray") : null);
     for (const event of ["pointerdown", "dblclick"]) button.addEventListener(event, (e) => e.stopPropagation()); // the plate below does not move
     if (mat) mat.append(button);
     else holder.append(holder.matches("li, aside") ? button : el("span", { class: "pick-at" }, button));
@@ -143,7 +143,7 @@ window.AtlasTray = (() => {
     }).observe(document.body, { childList: true, subtree: true, attributeFilter: ["data-pick"] });
     pictures(document.body).forEach(decorate);
     document.addEventListener("click", (event) => {
-      const button = event.target.closest?.("button.pick");
+      const button = event.target.closest?.("button.to-tray");
       if (button) toggle(pickOf(button.closest("[data-pick]")));
     });
     document.addEventListener("pointermove", (event) => { if (event.movementX || event.movementY) towards(event); }, { passive: true });
