@@ -20,7 +20,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const colours = new Map(images.grades.map((grade) => [grade.number, grade]));
   const cells = new Map(); // by place in the list
   const picked = new Set(); // rows of `images`
-  let reason = null; // why a photograph of the list matches, by row
+  let reason = null; // why a photograph of the list matches: row -> texts
   let marked = false; // whether the letters of the lesions found are written on the photographs
   let list = [];
   let active = 0;
@@ -38,8 +38,9 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
     const said = Atlas.plate(row, images.severity[row], images.read[row], grade);
-    return [said, marked && has(row).length && found(row), reason?.(row) && `${reason(row)}.`].filter(Boolean).join(" ");
+    return [said, marked && has(row).length && found(row), reason && reasons(row).length && `${reasons(row).join(", ")}.`].filter(Boolean).join(" ");
   };
+  const reasons = (row) => (reason ? reason(row) : []);
   const put = (cell, place) => {
     cell.style.transform = `translate(${(place % columns) * (side + GAP)}px, ${rowOf(place) * step()}px)`;
     cell.style.width = `${side}px`;
@@ -55,7 +56,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
     el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? Atlas.flag(images.difference[row]) : null },
       el("img", { src: Atlas.asset(`thumbnails/${images.id[row]}.jpg`), alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),
     el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, `${number(images.severity[row])} → ${images.read[row]}`), grade ? el("span", {}, String(grade.number)) : null),
-    reason ? el("div", { class: "why", "aria-hidden": "true", title: reason(row) }, reason(row)) : null);
+    reason ? el("div", { class: "why", "aria-hidden": "true", title: reasons(row).join(", ") }, reasons(row)[0] ?? "") : null);
     put(cell, place);
     return cell;
   };
@@ -221,7 +222,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
     show, go, words,
     // Whether the next show() writes the letters of the lesions found on each photograph.
     letter: (yes) => { marked = yes; },
-    // Whether the next show() says below each photograph why it matches: row -> text, or null.
+    // Whether the next show() says below each photograph why it matches: row -> texts, the first of which is shown, or null.
     explain: (why) => {
       reason = why;
       caption = why ? 58 : 24;

@@ -54,7 +54,7 @@ window.AtlasTray = (() => {
     if (!bar && !shown) return;
     if (!bar) build();
     bar.hidden = !shown;
-    bar.classList.toggle("folded", closed());
+    bar.classList.toggle("closed", closed());
     parts.count.setAttribute("aria-expanded", String(!closed()));
     parts.count.lastChild.textContent = gettext("Tray: %(n)s of %(most)s", { n: picks.length, most: MOST });
     const known = new Map([...parts.list.children].map((one) => [one.dataset.key, one]));
