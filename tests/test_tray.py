@@ -167,6 +167,10 @@ def test_the_bar_covers_nothing_and_can_be_folded(visit: Visit) -> None:
     page = visit("find.html", page=page)
     page.wait_for_selector(".tray-bar")
     assert page.locator(".tray-bar .fold").get_attribute("aria-expanded") == "false", "it stays folded on the next page"
+    for path in ("index.html", "clusters.html", "clusters/01.html", "map.html", "lessons.html", "methods.html"):
+        page = visit(path, page=page)
+        bar = page.locator(".tray-bar").bounding_box()
+        assert bar["y"] + bar["height"] == pytest.approx(900), path
 
 
 def test_on_a_phone_the_bar_is_a_line_that_opens(visit: Visit) -> None:

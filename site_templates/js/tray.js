@@ -14,7 +14,7 @@ window.AtlasTray = (() => {
   const FOLDED = "atlas-tray-folded";
   const memory = (act) => { try { return act(); } catch { return null; } }; // a private window: the tray lasts for this page
   const whole = document.body.classList.contains("tray"); // that page is the tray: no bar, no buttons
-  const small = matchMedia("(max-width: 34rem), (max-height: 30rem)");
+  const small = matchMedia("(max-width: 48rem), (max-height: 30rem)");
 
   let picks = kept(memory(() => localStorage.getItem(MEMORY)));
   let before = null; // what was emptied, to be brought back
