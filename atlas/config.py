@@ -276,7 +276,15 @@ class Configuration(BaseModel):
         lt=1,
         description="If --drop-threshold leaves too few patches, windows above this quantile of all drops are used instead.",
     )
-    clusters: Annotated[int, Panel.PATCHES] = Field(20, ge=1, le=200, description="Number of clusters (k-means).")
+    clusters: Annotated[int | None, Panel.PATCHES] = Field(
+        None,
+        ge=1,
+        le=200,
+        description=(
+            "Number of clusters (k-means). Without it, 20 for lesions, and for windows one for every 20 photographs with a "
+            "window, from 4 to 20."
+        ),
+    )
     layout: Annotated[str, Panel.PATCHES] = Field("tsne", description="Layout of the map of patches: tsne or umap.")
     seed: Annotated[int, Panel.RUNNING] = Field(
         0, ge=0, description="Seed of all random choices. The same input and seed give the same result."

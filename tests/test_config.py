@@ -23,7 +23,7 @@ def write(folder: Path, text: str) -> Path:
 def test_defaults_are_the_studys() -> None:
     configuration = load_configuration()
     assert (configuration.window, configuration.map_window, configuration.drop_threshold) == (2, 1, 0.2)
-    assert (configuration.clusters, configuration.layout) == (20, "tsne")
+    assert (configuration.clusters, configuration.layout) == (None, "tsne")
     assert configuration.grade_scale() == DIABETIC_RETINOPATHY
 
 

@@ -161,7 +161,18 @@ def test_lesions_too_few_for_the_clusters_asked_for_make_fewer() -> None:
     ids, nothing = ("a",) * 43, np.zeros((43, 4), np.int64)
     few = Patches(ids, ids, nothing, nothing, np.zeros(43, np.float32), np.zeros((43, 1), np.float32), 0.8, kinds=ids)
     assert [cluster_count(few, wished) for wished in (3, 20)] == [3, 4]
+    assert cluster_count(few) == 4
     assert cluster_count(replace(few, kinds=()), 20) == 20
+
+
+@pytest.mark.parametrize(("photographs", "clusters"), [(3, 4), (80, 4), (199, 9), (200, 10), (400, 20), (5000, 20)])
+def test_fewer_photographs_make_fewer_clusters_of_windows_unless_asked_otherwise(photographs: int, clusters: int) -> None:
+    ids = tuple(f"{k % photographs:016x}-{k}" for k in range(2 * photographs))
+    images, nothing = tuple(patch[:16] for patch in ids), np.zeros((len(ids), 4), np.int64)
+    windows = Patches(ids, images, nothing, nothing, np.zeros(len(ids), np.float32), np.zeros((len(ids), 1), np.float32), 0.8)
+    assert cluster_count(windows) == clusters
+    assert cluster_count(windows, 20) == 20
+    assert cluster_count(windows, 2) == 2
 
 
 def test_each_kind_has_its_page_and_each_report_tells_what_was_found(site: Path) -> None:

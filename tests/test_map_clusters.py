@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas
+from drawn_atlas import drawn_atlas, with_lesions
 from PIL import Image
 
+from atlas.patterns.alarms import ALARMS
 from atlas.patterns.clusters import borders, cluster, normalised
-from atlas.records import IMAGE, Atlas, Clusters, Embedding, Patches
+from atlas.records import IMAGE, Alarm, Atlas, Clusters, Embedding, Patches
+from atlas.records import Words as Curated
 from atlas.site.book import Book
 from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places, study, varied
-from atlas.site.colours import cluster_colour
+from atlas.site.colours import cluster_colour, cluster_shape
 from atlas.site.map import SIDE, map_columns
 from atlas.site.render import render_site
 from atlas.site.views import GradeView, PatchView, PlateView
@@ -119,15 +121,38 @@ def test_a_map_of_100000_patches_is_a_small_file(atlas: Atlas) -> None:
     assert sum(100000 * len(f"{value},") for value in widest.values()) < 4e6
 
 
-def test_clusters_that_follow_each_other_differ_in_colour() -> None:
-    colours = [cluster_colour(number) for number in range(1, 21)]
-    assert len(set(colours)) == 20
-    assert cluster_colour(21) == colours[0]
+# How red-blind and green-blind readers see linear RGB (Machado, Oliveira and Fernandes 2009), and OKLab of it (Ottosson 2020).
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+}
+CONES = np.array([[0.4122215, 0.5363325, 0.0514460], [0.2119035, 0.6806995, 0.1073970], [0.0883025, 0.2817188, 0.6299787]])
+LAB = np.array([[0.2104543, 0.7936178, -0.0040720], [1.9779985, -2.4285922, 0.4505937], [0.0259040, 0.7827718, -0.8086758]])
+
+
+def linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+    return np.asarray(np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4))
+
+
+def test_colours_of_clusters_show_on_both_grounds_and_can_be_told_apart_with_any_colour_vision() -> None:
+    colours = list(dict.fromkeys(cluster_colour(number) for number in range(1, 41)))
+    assert 6 <= len(colours) <= 10
     for colour in colours:
-        channels = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
-        light = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
-        assert (0.97 + 0.05) / (light + 0.05) > 2.9  # on paper
-        assert (light + 0.05) / (0.012 + 0.05) > 2.9  # on the dark ground
+        light = linear(colour) @ [0.2126, 0.7152, 0.0722]
+        assert (0.97 + 0.05) / (light + 0.05) > 2.98  # on paper
+        assert (light + 0.05) / (0.012 + 0.05) > 2.98  # on the dark ground
+    for vision, seen in VISIONS.items():
+        lab = np.cbrt(np.clip(np.array([linear(colour) for colour in colours]) @ seen.T, 0, 1) @ CONES.T) @ LAB.T
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + np.eye(len(lab))
+        assert apart.min() > 0.095, vision
+
+
+def test_no_two_clusters_share_colour_and_shape_before_the_33rd() -> None:
+    looks = [(cluster_colour(number), cluster_shape(number)) for number in range(1, 33)]
+    assert len(set(looks)) == 32
+    assert all(cluster_shape(number) != cluster_shape(number + 1) for number in range(1, 8))
 
 
 @pytest.mark.parametrize("prepare", [normalised, lambda patches: patches], ids=["normalised", "as they are"])
@@ -663,3 +688,95 @@ def test_clusters_can_be_ordered_and_the_address_keeps_it(tab: Any, site: Path, 
     page.wait_for_function("() => location.hash === '#sort=drop'")
     page.reload()
     assert order() == wanted
+
+
+@pytest.fixture(scope="module")
+def named(pictures: Path) -> tuple[Atlas, Path]:
+    """Patches that are lesions, in three clusters side by side; the second is titled, and an alarm speaks against the third."""
+    drawn = with_lesions(drawn_atlas(pictures.parent / "named" / "pictures", count=40, synthetic=True))
+    assert drawn.patches is not None
+    assert drawn.clusters is not None
+    ids, labels = drawn.patches.patch_ids, drawn.clusters.labels
+    kinds = tuple(("haemorrhage", "hard_exudate", "hard_exudate")[label] for label in labels.tolist())
+    xy = np.array([(30.0 * label + k % 4, k % 5) for k, label in enumerate(labels.tolist())], np.float32)
+    alarms = ((), (), (Alarm(next(iter(ALARMS)), 0.9, 0.2),))
+    atlas = replace(
+        drawn,
+        patches=replace(drawn.patches, kinds=kinds),
+        embedding=Embedding(ids, xy, "tsne"),
+        clusters=replace(drawn.clusters, alarms=alarms),
+        curation=replace(drawn.curation, clusters={2: Curated("Ring of lipid", "")}),
+    )
+    render_site(atlas, pictures.parent / "named" / "pictures", pictures.parent / "named" / "out")
+    return atlas, pictures.parent / "named" / "out"
+
+
+def titles(page: Any) -> list[str]:
+    found: list[str] = page.evaluate("JSON.parse(document.getElementById('map').dataset.titles)")
+    return found
+
+
+@pytest.mark.browser
+def test_titles_are_on_the_map_where_they_cover_no_other(tab: Any, named: tuple[Atlas, Path]) -> None:
+    page = opened_map(tab(1400), named[1])
+    assert set(titles(page)) == {"Haemorrhages", "Ring of lipid"}, "an artefact is folded away with its title"
+    page.set_viewport_size({"width": 340, "height": 900})
+    page.wait_for_function("() => JSON.parse(document.getElementById('map').dataset.titles).length < 2")
+
+
+@pytest.mark.browser
+def test_likely_artefacts_are_folded_away_until_they_are_asked_for(tab: Any, named: tuple[Atlas, Path]) -> None:
+    book = Book(named[0])
+    page = opened_map(tab(1400), named[1])
+    keys = "[...document.querySelectorAll('#map-key button')].map((one) => one.dataset.key)"
+    assert page.evaluate(keys) == ["cluster:1", "cluster:2"]
+    row = next(row for row, patch in enumerate(ids_of(page)) if book.patches[patch].cluster == 3)
+    assert min(ink(page, row)) > 240, "no dot"
+    page.get_by_role("button", name="Select all in view").click()
+    assert {book.patches[patch].cluster for patch in selected(page)} == {1, 2}
+    page.keyboard.press("Escape")
+    page.get_by_label("Show 1 likely artefact").check()
+    assert page.evaluate(keys) == ["cluster:1", "cluster:2", "cluster:3"]
+    page.wait_for_function("() => location.hash.includes('artefacts=1')")
+    settled(page)
+    assert min(ink(page, row)) < 200
+    again = opened_map(tab(1400), named[1], "artefacts=1")
+    assert again.get_by_label("Show 1 likely artefact").is_checked()
+    asked = opened_map(tab(1400), named[1], "select=cluster:3")
+    assert asked.get_by_label("Show 1 likely artefact").is_checked(), "who asks for it by number sees it"
+
+
+@pytest.mark.browser
+def test_the_map_is_searched_by_what_words_mean(tab: Any, named: tuple[Atlas, Path]) -> None:
+    book = Book(named[0])
+    page = opened_map(tab(1400), named[1])
+
+    def find(words: str) -> set[int | None]:
+        page.locator("#map-search").fill(words)
+        page.locator("#map-search").press("Enter")
+        return {book.patches[patch].cluster for patch in selected(page)}
+
+    for words in ("hemorrhage", "HE", "blot"):
+        assert find(words) == {1}, words
+    assert find("ring of lipid") == {2}
+    assert find("EX") == {2, 3}
+    find("severe NPDR")
+    assert page.locator("#selection-title").inner_text() == "Patches of photographs of grade 3 severe"
+    find("haemorage")
+    page.locator("#map-status button").first.click()
+    assert {book.patches[patch].cluster for patch in selected(page)} == {1}
+
+
+@pytest.mark.browser
+def test_pictures_grow_with_the_zoom(tab: Any, site: Path) -> None:
+    page = opened_map(tab(), site, "show=pictures")
+    sides = page.evaluate(
+        """() => [1, 4, 9, 40].map((zoom) => {
+          const stage = document.getElementById("map"), view = AtlasView(ATLAS_MAP.extent);
+          view.resize(stage.clientWidth, stage.clientHeight).set({ zoom, x: ATLAS_MAP.x[0], y: ATLAS_MAP.y[0] });
+          return AtlasPoints(ATLAS_MAP, ATLAS_IMAGES).tiles(view)[0].side;
+        })"""
+    )
+    assert sides == sorted(sides)
+    assert sides[1] >= 80
+    assert sides[-1] == 144

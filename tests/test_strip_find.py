@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas
+from drawn_atlas import drawn_atlas, with_lesions
 from test_browser import NARROW, WIDE, Visitor
 
 from atlas.agreement.reading import nearest_grade
+from atlas.cohort.lesions import KINDS
 from atlas.records import DIABETIC_RETINOPATHY, Atlas
 from atlas.site.book import Book
 from atlas.site.render import render_site
@@ -631,3 +632,94 @@ def test_words_that_a_spreadsheet_would_run_are_saved_as_words(visit: Open) -> N
         page.evaluate("(rows) => Atlas.csv('x.csv', rows)", rows)
     read = list(csv.reader(io.StringIO(Path(download.value.path()).read_bytes().decode(), newline="")))
     assert read == [["a", "b"], ["'=SUM(A1)", "-1.5"], ['say "so", twice', ""], ["-2", "line\nbreak"]]
+
+
+# ---- finding by meaning --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Book, Path]:
+    """An atlas in which a net found lesions, in two languages."""
+    folder = tmp_path_factory.mktemp("meaning")
+    atlas = with_lesions(drawn_atlas(folder / "pictures", count=30, synthetic=True))
+    render_site(atlas, folder / "pictures", folder / "out", languages=("en", "de"))
+    return Book(atlas), folder / "out"
+
+
+def plates_with(book: Book, key: str) -> list[int]:
+    counts = next(counts for kind, counts in book.found_counts.items() if kind.key == key)
+    return [place for place, count in enumerate(counts, start=1) if count]
+
+
+def test_a_kind_of_lesion_is_found_by_any_of_its_names_and_the_results_say_why(
+    visit: Open, with_found: tuple[Book, Path]
+) -> None:
+    book, folder = with_found
+    kind, counts = next(iter(book.found_counts.items()))
+    wanted = plates_with(book, kind.key)
+    assert wanted
+    page = visit("find.html", folder=folder)
+    search = page.locator("#search")
+    for words in (kind.plural, kind.name.upper(), *KINDS[kind.key].synonyms[:1]):
+        search.fill(words)
+        assert set(wanted) <= set(all_plates(page)), words
+    search.fill(kind.plural)
+    assert all_plates(page) == wanted
+    told = f"{kind.plural.capitalize()} found by the network in {len(wanted)} photograph"
+    assert page.locator("#meant").inner_text().startswith(told)
+    first = page.locator(".cell").first
+    assert first.locator(".why").inner_text() == f"{kind.plural}: {counts[wanted[0] - 1]} found by the network"
+    assert f"{kind.plural}: {counts[wanted[0] - 1]} found by the network." in first.locator("img").get_attribute("alt")
+    grade = book.plates[wanted[0] - 1].grade
+    assert grade is not None
+    search.fill(f"{kind.plural} {grade.name}")
+    assert all_plates(page) == [n for n in wanted if book.plates[n - 1].grade == grade]
+    search.fill("")
+    assert page.locator(".why").count() == 0
+    assert not page.locator("#meant").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "key"),
+    [
+        ("find.html", ("haemorrhage", "hemorrhage", "HE", "blot", "dot"), "haemorrhage"),
+        ("find.html", ("EX", "exudates", "Hard-Exudate", "lipid exudate"), "hard_exudate"),
+        ("de/find.html", ("Blutung", "Hämorrhagie", "hamorrhagie", "hemorrhage"), "haemorrhage"),
+    ],
+)
+def test_spellings_abbreviations_and_other_languages_mean_the_same(
+    visit: Open, with_found: tuple[Book, Path], path: str, words: tuple[str, ...], key: str
+) -> None:
+    book, folder = with_found
+    page = visit(path, folder=folder)
+    for word in words:
+        page.locator("#search").fill(word)
+        assert set(plates_with(book, key)) <= set(all_plates(page)), word
+
+
+def test_grades_and_clusters_are_found_by_name(visit: Open, with_found: tuple[Book, Path]) -> None:
+    book, folder = with_found
+    page = visit("find.html", folder=folder)
+    page.locator("#search").fill("severe NPDR")
+    assert all_plates(page) == [plate.number for plate in book.plates if plate.grade and plate.grade.name == "severe"]
+    assert page.locator(".cell .why").first.inner_text() == "Drawn as grade 3 (severe)"
+    page.locator("#search").fill("cluster 2")
+    of = {plate.id: {patch.cluster for patch in book.patches_of.get(plate.id, ())} for plate in book.plates}
+    assert all_plates(page) == [plate.number for plate in book.plates if 2 in of[plate.id]]
+
+
+def test_the_empty_state_says_what_can_be_searched_and_offers_what_is_spelled_almost_so(
+    visit: Open, with_found: tuple[Book, Path]
+) -> None:
+    book, folder = with_found
+    page = visit("find.html", folder=folder)
+    page.locator("#search").fill("prolifrative")
+    told = page.locator("#empty").inner_text()
+    assert "You can search for: kinds of lesion, grades, by number or name, clusters" in told
+    page.locator("#near button").first.click()
+    assert page.locator("#search").input_value().lower().startswith("proliferative")
+    assert all_plates(page) == [plate.number for plate in book.plates if plate.grade and plate.grade.name == "proliferative"]
+    page.locator("#search").fill("IRMA")
+    assert "the glossary explains it" in page.locator("#terms").inner_text()
+    page.locator("#terms a").click()
+    page.wait_for_url("**/glossary.html#irma")

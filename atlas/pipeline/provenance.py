@@ -13,7 +13,7 @@ from atlas.patterns.alarms import summary
 from atlas.pipeline.keys import library_version
 from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
-from atlas.pipeline.study import Seen
+from atlas.pipeline.study import MOST_CLUSTERS, Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, ntold, told
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
 from atlas.scorers.card import NOT_STATED, how_told
@@ -76,7 +76,16 @@ def describe_build(
         card=source.card,
         notes=source.notes
         + report.told
-        + _notes(dataset, scorers, patches, clusters, scores, settings["drop_threshold"], settings["clusters"], synthetic),
+        + _notes(
+            dataset,
+            scorers,
+            patches,
+            clusters,
+            scores,
+            settings["drop_threshold"],
+            settings["clusters"] or MOST_CLUSTERS,
+            synthetic,
+        ),
         synthetic=synthetic,
         trust=source.scorer.background.trust if isinstance(source, TrainedSource) else (),
         how=how_told(source.scorer) if isinstance(source, TrainedSource) else (),

@@ -72,6 +72,13 @@ from atlas.trust.badges import judge
 
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
 
+MOST_CLUSTERS = 20
+"""Into so many clusters patches are sorted at most, unless the user asks for more: readers look through them one by one."""
+
+_FEWEST_CLUSTERS = 4
+
+_PHOTOGRAPHS_PER_CLUSTER = 20
+
 _FEWEST_LESIONS = 10  # on average: lesions differ more than windows, and a few odd ones take a cluster each
 
 
@@ -426,9 +433,24 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
     return Cut(with_descriptors(only(salient, kept), descriptors), dark[kept], off[kept], pictures, tuple(faults))
 
 
-def cluster_count(patches: Patches, wished: int) -> int:
-    """Return into how many clusters patches are sorted: as many as wished, and fewer where found lesions are too few for that."""
-    return max(1, min(wished, len(patches.patch_ids) // _FEWEST_LESIONS)) if patches.kinds else wished
+def cluster_count(patches: Patches, wished: int | None = None) -> int:
+    """Return into how many clusters patches are sorted.
+
+    Lesions: as many as wished, and fewer where they are too few for that. Windows: as many as wished; without a wish, one for
+    every `_PHOTOGRAPHS_PER_CLUSTER` photographs that have a window, since in a smaller group a single person or camera says more
+    than the disease.
+
+    Parameters
+    ----------
+    patches : Patches
+        Lesions, if they have kinds, or windows.
+    wished : int or None
+        Number of clusters that the user asked for.
+    """
+    if patches.kinds:
+        return max(1, min(wished or MOST_CLUSTERS, len(patches.patch_ids) // _FEWEST_LESIONS))
+    by_rule = len(set(patches.image_ids)) // _PHOTOGRAPHS_PER_CLUSTER
+    return wished or min(MOST_CLUSTERS, max(_FEWEST_CLUSTERS, by_rule))
 
 
 def _salient(workshop: Workshop, explained: Explained) -> Patches:
@@ -442,7 +464,7 @@ def _salient(workshop: Workshop, explained: Explained) -> Patches:
         drops,
         inside,
         threshold=settings.drop_threshold * dataset.scale.span,
-        fewest=settings.clusters * _FEWEST_PER_CLUSTER,
+        fewest=(settings.clusters or MOST_CLUSTERS) * _FEWEST_PER_CLUSTER,
         quantile=settings.drop_quantile,
     )
     frames = {image_id: seen.views[image_id].frame for image_id in ids}

@@ -15,14 +15,21 @@ def severity_colours(count: int) -> tuple[str, ...]:
     return tuple("#{:02x}{:02x}{:02x}".format(*(round(float(c)) for c in colour)) for colour in zip(*channels, strict=True))
 
 
-# Ten hues of equal chroma (OKLCH) with a contrast of about 3:1 both to paper and to the dark background. The second ten swap
-# light and dark. Further clusters start again with the first colour; pages always show the number, too.
-_COLOURS = (
-    *("#de6420", "#006ebe", "#39a745", "#ab3782", "#ac8909", "#7550c2", "#0ca1a7", "#ba3441", "#829a05", "#c064c6"),
-    *("#af4803", "#2191f0", "#028321", "#d25ca5", "#846801", "#9774e9", "#017b80", "#e25a61", "#637505", "#9a40a1"),
-)
+# Eight hues, each with a contrast of at least 3:1 to paper and to the dark ground, as far apart as such colours can be for
+# readers with any colour vision: at least 0.10 in OKLab for normal vision, protanopia and deuteranopia (Machado, Oliveira and
+# Fernandes 2009). Further clusters start again with the first. Never colour alone: clusters have numbers, and shapes on the map.
+_COLOURS = ("#2c61e6", "#fe5828", "#c03809", "#2794fb", "#17a664", "#9f40a8", "#bb76b5", "#89636a")
+
+SHAPES = ("disc", "square", "triangle", "diamond")
+"""What clusters are drawn with on the map, beside their colours."""
 
 
 def cluster_colour(number: int) -> str:
     """Return the colour of the cluster with this 1-based number, as #rrggbb."""
     return _COLOURS[(number - 1) % len(_COLOURS)]
+
+
+def cluster_shape(number: int) -> str:
+    """Return the shape of the cluster with this 1-based number. No two of the first 32 share colour and shape."""
+    turn, place = divmod(number - 1, len(_COLOURS))
+    return SHAPES[(place + turn) % len(SHAPES)]

@@ -6,6 +6,7 @@ which are already in `data/images.js`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from atlas.cohort.lesions import LesionKind
 from atlas.site.book import Book
-from atlas.site.colours import cluster_colour
+from atlas.site.colours import cluster_colour, cluster_shape
+from atlas.site.views import ClusterView
+from atlas.site.words import sentence_case
 
 SIDE = 9999
 """The longer side of the map, in its whole-number units. The origin is at the top left."""
@@ -33,7 +36,8 @@ def map_columns(book: Book) -> dict[str, Any]:
         `cell`: index into `cells`. A patch's id is its image's id, a hyphen and that text.
         `drop`: thousandths of a grade.
         `cluster`: 1-based number, or null.
-        `clusters`: number, colour, count, and x and y of the middle of its densest part.
+        `clusters`: number, colour, shape, title ("" if it has none), count, and x and y of the middle of its densest part.
+        `folded` is whether an alarm says that it may not show the disease; a pinned cluster is never folded.
         `kind`: the letter of each patch's kind of lesion, all in one text; empty if patches are not lesions.
         `kinds`: as `clusters`, for kinds of lesions, with key, name, plural and letter; empty if patches are not lesions.
     """
@@ -57,7 +61,7 @@ def map_columns(book: Book) -> dict[str, Any]:
         "cells": cells,
         "drop": [round(1000 * patch.drop) for patch in patches],
         "cluster": [patch.cluster for patch in patches],
-        "clusters": [_cluster(number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
+        "clusters": [_cluster(book, number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
         "kind": "".join(kinds.tolist()) if book.of_lesions else "",
         "kinds": [_kind(kind, own) for kind in book.kinds.values() if len(own := xy[kinds == kind.letter])],
     }
@@ -74,8 +78,22 @@ def _whole(xy: NDArray[np.floating]) -> tuple[NDArray[np.int64], list[int]]:
     return whole, whole.max(axis=0).tolist()
 
 
-def _cluster(number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
-    return {"number": number, "colour": cluster_colour(number), **_densest(xy)}
+def _cluster(book: Book, number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
+    view = book.cluster[number]
+    words = {
+        "number": number,
+        "colour": cluster_colour(number),
+        "shape": cluster_shape(number),
+        "title": view.title or _mostly(view),
+    }
+    return words | {"folded": bool(view.alarms) and number not in book.curation.pinned_clusters} | _densest(xy)
+
+
+def _mostly(view: ClusterView) -> str:
+    """Return the kind of lesion that more than half of a cluster's patches are; "" if there is none."""
+    kinds = Counter(patch.kind for patch in view.patches)
+    kind, count = max(kinds.items(), key=lambda pair: pair[1])
+    return sentence_case(kind.plural) if kind and 2 * count > len(view.patches) else ""
 
 
 def _kind(kind: LesionKind, xy: NDArray[np.int64]) -> dict[str, Any]:

@@ -61,6 +61,10 @@ def _compare(book: Book) -> Pages:
         yield "compare.html", {}
 
 
+def _tray(book: Book) -> Pages:
+    yield "tray.html", {}
+
+
 def _quiz(book: Book) -> Pages:
     if book.graded:
         yield "quiz.html", {"plates": sum(plate.grade is not None for plate in book.plates)}
@@ -106,6 +110,7 @@ PAGES: Mapping[str, PageKind] = {
     "grade": PageKind("grade.html", grade_pages),
     "image": PageKind("image.html", _image, lambda book: len(book.plates)),
     "compare": PageKind("compare.html", _compare),
+    "tray": PageKind("tray.html", _tray),
     "quiz": PageKind("quiz.html", _quiz),
     "quiz-print": PageKind("quiz-print.html", _quiz_print),
     "methods": PageKind("methods.html", methods_pages),

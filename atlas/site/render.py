@@ -28,6 +28,7 @@ from atlas.site.found import places
 from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
 from atlas.site.map import map_columns
+from atlas.site.meanings import meanings
 from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
@@ -226,6 +227,7 @@ def _write_scripts(book: Book, out: Path) -> None:
     notes = {plate.id: "\n".join(filter(None, (plate.title, plate.note))) for plate in book.plates}
     write_data(book, out, notes=notes)
     write_script(out / "data" / "words.js", "ATLAS_WORDS", book.words.script)
+    write_script(out / "data" / "meanings.js", "ATLAS_MEANINGS", meanings(book))
     write_script(out / "data" / "curation.js", "ATLAS_CURATION", curation_script(book))
     if book.mapped:
         write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))

@@ -151,6 +151,7 @@
     form.querySelector("[data-step='-1']").disabled = k === 0;
     form.querySelector("[data-step='1']").disabled = k === data.id.length - 1;
     section.dataset.id = id;
+    Object.assign(find(".plate").dataset, { plate: k + 1, pick: id });
     if (moved) {
       heat(side);
       outline(side);

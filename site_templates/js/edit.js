@@ -51,8 +51,11 @@
   }, key === "title" ? { most: 120 } : { rows: 5 }));
 
   const put = (one) => { draft.put(one); keep(); };
-  // Adds what the page shows to a lesson, old or new.
-  const toLesson = (target, heading) => {
+  // Adds what the page shows to a lesson, old or new. `targets` gives the stops: of one, the reader may write the text at once; of
+  // several, the lesson opens below.
+  const toLesson = (targets, heading) => {
+    const single = !document.body.classList.contains("tray");
+    const place = el("div");
     const select = el("select", { id: "edit-lesson" });
     const name = field(gettext("Title of the new lesson"), "", null, { most: 120 });
     const text = field(gettext("What to look for"), "", null, { rows: 4 });
@@ -72,19 +75,28 @@
         return;
       }
       const one = draft.lessons().find((known) => known.slug === select.value) ?? { title, slug: draft.slug(title), summary: "", stops: [] };
-      one.stops.push({ ...target, title: "", text: text.querySelector("textarea").value });
+      const stops = targets().map((target) => ({ ...target, title: "", text: single ? text.querySelector("textarea").value : "" }));
+      if (!stops.length) {
+        said.textContent = gettext("The tray is empty.");
+        return;
+      }
+      one.stops.push(...stops);
       put(one);
       text.querySelector("textarea").value = "";
       name.querySelector("input").value = "";
       fill(one.slug);
-      said.textContent = gettext("Added as stop %(number)s of “%(lesson)s”.", { number: one.stops.length, lesson: one.title });
+      if (!single) place.replaceChildren(el("h3", {}, one.title), lessonForm(one.slug));
+      said.textContent = single ? gettext("Added as stop %(number)s of “%(lesson)s”.", { number: one.stops.length, lesson: one.title })
+        : ngettext("Added %(n)s stop to “%(lesson)s”. Write its text below.", "Added %(n)s stops to “%(lesson)s”. Write their texts below.", stops.length, { lesson: one.title });
     };
-    return el("section", {}, el("h3", {}, heading), el("p", { class: "asked" }, el("label", { for: "edit-lesson" }, gettext("Lesson")), select), name, text,
-      el("p", {}, el("button", { type: "button", class: "tool", onclick: add }, gettext("Add as a stop"))), said);
+    return el("section", {}, el("h3", {}, heading), el("p", { class: "asked" }, el("label", { for: "edit-lesson" }, gettext("Lesson")), select), name, single ? text : null,
+      el("p", {}, el("button", { type: "button", class: "tool", onclick: add }, single ? gettext("Add as a stop") : gettext("Add all as stops"))), said, place);
   };
 
   const shown = (stop) => {
-    if (stop.image) return gettext("Plate %(number)s", { number: base.images[stop.image] ?? stop.image });
+    const known = (id) => base.images[id] ?? ((window.ATLAS_IMAGES?.id.indexOf(id) ?? -1) + 1 || null);
+    if (stop.image) return gettext("Plate %(number)s", { number: known(stop.image) ?? stop.image });
+    if (stop.patch && known(stop.patch.split("-")[0])) return gettext("Patch of plate %(number)s", { number: known(stop.patch.split("-")[0]) });
     return stop.patch ? gettext("Patch %(id)s", { id: stop.patch }) : gettext("Cluster %(number)s", { number: stop.cluster });
   };
   // The form of one lesson: its words, and its stops in their order.
@@ -145,11 +157,14 @@
   const forms = () => {
     if (image) {
       return [el("h3", {}, gettext("This photograph")), ...wordsOf("images", image), tick(gettext("Feature on the home page"), "pins", "images", image),
-        tick(gettext("Leave out of the atlas"), "exclude", "images", image), toLesson({ image }, gettext("Add this photograph to a lesson"))];
+        tick(gettext("Leave out of the atlas"), "exclude", "images", image), toLesson(() => [{ image }], gettext("Add this photograph to a lesson"))];
     }
     if (cluster) {
       return [el("h3", {}, gettext("Cluster %(number)s", { number: cluster })), ...wordsOf("clusters", cluster), tick(gettext("Show first among the clusters"), "pins", "clusters", cluster),
-        tick(gettext("Leave out of the atlas"), "exclude", "clusters", cluster), toLesson({ cluster: Number(cluster) }, gettext("Add this cluster to a lesson"))];
+        tick(gettext("Leave out of the atlas"), "exclude", "clusters", cluster), toLesson(() => [{ cluster: Number(cluster) }], gettext("Add this cluster to a lesson"))];
+    }
+    if (document.body.classList.contains("tray")) {
+      return [toLesson(() => AtlasTray.shown().map(({ key }) => (AtlasPicks.isPatch(key) ? { patch: key } : { image: key })), gettext("Make a lesson of these"))];
     }
     if (slug) return [el("h3", {}, gettext("This lesson")), lessonForm(slug)];
     if (document.body.classList.contains("lessons")) return [el("h3", {}, gettext("Lessons")), ...anyLesson()];
@@ -206,12 +221,17 @@
   const turn = (on) => {
     kept.set(ON, on ? "on" : null);
     press(on);
-    if (on) open();
-    else close();
+    return on ? open() : close();
   };
+  for (const button of document.querySelectorAll("[data-edit-open]")) {
+    button.addEventListener("click", async () => {
+      await turn(true);
+      drawer.querySelector("select, input").focus();
+    });
+  }
   for (const button of document.querySelectorAll("[data-edit-switch]")) button.addEventListener("click", () => turn(button.getAttribute("aria-pressed") !== "true"));
   const sheet = el("link", { rel: "stylesheet", href: Atlas.asset("css/edit.css") });
-  if (document.querySelector("[data-edit-switch]") || kept.get(ON)) document.head.append(sheet);
+  if (document.querySelector("[data-edit-switch], [data-edit-open]") || kept.get(ON)) document.head.append(sheet);
   if (kept.get(ON) === "on") {
     press(true);
     open();

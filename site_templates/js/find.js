@@ -1,4 +1,4 @@
-// The finder: photographs by grade, score, difference, eye, cluster, trust and words, all at once.
+// The finder: photographs by grade, score, difference, eye, cluster, trust and what words mean, all at once.
 "use strict";
 Atlas.images().then((images) => {
   const { number, count, state } = Atlas;
@@ -8,6 +8,7 @@ Atlas.images().then((images) => {
   const host = byId("found");
   const total = images.id.length;
   const sieve = AtlasSieve(images);
+  const meaning = AtlasMeaning(images, window.ATLAS_MEANINGS ?? [], { drawn: "synthetic" in document.documentElement.dataset, graded: Atlas.graded, count });
   const sort = AtlasOrder(images);
   const plateOf = new Map(images.id.map((id, row) => [id, row]));
   const sets = ["grades", "trusts", "qualities"];
@@ -43,7 +44,7 @@ Atlas.images().then((images) => {
   });
   const value = (name) => (fields[name] && fields[name].value !== "" ? Number(fields[name].value) : null);
   const filters = () => ({
-    text: fields.text.value, grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")), qualities: chosen("qualities") && new Set(chosen("qualities")),
+    grades: chosen("grades") && new Set(chosen("grades")), trusts: chosen("trusts") && new Set(chosen("trusts")), qualities: chosen("qualities") && new Set(chosen("qualities")),
     eyes: fields.eye?.value ? new Set([fields.eye.value]) : null, cluster: value("cluster"),
     low: value("low"), high: value("high"), differ: value("differ"),
     lesions: new Set(kinds()), place: fields.place?.value ? fields.place.selectedIndex - 1 : null, unsure: fields.unsure?.checked, noted: fields.noted?.checked,
@@ -56,8 +57,34 @@ Atlas.images().then((images) => {
   const shown = byId("shown");
   const spread = byId("spread");
 
+  // What the words were taken to mean, with the number of photographs of each; what only the glossary explains; what is spelled almost so.
+  const meant = byId("meant"), near = byId("near"), terms = byId("terms");
+  const tell = (result) => {
+    meant.hidden = !result?.senses.length;
+    meant.replaceChildren(...(result?.senses ?? []).slice(0, 6).flatMap(({ sense, count: n }, k) => [k ? " · " : "", Atlas.el("b", {}, named(sense)), " ",
+      ngettext("in %(n)s photograph", "in %(n)s photographs", n, { n: count(n) })]));
+    const like = result ? result.unknown.flatMap((phrase) => meaning.near(phrase)).slice(0, 4) : [];
+    near.hidden = !like.length;
+    near.replaceChildren(gettext("Did you mean:"), ...like.map(({ text }) => Atlas.el("button", { type: "button", onclick: () => {
+      fields.text.value = text;
+      changed();
+      fields.text.focus();
+    } }, text)));
+    terms.hidden = !result?.terms.length;
+    terms.replaceChildren(...(result?.terms ?? []).slice(0, 4).flatMap(({ key, name }, k) => [k ? " " : gettext("No photograph is marked with this, but the glossary explains it:"), " ",
+      Atlas.el("a", { href: Atlas.page(`glossary.html#${key.slice(5)}`) }, name)]));
+  };
+  const named = ({ key, name }) => {
+    if (key.startsWith("lesion:")) return gettext("%(kind)s found by the network", { kind: Atlas.sentence(name) });
+    if (key.startsWith("marked:")) return "synthetic" in document.documentElement.dataset ? gettext("%(kind)s drawn", { kind: Atlas.sentence(name) }) : gettext("%(kind)s marked by a person", { kind: Atlas.sentence(name) });
+    return key.startsWith("grade:") ? gettext("Grade %(grade)s", { grade: name }) : name;
+  };
+
   const apply = (at = null) => {
-    const { rows, counts } = sieve(filters());
+    const result = meaning.search(fields.text.value);
+    const { rows, counts } = sieve({ ...filters(), mask: result?.mask });
+    tell(result);
+    grid.explain(result && rows.some((row) => meaning.why(row, result).length) ? (row) => meaning.why(row, result) : null);
     sort(rows, fields.order.value, kinds());
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(counts.grades.get(tally.dataset.count) ?? 0);
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(counts.lesions.get(tally.dataset.lesion) ?? 0);

@@ -13,13 +13,14 @@ for (const drawer of document.querySelectorAll("details.drawer")) {
 Atlas.grid = (host, images, moved = () => {}) => {
   const { el, number, count } = Atlas;
   const GAP = 2;
-  const CAPTION = 24;
+  let caption = 24; // pixels below a photograph; a reason takes two lines more
   const PRINTED = 96;
   const runway = el("div", { class: "runway", role: "list", "aria-label": host.dataset.label });
   host.append(runway);
   const colours = new Map(images.grades.map((grade) => [grade.number, grade]));
   const cells = new Map(); // by place in the list
   const picked = new Set(); // rows of `images`
+  let reason = null; // why a photograph of the list matches: row -> texts
   let marked = false; // whether the letters of the lesions found are written on the photographs
   let list = [];
   let active = 0;
@@ -27,7 +28,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   let side = 100;
   let seen = { first: 0, last: 0 };
 
-  const step = () => side + CAPTION + GAP;
+  const step = () => side + caption + GAP;
   const rowOf = (place) => Math.floor(place / columns);
 
   const has = (row) => images.lesions.filter((kind) => kind.counts[row]);
@@ -37,23 +38,25 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
     const said = Atlas.plate(row, images.severity[row], images.read[row], grade);
-    return marked && has(row).length ? [said, found(row)].join(" ") : said;
+    return [said, marked && has(row).length && found(row), reason && reasons(row).length && `${reasons(row).join(", ")}.`].filter(Boolean).join(" ");
   };
+  const reasons = (row) => (reason ? reason(row) : []);
   const put = (cell, place) => {
     cell.style.transform = `translate(${(place % columns) * (side + GAP)}px, ${rowOf(place) * step()}px)`;
     cell.style.width = `${side}px`;
-    cell.style.height = `${side + CAPTION}px`;
+    cell.style.height = `${side + caption}px`;
   };
   const make = (place) => {
     const row = list[place];
     const grade = colours.get(images.grade[row]);
     const cell = el("div", {
       class: `cell thumb${images.flagged[row] ? " flagged" : ""}${picked.has(row) ? " picked" : ""}`, role: "listitem",
-      "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row },
+      "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row, pick: images.id[row], plate: row + 1 },
     },
     el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? Atlas.flag(images.difference[row]) : null },
       el("img", { src: Atlas.asset(`thumbnails/${images.id[row]}.jpg`), alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),
-    el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, `${number(images.severity[row])} → ${images.read[row]}`), grade ? el("span", {}, String(grade.number)) : null));
+    el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, `${number(images.severity[row])} → ${images.read[row]}`), grade ? el("span", {}, String(grade.number)) : null),
+    reason ? el("div", { class: "why", "aria-hidden": "true", title: reasons(row).join(", ") }, reasons(row)[0] ?? "") : null);
     put(cell, place);
     return cell;
   };
@@ -112,7 +115,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
     const top = rowOf(target) * step();
     const height = host.clientHeight;
     if (align === "start" || top < host.scrollTop) host.scrollTop = top;
-    else if (top + side + CAPTION > host.scrollTop + height) host.scrollTop = top + side + CAPTION - height;
+    else if (top + side + caption > host.scrollTop + height) host.scrollTop = top + side + caption - height;
     mark(target);
     render();
     mark(target);
@@ -219,6 +222,11 @@ Atlas.grid = (host, images, moved = () => {}) => {
     show, go, words,
     // Whether the next show() writes the letters of the lesions found on each photograph.
     letter: (yes) => { marked = yes; },
+    // Whether the next show() says below each photograph why it matches: row -> texts, the first of which is shown, or null.
+    explain: (why) => {
+      reason = why;
+      caption = why ? 58 : 24;
+    },
     get list() { return list; },
     get place() { return active; },
     // Frame rows of the columns, for a choice.

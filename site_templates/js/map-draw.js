@@ -4,6 +4,8 @@
 // Atlas.mapDrawing({ stage, field, sheet, points, view, scene }) draws what `scene` says:
 //   colouring   "cluster", "grade", "kind" or "drop"          pictures   whether pictures take the place of dots
 //   selection   of AtlasPoints.from, or null          within     Uint8Array by patch, 1 where selected, or null
+//   hidden      Uint8Array by patch, 1 where it is not drawn, or null
+//   mask        Uint8Array by patch, 1 where it can be pointed at, or null for all
 //   current     the patch in the card, or -1          rope       the lasso under way, [sx, sy, …], or null
 //   crossed     whether the cross in the middle takes the pointer's part
 // and returns
@@ -39,7 +41,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
   const colour = () => {
     of = new Uint16Array(total);
     if (scene.colouring === "cluster") {
-      groups = points.clusters.map((one) => ({ key: `cluster:${one.number}`, label: String(one.number), colour: hex(one.colour), count: one.count }));
+      groups = points.clusters.map((one) => ({ key: `cluster:${one.number}`, label: [one.number, one.title].filter(Boolean).join(" "), colour: hex(one.colour), shape: one.shape, count: one.count, folded: one.folded }));
       const entry = new Map(points.clusters.map((one, k) => [one.number, k]));
       for (let i = 0; i < total; i += 1) of[i] = entry.get(points.cluster[i]) ?? groups.length;
       groups.push({ key: "", label: gettext("in no cluster"), colour: token("--muted"), count: 0 });
@@ -62,12 +64,17 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
 
   // ---- dots ------------------------------------------------------------------------------------------------------------------
   const radius = () => Math.min(7, Math.max(1.1, 0.3 * Math.sqrt(view.wide * view.high / Math.max(1, total)) * Math.sqrt(view.zoom)));
-  const stamp = (r, across) => { // a disc as offsets into the buffer, each with its share of the pixel in 256ths
-    const reach = Math.ceil(r);
+  const DISTANCE = { // of a place from the middle of a shape, and its size, so that all shapes cover the same area
+    disc: [(dx, dy) => Math.hypot(dx, dy), 1], square: [(dx, dy) => Math.max(Math.abs(dx), Math.abs(dy)), 0.89],
+    diamond: [(dx, dy) => (Math.abs(dx) + Math.abs(dy)) / Math.SQRT2, 0.89], triangle: [(dx, dy) => Math.max(dy, (Math.sqrt(3) * Math.abs(dx) - dy) / 2), 0.78],
+  };
+  const TOLD = 2.4; // device pixels of radius from which shapes can be told apart
+  const stamp = (r, across, shape = "disc") => { // a shape as offsets into the buffer, each with its share of the pixel in 256ths
+    const reach = Math.ceil(shape === "triangle" ? 1.6 * r : 1.3 * r), [distance, size] = DISTANCE[shape];
     const made = { offsets: [], shares: [], reach };
     for (let dy = -reach; dy <= reach; dy += 1) {
       for (let dx = -reach; dx <= reach; dx += 1) {
-        const share = Math.min(1, Math.max(0, r + 0.5 - Math.hypot(dx, dy)));
+        const share = Math.min(1, Math.max(0, size * r + 0.5 - distance(dx, dy)));
         if (share > 0) { made.offsets.push(dy * across + dx); made.shares.push(Math.round(230 * share)); }
       }
     }
@@ -79,17 +86,19 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     const bytes = buffer.data;
     const ground = paper();
     new Uint32Array(bytes.buffer).fill(new Uint32Array(new Uint8ClampedArray([...ground, 255]).buffer)[0]);
-    const { offsets, shares, reach } = stamp(radius() * ratio, across);
+    const r = radius() * ratio;
+    const stamps = groups.map(({ shape }) => stamp(r, across, r >= TOLD ? shape : undefined));
+    const reach = Math.max(...stamps.map((one) => one.reach));
     const k = view.scale() * ratio;
     const left = across / 2 - view.x * k, top = down / 2 - view.y * k;
-    const { within } = scene;
+    const { within, hidden } = scene;
     const pass = (colours, wanted) => {
       const flat = Uint8Array.from(colours.flat());
       for (let i = 0; i < total; i += 1) {
-        if (wanted >= 0 && within[i] !== wanted) continue;
+        if ((wanted >= 0 && within[i] !== wanted) || hidden?.[i]) continue;
         const sx = Math.round(x[i] * k + left), sy = Math.round(y[i] * k + top);
         if (sx < reach || sy < reach || sx >= across - reach || sy >= down - reach) continue;
-        const centre = sy * across + sx, c = 3 * of[i];
+        const centre = sy * across + sx, c = 3 * of[i], { offsets, shares } = stamps[of[i]];
         for (let s = 0; s < offsets.length; s += 1) {
           const p = 4 * (centre + offsets[s]), share = shares[s];
           bytes[p] += ((flat[c] - bytes[p]) * share) >> 8;
@@ -144,11 +153,12 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.stroke();
     }
   };
-  const paintNames = (context, ink, ground, named) => { // numbers of clusters, letters of kinds: [{x, y, colour, text, key}]
+  const shortened = (text) => (text.length > 34 ? `${text.slice(0, 32).trimEnd()}…` : text);
+  const paintNames = (context, ink, ground, named) => { // numbers of clusters, letters of kinds: [{x, y, colour, text, title, key}]
     context.font = `600 13px ${getComputedStyle(stage).fontFamily}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    const placed = [];
+    const placed = [], titled = [];
     for (const one of named) {
       const [sx, sy] = view.toScreen(one.x, one.y);
       if (sx < 0 || sy < 0 || sx > view.wide || sy > view.high + 20) continue;
@@ -168,13 +178,42 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
       context.fillStyle = ink;
       context.fillText(one.text, sx, at + 0.5);
       context.globalAlpha = 1;
+      if (one.title) titled.push({ text: shortened(one.title), sx, at, faint, count: one.count });
     }
+    paintTitles(context, ink, ground, placed.map(([px, py]) => [px - 15, py - 12, px + 15, py + 12]), titled);
+  };
+  // Titles beside their numbers, of the largest first, and only where they cover no other name.
+  const paintTitles = (context, ink, ground, taken, titled) => {
+    context.font = `500 13px ${getComputedStyle(stage).fontFamily}`;
+    context.textAlign = "left";
+    const shown = [];
+    for (const { text, sx, at, faint } of titled.sort((a, b) => b.count - a.count)) {
+      const wide = context.measureText(text).width + 12;
+      const box = [[sx + 17, at - 11], [sx - 17 - wide, at - 11], [sx - wide / 2, at - 37], [sx - wide / 2, at + 15]]
+        .map(([left, top]) => [left, top, left + wide, top + 22])
+        .find(([left, top, right, bottom]) => left >= 4 && top >= 4 && right <= view.wide - 4 && bottom <= view.high - 4
+          && taken.every(([l, t, r, b]) => right < l || left > r || bottom < t || top > b));
+      if (!box) continue;
+      taken.push(box);
+      shown.push(text);
+      context.globalAlpha = faint ? 0.4 : 0.86;
+      context.fillStyle = ground;
+      context.beginPath();
+      context.roundRect(box[0], box[1], wide, 22, 4);
+      context.fill();
+      context.globalAlpha = faint ? 0.5 : 1;
+      context.fillStyle = ink;
+      context.fillText(text, box[0] + 6, at - 11 === box[1] ? at + 0.5 : box[1] + 11.5);
+      context.globalAlpha = 1;
+    }
+    context.textAlign = "center";
+    stage.dataset.titles = JSON.stringify(shown);
   };
   const CLOSE = 400; // letters of kinds are drawn for at most so many dots in sight
   const paintLetters = (context) => { // on pictures always, on dots once they lie apart
     const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(view.wide, view.high);
     const seen = tiles.map(({ i, sx, sy, side }) => [i, sx - side / 2 + 9, sy - side / 2 + 10]);
-    if (!scene.pictures && radius() >= 5) points.each(left, top, right, bottom, (i) => { if (!scene.within || scene.within[i]) seen.push([i, ...view.toScreen(x[i], y[i])]); });
+    if (!scene.pictures && radius() >= 5) points.each(left, top, right, bottom, (i) => { if (!scene.mask || scene.mask[i]) seen.push([i, ...view.toScreen(x[i], y[i])]); });
     if (!scene.pictures && seen.length > CLOSE) return;
     context.font = `700 ${scene.pictures ? 11 : Math.min(11, 1.7 * radius())}px ${getComputedStyle(stage).fontFamily}`;
     context.textAlign = "center";
@@ -219,10 +258,10 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     const { rope, selection } = scene;
     const line = rope ?? selection?.polygon?.flatMap((value, k, all) => (k % 2 ? [] : view.toScreen(value, all[k + 1])));
     if (line) outline(context, line, !rope, [[ground, 4], [accent, 2]]);
-    if (scene.colouring === "cluster") paintNames(context, ink, ground, points.clusters.map((one) => ({ ...one, text: String(one.number), key: `cluster:${one.number}` })));
+    if (scene.colouring === "cluster") paintNames(context, ink, ground, points.clusters.filter((one) => !scene.hidden || !one.folded).map((one) => ({ ...one, text: String(one.number), key: `cluster:${one.number}` })));
     if (scene.colouring === "kind") {
       paintLetters(context);
-      if (!scene.pictures) paintNames(context, ink, ground, points.kinds.map((one) => ({ ...one, text: one.letter, key: `kind:${one.key}` })));
+      if (!scene.pictures) paintNames(context, ink, ground, points.kinds.map((one) => ({ ...one, text: one.letter, title: window.Atlas.sentence(one.plural), key: `kind:${one.key}` })));
     }
     if (scene.current >= 0 && !printing) paintCurrent(context, ink, ground);
     if (scene.crossed) paintCross(context, accent);
@@ -237,7 +276,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     if (!groups || !view.wide) return;
     if (stale) {
       paintDots();
-      tiles = scene.pictures ? points.tiles(view, scene.within) : [];
+      tiles = scene.pictures ? points.tiles(view, scene.mask) : [];
     }
     stale = false;
     paintTiles();

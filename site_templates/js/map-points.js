@@ -15,7 +15,8 @@
 //   sought(words)             the key that a search means, or null
 //   graded(plates)            {counts: grade -> photographs, graded: how many have a grade}
 //   compared(here, selected, cohort, all)  how often a grade is among selected photographs, compared with all, in words
-//   tiles(view, within)       pictures that have room: [{i, sx, sy, side}], none over another
+//   tiles(view, within)       pictures that have room: [{i, sx, sy, side}], none over another; they grow with the zoom
+//   folded                    Uint8Array by patch: 1 where its cluster may not show the disease; null where no cluster is so
 // `within` is a Uint8Array by patch, 1 where it is selected, or null where all count.
 "use strict";
 window.AtlasView = (extent) => {
@@ -193,7 +194,7 @@ window.AtlasPoints = (data, images) => {
 
   // ---- pictures instead of dots: one for each place that has room, those that drove the score most first ---------------------------
   const ROOM = 400; // pictures on the map at once, at most
-  const SIDES = [112, 88, 68, 52, 40]; // of a picture, in CSS pixels
+  const SIDES = [144, 112, 88, 68, 52, 40]; // of a picture, in CSS pixels
   const placed = (view, wanted, side) => {
     const found = [];
     const taken = new Map(); // squares of one side: the tile whose middle they hold
@@ -213,19 +214,24 @@ window.AtlasPoints = (data, images) => {
     }
     return found;
   };
-  const tiles = (view, within = null) => { // the largest size at which at least half find room
+  const tiles = (view, within = null) => { // the largest size at which at least half find room, and never smaller than the zoom asks for
+    const least = Math.min(SIDES[0], Math.round(SIDES.at(-1) * Math.sqrt(view.zoom)));
+    const sides = [...SIDES.filter((side) => side > least), least];
     const [left, top] = view.toMap(-30, -30), [right, bottom] = view.toMap(view.wide + 30, view.high + 30);
     const seen = byDrop.filter((i) => (!within || within[i]) && x[i] >= left && x[i] <= right && y[i] >= top && y[i] <= bottom);
     let found = [];
-    for (const side of seen.length > 4 * ROOM ? SIDES.slice(-1) : SIDES) {
+    for (const side of seen.length > 4 * ROOM ? sides.slice(-1) : sides) {
       found = placed(view, seen, side);
       if (2 * found.length >= seen.length) break;
     }
     return found;
   };
 
+  const hidden = new Set(clusters.filter((one) => one.folded).map((one) => one.number));
+  const folded = hidden.size ? Uint8Array.from(cluster, (number) => (hidden.has(number) ? 1 : 0)) : null;
+
   return {
-    total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, compared, tiles, ROOM,
+    folded, total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, compared, tiles, ROOM,
     picture: (i) => `patches/${id(i)}.jpg`,
     page: (i) => `images/${images.id[plate[i]]}.html#${id(i)}`,
     clusterPage: (n) => `clusters/${padded(n)}.html`,

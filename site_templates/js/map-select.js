@@ -52,7 +52,7 @@ Atlas.mapGallery = ({ points, words }) => {
   // ---- pictures ---------------------------------------------------------------------------------------------------------------
   const figure = (i) => {
     const grade = points.grade(points.plate[i]);
-    return el("figure", { class: "patch" },
+    return el("figure", { class: "patch", dataset: { pick: points.id(i), plate: points.plate[i] + 1 } },
       el("a", { href: Atlas.page(points.page(i)) }, el("img", { src: Atlas.asset(points.picture(i)), alt: words.facts(i), width: 128, height: 128, loading: "lazy" })),
       el("figcaption", {}, el("span", {}, signed(points.drop[i] / 1000)),
         grade && el("span", { class: "of", title: Atlas.graded(grade) }, el("i", { class: "dot", style: { background: grade.colour } }), String(grade.number))));

@@ -1,7 +1,7 @@
 // The page of the patch map: the card of the patch pointed at, the key, the search, pointer and keys. What lies where is
 // map-points.js, the canvases are map-draw.js, the selected patches map-select.js. The address holds view, colours and selection.
 "use strict";
-Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
+Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.images()]).then(() => {
   const { el, number, count, asset, page, state } = Atlas;
   const get = (id) => document.getElementById(id);
   const stage = get("map");
@@ -10,14 +10,18 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
   const FAR = 12; // how far from a dot the pointer may be, in CSS pixels
   const points = AtlasPoints(data, images);
   const view = AtlasView(data.extent);
-  const scene = { colouring: "grade", pictures: false, selection: null, within: null, current: -1, rope: null, crossed: false };
+  const scene = { colouring: "grade", pictures: false, selection: null, within: null, hidden: points.folded, mask: null, current: -1, rope: null, crossed: false };
   const drawing = Atlas.mapDrawing({ stage, field: get("map-dots"), sheet: get("map-marks"), points, view, scene });
   const words = Atlas.patchWords(points);
   const gallery = Atlas.mapGallery({ points, words });
   let lassoing = false;
 
   const say = (text, ...more) => get("map-status").replaceChildren(text, ...more);
-  const nearest = (sx, sy, reach) => points.nearest(...view.toMap(sx, sy), reach / view.scale(), scene.within);
+  const masked = () => { // which patches can be pointed at: those that are drawn, of those that are selected
+    const { within, hidden } = scene;
+    scene.mask = hidden ? Uint8Array.from(hidden, (one, i) => (one || (within && !within[i]) ? 0 : 1)) : within;
+  };
+  const nearest = (sx, sy, reach) => points.nearest(...view.toMap(sx, sy), reach / view.scale(), scene.mask);
   const pick = (sx, sy) => {
     const tile = drawing.tileAt(sx, sy);
     return tile >= 0 ? tile : nearest(sx, sy, FAR);
@@ -65,6 +69,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     ];
     get("card-facts").replaceChildren(...lines.filter(Boolean).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     if (spoken) say([words.facts(i), cluster && gettext("Cluster %(number)s.", { number: cluster }), gettext("Press Enter to open the photograph.")].filter(Boolean).join(" "));
+    Object.assign(document.querySelector("#mapping .card").dataset, { pick: points.id(i), plate: plate + 1 });
     drawing.mark();
   };
 
@@ -75,9 +80,12 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     get("selection-title").focus({ preventScroll: true });
   };
   const select = (made, { told = true, written = true } = {}) => {
+    if (made && scene.hidden && /^(lasso|box):/.test(made.key)) made.members = made.members.filter((i) => !scene.hidden[i]);
+    if (made?.members.length && made.key.startsWith("cluster:") && scene.hidden?.[made.members[0]]) fold(false); // it is asked for by name
     scene.selection = made;
     scene.within = made && new Uint8Array(points.total);
     for (const i of made?.members ?? []) scene.within[i] = 1;
+    masked();
     if (written) state.set({ select: made?.key ?? null });
     for (const button of get("map-key").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.key === made?.key));
     gallery.show(made);
@@ -87,22 +95,42 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
     } else if (told) say(gettext("Nothing selected."));
     drawing.draw();
   };
+  // Clusters that may not show the disease are folded away, until the reader asks for them.
+  const fold = (yes, written = true) => {
+    scene.hidden = yes ? points.folded : null;
+    if (get("folded")) get("folded").checked = !yes;
+    masked();
+    if (written) state.set({ artefacts: yes || !points.folded ? null : 1 });
+    key();
+    drawing.draw();
+  };
+  get("folded")?.addEventListener("change", ({ target }) => fold(!target.checked));
   const selectView = () => {
     const corners = [...view.toMap(0, 0), ...view.toMap(view.wide, view.high)].map(Math.round);
     select(points.from(`box:${corners.join(",")}`));
   };
+  // What a name, a synonym or an abbreviation means on this map: the key of a selection, or null.
+  const meaning = AtlasMeaning(images, window.ATLAS_MEANINGS);
+  const keyOf = ({ key: sense }) => {
+    const wanted = sense.replace(/^(lesion|marked):/, "kind:");
+    return points.from(wanted) ? wanted : null;
+  };
+  const meant = (text) => meaning.search(text).senses.map(({ sense }) => keyOf(sense)).find(Boolean) ?? null;
   const search = (text) => {
     if (!text) return say(gettext("Enter the number of a plate, “cluster 3”, or the beginning of an id."));
-    const key = points.sought(text);
-    if (!key) {
+    const found = points.sought(text) ?? meant(text);
+    if (!found) {
+      const like = meaning.near(text).filter(({ sense }) => keyOf(sense));
+      const said = like.length ? [" ", gettext("Did you mean:"), " ", ...like.flatMap(({ text: name }) => [el("button", { type: "button", onclick: () => { get("map-search").value = name; search(name); } }, name), " "])] : [];
       const known = { text, plates: count(images.id.length), clusters: data.clusters.at(-1)?.number };
       return say(data.clusters.length
         ? gettext("No plate or cluster matches “%(text)s”. Plates are numbered from 1 to %(plates)s, clusters from 1 to %(clusters)s.", known)
-        : gettext("No plate matches “%(text)s”. Plates are numbered from 1 to %(plates)s.", known));
+        : gettext("No plate matches “%(text)s”. Plates are numbered from 1 to %(plates)s.", known), ...said);
     }
-    const made = points.from(key);
+    const made = points.from(found);
+    if (!made.members.length && !found.startsWith("plate:")) return say(gettext("%(title)s: no patch on this map.", { title: made.title }));
     if (!made.members.length) {
-      const plate = Number(key.slice(6)) - 1;
+      const plate = Number(found.slice(6)) - 1;
       return say(gettext("Plate %(number)s has no patch on this map.", { number: count(plate + 1) }), " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
     }
     select(made);
@@ -128,10 +156,10 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
       if (scene.colouring === "grade") return ngettext("Grade %(name)s, %(n)s patch", "Grade %(name)s, %(n)s patches", n, values);
       return ngettext("%(name)s, %(n)s patch", "%(name)s, %(n)s patches", n, values);
     };
-    place.replaceChildren(...drawing.groups().filter((one) => one.count).map((one) => el("button", {
+    place.replaceChildren(...drawing.groups().filter((one) => one.count && !(one.folded && scene.hidden)).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
       title: ngettext("Select %(n)s patch", "Select %(n)s patches", one.count, { n: count(one.count) }),
-    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
+    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, dataset: { shape: one.shape ?? "disc" }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
     get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, " ", gettext("(click one to select its patches)")));
   };
   const restyle = () => {
@@ -302,6 +330,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.images()]).then(() => {
   const restore = (wanted) => {
     recolour(possible(wanted.colour) ? wanted.colour : standard(), false);
     asPictures(wanted.show === "pictures", false);
+    fold(wanted.artefacts !== "1", false);
     const made = wanted.select ? points.from(wanted.select) : null;
     select(made, { told: Boolean(made), written: false });
     const [x, y, zoom, ...rest] = (wanted.view ?? "").split(",").map(Number);

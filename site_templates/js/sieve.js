@@ -4,7 +4,7 @@
 // match with another choice of that kind. A filter that is missing, null or "" lets all pass.
 //   grades, eyes, trusts, qualities: Set of strings, "none" for photographs without    low, high: score
 //   differ: the grade read from the score and the human grade differ by this many or more, either way; its counts are by this number
-//   cluster: number    unsure, noted: true    text: words, of which all must be found
+//   cluster: number    unsure, noted: true    mask: 1 for each photograph that a search found, as of AtlasMeaning
 //   lesions: Set of kinds, of which all must be found in a photograph, or "none"; its counts are of what another kind would leave
 //   place: number of the place where they must lie, from 0; without kinds, any lesion must. "none" then means: none there
 "use strict";
@@ -30,37 +30,6 @@ window.AtlasSieve = (images) => {
   const made = new Map(); // by place
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
-  // Words are looked for in names and notes, an id by how it begins, a plate by its number ("#12" finds plate 12 alone).
-  let index = null; // made in an idle moment, or when words are first looked for
-  const indexed = () => {
-    if (!index) {
-      const prose = images.note.map((note, row) => `${images.name?.[row] ?? ""}\n${note}`.toLowerCase());
-      const worded = prose.flatMap((text, row) => (text.length > 1 ? [row] : []));
-      index = { prose, worded, byId: [...images.id.keys()].sort((a, b) => (images.id[a] < images.id[b] ? -1 : 1)) };
-    }
-    return index;
-  };
-  (window.requestIdleCallback ?? setTimeout)(indexed);
-  const found = (word) => {
-    const { prose, worded, byId } = indexed();
-    const mask = new Uint8Array(total);
-    const plate = Number(/^#?(\d{1,9})$/.exec(word)?.[1] ?? NaN) - 1;
-    if (plate >= 0 && plate < total) mask[plate] = 1;
-    if (word.startsWith("#") && plate >= 0) return mask;
-    for (const row of worded) if (prose[row].includes(word)) mask[row] = 1;
-    let [low, high] = [0, total];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (images.id[byId[middle]] < word) low = middle + 1; else high = middle;
-    }
-    for (; low < total && images.id[byId[low]].startsWith(word); low += 1) mask[byId[low]] = 1;
-    return mask;
-  };
-  const matching = (text) => {
-    const masks = text.toLowerCase().split(/\s+/).filter(Boolean).map(found);
-    return masks.length ? masks.reduce((all, one) => all.map((value, row) => value & one[row])) : null;
-  };
-
   return (filters) => {
     const chosen = Object.entries(kinds).map(([name, { names, codes }], k) => ({
       name, names, codes, kind: 10 + k, fits: Uint8Array.from(names, (one) => (!filters[name] || filters[name].has(one) ? 1 : 0)), counts: new Uint32Array(names.length),
@@ -70,7 +39,7 @@ window.AtlasSieve = (images) => {
     const high = given(filters.high, Infinity) + 1e-9;
     const least = given(filters.differ, null);
     const cluster = given(filters.cluster, null);
-    const text = matching(filters.text ?? "");
+    const text = filters.mask ?? null;
     const wanted = [...filters.lesions ?? []].reduce((sum, key) => sum | (bits.get(key) ?? 0), 0);
     const place = given(filters.place, null);
     if (!made.has(place)) made.set(place, heldAt(place));
