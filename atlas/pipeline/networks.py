@@ -86,7 +86,7 @@ def train_complete(
             f"scorer {earlier.name} is a trunk with a head, not a complete network", f"give --network: {ON_TRUNK}, on its trunk"
         )
     network = network or (None if earlier is None else earlier.network)
-    if network not in NETWORKS:
+    if network is None or network not in NETWORKS:
         raise TrainingError(f"there is no network {network!r}", f"give --network: {', '.join(NETWORKS)}, {ON_TRUNK}")
     if isinstance(earlier, NetworkScorer) and earlier.network != network:
         raise TrainingError(

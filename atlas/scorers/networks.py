@@ -71,7 +71,7 @@ class NetworkSpec:
 ON_TRUNK = "pooled:TRUNK, attention:TRUNK or ran:TRUNK"
 """How networks on any trunk are named."""
 
-_ON_TRUNK: dict[str, tuple[Callable[[int, str], tuple[nn.Module, nn.Module]], str]] = {
+_ON_TRUNK: dict[str, tuple[Callable[..., tuple[nn.Module, nn.Module]], str]] = {
     "pooled": (
         pooled,
         noop("A trunk turns the photograph into maps. Two layers read the mean of all places."),

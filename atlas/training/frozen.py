@@ -51,7 +51,7 @@ class KeptMaps:
             In which of the square's eight orientations, see `turned`.
         """
         whole = torch.from_numpy(np.asarray(self.values[rows], np.float32))
-        parts = whole.split([int(np.prod(shape)) for shape in self.shapes], 1)
+        parts = torch.split(whole, [int(np.prod(shape)) for shape in self.shapes], 1)
         levels = [part.view(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return levels if orientations is None else [turned(level, orientations) for level in levels]
 

@@ -78,7 +78,8 @@ def agreement(photographs: Photographs, logits: FloatArray) -> dict[str, Any]:
 
 
 def _told(value: float, interval: tuple[float, float]) -> list[float] | None:
-    return [round(float(one), 4) for one in (value, *interval)] if np.isfinite(value) else None
+    figure = [round(float(one), 4) for one in (value, *interval)]
+    return figure if np.isfinite(figure).all() else None
 
 
 def _mean_statistics(photographs: Photographs, severity: FloatArray) -> dict[str, Statistic]:
