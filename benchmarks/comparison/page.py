@@ -21,7 +21,7 @@ _NOT_RUN = "not run"
 
 _SOURCES = {
     "regression": "The study that this project goes back to: AlexNet up to pool5, frozen, and a two-layer regressor.",
-    "two stages": "Yang et al., MICCAI 2017: a local net calls overlapping squares; its findings weight the picture that a global net grades.",
+    "two stages": "Yang et al., MICCAI 2017: the findings of a local net weight the picture that a global net grades.",
     "self-attention": "He et al., CVPR 2016; Zhang et al., ICML 2019.",
     "residual attention": (
         "He et al., CVPR 2016; Hu et al., CVPR 2018; Wang et al., CVPR 2017; Chen et al., 2017; Lin et al., ICCV 2017."
