@@ -6,7 +6,8 @@
     python -m benchmarks.comparison --only mean-focal  # one system
 
 `make comparison` runs it. It can be stopped and started again: a finished row is not trained again, and a training that was cut
-off goes on from its checkpoint. To train a system again, remove its file from `OUT/rows` and its folder from `OUT/work`.
+off goes on from its checkpoint. To train a system again, remove its file from `OUT/rows` and its folder
+from `OUT/work`; after a change of how photographs are prepared, remove all of OUT.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def hits(bench: Bench, name: str) -> dict[str, Any]:
     settings = bench.settings
     common: dict[str, Any] = {"scorer": name, "store": bench.workshop.store.root, "workers": bench.workshop.configuration.workers}
     if settings.quick:
-        common["limit"] = 12
+        common["limit"] = 6
     data = settings.data
     hei_med = load_configuration(images=data / "hei-med" / "images", **common)
     boxed = load_configuration(

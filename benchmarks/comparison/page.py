@@ -172,7 +172,7 @@ def _worth(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System], pho
     lines = []
     for system in systems:
         own, other = (rows.get(key, {}).get("agreement") for key in (system.key, system.against))
-        names = _named(system), _full(by_key[system.against])
+        names = _full(system), system.study or _MISSING, _full(by_key[system.against])
         if own is None or other is None:
             lines.append((*names, *[_NOT_RUN] * 4))
             continue
@@ -184,7 +184,7 @@ def _worth(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System], pho
             if value is not None and value[1] * value[2] > 0
         ]
         lines.append((*names, *(told(found[name], "+") for name in ("auc", "kappa", "mae")), ", ".join(better) or "nothing"))
-    return _table(("idea", "compared with", "AUC", "kappa", "error", "beyond the interval"), lines)
+    return _table(("idea", "study", "compared with", "AUC", "kappa", "error", "beyond the interval"), lines)
 
 
 def _full(system: System) -> str:
