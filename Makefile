@@ -10,7 +10,7 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo words test test-lowest coverage versions fuzz audit scorers lesions evidence quality lint format constraints clean
+.PHONY: help demo words test test-lowest coverage versions fuzz audit scorers lesions evidence comparison quality lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
 	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
+	@echo 'make comparison   train and measure every system on the same photographs, and write docs/comparison.md (QUICK=1: few photographs)'
 	@echo 'make quality      fit and measure the rules for the quality of photographs again, from the photographs in DATA=$(DATA)'
 	@echo 'make lint         run only ruff, mypy, import-linter, oxlint and numpydoc'
 	@echo 'make format       let ruff format the sources and fix what it can'
@@ -172,6 +173,11 @@ evidence: .venv/installed
 	  $(BIN)/atlas evaluate $(COLOUR) --split test --scorer $$scorer --record 'EyePACS colour photographs, test split'; \
 	  $(OTHERS_TELL); \
 	done
+
+# Every system on the same photographs; writes docs/comparison.md. It can be stopped and started again: finished rows are kept in
+# output/comparison. QUICK=1 runs all of them on few photographs, and writes its page beside its rows, in output/comparison-quick.
+comparison: .venv/installed
+	$(BIN)/python -m benchmarks.comparison --data $(DATA) --generic $(SQUEEZENET) --workers $(WORKERS) $(if $(QUICK),--quick)
 
 # Is it a retina, and a good one? Writes atlas/photographs/quality.json.
 quality: .venv/installed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from atlas import build_atlas, load_configuration, load_scorer, write_cohort
 from atlas.cli import app
+from atlas.cohort.dataset import read_dataset
 from atlas.errors import ConfigurationError, TrainingError
 from atlas.explain import occlusion
 from atlas.explain.methods import METHODS, methods_by_grade, methods_of, saliency_map
@@ -26,7 +28,9 @@ from atlas.scorers.attention import AttentionHead, ChannelAttention, FiveViews, 
 from atlas.scorers.bundle import save_bundle
 from atlas.scorers.devices import device_of
 from atlas.scorers.networks import NETWORKS, NetworkScorer, NetworkSpec, untrained
-from atlas.training.complete import started, train_network
+from atlas.scorers.transferred import TransferredScorer
+from atlas.scorers.trunks import TRUNKS, load_trunk, new_module
+from atlas.training.complete import started, train_network, train_network_scorer
 from atlas.training.losses import Objective
 
 ATTENTIVE = ("attention-resnet50", "ran")
@@ -118,6 +122,39 @@ def test_parameters_of_the_complete_networks() -> None:
         attention = 2 * (2048 * 256 + 256) + 2048 * 2048 + 2048 + 1
         assert count(head) == attention + (2048 * 512 + 512) + (512 * 5 + 5)
         assert sum(isinstance(own, nn.Dropout | nn.Dropout2d) for own in head.modules()) == 3
+
+
+def test_networks_on_another_encoder_have_the_published_parts() -> None:
+    with torch.device("meta"):
+        lite = count(new_module("efficientnet_lite0", 0))
+        read = (1280 * 512 + 512) + (512 * 5 + 5)
+        trunk, head = NETWORKS["pooled:efficientnet_lite0"].build(5)
+        assert (count(trunk), count(head)) == (lite, read)
+        trunk, head = NETWORKS["attention:efficientnet_lite0"].build(5)
+        attention = 2 * (1280 * 160 + 160) + 1280 * 1280 + 1280 + 1
+        assert (count(trunk), count(head)) == (lite, attention + read)
+        trunk, head = NETWORKS["ran:efficientnet_lite0"].build(5)
+        published = count(NETWORKS["ran"].build(5)[0]) - count(new_module("resnet34", 0))
+        assert count(trunk) == lite + (1280 * 512 + 2 * 512) + published, "1,280 maps are brought to 512 first"
+        maps = trunk.eval()(torch.empty(2, 3, 288, 288))
+        assert maps.shape == (2, 512, 9, 9)
+        assert head.eval()(maps).shape == (2, 5)
+        trunk, _ = NETWORKS["ran:fpn:squeezenet1_1"].build(5)
+        assert trunk.eval()(torch.empty(1, 3, 96, 96)).shape[1] == 128
+    assert NETWORKS["ran:efficientnet_lite0"].mean == TRUNKS["efficientnet_lite0"].mean
+    assert list(NETWORKS) == ["attention-resnet50", "ran", "small"]
+    for name in ("ran:lenet", "lenet:resnet34", "ran:", "pooled"):
+        assert name not in NETWORKS
+
+
+@pytest.mark.parametrize(("named", "published"), [("ran:resnet34", "ran"), ("attention:resnet50", "attention-resnet50")])
+def test_the_published_networks_are_those_on_their_own_encoders(named: str, published: str) -> None:
+    with torch.device("meta"):
+        one, other = (NETWORKS[name].build(5) for name in (named, published))
+    for own, theirs in zip(one, other, strict=True):
+        assert {name: tensor.shape for name, tensor in own.state_dict().items()} == {
+            name: tensor.shape for name, tensor in theirs.state_dict().items()
+        }
 
 
 def test_self_attention_adds_nothing_at_first() -> None:
@@ -307,6 +344,66 @@ def test_one_command_trains_and_another_set_with_two_classes_goes_on(eyes: Path,
     assert methods_by_grade(found, DR) == ()
 
 
+@pytest.mark.parametrize("network", ["attention:squeezenet1_1", "pooled:fpn:squeezenet1_1"])
+def test_what_follows_a_frozen_encoder_learns_on_maps_that_are_computed_once(
+    network: str, eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = read_dataset(eyes / "images", eyes / "grades.csv", scale=DIABETIC_RETINOPATHY)
+    encoder = load_trunk(NETWORKS[network].encoder, new_module(NETWORKS[network].encoder, 5).state_dict(), size=96)
+    start = {f"trunk.encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    common: dict[str, Any] = {"start": start, "frozen": True, "size": 96, "shared": tmp_path}
+    scorer = train_network_scorer(dataset, name="one", network=network, epochs=4, **common)
+    state = scorer.state()
+    fixed = [name for name in start if "pyramid" not in name]
+    assert all(torch.equal(state[name], start[name].half().float()) or start[name].ndim < 2 for name in fixed)
+    assert any(not torch.equal(state[name], tensor.half().float()) for name, tensor in start.items()) == ("fpn" in network)
+    losses = [row["training_loss"] for row in scorer.training["history"]]
+    assert losses[-1] < losses[0]
+    assert scorer.training["encoder"] == "frozen"
+    assert scorer.judged is not None
+
+    # The scores on the card are those of the complete network, up to the rounding of the maps.
+    test = [image for image in dataset.images if image.image_id not in scorer.learned]
+    assert len(test) == len(scorer.judged.severity)
+    for image, severity in zip(test, scorer.judged.severity, strict=True):
+        prepared = prepare(image.image_id, read_photograph(image.path), size=96, preparation="standardise")
+        assert scorer.predict([prepared])[0].severity["dr"] == pytest.approx(float(severity), abs=0.01)
+
+    # Another loss uses the same maps: it learns the same photographs even if these have become black pictures.
+    kept = sorted(file.name for file in tmp_path.glob("maps-*.npy"))
+    assert len(kept) == 1
+    monkeypatch.setattr("atlas.training.complete.prepared_pixels", lambda *_: np.zeros((24, 96, 96, 3), np.uint8))
+    other = train_network_scorer(dataset, name="two", network=network, loss="focal", epochs=1, **common)
+    assert sorted(file.name for file in tmp_path.glob("maps-*.npy")) == kept
+    assert other.judged is not None
+    assert np.ptp(other.judged.severity) > 0
+    with pytest.raises(TrainingError, match="behind a frozen encoder"):
+        train_network_scorer(dataset, name="three", network=network, augmentation="moved", **common)
+    with pytest.raises(TrainingError, match="no weights to stay as they are"):
+        train_network_scorer(dataset, name="three", network="small", **common)
+
+
+def test_one_command_puts_a_network_on_the_frozen_trunk_of_a_scorer(eyes: Path, tmp_path: Path) -> None:
+    data = (eyes / "images", "--grades", eyes / "grades.csv", "--store", tmp_path / "store", "--epochs", 1, "--size", 96)
+    more = ("--network", "pooled:squeezenet1_1_coarse", "--start", "eyepacs-squeezenet", "--freeze-encoder")
+    run("train", *data, *more, "--out", tmp_path / "on")
+    made, began = load_scorer(tmp_path / "on"), load_scorer("eyepacs-squeezenet")
+    assert isinstance(made, NetworkScorer)
+    assert made.preparation == began.preparation
+    assert set(began.background.learned) < set(made.learned), "it has met what its encoder has met"
+    assert "eyepacs-squeezenet" in made.training["start"]
+    own = {name.removeprefix("trunk.encoder."): tensor for name, tensor in made.state().items() if name.startswith("trunk.")}
+    assert isinstance(began, TransferredScorer)
+    for name, tensor in began.trunk.state_dict().items():
+        assert torch.equal(own[name], tensor)
+    assert "Two layers read the mean of all places" in made.card
+    found = CliRunner().invoke(app, ["train", *(str(one) for one in data), "--freeze-encoder", "--out", str(tmp_path / "x")])
+    assert found.exit_code == 2
+    both = (*data, "--network", "small", "--from-scratch", "--freeze-encoder", "--out", tmp_path / "x")
+    found = CliRunner().invoke(app, ["train", *(str(one) for one in both)])
+    assert isinstance(found.exception, TrainingError)
+
+
 def test_a_network_is_refused_what_it_cannot_use(eyes: Path, tmp_path: Path) -> None:
     data = ("train", str(eyes / "images"), "--grades", str(eyes / "grades.csv"), "--out", str(tmp_path / "none"))
     for more, said in [
@@ -412,6 +509,16 @@ def test_it_is_bundled_explained_and_built_into_an_atlas(network: str, eyes: Pat
             eyes / "masks",
         )
         assert [row["map"] for row in entry["maps"]] == [*METHODS, "centre", "random"]
+        alone, _ = measure_trust(
+            load_configuration(images=eyes / "images", scorer=str(tmp_path / network), store=tmp_path / "store", limit=8),
+            eyes / "masks",
+            scrambles=0,
+        )
+        for row, other in zip(alone["maps"], entry["maps"], strict=True):
+            assert row["all_scrambled"] is None
+            assert {name: value for name, value in row.items() if "scrambled" not in name} == {
+                name: value for name, value in other.items() if "scrambled" not in name
+            }
     else:
         with pytest.raises(ConfigurationError, match="no such map"):
             build_atlas(

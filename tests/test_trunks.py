@@ -458,6 +458,8 @@ def test_a_bundle_gives_its_trunks_weights() -> None:
     lite = load_trunk("efficientnet_lite0_fine", "eyepacs-pair").state_dict()
     whole = pair.state_dict()
     assert all(torch.equal(own, whole[f"efficientnet_lite0_fine.{name}"]) for name, own in lite.items())
+    plain = load_trunk("efficientnet_lite0", "eyepacs-pair").state_dict()
+    assert all(torch.equal(own, plain[name]) for name, own in lite.items()), "it is the same network, on the full picture"
 
 
 def test_trained_squeezenet_equals_torchvisions(squeezenet_weights: Path) -> None:

@@ -35,7 +35,8 @@ def train(
         option(
             "--network",
             "Train a complete network instead of a head on a trunk: attention-resnet50 (ResNet-50 with self-attention) or ran "
-            "(residual attention network).",
+            "(residual attention network); or attention:TRUNK, ran:TRUNK or pooled:TRUNK (the mean of all places) on another "
+            "trunk.",
             Panel.TRAINING,
         ),
     ] = None,
@@ -44,10 +45,20 @@ def train(
         option(
             "--start",
             "What --network begins with: imagenet, the file of a PyTorch state dict for its encoder, or the name or folder of a "
-            "scorer of the same network, which then learns further, also with other grades. Without it, imagenet.",
+            "scorer of the same network, which then learns further, also with other grades, or of one with the same trunk. "
+            "Without it, imagenet.",
             Panel.TRAINING,
         ),
     ] = None,
+    freeze_encoder: Annotated[
+        bool,
+        option(
+            "--freeze-encoder",
+            "With --network or --start, leave the encoder as it begins. Its maps are computed once, so that training takes "
+            "minutes.",
+            Panel.TRAINING,
+        ),
+    ] = False,
     two_classes: Annotated[
         bool,
         option(
@@ -141,6 +152,8 @@ def train(
         raise typer.BadParameter(
             "--network and --start train a complete network: leave out --trunk, --two-stage, --fine-tune, --teacher and --member"
         )
+    if freeze_encoder and not complete:
+        raise typer.BadParameter("--freeze-encoder needs --network or --start")
     if two_classes and not complete:
         raise typer.BadParameter("--two-classes needs --network or --start")
     if loss is not None and (two_stage is not None or member):
@@ -162,6 +175,7 @@ def train(
                 network=network,
                 start=start,
                 from_scratch=from_scratch,
+                frozen=freeze_encoder,
                 loss=loss,
                 gamma=gamma,
                 two=two_classes,

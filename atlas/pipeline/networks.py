@@ -20,7 +20,8 @@ from atlas.progress import Progress, silent
 from atlas.records import Augmentation, DatasetReport, Loss
 from atlas.scorers.bundle import MANIFEST, load_scorer, save_bundle
 from atlas.scorers.devices import device_of
-from atlas.scorers.networks import NETWORKS, NetworkScorer
+from atlas.scorers.networks import NETWORKS, ON_TRUNK, NetworkScorer
+from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import load_trunk
 from atlas.training.complete import train_network_scorer
 from atlas.training.losses import GAMMA
@@ -36,6 +37,7 @@ def train_complete(
     network: str | None = None,
     start: str | None = None,
     from_scratch: bool = False,
+    frozen: bool = False,
     loss: Loss | None = None,
     gamma: float = GAMMA,
     two: bool = False,
@@ -56,10 +58,13 @@ def train_complete(
     network : str or None
         The entry; that of the scorer to start from if not given.
     start : str or None
-        "imagenet" (the default) or the file of a state dict, for the network's encoder; or the name or folder of a trained scorer
-        of the same network, which goes on learning. Its grades may be others: then its last layer begins with random weights.
+        "imagenet" (the default) or the file of a state dict, for the network's encoder; or the name or folder of a trained
+        scorer: one of the same network, which goes on learning, or one whose trunk is the network's encoder. The grades of the
+        former may be others: then its last layer begins with random weights.
     from_scratch : bool
         Whether to begin with random weights.
+    frozen : bool
+        Whether the encoder stays as it begins, see `train_network_scorer`.
     loss : Loss or None
         That of the scorer to start from if not given, or else cross entropy.
 
@@ -71,13 +76,19 @@ def train_complete(
     ScorerError
     StoreError
     """
+    if frozen and from_scratch:
+        raise TrainingError("an encoder that is trained from scratch cannot stay as it is", "give one or the other")
     if from_scratch and start is not None:
         raise TrainingError("weights are given for a network that is to be trained from scratch", "give one or the other")
     earlier = _earlier(start)
-    network = network or (earlier.network if earlier is not None else None)
-    if network not in NETWORKS:
-        raise TrainingError(f"there is no network {network!r}", f"give --network: {', '.join(NETWORKS)}")
-    if earlier is not None and earlier.network != network:
+    if network is None and isinstance(earlier, TransferredScorer):
+        raise TrainingError(
+            f"scorer {earlier.name} is a trunk with a head, not a complete network", f"give --network: {ON_TRUNK}, on its trunk"
+        )
+    network = network or (None if earlier is None else earlier.network)
+    if network is None or network not in NETWORKS:
+        raise TrainingError(f"there is no network {network!r}", f"give --network: {', '.join(NETWORKS)}, {ON_TRUNK}")
+    if isinstance(earlier, NetworkScorer) and earlier.network != network:
         raise TrainingError(
             f"scorer {earlier.name} is of network {earlier.network}, not {network}", "leave --network out, or start from another"
         )
@@ -90,14 +101,15 @@ def train_complete(
             f"scorer {earlier.name}: was trained on photographs of another subject, see `subject` under [scale]",
             "start from one that was trained on such photographs",
         )
-    known: Mapping[str, Any] = {} if earlier is None else earlier.training
+    known: Mapping[str, Any] = earlier.training if isinstance(earlier, NetworkScorer) else {}
     settings: dict[str, Any] = {
         "network": network,
         "loss": loss or known.get("loss", "cross-entropy"),
         "gamma": gamma,
         "two": two,
         "began": began,
-        "size": configuration.size or (None if earlier is None else earlier.size),
+        **({"frozen": True} if frozen else {}),
+        "size": configuration.size or (earlier.size if isinstance(earlier, NetworkScorer) else None),
         "preparation": configuration.preparation or (None if earlier is None else earlier.preparation),
         "balance": configuration.balance,
         "augmentation": augmentation,
@@ -131,30 +143,32 @@ def train_complete(
     return saved, report
 
 
-def _earlier(start: str | None) -> NetworkScorer | None:
+def _earlier(start: str | None) -> NetworkScorer | TransferredScorer | None:
     """Load the scorer to start from; None if `start` does not name one."""
     if start is None or not (place_of(start, MANIFEST) / MANIFEST).is_file():
         return None
     scorer = load_scorer(start)
-    if not isinstance(scorer, NetworkScorer):
+    if not isinstance(scorer, NetworkScorer | TransferredScorer):
         raise TrainingError(
-            f"scorer {scorer.name} is of the kind {scorer.kind!r}, not a complete network",
-            f"start from a scorer that was trained with --network: {', '.join(NETWORKS)}",
+            f"scorer {scorer.name} is of the kind {scorer.kind!r}: neither a complete network nor a trunk with a head",
+            "start from another scorer",
         )
     return scorer
 
 
 def _weights(
-    network: str, earlier: NetworkScorer | None, start: str | None, from_scratch: bool
+    network: str, earlier: NetworkScorer | TransferredScorer | None, start: str | None, from_scratch: bool
 ) -> tuple[Mapping[str, Tensor] | None, str]:
     """Return the weights that a training begins with, by `trunk.` or `head.` and their names, and a description for the card."""
-    if earlier is not None:
+    if isinstance(earlier, NetworkScorer):
         return earlier.state(), f"the scorer {earlier.name}, {earlier.weights_sha256[:16]}"
     if from_scratch:
         return None, "random weights"
     encoder = NETWORKS[network].encoder
     if not encoder:
         raise TrainingError(f"network {network} has no encoder with weights of its own", "give --from-scratch")
-    trunk = load_trunk(encoder, GENERIC if start in (None, GENERIC) else Path(start or ""))
+    trunk = load_trunk(encoder, GENERIC if start in (None, GENERIC) else start or "")
     told = "ImageNet" if start in (None, GENERIC) else f"given weights, {trunk.sha256[:16]}"
+    if earlier is not None:
+        told = f"weights of the scorer {earlier.name}, {earlier.weights_sha256[:16]}"
     return {f"trunk.encoder.{name}": tensor for name, tensor in trunk.state_dict().items()}, f"{encoder} with {told}"

@@ -176,7 +176,7 @@ def measure_maps(item: Outlined, shared: Measuring) -> dict[str, Row] | None:
     )
     within = windows_inside(inside[None], window)[0]
     others = [[maps(*one.predict([prepared])) for one in pair] for pair in shared.scrambles]
-    for method in own:
+    for method in own if others else ():
         found = [[likeness(own[method], other[method], within) for other in pair] for pair in others]
         values = np.ma.masked_invalid(np.array(found)).mean(axis=0).filled(np.nan)
         names = (f"{what}_scrambled{how}" for what in ("head", "all") for how in ("", "_absolute"))

@@ -26,7 +26,12 @@ _SCRAMBLES = 3  # scrambled scorers with which maps are compared: a single one m
 
 
 def measure_trust(
-    configuration: Configuration, masks: Path | None, *, record: str | None = None, progress: Progress = silent
+    configuration: Configuration,
+    masks: Path | None,
+    *,
+    record: str | None = None,
+    scrambles: int = _SCRAMBLES,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], DatasetReport]:
     """Measure how far a scorer's maps can be trusted, on photographs whose lesions are outlined in the folder `masks`, or boxed.
 
@@ -36,6 +41,8 @@ def measure_trust(
     ----------
     record : str or None
         The name under which the entry is kept in the scorer's bundle and on its card. It replaces an older entry of that name.
+    scrambles : int
+        Number of scrambled scorers whose maps are compared with the scorer's; with 0, these figures are left undefined.
 
     Returns
     -------
@@ -57,9 +64,9 @@ def measure_trust(
         boxes = boxes_of(cohort, workshop)
         device = device_of(configuration.device or "cpu")
         scorer = trained_source(configuration.scorer, dataset.scale, device).scorer.on(dataset.scale)
-        seeds = [configuration.seed + turn for turn in range(_SCRAMBLES)]
-        scrambles = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
-        shared = Measuring(scorer, dataset.target, scrambles, configuration.map_window, configuration.seed)
+        seeds = [configuration.seed + turn for turn in range(scrambles)]
+        scrambled = [(scorer.scrambled(seed, head_alone=True), scorer.scrambled(seed)) for seed in seeds]
+        shared = Measuring(scorer, dataset.target, scrambled, configuration.map_window, configuration.seed)
         items = [
             Outlined(image, files.get(image.image_id, ()), boxes.boxed.get(image.image_id, ()))
             for image in dataset.images

@@ -1,4 +1,4 @@
-"""Attention in networks, over places, over channels and by soft masks, and the two complete networks that use it.
+"""Attention in networks, over places, over channels and by soft masks, and the complete networks that use it, on any encoder.
 
 Each part is a module from maps (n, C, h, w) to maps. Each network is a trunk, whose part `encoder` has the published names of its
 weights, and a head on the trunk's last maps.
@@ -18,6 +18,9 @@ from atlas.scorers.specs import TRUNKS
 
 REDUCTION = 16
 """By this factor, the layer in the middle of a channel attention has fewer channels than its maps."""
+
+NARROW = 512
+"""Largest number of maps on which residual attention and the five views work."""
 
 VIEW = 256
 """Channels of each view of `FiveViews`."""
@@ -212,9 +215,7 @@ class AttentionHead(nn.Module):
         super().__init__()
         self.drop = nn.Dropout2d(0.1)
         self.attention = SelfAttention(channels)
-        self.read = nn.Sequential(
-            nn.Dropout(0.5), nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, outputs)
-        )
+        self.read = _two_layers(channels, outputs, hidden)
 
     def attended(self, maps: Tensor) -> Tensor:
         """Return the mean over all places of the share that they take from each place, (n, h, w)."""
@@ -231,27 +232,44 @@ class AttentionHead(nn.Module):
         return outputs
 
 
-def attention_resnet50(outputs: int) -> tuple[nn.Module, nn.Module]:
-    """Build a ResNet-50 (He et al., CVPR 2016) up to its last maps, 2,048 of stride 32, and a head with self-attention."""
-    encoder = TRUNKS["resnet50"]
-    return nn.Sequential(OrderedDict(encoder=encoder.build())), AttentionHead(encoder.channels, outputs)
+def self_attention(outputs: int, encoder: str = "resnet50") -> tuple[nn.Module, nn.Module]:
+    """Build an encoder, an entry of `TRUNKS`, and a head with self-attention on its last maps.
 
-
-def residual_attention(outputs: int) -> tuple[nn.Module, nn.Module]:
-    """Build a ResNet-34 with channel attention, two residual attention blocks and five views, and a head on the mean.
-
-    Its last maps are 512 of stride 32: 14 x 14 for a picture of 448 pixels.
+    The published form has a ResNet-50 (He et al., CVPR 2016), with 2,048 maps of stride 32.
     """
-    encoder = TRUNKS["resnet34"]
+    spec = TRUNKS[encoder]
+    return nn.Sequential(OrderedDict(encoder=spec.build())), AttentionHead(spec.channels, outputs)
+
+
+def residual_attention(outputs: int, encoder: str = "resnet34") -> tuple[nn.Module, nn.Module]:
+    """Build an encoder with channel attention, two residual attention blocks and five views, and a head on the mean.
+
+    The published form has a ResNet-34, whose last maps are 512 of stride 32: 14 x 14 for a picture of 448 pixels. An encoder with
+    more than NARROW maps is brought to this number by a 1 x 1 convolution first.
+    """
+    spec = TRUNKS[encoder]
+    width = min(spec.channels, NARROW)
     trunk = OrderedDict(
-        encoder=encoder.build(),
-        channels=ChannelAttention(encoder.channels),
-        first=ResidualAttention(encoder.channels),
-        second=ResidualAttention(encoder.channels),
-        views=FiveViews(encoder.channels),
+        encoder=spec.build(),
+        **({"narrow": _convolved(spec.channels, width, 1)} if width < spec.channels else {}),
+        channels=ChannelAttention(width),
+        first=ResidualAttention(width),
+        second=ResidualAttention(width),
+        views=FiveViews(width),
     )
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(encoder.channels, outputs))
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(width, outputs))
     return nn.Sequential(trunk), head
+
+
+def pooled(outputs: int, encoder: str) -> tuple[nn.Module, nn.Module]:
+    """Build an encoder, and a head of two layers on the mean of its last maps: what `self_attention` is without attention."""
+    spec = TRUNKS[encoder]
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_two_layers(spec.channels, outputs))
+    return nn.Sequential(OrderedDict(encoder=spec.build())), head
+
+
+def _two_layers(channels: int, outputs: int, hidden: int = 512) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(0.5), nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, outputs))
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

@@ -13,7 +13,7 @@ import pydantic
 from atlas.bundles import faults
 from atlas.errors import ScorerError
 from atlas.records import SUBJECTS, DoubtRule, GradeCuts, Scale
-from atlas.scorers.networks import NETWORKS
+from atlas.scorers.networks import NETWORKS, ON_TRUNK
 from atlas.scorers.trunks import TRUNKS
 
 FORMAT = 1
@@ -178,7 +178,7 @@ class NetworkManifest(Manifest):
     @classmethod
     def _network_is_known(cls, architecture: str) -> str:
         if architecture not in NETWORKS:
-            raise ValueError(f"unknown network; this atlas knows {', '.join(NETWORKS) or 'none'}")
+            raise ValueError(f"unknown network; this atlas knows {', '.join(NETWORKS)}, {ON_TRUNK}")
         return architecture
 
 

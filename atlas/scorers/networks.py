@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from atlas.photographs.frames import cell_coverage
 from atlas.records import Augmentation, BoolArray, ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale, Target, noop
-from atlas.scorers.attention import Attending, attention_resnet50, residual_attention
+from atlas.scorers.attention import Attending, pooled, residual_attention, self_attention
 from atlas.scorers.devices import exactly
 from atlas.scorers.prediction import middles
 from atlas.scorers.protocol import Background, OneTarget, scale_facts
 from atlas.scorers.readouts import explained_weights, logit_of_place, over_retina, softmax
 from atlas.scorers.scrambled import scrambled_module
-from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, normalised, unit_length
+from atlas.scorers.trunks import IMAGENET_MEAN, IMAGENET_STD, TRUNKS, normalised, unit_length
 from atlas.scorers.weights import sha256_of
 
 _MASKS_AT_ONCE = 64  # copies of the last maps that the head reads in one batch
@@ -68,29 +68,80 @@ class NetworkSpec:
     words: str = ""
 
 
-NETWORKS: dict[str, NetworkSpec] = {
-    "attention-resnet50": NetworkSpec(
-        attention_resnet50,
-        encoder="resnet50",
-        size=448,
-        preparation="clahe",
-        augmentation="cropped",
-        words=noop(
-            "A ResNet-50 turns the photograph into maps. In a layer of self-attention, each place of these maps takes up what it "
+ON_TRUNK = "pooled:TRUNK, attention:TRUNK or ran:TRUNK"
+"""How networks on any trunk are named."""
+
+_ON_TRUNK: dict[str, tuple[Callable[..., tuple[nn.Module, nn.Module]], str]] = {
+    "pooled": (
+        pooled,
+        noop("A trunk turns the photograph into maps. Two layers read the mean of all places."),
+    ),
+    "attention": (
+        self_attention,
+        noop(
+            "A trunk turns the photograph into maps. In a layer of self-attention, each place of these maps takes up what it "
             "needs from all other places. Two layers then read the mean of all places."
         ),
     ),
-    "ran": NetworkSpec(
+    "ran": (
         residual_attention,
-        encoder="resnet34",
-        size=448,
-        words=noop(
-            "A ResNet-34 turns the photograph into maps. Channel attention weights the maps, and soft masks weight their places. "
+        noop(
+            "A trunk turns the photograph into maps. Channel attention weights the maps, and soft masks weight their places. "
             "Five views then look at each place with surroundings of different sizes, and one layer reads the mean of all places."
         ),
     ),
 }
-"""Every network that a bundle of the kind "network" can name; a new one is one entry."""
+
+
+@cache
+def _on_trunk(name: str) -> NetworkSpec:
+    kind, _, trunk = name.partition(":")
+    build, words = _ON_TRUNK[kind]
+    spec = TRUNKS[trunk]
+    return NetworkSpec(partial(build, encoder=trunk), spec.mean, spec.std, encoder=trunk, size=spec.default_size, words=words)
+
+
+class _Networks(dict[str, NetworkSpec]):
+    """Networks by name. `pooled:TRUNK`, `attention:TRUNK` and `ran:TRUNK` are not listed: their entries are made when used."""
+
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name) or not isinstance(name, str):
+            return super().__contains__(name)
+        kind, colon, trunk = name.partition(":")
+        return bool(colon) and kind in _ON_TRUNK and trunk in TRUNKS
+
+    def __missing__(self, name: str) -> NetworkSpec:
+        if name in self:
+            return _on_trunk(name)
+        raise KeyError(name)
+
+
+NETWORKS = _Networks(
+    {
+        "attention-resnet50": NetworkSpec(
+            self_attention,
+            encoder="resnet50",
+            size=448,
+            preparation="clahe",
+            augmentation="cropped",
+            words=noop(
+                "A ResNet-50 turns the photograph into maps. In a layer of self-attention, each place of these maps takes up "
+                "what it needs from all other places. Two layers then read the mean of all places."
+            ),
+        ),
+        "ran": NetworkSpec(
+            residual_attention,
+            encoder="resnet34",
+            size=448,
+            words=noop(
+                "A ResNet-34 turns the photograph into maps. Channel attention weights the maps, and soft masks weight their "
+                "places. Five views then look at each place with surroundings of different sizes, and one layer reads the mean "
+                "of all places."
+            ),
+        ),
+    }
+)
+"""Every network that a bundle of the kind "network" can name; a new one is one entry, and those on a trunk need none."""
 
 
 def untrained(network: str, outputs: int, seed: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -188,6 +239,10 @@ class NetworkScorer(OneTarget, Background):
         maps = self._maps(pixels[None])[0]
         coverage = np.ones(maps.shape[1:], np.float32) if retina is None else cell_coverage(retina, maps.shape[1:])
         return self._read(maps, over_retina(maps, coverage))
+
+    def read(self, maps: FloatArray) -> MapsPrediction:
+        """Read last maps (C, h, w) of the trunk that are known already."""
+        return self._read(maps, over_retina(maps, np.ones(maps.shape[1:], np.float32)))
 
     def describe(self, crops: ByteArray) -> FloatArray:
         return unit_length(np.concatenate([self._maps(crop[None]).mean(axis=(2, 3), dtype=np.float64) for crop in crops]))

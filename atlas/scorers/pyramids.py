@@ -42,12 +42,19 @@ class Pyramid(nn.Module):
             self.pyramid.layer_blocks[coarser] = nn.Identity()
         self._taps = tuple(taps)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map pictures (n, 3, S, S) to the pyramid's finest maps (n, WIDTH, h, w), 0 or above."""
-        maps = _outputs(self.body, images) if self._taps else self.body(images)
-        levels = [maps[tap] for tap in self._taps] if self._taps else maps
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Map pictures (n, 3, S, S) to the maps of the network's levels, finest first."""
+        maps: list[Tensor] = _outputs(self.body, images) if self._taps else list(self.body(images))
+        return [maps[tap] for tap in self._taps] if self._taps else maps
+
+    def fused(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map `levels` to the pyramid's finest maps (n, WIDTH, h, w), 0 or above."""
         fused = self.pyramid(OrderedDict((str(number), level) for number, level in enumerate(levels)))
         return functional.relu(fused["0"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map pictures (n, 3, S, S) to the pyramid's finest maps (n, WIDTH, h, w), 0 or above."""
+        return self.fused(self.levels(images))
 
 
 def on_parts(body: nn.Module, size: int) -> Pyramid:

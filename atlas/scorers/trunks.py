@@ -258,7 +258,8 @@ def load_trunk(
         tensors = new_module(name, 0).state_dict() | {f"body.{part}": tensor for part, tensor in below.items()}
     if spec.renamed is not None:
         tensors = spec.renamed(module, tensors)
-    tensors = fitted_weights(tensors, module, spec.name, origin)
+    smaller = [other.name for other in TRUNKS.values() if other.shrinks_for == spec.name]
+    tensors = fitted_weights(tensors, module, spec.name, origin, smaller)
     module.load_state_dict(tensors, assign=True)
     if any(table.is_meta for table in module.buffers()):  # tables that a network computes itself and no state dict holds
         module = new_module(name, 0)

@@ -10,7 +10,7 @@ import hashlib
 import importlib.util
 import logging
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,10 +133,13 @@ def state_dict_in(table: object, origin: str) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in table.items()}
 
 
-def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, origin: str) -> dict[str, Tensor]:
+def fitted_weights(
+    tensors: dict[str, Tensor], module: nn.Module, trunk: str, origin: str, same: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """Choose a trunk's weights from a state dict, as float32, and check that they are complete, fit the trunk and are finite.
 
-    From trunks side by side, those of the trunk with this name are chosen.
+    From trunks side by side, those of the trunk with this name are chosen, or else of one of the trunks `same`, which have the
+    same weights.
 
     Raises
     ------
@@ -144,8 +147,11 @@ def fitted_weights(tensors: dict[str, Tensor], module: nn.Module, trunk: str, or
         If they are not; the message names their `origin`.
     """
     expected = module.state_dict()
-    own = {name.removeprefix(f"{trunk}."): tensor for name, tensor in tensors.items() if name.startswith(f"{trunk}.")}
-    tensors = own or tensors
+    for beside in (trunk, *same):
+        start = f"{beside}."
+        if own := {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}:
+            tensors = own
+            break
     parts = {name.split(".", 1)[0] for name in expected}
     network, before = module, ""
     if len(parts) == 1:

@@ -18,11 +18,12 @@ from atlas.bundles import stored
 from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
 from atlas.records import Augmentation, ByteArray, Dataset, FloatArray, IntArray, Loss
-from atlas.scorers.networks import NETWORKS, NetworkScorer, untrained
+from atlas.scorers.networks import NETWORKS, MapsPrediction, NetworkScorer, untrained
 from atlas.scorers.protocol import Background
 from atlas.scorers.specs import normalised
 from atlas.training.augmentations import augmented, batch_of
 from atlas.training.calibration import read_by_severities
+from atlas.training.frozen import KeptMaps, frozen_part, keep_maps, last_maps
 from atlas.training.heads import History
 from atlas.training.losses import GAMMA, Objective, balance_for, place_of, two_classes, weighted_mean
 from atlas.training.material import Material
@@ -46,10 +47,15 @@ class _Complete(nn.Module):
         self.trunk, self.head = trunk, head
         self._spec = NETWORKS[network]
 
-    def forward(self, images: Tensor) -> Tensor:
-        normal = normalised(images / 255, self._spec).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.training):
-            maps = self.trunk(normal)
+    def forward(self, seen: Tensor | Sequence[Tensor]) -> Tensor:
+        """Map pictures, or the maps of a frozen encoder, to outputs."""
+        if isinstance(seen, Tensor):
+            normal = normalised(seen / 255, self._spec).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(seen.device.type, torch.bfloat16, enabled=self.training):
+                maps = self.trunk(normal)
+        else:
+            with torch.autocast(seen[0].device.type, torch.bfloat16, enabled=self.training):
+                maps = last_maps(self.trunk, [one.contiguous(memory_format=torch.channels_last) for one in seen])
         outputs: Tensor = self.head(maps.float())
         return outputs
 
@@ -97,6 +103,7 @@ def train_network(
     validation: IntArray,
     objective: Objective,
     start: Mapping[str, Tensor] | None = None,
+    kept: KeptMaps | None = None,
     epochs: int = 12,
     batch: int = _BATCH,
     learning_rate: float = _STARTED,
@@ -129,6 +136,8 @@ def train_network(
         The loss.
     start : Mapping[str, Tensor] or None
         See `started`.
+    kept : KeptMaps or None
+        The maps of the network's encoder for all photographs: then the encoder does not learn, and no picture is looked at.
     epochs : int
         Number of epochs.
     batch : int
@@ -155,8 +164,8 @@ def train_network(
     Raises
     ------
     TrainingError
-        If there is nothing to learn from or to validate on, no epoch can rank the validation photographs, or the checkpoint
-        belongs to another training.
+        If there is nothing to learn from or to validate on, no epoch can rank the validation photographs, the checkpoint belongs
+        to another training, or photographs of which only maps are kept should be moved or cropped.
     """
     rows, held_out = training[weights[training] > 0], validation[weights[validation] > 0]
     if rows.size < 2 or np.ptp(places[rows]) == 0 or held_out.size == 0:
@@ -165,8 +174,15 @@ def train_network(
             "add graded photographs of other grades and other patients",
         )
     trunk, head, _ = started(network, objective.outputs, seed, start or {})
+    if kept is not None:
+        if augmentation not in ("flips-rotations", "none"):
+            raise TrainingError(
+                f'behind a frozen encoder, nothing can be learned from "{augmentation}" photographs',
+                "give --augmentation flips-rotations or none",
+            )
+        frozen_part(trunk).requires_grad_(False)
     recipe: list[Any] = [network, str(objective), epochs, batch, learning_rate, augmentation, device, seed, list(pixels.shape)]
-    recipe += [digest_of(start) if start else None]
+    recipe += [digest_of(start) if start else None, *([] if kept is None else ["frozen"])]
     fingerprint = fingerprint_of(recipe, rows, held_out, places, weights)
     learner = _Complete(network, trunk, head).to(device).to(memory_format=torch.channels_last)
     steps = max(1, rows.size // batch)  # a last batch of few photographs would disturb the normalisation
@@ -184,9 +200,12 @@ def train_network(
             torch.manual_seed(epoch_seed(seed, epoch, 1))
             for step in range(steps):
                 chosen = np.sort(order[step * batch : (step + 1) * batch])
-                images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
                 own = torch.from_numpy(places[chosen]).to(device)
-                outputs = learner(images)
+                if kept is None:
+                    outputs = learner(augmented(batch_of(pixels, chosen), augmentation, generator).to(device))
+                else:
+                    turns = torch.randint(8, (len(chosen),), generator=generator).tolist() if augmentation != "none" else None
+                    outputs = learner([level.to(device) for level in kept.of(chosen, turns)])
                 loss = weighted_mean(objective.of(outputs, own), weights[chosen])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -201,7 +220,7 @@ def train_network(
         judged = average.module
         assert isinstance(judged, _Complete)
         figures = {"training_loss": total / seen, "training_accuracy": right / seen}
-        figures |= _judged(judged, objective, pixels, places, weights, held_out, device)
+        figures |= _judged(judged, objective, pixels, places, weights, held_out, device, kept)
         state.add(figures, judged)
         _log.info("epoch %d of %d: %s", epoch + 1, epochs, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
         state.save(checkpoint, fingerprint, parts)
@@ -219,12 +238,19 @@ def _judged(
     weights: FloatArray,
     rows: IntArray,
     device: str,
+    kept: KeptMaps | None,
     batch: int = 16,
 ) -> dict[str, float]:
     """Return loss, accuracy and rank correlation (0 if undefined) of some photographs."""
     learner.eval()
-    pictures = (batch_of(pixels, rows[start : start + batch]).float().to(device) for start in range(0, rows.size, batch))
-    outputs, own = torch.cat([learner(own).cpu() for own in pictures]), torch.from_numpy(places[rows])
+    parts = [rows[start : start + batch] for start in range(0, rows.size, batch)]
+
+    def shown(part: IntArray) -> Tensor | list[Tensor]:
+        if kept is not None:
+            return [level.to(device) for level in kept.of(part)]
+        return batch_of(pixels, part).float().to(device)
+
+    outputs, own = torch.cat([learner(shown(part)).cpu() for part in parts]), torch.from_numpy(places[rows])
     rank = spearman(place_of(outputs).numpy(), places[rows])
     return {
         "validation_loss": float(weighted_mean(objective.of(outputs, own), weights[rows])),
@@ -250,6 +276,7 @@ def train_network_scorer(
     start: Mapping[str, Tensor] | None = None,
     began: str = "random weights",
     earlier: Sequence[Background] = (),
+    frozen: bool = False,
     size: int | None = None,
     preparation: str | None = None,
     balance: Balance = "weight",
@@ -262,6 +289,7 @@ def train_network_scorer(
     further: Sequence[str] = (),
     command: str = "",
     work: Path | None = None,
+    shared: Path | None = None,
     code: str = "",
     progress: Progress = silent,
 ) -> NetworkScorer:
@@ -280,9 +308,15 @@ def train_network_scorer(
         What `start` is, for the card.
     earlier : Sequence[Background]
         The scorer that it goes on from, if any: it has learned from the photographs of that one, too.
+    frozen : bool
+        Whether its encoder stays as it is. Then its maps of each photograph are computed once, at half precision, and scores for
+        the card are computed from these. See `frozen`.
     size : int or None
         Side of the prepared square in pixels; that of the network's entry if not given. Likewise `preparation` and
         `augmentation`.
+    shared : Path or None
+        Folder for prepared pixels and a frozen encoder's maps, which several trainings on the same photographs can use; that of
+        `work` if not given.
 
     Raises
     ------
@@ -298,9 +332,18 @@ def train_network_scorer(
     places = material.labels if not two or scale.referable is None else two_classes(material.grades, scale.referable)
     objective = Objective(loss, gamma, 2 if two else len(scale.names))
     size, preparation, augmentation = size or spec.size, preparation or spec.preparation, augmentation or spec.augmentation
-    rate = _STARTED if start else _FROM_SCRATCH
+    if frozen and not (start and spec.encoder):
+        raise TrainingError(
+            f"the encoder of network {network} has no weights to stay as they are", "give --start, or leave --freeze-encoder out"
+        )
+    rate = _STARTED if start and not frozen else _FROM_SCRATCH
     with training_folder(work) as folder:
-        pixels = prepared_pixels(material, size, preparation, folder, code, progress)
+        pixels = prepared_pixels(material, size, preparation, shared or folder, code, progress)
+        kept = None
+        if frozen:
+            trunk, _, _ = started(network, objective.outputs, seed, start or {})
+            made_from = [code, preparation, *(image.image_id for image in material.images)]
+            kept = keep_maps(network, trunk, pixels, shared or folder, made_from=made_from, progress=progress)
         fit = train_network(
             network,
             pixels,
@@ -310,6 +353,7 @@ def train_network_scorer(
             validation=material.validation,
             objective=objective,
             start=start,
+            kept=kept,
             epochs=epochs,
             batch=batch,
             learning_rate=rate,
@@ -326,11 +370,11 @@ def train_network_scorer(
         target = scorer.targets[0].name
         severity, shares = np.empty(len(pixels), np.float32), []
         for row in range(len(pixels)):
-            found = scorer.look(np.ascontiguousarray(pixels[row]))
+            found = scorer.look(np.ascontiguousarray(pixels[row])) if kept is None else read_kept(scorer, kept, row)
             severity[row] = found.severity[target]
             shares.append(found.probabilities[target])
             progress("scores", row + 1, len(pixels))
-        del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
+        del pixels, kept  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     fit.trunk.cpu()
     best = fit.history[fit.best_epoch]
     fresh = started(network, objective.outputs, seed, start or {})[2] if earlier else ()
@@ -342,6 +386,7 @@ def train_network_scorer(
         "classes": objective.classes,
         **({"two_classes": True} if two else {}),
         "start": began,
+        **({"encoder": "frozen"} if frozen else {}),
         **({"random_layers": ", ".join(sorted({part.rpartition(".")[0] for part in fresh}))} if fresh else {}),
         "augmentation": augmentation,
         "epochs": epochs,
@@ -355,6 +400,14 @@ def train_network_scorer(
         "further": list(further),
     }
     return read_by_severities(scorer, severity, material, recipe, earlier, probabilities=np.stack(shares))
+
+
+def read_kept(scorer: NetworkScorer, kept: KeptMaps, row: int) -> MapsPrediction:
+    """Read a photograph whose maps by the scorer's frozen encoder are known."""
+    device = next(scorer.trunk.parameters()).device
+    with torch.inference_mode():
+        maps = last_maps(scorer.trunk, [level.to(device) for level in kept.of(np.array([row]))])
+    return scorer.read(maps[0].cpu().numpy())
 
 
 def _rounded(tensor: Tensor) -> Tensor:
