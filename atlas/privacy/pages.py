@@ -33,7 +33,7 @@ _SOURCES = {
     "script-src": _WITHIN,
     "style-src": _WITHIN | {"'unsafe-inline'"},
     "img-src": _WITHIN | {"data:", "blob:"},
-    "font-src": _WITHIN,
+    "font-src": _WITHIN | {"data:"},
     "worker-src": _WITHIN | {"data:", "blob:"},
 }
 

@@ -34,7 +34,6 @@ document.addEventListener("DOMContentLoaded", () => {
     location.assign(new URL(text, root));
   });
 
-  button.hidden = false;
   button.addEventListener("click", () => {
     const text = link();
     if (!navigator.clipboard) say(false, text);
