@@ -31,7 +31,7 @@
     const k = pick.plate - 1, stage = stageOf.get(data.grade[k]);
     return el("figcaption", {}, moves(pick),
       el("a", { href: tray.page(pick.key) }, tray.name(pick)), " ",
-      el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
+      isPatch(pick.key) ? [gettext("Its photograph:"), " "] : null, el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
       stage ? el("span", { class: "graded" }, el("i", { class: "dot", style: { background: stage.colour }, "aria-hidden": "true" }), graded(stage)) : null,
       data.note[k] && !isPatch(pick.key) ? el("span", { class: "noted" }, data.note[k].split("\n")[0]) : null);
   };
