@@ -230,6 +230,17 @@ def test_pictures_change_places_and_go_by_buttons_and_the_address_follows(visit:
     assert laid(page) == wanted[1:]
 
 
+def test_the_page_is_emptied_and_what_was_there_can_be_brought_back(visit: Visit, site: Made) -> None:
+    wanted = ids(site[0], 4, 5, 6)
+    page = visit(f"tray.html#tray={','.join(wanted)}")
+    page.get_by_role("button", name="Empty", exact=True).click()
+    assert laid(page) == in_tray(page) == []
+    assert page.locator("h1").inner_text() == "The tray is empty"
+    page.get_by_role("button", name="Bring them back").click()
+    assert laid(page) == in_tray(page) == wanted
+    assert not page.locator("#brought").is_visible()
+
+
 def test_a_link_of_somebody_else_leaves_the_own_tray_alone_until_it_is_kept(visit: Visit, site: Made) -> None:
     book = site[0]
     mine, theirs = ids(book, 1, 2), ids(book, 10, 11, 12)

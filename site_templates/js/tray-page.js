@@ -104,6 +104,13 @@
     status.textContent = gettext("Taken out: %(picture)s.", { picture: tray.name(picked(key)) });
   };
   at("print").addEventListener("click", () => print());
+  at("clear").addEventListener("click", () => {
+    const gone = shown;
+    change([]);
+    at("brought").hidden = false;
+    at("brought").replaceChildren(gettext("The tray is empty."), " ", el("button", { type: "button", class: "tool", onclick: () => { change(gone); notice([]); at("clear").focus(); } }, gettext("Bring them back")));
+    at("brought").querySelector("button").focus();
+  });
   at("bar").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "c" || event.shiftKey || event.defaultPrevented || typing(event)) return;
