@@ -92,7 +92,8 @@ def test_pictures_are_picked_on_every_page_and_stay_while_the_reader_moves_on(vi
     wanted = ids(book, 3)
     assert in_tray(page) == wanted
     assert page.locator(".tray-bar .fold").inner_text() == "Tray: 1 of 6"
-    assert page.locator(".tray-bar [role=status]").inner_text() == "Added: Plate 3."
+    assert page.locator(".tray-bar p").inner_text() == "Added: Plate 3."
+    assert page.locator("footer [role=status]").inner_text() == "Added: Plate 3.", "said aloud, too"
 
     page = visit("find.html", page=page)
     page.wait_for_selector(".cell")
@@ -142,7 +143,7 @@ def test_a_full_tray_says_so_and_loses_nothing(visit: Visit, site: Made) -> None
         page.keyboard.press("t")
         page.keyboard.press("ArrowRight")
     assert in_tray(page) == ids(book, 1, 2, 3, 4, 5, 6)
-    told = page.locator(".tray-bar [role=status]").inner_text()
+    told = page.locator(".tray-bar p").inner_text()
     assert told.startswith("The tray is full: it holds 6 pictures. Take one out first")
     page.locator(".tray-bar button", has_text="Empty").click()
     assert in_tray(page) == []
@@ -227,6 +228,17 @@ def test_pictures_change_places_and_go_by_buttons_and_the_address_follows(visit:
     page.reload()
     page.wait_for_selector(READY)
     assert laid(page) == wanted[1:]
+
+
+def test_the_page_is_emptied_and_what_was_there_can_be_brought_back(visit: Visit, site: Made) -> None:
+    wanted = ids(site[0], 4, 5, 6)
+    page = visit(f"tray.html#tray={','.join(wanted)}")
+    page.get_by_role("button", name="Empty", exact=True).click()
+    assert laid(page) == in_tray(page) == []
+    assert page.locator("h1").inner_text() == "The tray is empty"
+    page.get_by_role("button", name="Bring them back").click()
+    assert laid(page) == in_tray(page) == wanted
+    assert not page.locator("#brought").is_visible()
 
 
 def test_a_link_of_somebody_else_leaves_the_own_tray_alone_until_it_is_kept(visit: Visit, site: Made) -> None:

@@ -72,7 +72,7 @@ Atlas.images().then((images) => {
     } }, text)));
     terms.hidden = !result?.terms.length;
     terms.replaceChildren(...(result?.terms ?? []).slice(0, 4).flatMap(({ key, name }, k) => [k ? " " : gettext("No photograph is marked with this, but the glossary explains it:"), " ",
-      Atlas.el("a", { href: Atlas.page(`glossary.html#${key.slice(5)}`) }, name)]));
+      Atlas.el("a", { href: `${Atlas.page("glossary.html")}#${key.slice(5)}` }, name)]));
   };
   const named = ({ key, name }) => {
     if (key.startsWith("lesion:")) return gettext("%(kind)s found by the network", { kind: Atlas.sentence(name) });

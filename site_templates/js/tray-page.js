@@ -31,7 +31,7 @@
     const k = pick.plate - 1, stage = stageOf.get(data.grade[k]);
     return el("figcaption", {}, moves(pick),
       el("a", { href: tray.page(pick.key) }, tray.name(pick)), " ",
-      el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
+      isPatch(pick.key) ? [gettext("Its photograph:"), " "] : null, el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
       stage ? el("span", { class: "graded" }, el("i", { class: "dot", style: { background: stage.colour }, "aria-hidden": "true" }), graded(stage)) : null,
       data.note[k] && !isPatch(pick.key) ? el("span", { class: "noted" }, data.note[k].split("\n")[0]) : null);
   };
@@ -104,6 +104,13 @@
     status.textContent = gettext("Taken out: %(picture)s.", { picture: tray.name(picked(key)) });
   };
   at("print").addEventListener("click", () => print());
+  at("clear").addEventListener("click", () => {
+    const gone = shown;
+    change([]);
+    at("brought").hidden = false;
+    at("brought").replaceChildren(gettext("The tray is empty."), " ", el("button", { type: "button", class: "tool", onclick: () => { change(gone); notice([]); at("clear").focus(); } }, gettext("Bring them back")));
+    at("brought").querySelector("button").focus();
+  });
   at("bar").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "c" || event.shiftKey || event.defaultPrevented || typing(event)) return;

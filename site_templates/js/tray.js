@@ -34,15 +34,18 @@ window.AtlasTray = (() => {
     memory(() => sessionStorage.setItem(FOLDED, folded));
     draw();
   };
+  // What is said aloud: there from the start, since a reader of the screen does not hear a place that is new.
+  const live = el("p", { class: "unseen", role: "status" });
+  document.querySelector("footer")?.append(live);
   const parts = {};
   const build = () => {
     parts.count = el("button", { type: "button", class: "fold", "aria-controls": "tray-list", onclick: () => fold(!closed()) }, el("span", { class: "mark", "aria-hidden": "true" }), el("span"));
     parts.list = el("ul", { id: "tray-list" });
-    parts.status = el("p", { role: "status" });
+    parts.said = el("p", { "aria-hidden": "true" });
     parts.undo = el("button", { type: "button", class: "tool", onclick: () => { set(before); say(""); parts.count.focus(); } }, gettext("Bring them back"));
     parts.open = el("a", { class: "button", href: page("tray.html") }, gettext("Side by side"));
     parts.empty = el("button", { type: "button", class: "tool", onclick: empty }, gettext("Empty"));
-    bar = el("aside", { class: "tray-bar", "aria-label": gettext("Tray") }, parts.count, parts.list, parts.status, el("span", { class: "ends" }, parts.undo, parts.open, parts.empty));
+    bar = el("aside", { class: "tray-bar", "aria-label": gettext("Tray") }, parts.count, parts.list, parts.said, el("span", { class: "ends" }, parts.undo, parts.open, parts.empty));
     document.querySelector("footer").before(bar);
   };
   const item = (pick) => el("li", { dataset: { key: pick.key } },
@@ -61,10 +64,14 @@ window.AtlasTray = (() => {
     parts.list.replaceChildren(...picks.map((pick) => known.get(pick.key) ?? item(pick)));
     parts.undo.hidden = before === null;
     parts.open.hidden = parts.empty.hidden = !picks.length;
-    if (parts.status.textContent !== said) parts.status.textContent = said;
+    parts.said.textContent = said;
     root.style.setProperty("--tray", `${bar.offsetHeight}px`);
   };
-  const say = (text) => { said = text; draw(); };
+  const say = (text) => {
+    said = text;
+    live.textContent = text;
+    draw();
+  };
 
   // ---- the list -----------------------------------------------------------------------------------------------------------------
   const press = () => {
