@@ -27,7 +27,7 @@ from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
 from atlas.photographs.opened import open_disc
-from atlas.photographs.preparations import prepare, retina_in
+from atlas.photographs.preparations import histograms, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
 from atlas.pipeline.keys import code_key
@@ -246,10 +246,13 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
 
 def _colours(shown: Preprocessed) -> FloatArray:
     """Return means and standard deviations of red, green and blue over the retina, float32 (6,)."""
-    own = shown.photograph[shown.retina].astype(np.float64)
-    if not len(own):
+    counts = histograms(shown.photograph, shown.retina)
+    if not counts.any():
         return np.zeros(6, np.float32)
-    return np.concatenate([own.mean(axis=0), own.std(axis=0)]).astype(np.float32)
+    values = np.arange(256, dtype=np.float64)
+    means = [np.average(values, weights=own) for own in counts]
+    deviations = [np.sqrt(np.average((values - mean) ** 2, weights=own)) for own, mean in zip(counts, means, strict=True)]
+    return np.array([*means, *deviations], np.float32)
 
 
 def _mirrored(image_id: str, scorer: Scorer, source: Source, store: Store, prepared: Callable[[], Preprocessed]) -> float:
