@@ -18,6 +18,7 @@ from atlas.drawn.anatomy import ASPECT, OPEN, Anatomy, Person, Shot, stream
 from atlas.drawn.confusers import Confusers, draw_confusers
 from atlas.drawn.lesions import Lesions, Spot, Strand, draw_lesions
 from atlas.errors import DatasetError
+from atlas.photographs.frames import Rectangle, around
 from atlas.records import BoolArray, ByteArray, FloatArray
 
 VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
@@ -107,22 +108,10 @@ def draw_eye(
 _NOTHING = np.zeros((1, 1), np.float32)
 """A layer on which nothing is painted."""
 
-_Window = tuple[slice, slice]
-
 
 def _planes(*colour: float) -> FloatArray:
     """Return a colour as float32 (3, 1, 1): pictures are painted as three planes, (3, H, W), one of each colour."""
     return np.array(colour, np.float32)[:, None, None]
-
-
-def _around(layer: FloatArray, margin: int = 0) -> _Window:
-    """Return the rows and columns in which a layer (H, W) is not zero, and `margin` more on each side, within it."""
-    spans = []
-    for axis in (1, 0):
-        places = np.flatnonzero(layer.any(axis=axis))
-        first, last = (int(places[0]), int(places[-1])) if len(places) else (0, -1)
-        spans.append(slice(max(0, first - margin), last + 1 + margin))
-    return spans[0], spans[1]
 
 
 def _noise(rng: np.random.Generator, shot: Shot, cells: int) -> FloatArray:
@@ -194,7 +183,7 @@ def _render(
     """
     patient, seed, side = seeds
     texture = stream(patient, 4, side)
-    shown = _around(opening, margin=math.ceil(6 * person.blur * shot.unit) + 16)
+    shown = around(opening, margin=math.ceil(6 * person.blur * shot.unit) + 16)
     rows, columns = (np.arange(length, dtype=np.float32)[part] for length, part in zip(opening.shape, shown, strict=True))
 
     def noise(cells: int) -> FloatArray:
@@ -298,7 +287,7 @@ def _tinted(person: Person, gain: float, lift: float, hue: tuple[float, float, f
 def _blend(light: FloatArray, opacity: FloatArray, colour: FloatArray) -> None:
     """Lay a colour (3,), or planes of colours (3, H, W), over the light where the opacity (H, W) is not zero."""
     if opacity.size > 1 and opacity.any():
-        rows, columns = _around(opacity)
+        rows, columns = around(opacity)
         under = light[:, rows, columns]
         over = colour[:, None, None] if colour.ndim == 1 else colour[:, rows, columns]
         under += opacity[rows, columns] * (over - under)
@@ -307,7 +296,7 @@ def _blend(light: FloatArray, opacity: FloatArray, colour: FloatArray) -> None:
 def _absorb(light: FloatArray, amount: FloatArray, absorption: FloatArray) -> None:
     """Let something of a density (H, W) absorb light."""
     if amount.size > 1 and amount.any():
-        rows, columns = _around(amount)
+        rows, columns = around(amount)
         light[:, rows, columns] *= np.exp(-amount[rows, columns] * absorption[:, None, None])
 
 
@@ -323,12 +312,12 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
     rim = person.fundus * np.array([1.22, 1.40, 1.35], np.float32) + np.array([0.16, 0.11, 0.07], np.float32)
     cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * (1.25 * person.fundus[0] + 0.25)
     if anatomy.crescent:
-        near = _around(r < 1.5)  # the crescent ends before that
+        near = around(r < 1.5)  # the crescent ends before that
         moon = np.clip((1.28 - np.hypot(u[near] + 0.14, v[near])) / 0.12, 0, 1) * (1 - inside[near])
         colour = person.fundus * np.array([1.2, 1.45, 1.3], np.float32)
         _blend(light[:, near[0], near[1]], anatomy.crescent * moon, colour)
     _blend(light, glow * (1 - inside), rim)
-    within = _around(inside)
+    within = around(inside)
     u, v, inside = u[within], v[within], inside[within]
     # The temporal rim is paler than the nasal one.
     pallor = np.clip(0.55 - 0.45 * u, 0, 1)
@@ -338,7 +327,7 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
     _blend(light[:, within[0], within[1]], 0.9 * inside, colours)
 
 
-def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: _Window, confusers: Confusers) -> None:
+def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: Rectangle, confusers: Confusers) -> None:
     pale = {"drusen": _tinted(person, 1.18, 0.06, (1.0, 0.90, 0.62)), "scars": _tinted(person, 1.15, 0.10, (1.0, 0.95, 0.80))}
     for what in ("drusen", "scars", "pigment"):
         spots: list[Spot] = getattr(confusers, what)
@@ -357,7 +346,7 @@ def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: _Wind
 
 
 def _expose(
-    light: FloatArray, person: Person, shot: Shot, opening: FloatArray, shown: _Window, rng: np.random.Generator
+    light: FloatArray, person: Person, shot: Shot, opening: FloatArray, shown: Rectangle, rng: np.random.Generator
 ) -> ByteArray:
     """Light the retina unevenly, and apply the optics and the sensor. `shown` is the part of the picture that is painted."""
     x, y, r = shot.polar
