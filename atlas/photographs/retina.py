@@ -179,7 +179,13 @@ def _agreement(disc: BoolArray, region: BoolArray) -> float:
 
 def _brightness(small: ByteArray) -> ByteArray:
     """Return the strongest channel without specks. A very dark retina shows in one channel only."""
-    return np.asarray(cv2.medianBlur(small.max(axis=2), 5), np.uint8)
+    return np.asarray(cv2.medianBlur(strongest_channel(small), 5), np.uint8)
+
+
+def strongest_channel(pixels: ByteArray) -> ByteArray:
+    """Return the strongest channel of each pixel, uint8 (h, w)."""
+    red, green, blue = cv2.split(pixels)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _levels(brightness: ByteArray) -> tuple[float, ...]:
@@ -270,8 +276,9 @@ def _votes(edge: NDArray[np.float64], at_border: NDArray[np.float64], circles: N
     """
     x, y, radius = circles
     votes = np.zeros(len(radius), np.int64)
+    known = np.stack([-2 * x, -2 * y, x**2 + y**2, np.ones_like(x)])
     for points, counted in ((edge, True), (at_border, False)):
-        square = (points[:, 0, None] - x) ** 2 + (points[:, 1, None] - y) ** 2
+        square = np.column_stack([points, np.ones(len(points)), (points**2).sum(axis=1)]) @ known  # distances from the centres
         outside = square > ((1 + _TOLERANCE) * radius) ** 2
         # Of few points, all of them fit into 16 bits, which are added far faster than truth values.
         votes -= outside.view(np.uint8).sum(axis=0, dtype=np.uint16)
