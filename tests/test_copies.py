@@ -15,6 +15,8 @@ from atlas.config import load_configuration
 from atlas.drawn.paint import draw_eye
 from atlas.photographs.copies import are_copies, find_pairs, fingerprint
 from atlas.pipeline.cohort import gather
+from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.study import see
 from atlas.pipeline.workshop import Workshop
 from atlas.records import DIABETIC_RETINOPATHY, ByteArray, Dataset, GradedImage
 from atlas.training.splits import folds_by_patient
@@ -116,7 +118,9 @@ def test_copies_share_a_patient_with_all_photographs_of_their_patients() -> None
     assert join_copies(dataset, [], Path("/x")) == (dataset, (), "")
 
 
-def test_copies_go_to_one_fold_and_are_said(tmp_path: Path) -> None:
+@pytest.fixture
+def of_copies(tmp_path: Path) -> dict[str, Path]:
+    """Settings that name six eyes, each with two copies."""
     images = tmp_path / "images"
     images.mkdir()
     rows = ["image,level"]
@@ -126,7 +130,28 @@ def test_copies_go_to_one_fold_and_are_said(tmp_path: Path) -> None:
             Image.fromarray(np.ascontiguousarray(change)).save(images / f"e{seed}_{place}.png")
             rows.append(f"e{seed}_{place},{seed % 5}")
     (tmp_path / "grades.csv").write_text("\n".join(rows))
-    settings = {"images": images, "grades": tmp_path / "grades.csv", "store": tmp_path / "store"}
+    return {"images": images, "grades": tmp_path / "grades.csv", "store": tmp_path / "store"}
+
+
+def test_preparing_photographs_finds_the_same_copies_and_opens_nothing_for_them_alone(
+    of_copies: dict[str, Path], tmp_path: Path
+) -> None:
+    workshop = Workshop.of(load_configuration(**of_copies, scorer="eyepacs-squeezenet"))
+    with single_threaded():
+        cohort = gather(workshop, copies=False)
+        seen = see(workshop, cohort.dataset, cohort.report, copies=True)
+    assert "copies" not in workshop.seconds
+    assert not any(image.copy_of for image in cohort.dataset.images)
+    alone = Workshop.of(load_configuration(**of_copies | {"store": tmp_path / "another"}))
+    found = gather(alone)
+    assert "copies" in alone.seconds
+    assert sum(image.copy_of is not None for image in found.dataset.images) == 12
+    assert seen.dataset == found.dataset
+    assert seen.report == found.report
+
+
+def test_copies_go_to_one_fold_and_are_said(of_copies: dict[str, Path]) -> None:
+    settings, images = of_copies, of_copies["images"]
     cohort = gather(Workshop.of(load_configuration(**settings)))
     assert len(cohort.dataset.images) == 18
     assert len({image.patient for image in cohort.dataset.images}) == 6
@@ -140,5 +165,5 @@ def test_copies_go_to_one_fold_and_are_said(tmp_path: Path) -> None:
         assert not {name_of[one] for one in part} & {name_of[one] for one in others}
     again = gather(Workshop.of(load_configuration(**settings)))
     assert again == cohort
-    plain, _ = read_dataset(images, tmp_path / "grades.csv", scale=DIABETIC_RETINOPATHY)
+    plain, _ = read_dataset(images, settings["grades"], scale=DIABETIC_RETINOPATHY)
     assert plain.image_ids == cohort.dataset.image_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from io import BytesIO
@@ -14,7 +15,9 @@ from drawn_atlas import drawn_atlas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
+from atlas.cli import app
 from atlas.cohort import masks
 from atlas.config import load_configuration
 from atlas.drawn.cohort import write_cohort
@@ -613,3 +616,16 @@ def test_a_bad_mask_leaves_its_photograph_out_and_nothing_else(tmp_path: Path) -
     with pytest.raises(DatasetError, match="cannot be used") as caught:
         measure_trust(configuration, folder)
     assert any(str(file) in caught.value.message for own in marked for file in own.iterdir())
+
+
+def test_with_a_split_only_its_photographs_are_measured(tmp_path: Path) -> None:
+    table = write_cohort(8, tmp_path / "eyes", seed=1, size=160)
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    told = [f"{row},{('training', 'test')[place // 2 % 2]}" for place, row in enumerate(rows)]  # both eyes of a patient in one
+    table.write_text("\n".join([f"{header},split", *told]), encoding="utf-8")
+    flags = ["--masks", str(tmp_path / "eyes" / "masks"), "--grades", str(table), "--scorer", "synthetic-alexnet"]
+    flags += ["--store", str(tmp_path / "store"), "--workers", "1", "--split"]
+    asked = ["trust", str(tmp_path / "eyes" / "images"), *flags]
+    done = [CliRunner().invoke(app, [*asked, part]).output for part in ("test", "training")]
+    counts = [re.findall(r"([\d,]+) photographs with", " ".join(one.split())) for one in done]
+    assert [sum(map(int, own)) for own in counts] == [4, 4], done

@@ -286,6 +286,8 @@ def calibrate(
         "masks",
         "boxes",
         "grades",
+        "split",
+        "split_column",
         "limit",
         "allow_burnt_in",
         "scorer",

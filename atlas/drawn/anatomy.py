@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ ASPECT = 1.25
 """Width of a picture over its height."""
 
 DISC_RADIUS = 0.13
+
+OPEN = 0.5
+"""How open the camera is at least where the retina is seen, see `Shot.aperture`."""
 
 Points = NDArray[np.float64]
 
@@ -133,23 +137,21 @@ class Shot:
         inside = np.hypot(p[:, 0] - self.centre[0], p[:, 1] - self.centre[1]) < self.radius - m
         return np.asarray(inside & (p[:, 1] > m) & (p[:, 1] < self.height - m))
 
+    @cached_property
     def polar(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return coordinates x and y in aperture radii and the distance from the centre, each broadcastable to (H, W)."""
+        """Coordinates x and y in aperture radii and the distance from the centre, each broadcastable to (H, W)."""
         x = ((np.arange(self.width, dtype=np.float32) - self.centre[0]) / self.radius)[None, :].astype(np.float32)
         y = ((np.arange(self.height, dtype=np.float32) - self.centre[1]) / self.radius)[:, None].astype(np.float32)
         return x, y, np.hypot(x, y)
 
     def aperture(self) -> FloatArray:
         """Return how open the camera is at each pixel, 0 to 1 with an antialiased edge, float32 (H, W)."""
-        x, y, r = self.polar()
+        x, y, r = self.polar
         edge = 1.0 - r
         if self.notch is not None:
             angle, reach = self.notch
             edge = np.maximum(edge, reach - np.hypot(x - math.cos(angle), y - math.sin(angle)))
         return np.asarray(np.clip(edge * self.radius / 1.5 + 0.5, 0.0, 1.0), np.float32)
-
-    def retina(self) -> BoolArray:
-        return np.asarray(self.aperture() > 0.5)
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def _grow(rng: np.random.Generator, tips: list[_Tip], vein: bool, fovea: tuple[f
         travelled = sway = 0.0
         to_fork = rng.uniform(0.15, 0.32)
         restless = 0.13 + 0.07 * min(tip.depth, 2)
-        for nudge, drift in rng.normal(0.0, 1.0, (150, 2)):
+        for nudge, drift in rng.normal(0.0, 1.0, (150, 2)).tolist():
             sway = 0.88 * sway + 0.47 * restless * nudge
             course += tip.bend / tip.reach * math.exp(-travelled / tip.reach) * STEP + 0.012 * drift
             dx, dy = x - fovea[0], y - fovea[1]
@@ -260,7 +262,7 @@ def _grow(rng: np.random.Generator, tips: list[_Tip], vein: bool, fovea: tuple[f
                 break
             if travelled > to_fork and tip.depth < 4:
                 child = radius * (rng.uniform(0.36, 0.66) if radius > 0.006 else rng.uniform(0.5, 0.8))
-                angle = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.05)
+                angle = float(rng.choice([-1.0, 1.0])) * rng.uniform(0.6, 1.05)
                 if child > THINNEST:
                     tips.append(_Tip(x, y, course + angle, child, -0.4 * angle, 0.25, tip.depth + 1, lines))
                     lines += 1

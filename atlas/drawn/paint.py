@@ -6,7 +6,7 @@ Blood absorbs: it multiplies the light by exp(-absorption * density). Pale lesio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 
 from atlas.cohort.lesions import LESIONS
-from atlas.drawn.anatomy import ASPECT, Anatomy, Person, Points, Shot, stream
+from atlas.drawn.anatomy import ASPECT, OPEN, Anatomy, Person, Shot, stream
 from atlas.drawn.confusers import Confusers, draw_confusers
-from atlas.drawn.lesions import Lesions, Spot, draw_lesions
+from atlas.drawn.lesions import Lesions, Spot, Strand, draw_lesions
 from atlas.errors import DatasetError
+from atlas.photographs.frames import Rectangle, around
 from atlas.records import BoolArray, ByteArray, FloatArray
 
 VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
@@ -99,12 +100,18 @@ def draw_eye(
     shot = Shot.draw(stream(seed, 2, side), person, size, -1.0 if eye == "left" else 1.0)
     lesions = draw_lesions(stream(seed, 3, side, grade), grade, anatomy, shot)
     others = draw_confusers(stream(seed, 8, side), anatomy, shot) if confusers else Confusers()
-    pixels, masks = _render(person, anatomy, shot, lesions, others, (patient, seed, side))
-    return SyntheticEye(pixels, grade, eye, masks, shot.retina())
+    opening = shot.aperture()
+    pixels, masks = _render(person, anatomy, shot, opening, lesions, others, (patient, seed, side))
+    return SyntheticEye(pixels, grade, eye, masks, opening > OPEN)
 
 
 _NOTHING = np.zeros((1, 1), np.float32)
 """A layer on which nothing is painted."""
+
+
+def _planes(*colour: float) -> FloatArray:
+    """Return a colour as float32 (3, 1, 1): pictures are painted as three planes, (3, H, W), one of each colour."""
+    return np.array(colour, np.float32)[:, None, None]
 
 
 def _noise(rng: np.random.Generator, shot: Shot, cells: int) -> FloatArray:
@@ -117,12 +124,16 @@ def _blur(image: Any, sigma: float) -> Any:
     return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0.2 else image
 
 
-def _stroke(canvas: ByteArray, shot: Shot, points: Points, radius: float, opacity: float) -> None:
-    """Draw a line of the given radius on a canvas of twice the picture's resolution."""
-    line = np.round((shot.to_pixels(points) + 0.25) * 2 * 16).astype(np.int32)
-    width = 4.0 * radius * shot.unit
-    shade = round(255 * opacity * min(1.0, width / 1.2))
-    cv2.polylines(canvas, [line], False, shade, max(1, round(width)), cv2.LINE_AA, 4)
+def _stroke_all(canvas: ByteArray, shot: Shot, strands: Sequence[Strand]) -> None:
+    """Draw lines on a canvas of twice the picture's resolution."""
+    if not strands:
+        return
+    points = shot.to_pixels(np.concatenate([strand.points for strand in strands]))
+    lines = np.split(np.round((points + 0.25) * 2 * 16).astype(np.int32), np.cumsum([len(one.points) for one in strands])[:-1])
+    for line, strand in zip(lines, strands, strict=True):
+        width = 4.0 * strand.radius * shot.unit
+        shade = round(255 * strand.opacity * min(1.0, width / 1.2))
+        cv2.polylines(canvas, [line], False, shade, max(1, round(width)), cv2.LINE_AA, 4)
 
 
 def _halve(canvas: ByteArray) -> FloatArray:
@@ -158,63 +169,76 @@ def _stamp(layer: FloatArray, shot: Shot, spot: Spot) -> None:
 
 
 def _render(
-    person: Person, anatomy: Anatomy, shot: Shot, lesions: Lesions, confusers: Confusers, seeds: tuple[int, int, int]
+    person: Person,
+    anatomy: Anatomy,
+    shot: Shot,
+    opening: FloatArray,
+    lesions: Lesions,
+    confusers: Confusers,
+    seeds: tuple[int, int, int],
 ) -> tuple[ByteArray, dict[str, BoolArray]]:
-    """Paint a photograph. Every random number comes from `seeds`, so the same call without lesions gives the same eye."""
+    """Paint a photograph. Every random number comes from `seeds`, so the same call without lesions gives the same eye.
+
+    Only what the camera's aperture shows is painted, and a margin for the blur of its optics.
+    """
     patient, seed, side = seeds
     texture = stream(patient, 4, side)
-    retina = shot.retina()
-    light = np.empty((shot.height, shot.width, 3), np.float32)
-    light[:] = person.fundus
-    mottle = sum((_noise(texture, shot, n) * np.float32(w) for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45))), _NOTHING)
-    choroid = sum(np.exp(-((_noise(texture, shot, n) / np.float32(0.45)) ** 2)) for n in (17, 27)) - np.float32(0.8)
-    light *= np.exp(person.mottle * mottle[..., None] * np.array([0.5, 1.0, 1.1], np.float32))
-    x, y = shot.to_anatomy(np.arange(shot.width, dtype=np.float32)[None, :], np.arange(shot.height, dtype=np.float32)[:, None])
+    shown = around(opening, margin=math.ceil(6 * person.blur * shot.unit) + 16)
+    rows, columns = (np.arange(length, dtype=np.float32)[part] for length, part in zip(opening.shape, shown, strict=True))
+
+    def noise(cells: int) -> FloatArray:
+        return _noise(texture, shot, cells)[shown]
+
+    light = np.empty((3, len(rows), len(columns)), np.float32)
+    light[:] = _planes(*person.fundus)
+    mottle = sum((noise(n) * np.float32(w) for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45))), _NOTHING)
+    light *= np.exp(person.mottle * mottle * _planes(0.5, 1.0, 1.1))
+    x, y = shot.to_anatomy(columns[None, :], rows[:, None])
     x, y = x.astype(np.float32), y.astype(np.float32)
     from_fovea = np.hypot(x - np.float32(anatomy.fovea[0]), y - np.float32(anatomy.fovea[1]))
     if person.tessellation:
+        choroid = sum(np.exp(-((noise(n) / np.float32(0.45)) ** 2)) for n in (17, 27)) - np.float32(0.8)
         outside = np.clip((from_fovea - 0.25) / 0.4, 0, 1)
-        light *= np.exp(person.tessellation * (choroid * outside)[..., None] * np.array([0.8, 0.9, 0.5], np.float32))
+        light *= np.exp(person.tessellation * (choroid * outside) * _planes(0.8, 0.9, 0.5))
 
     # Fovea.
     dark = anatomy.fovea_depth * (0.65 * np.exp(-((from_fovea / 0.085) ** 2)) + 0.5 * np.exp(-((from_fovea / 0.25) ** 2)))
-    light *= np.exp(-dark[..., None] * np.array([0.55, 0.95, 1.0], np.float32))
+    light *= np.exp(-dark * _planes(0.55, 0.95, 1.0))
     if anatomy.reflex:
-        light += (anatomy.reflex * np.exp(-((from_fovea / 0.012) ** 2)))[..., None]
+        light += anatomy.reflex * np.exp(-((from_fovea / 0.012) ** 2))
 
     # Vessels, at twice the resolution.
-    big = (2 * shot.height, 2 * shot.width)
-    veins, arteries, reflexes = np.zeros(big, np.uint8), np.zeros(big, np.uint8), np.zeros(big, np.uint8)
+    strands: dict[str, list[Strand]] = {"veins": [], "arteries": [], "reflexes": []}
     for vessel in anatomy.vessels:
-        canvas = veins if vessel.vein else arteries
-        _stroke(canvas, shot, vessel.points, vessel.radius, min(1.0, 0.22 + vessel.radius * 75))
+        opacity = min(1.0, 0.22 + vessel.radius * 75)
+        strands["veins" if vessel.vein else "arteries"].append(Strand(vessel.points, vessel.radius, opacity))
         if vessel.radius > 0.0045:
-            _stroke(reflexes, shot, vessel.points, vessel.radius * 0.28, 0.35 if vessel.vein else 0.8)
+            strands["reflexes"].append(Strand(vessel.points, vessel.radius * 0.28, 0.35 if vessel.vein else 0.8))
     soften = 0.0022 * shot.unit
-    venous, arterial = _blur(_halve(veins), soften), _blur(_halve(arteries), soften)
-    reflex = _blur(_halve(reflexes), soften)
+    whole = {what: _blur(_painted(shot, own), soften) for what, own in strands.items()}
+    venous, arterial, reflex = (whole[what][shown] for what in strands)
 
     # Nerve fibres shine along the arcades.
     if person.sheen:
-        sheen = _blur(cv2.resize(venous + arterial, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA), 0.06 * shot.unit / 8)
-        sheen = cv2.resize(sheen, (shot.width, shot.height), interpolation=cv2.INTER_LINEAR)
-        light += (person.sheen * 3.0 * sheen)[..., None] * person.fundus * np.array([0.6, 1.0, 1.2], np.float32)
+        vessels = whole["veins"] + whole["arteries"]
+        sheen = _blur(cv2.resize(vessels, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA), 0.06 * shot.unit / 8)
+        sheen = cv2.resize(sheen, (shot.width, shot.height), interpolation=cv2.INTER_LINEAR)[shown]
+        light += (person.sheen * 3.0 * sheen) * _planes(*person.fundus) * _planes(0.6, 1.0, 1.2)
 
     _paint_disc(light, person, anatomy, x, y)
-    _paint_confusers(light, person, shot, confusers)
+    _paint_confusers(light, person, shot, shown, confusers)
 
-    layers = {kind: np.zeros(retina.shape, np.float32) for kind in {**lesions.spots, **lesions.strands}}
+    layers = {kind: np.zeros(opening.shape, np.float32) for kind in lesions.spots}
     for kind, spots in lesions.spots.items():
         for spot in spots:
             _stamp(layers[kind], shot, spot)
-    for kind, strands in lesions.strands.items():
-        canvas = np.zeros(big, np.uint8)
-        for strand in strands:
-            _stroke(canvas, shot, strand.points, strand.radius, strand.opacity)
-        layers[kind] = _blur(_halve(canvas), soften * 0.7)
-    fibrous = np.zeros(retina.shape, np.float32) if lesions.fibrous else _NOTHING
+    for kind, own in lesions.strands.items():
+        layers[kind] = _blur(_painted(shot, own), soften * 0.7)
+    fibrous = np.zeros(opening.shape, np.float32) if lesions.fibrous else _NOTHING
     for spot in lesions.fibrous:
         _stamp(fibrous, shot, spot)
+    layers = {kind: own[shown] for kind, own in layers.items()}
+    fibrous = fibrous[shown] if lesions.fibrous else fibrous
     for painted in (*layers.values(), fibrous):
         np.maximum(painted - np.float32(FAINTEST), 0.0, out=painted)
 
@@ -229,12 +253,9 @@ def _render(
     density = np.maximum(venous, layer("venous beading"))
     fine = layer("new vessels")
     for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, ARTERIAL_BLOOD)):
-        if amount is not _NOTHING:
-            light *= np.exp(-amount[..., None] * absorption)
-    light += (reflex * 0.16)[..., None] * person.fundus
-    shed = np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85)
-    if shed.size > 1:
-        light *= np.exp(-shed[..., None] * SHED_BLOOD)
+        _absorb(light, amount, absorption)
+    light += reflex * 0.16 * _planes(*person.fundus)
+    _absorb(light, np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85), SHED_BLOOD)
     pale = _tinted(person, 1.10, 0.10, (1.0, 0.91, 0.76))
     _blend(light, layer("cotton-wool spot"), pale)
     _blend(light, fibrous, pale * np.float32(0.95))
@@ -244,10 +265,18 @@ def _render(
     for kind in LESIONS:
         if kind in layers:
             painted = layers[kind] if kind != "new vessels" else np.maximum(layers[kind], fibrous)
-            mask = (painted > 0) & retina
+            mask = np.zeros(opening.shape, np.bool_)
+            mask[shown] = (painted > 0) & (opening[shown] > OPEN)
             if mask.any():
                 masks[kind] = mask
-    return _expose(light, person, shot, stream(seed, 5, side)), masks
+    return _expose(light, person, shot, opening, shown, stream(seed, 5, side)), masks
+
+
+def _painted(shot: Shot, strands: Sequence[Strand]) -> FloatArray:
+    """Return the opacity of lines, float32 (H, W)."""
+    canvas = np.zeros((2 * shot.height, 2 * shot.width), np.uint8)
+    _stroke_all(canvas, shot, strands)
+    return _halve(canvas)
 
 
 def _tinted(person: Person, gain: float, lift: float, hue: tuple[float, float, float]) -> FloatArray:
@@ -256,8 +285,19 @@ def _tinted(person: Person, gain: float, lift: float, hue: tuple[float, float, f
 
 
 def _blend(light: FloatArray, opacity: FloatArray, colour: FloatArray) -> None:
+    """Lay a colour (3,), or planes of colours (3, H, W), over the light where the opacity (H, W) is not zero."""
     if opacity.size > 1 and opacity.any():
-        light += opacity[..., None] * (colour - light)
+        rows, columns = around(opacity)
+        under = light[:, rows, columns]
+        over = colour[:, None, None] if colour.ndim == 1 else colour[:, rows, columns]
+        under += opacity[rows, columns] * (over - under)
+
+
+def _absorb(light: FloatArray, amount: FloatArray, absorption: FloatArray) -> None:
+    """Let something of a density (H, W) absorb light."""
+    if amount.size > 1 and amount.any():
+        rows, columns = around(amount)
+        light[:, rows, columns] *= np.exp(-amount[rows, columns] * absorption[:, None, None])
 
 
 def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArray, y: FloatArray) -> None:
@@ -272,56 +312,66 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
     rim = person.fundus * np.array([1.22, 1.40, 1.35], np.float32) + np.array([0.16, 0.11, 0.07], np.float32)
     cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * (1.25 * person.fundus[0] + 0.25)
     if anatomy.crescent:
-        moon = np.clip((1.28 - np.hypot(u + 0.14, v)) / 0.12, 0, 1) * (1 - inside)
-        _blend(light, anatomy.crescent * moon, person.fundus * np.array([1.2, 1.45, 1.3], np.float32))
+        near = around(r < 1.5)  # the crescent ends before that
+        moon = np.clip((1.28 - np.hypot(u[near] + 0.14, v[near])) / 0.12, 0, 1) * (1 - inside[near])
+        colour = person.fundus * np.array([1.2, 1.45, 1.3], np.float32)
+        _blend(light[:, near[0], near[1]], anatomy.crescent * moon, colour)
     _blend(light, glow * (1 - inside), rim)
+    within = around(inside)
+    u, v, inside = u[within], v[within], inside[within]
     # The temporal rim is paler than the nasal one.
     pallor = np.clip(0.55 - 0.45 * u, 0, 1)
     depth = np.clip((anatomy.cup + 0.18 - np.hypot(u + 0.12, v)) / 0.4, 0, 1)
     tone = np.clip(0.55 * pallor + 0.75 * depth * depth, 0, 1)
-    _blend(light, 0.9 * inside, np.float32(anatomy.disc_tint) * (rim + tone[..., None] * (cup - rim)))
+    colours = np.float32(anatomy.disc_tint) * (rim[:, None, None] + tone * (cup - rim)[:, None, None])
+    _blend(light[:, within[0], within[1]], 0.9 * inside, colours)
 
 
-def _paint_confusers(light: FloatArray, person: Person, shot: Shot, confusers: Confusers) -> None:
+def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: Rectangle, confusers: Confusers) -> None:
     pale = {"drusen": _tinted(person, 1.18, 0.06, (1.0, 0.90, 0.62)), "scars": _tinted(person, 1.15, 0.10, (1.0, 0.95, 0.80))}
     for what in ("drusen", "scars", "pigment"):
         spots: list[Spot] = getattr(confusers, what)
         if not spots:
             continue
-        layer = np.zeros(light.shape[:2], np.float32)
+        layer = np.zeros((shot.height, shot.width), np.float32)
         for spot in spots:
             _stamp(layer, shot, spot)
         if what in pale:
-            _blend(light, layer, pale[what])
+            _blend(light, layer[shown], pale[what])
         else:
-            light *= np.exp(-layer[..., None] * np.array([1.2, 1.3, 1.2], np.float32))
+            _absorb(light, layer[shown], np.array([1.2, 1.3, 1.2], np.float32))
     if confusers.reflexes:
-        canvas = np.zeros((2 * shot.height, 2 * shot.width), np.uint8)
-        for streak in confusers.reflexes:
-            _stroke(canvas, shot, streak.points, streak.radius, streak.opacity)
-        light += (
-            (_blur(_halve(canvas), 0.004 * shot.unit) * 0.5)[..., None] * person.fundus * np.array([0.7, 1.0, 1.2], np.float32)
-        )
+        streaks = _blur(_painted(shot, confusers.reflexes), 0.004 * shot.unit)[shown]
+        light += streaks * 0.5 * _planes(*person.fundus) * _planes(0.7, 1.0, 1.2)
 
 
-def _expose(light: FloatArray, person: Person, shot: Shot, rng: np.random.Generator) -> ByteArray:
-    """Light the retina unevenly, and apply the optics and the sensor."""
-    x, y, r = shot.polar()
+def _expose(
+    light: FloatArray, person: Person, shot: Shot, opening: FloatArray, shown: Rectangle, rng: np.random.Generator
+) -> ByteArray:
+    """Light the retina unevenly, and apply the optics and the sensor. `shown` is the part of the picture that is painted."""
+    x, y, r = shot.polar
+    x, y, r = x[:, shown[1]], y[shown[0]], r[shown]
     level = 1.0 - person.vignette * r**2.6 * 0.8
-    level = level * (1.0 + shot.slope[0] * x + shot.slope[1] * y) * (1.0 + 0.05 * _noise(rng, shot, 3))
+    level = level * (1.0 + shot.slope[0] * x + shot.slope[1] * y) * (1.0 + 0.05 * _noise(rng, shot, 3)[shown])
     if shot.shadow[3]:
         sx, sy, width, depth = shot.shadow
         level = level * (1.0 - depth * np.exp(-((x - sx) ** 2 + (y - sy) ** 2) / width**2))
-    image = light * (level * np.float32(shot.exposure)).astype(np.float32)[..., None]
-    haze = (
-        person.rim
-        * np.clip((r - 0.72) / 0.3, 0, 1) ** 2
-        * (0.6 + 0.4 * np.clip(x * shot.slope[0] * 8 + y * shot.slope[1] * 8, -1, 1))
-    ).astype(np.float32)
-    image += haze[..., None] * (person.rim_colour - image) + np.float32(shot.veil)
-    image = _blur(image, person.blur * shot.unit)
-    image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)
-    grain = rng.standard_normal((shot.height, shot.width, 3), dtype=np.float32)
+    light *= (level * np.float32(shot.exposure)).astype(np.float32)
+    if person.rim:
+        haze = (
+            person.rim
+            * np.clip((r - 0.72) / 0.3, 0, 1) ** 2
+            * (0.6 + 0.4 * np.clip(x * shot.slope[0] * 8 + y * shot.slope[1] * 8, -1, 1))
+        ).astype(np.float32)
+        light += haze * (_planes(*person.rim_colour) - light) + np.float32(shot.veil)
+    else:
+        light += np.float32(shot.veil)
+    image = _blur(cv2.merge(list(light)), person.blur * shot.unit)
+    bright = image > 0.8
+    image[bright] = 0.8 + 0.2 * np.tanh((image[bright] - 0.8) / 0.2)
+    grain = rng.standard_normal((shot.height, shot.width, 3), dtype=np.float32)[shown]
     image += grain * np.float32(person.noise)
-    image *= shot.aperture()[..., None]
-    return np.asarray(np.clip(image * 255.0 + 0.5, 0, 255), np.uint8)
+    image *= opening[shown][..., None]
+    picture = np.zeros((shot.height, shot.width, 3), np.uint8)
+    picture[shown] = np.clip(image * 255.0 + 0.5, 0, 255)
+    return picture

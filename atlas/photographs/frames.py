@@ -6,6 +6,7 @@ Positions are in source pixels after EXIF orientation, rows downwards, and pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,9 @@ from atlas.records import BoolArray, ByteArray, FloatArray, Frame
 
 Box = tuple[int, int, int, int]
 """top, left, bottom, right in source pixels; bottom and right exclusive."""
+
+Rectangle = tuple[slice, slice]
+"""Rows and columns."""
 
 
 def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> ByteArray:
@@ -38,6 +42,22 @@ def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> 
         return piece.copy()
     size = (max(1, round(piece.shape[1] * side / longest)), max(1, round(piece.shape[0] * side / longest)))
     return np.asarray(cv2.resize(piece, size, interpolation=cv2.INTER_AREA if side < longest else cv2.INTER_LINEAR), np.uint8)
+
+
+def around(mask: NDArray[Any], margin: int = 0) -> Rectangle:
+    """Return the rows and columns of a mask (H, W) in which anything is not zero; both are empty where all is.
+
+    Parameters
+    ----------
+    margin : int
+        Rows and columns more on each side, as far as there are any.
+    """
+    spans = []
+    for axis in (1, 0):
+        places = np.flatnonzero(mask.any(axis=axis))
+        first, last = (int(places[0]) - margin, int(places[-1]) + margin) if len(places) else (0, -1)
+        spans.append(slice(max(0, first), last + 1))
+    return spans[0], spans[1]
 
 
 def whole_picture(photograph: ByteArray) -> tuple[Frame, BoolArray]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from atlas.photographs.quality import strongest_channel
-from atlas.photographs.retina import find_circle
+from atlas.photographs.retina import find_circle, strongest_channel
 from atlas.records import BoolArray, ByteArray, Frame
 
 TWO_EYES, DISC_WITHIN, TEXT = "two_eyes", "disc_within", "text"

@@ -10,6 +10,10 @@ from atlas.photographs.frames import whole_picture
 from atlas.photographs.retina import Disc, find_disc
 from atlas.records import RETINA, ByteArray, Stretch, Subject
 
+LEAST_SIDE = 1024
+"""Least side of the subject in pixels, if the source has as many, in a photograph that is decoded at a reduced size: as many as
+any picture but a plate shows. Scores never depend on which pictures are wanted."""
+
 
 @dataclass(frozen=True)
 class Opened:

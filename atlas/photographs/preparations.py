@@ -133,9 +133,14 @@ def _by_histogram(
 ) -> ByteArray:
     """Map each channel by table(counts, values): the new values for 0..255, given how often each occurs on the retina."""
     values = np.arange(256, dtype=np.float64)
-    inside = pixels[retina]
-    tables = [_byte(table(np.bincount(inside[:, k], minlength=256).astype(np.float64), values)) for k in range(3)]
+    tables = [_byte(table(counts, values)) for counts in histograms(pixels, retina)]
     return np.asarray(cv2.LUT(pixels, np.stack(tables, axis=-1)[None]), np.uint8)
+
+
+def histograms(pixels: ByteArray, retina: BoolArray) -> NDArray[np.float64]:
+    """Count how often each value occurs on the retina, bool (h, w), in each channel of uint8 (h, w, 3): float64 (3, 256)."""
+    mask = retina.view(np.uint8)
+    return np.stack([cv2.calcHist([pixels], [channel], mask, [256], [0, 256]).ravel() for channel in range(3)]).astype(np.float64)
 
 
 def _on_lightness(pixels: ByteArray, change: Callable[[ByteArray], ByteArray]) -> ByteArray:

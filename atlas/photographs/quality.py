@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.photographs.frames import crop
+from atlas.photographs.retina import strongest_channel
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Quality, noop
 
 SIDE = 256
@@ -104,12 +105,6 @@ def _inner(seen: BoolArray) -> BoolArray:
     edged = cv2.copyMakeBorder(seen.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     kept = cv2.erode(edged, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)), iterations=_RIM)[1:-1, 1:-1] > 0
     return np.asarray(kept if kept.sum() > 0.02 * kept.size else seen, np.bool_)
-
-
-def strongest_channel(pixels: ByteArray) -> ByteArray:
-    """Return the strongest channel of each pixel, uint8 (h, w)."""
-    red, green, blue = cv2.split(pixels)
-    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _smoothed(values: FloatArray, inner: BoolArray, deviation: float) -> FloatArray:

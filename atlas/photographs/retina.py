@@ -179,7 +179,13 @@ def _agreement(disc: BoolArray, region: BoolArray) -> float:
 
 def _brightness(small: ByteArray) -> ByteArray:
     """Return the strongest channel without specks. A very dark retina shows in one channel only."""
-    return np.asarray(cv2.medianBlur(small.max(axis=2), 5), np.uint8)
+    return np.asarray(cv2.medianBlur(strongest_channel(small), 5), np.uint8)
+
+
+def strongest_channel(pixels: ByteArray) -> ByteArray:
+    """Return the strongest channel of each pixel, uint8 (h, w)."""
+    red, green, blue = cv2.split(pixels)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _levels(brightness: ByteArray) -> tuple[float, ...]:
@@ -234,15 +240,12 @@ def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[C
         return None
     random = np.random.Generator(np.random.PCG64(0))
     edge = points[free]
-    with np.errstate(divide="ignore", invalid="ignore"):  # three points on a line give no circle, and no votes
-        x, y, radius = _circles_through(edge[random.integers(len(edge), size=(_TRIALS, 3))])
-        excess = np.hypot(points[:, 0, None] - x, points[:, 1, None] - y) / radius - 1
-    votes = (np.abs(excess[free]) < _TOLERANCE).sum(axis=0) - (excess > _TOLERANCE).sum(axis=0)
-    believed = radius < _WIDEST / 2 * max(height, width)
-    if not believed.any():
+    with np.errstate(divide="ignore", invalid="ignore"):  # three points on a line give no circle
+        circles = np.array(_circles_through(edge[random.integers(len(edge), size=(_TRIALS, 3))]))
+    circles = circles[:, circles[2] < _WIDEST / 2 * max(height, width)]
+    if not circles.size:
         return None
-    chosen = int(np.where(believed, votes, -len(points)).argmax())
-    circle = np.array([x[chosen], y[chosen], radius[chosen]])
+    circle = circles[:, int(_votes(edge, points[~free], circles).argmax())]
     for _ in range(5):  # Gauss-Newton
         offset = edge - circle[:2]
         distance = np.hypot(*offset.T)
@@ -259,6 +262,30 @@ def _fit_circle(outline: NDArray[np.float64], shape: tuple[int, int]) -> tuple[C
         return None
     # The outline runs through the centres of the outermost pixels.
     return (float(circle[0]), float(circle[1]), float(circle[2]) + 0.5), len(slope) / len(edge)
+
+
+def _votes(edge: NDArray[np.float64], at_border: NDArray[np.float64], circles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count the points of an outline that are on each circle, less those outside it, see `_fit_circle`.
+
+    Parameters
+    ----------
+    edge, at_border : float64 (n, 2)
+        Points inside the picture, and points at its border, which can only lie outside.
+    circles : float64 (3, k)
+        x, y and radius.
+    """
+    x, y, radius = circles
+    votes = np.zeros(len(radius), np.int64)
+    known = np.stack([-2 * x, -2 * y, x**2 + y**2, np.ones_like(x)])
+    for points, counted in ((edge, True), (at_border, False)):
+        square = np.column_stack([points, np.ones(len(points)), (points**2).sum(axis=1)]) @ known  # distances from the centres
+        outside = square > ((1 + _TOLERANCE) * radius) ** 2
+        # Of few points, all of them fit into 16 bits, which are added far faster than truth values.
+        votes -= outside.view(np.uint8).sum(axis=0, dtype=np.uint16)
+        if counted:
+            within = square > ((1 - _TOLERANCE) * radius) ** 2
+            votes += (within & ~outside).view(np.uint8).sum(axis=0, dtype=np.uint16)
+    return votes
 
 
 def _circles_through(triples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

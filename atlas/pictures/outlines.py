@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from io import BytesIO
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from atlas.cohort.lesions import LESIONS
+from atlas.photographs.frames import around
 from atlas.records import BoolArray
 
 _KINDS = {kind.replace(" ", "-"): kind for kind in LESIONS}  # by the names of masks in the embedded cohort
@@ -23,11 +25,15 @@ def outlines_png(lesions: BoolArray) -> bytes:
     The line is white within black, so a person's outline differs from a map by its form, not by a hue. There is a gap between
     line and lesion, so that no part of the lesion is covered.
     """
-    away = cv2.distanceTransform(np.where(lesions, np.uint8(0), np.uint8(1)), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     pixel = max(1 / _LINE, len(lesions) / 1024)  # a line is never thinner than a pixel
     reach = np.cumsum([_CLEARANCE, _LINE, _LINE]) * pixel
-    clear, light, dark = (np.asarray(away <= far, np.uint8) for far in reach)
-    picture = Image.fromarray(np.asarray(2 * dark - light - clear, np.uint8)).convert("P")
+    drawn = np.zeros(lesions.shape, np.uint8)
+    if lesions.any():
+        near = around(lesions, margin=math.ceil(reach[-1]) + 1)
+        away = cv2.distanceTransform(np.where(lesions[near], np.uint8(0), np.uint8(1)), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        clear, light, dark = (np.asarray(away <= far, np.uint8) for far in reach)
+        drawn[near] = 2 * dark - light - clear
+    picture = Image.fromarray(drawn).convert("P")
     picture.putpalette([0, 0, 0, 255, 255, 255, 0, 0, 0])
     buffer = BytesIO()
     picture.save(buffer, "PNG", optimize=True, transparency=bytes([0, 255, 150]))

@@ -103,7 +103,7 @@ def build_atlas(
     workshop.store.tidy()
     with publication as folder, single_threaded():
         with workshop.timed("dataset"), listing(configuration.out):
-            cohort = gather(workshop)
+            cohort = gather(workshop, copies=False)
             curated = read_curation_of(cohort, workshop)
         masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)
         cohort = with_lone_masks(cohort, workshop, masks)
@@ -113,7 +113,8 @@ def build_atlas(
         source = choose_source(workshop, cohort.dataset.scale)
         if announce is not None:
             announce(check_cohort(workshop, cohort, source, net))
-        seen = see(workshop, leave_out(cohort.dataset, curated), cohort.report, plates=True, net=net, source=source)
+        used, copies = leave_out(cohort.dataset, curated), not cohort.synthetic
+        seen = see(workshop, used, cohort.report, plates=True, net=net, source=source, copies=copies)
         explained = explain(workshop, seen)
         cut = cut_all(workshop, explained)
         outlines = outline_all(workshop, explained.seen, masks)

@@ -17,10 +17,10 @@ from atlas.errors import DatasetError, UnreadableImageError
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import read_size
-from atlas.photographs.opened import open_disc
+from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import Fault, single_threaded, worker_count
-from atlas.pipeline.photograph import LEAST_SIDE, View, prediction_key, prepare_photograph
+from atlas.pipeline.photograph import View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
 from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, no_retina_line, preparing, see
 from atlas.pipeline.workshop import Workshop

@@ -59,7 +59,7 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     Parameters
     ----------
     copies : bool
-        Look for copies of one picture, for which every photograph is decoded once.
+        Look for copies of one picture, for which every photograph is decoded. Not needed where `see` prepares them all.
 
     Raises
     ------

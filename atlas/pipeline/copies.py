@@ -1,9 +1,13 @@
-"""Copies of one picture among a command's photographs; what each is known by is kept in the store."""
+"""Copies of one picture among a command's photographs.
+
+What each is known by is kept in the store: when it is prepared, or here where a command needs the copies before that.
+"""
 
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,12 @@ from numpy.typing import NDArray
 
 from atlas.cohort.copies import join_copies, with_told
 from atlas.errors import UnreadableImageError
-from atlas.photographs.copies import SIDE, Fingerprint, find_pairs, fingerprint
-from atlas.photographs.decode import decode_photograph
+from atlas.photographs.copies import Fingerprint, find_pairs, fingerprint
+from atlas.photographs.opened import LEAST_SIDE, Opened, open_disc
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store
 from atlas.pipeline.workshop import Workshop
-from atlas.records import Dataset, DatasetReport, GradedImage
+from atlas.records import Dataset, DatasetReport, GradedImage, Subject
 
 
 def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> tuple[Dataset, DatasetReport]:
@@ -25,57 +29,68 @@ def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> 
 
     A photograph that cannot be decoded is passed over here: the stage that needs its pixels names it.
     """
-    store, retina = workshop.store, dataset.scale.subject.retina
-    missing = [image for image in dataset.images if not store.has("fingerprints", _key(image.image_id, retina))]
+    store, subject = workshop.store, dataset.scale.subject
+    missing = [image for image in dataset.images if not store.has("fingerprints", _key(image.image_id, subject))]
     if missing:
-        for _ in workshop.each(keep_fingerprint, missing, (store, retina), stage="copies"):
+        for _ in workshop.each(open_for_fingerprint, missing, (store, subject), stage="copies"):
             pass  # what each gives lies in the store
-    ids = [i for i in dataset.image_ids if store.has("fingerprints", _key(i, retina))]
-    pairs = _pairs(store, ids, retina)
+    ids = [i for i in dataset.image_ids if store.has("fingerprints", _key(i, subject))]
+    pairs = _pairs(store, ids, subject)
     folder = _common(dataset)
     marked, lines, told = join_copies(dataset, [(ids[i], ids[j]) for i, j in pairs], folder)
     return marked, with_told(report, lines, told)
 
 
-def keep_fingerprint(image: GradedImage, shared: tuple[Store, bool]) -> None:
+def open_for_fingerprint(image: GradedImage, shared: tuple[Store, Subject]) -> None:
+    """Open a photograph for `keep_fingerprint` alone. A task, see `engine`.
+
+    Parameters
+    ----------
+    shared : tuple[Store, Subject]
+        The store, and what photographs show.
+    """
+    store, subject = shared
+    keep_fingerprint(image.image_id, subject, store, partial(open_disc, image.path, subject, least=LEAST_SIDE))
+
+
+def keep_fingerprint(image_id: str, subject: Subject, store: Store, opened: Callable[[], Opened]) -> None:
     """Keep in the store what a photograph is known by: nothing where it cannot be decoded.
 
     Parameters
     ----------
-    shared : tuple[Store, bool]
-        The store, and whether photographs show a retina.
+    opened : callable
+        Opens it with at least `LEAST_SIDE` pixels a side.
     """
-    store, retina = shared
 
     def make() -> dict[str, NDArray[Any]]:
         try:
-            made = fingerprint(decode_photograph(image.path, least=SIDE).pixels, retina=retina)
+            made = fingerprint(opened().decoded.pixels, retina=subject.retina)
         except UnreadableImageError:
             made = Fingerprint(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros((1, 1), np.uint8))
         return {"points": made.points, "descriptors": made.descriptors, "small": made.small}
 
-    store.keep_arrays("fingerprints", _key(image.image_id, retina), make)
+    store.keep_arrays("fingerprints", _key(image_id, subject), make)
 
 
-def _pairs(store: Store, ids: list[str], retina: bool) -> list[tuple[int, int]]:
+def _pairs(store: Store, ids: list[str], subject: Subject) -> list[tuple[int, int]]:
     """Find the pairs among photographs; kept in the store as well, for the same photographs are often asked for again."""
     if len(ids) < 2:
         return []
 
     @lru_cache(maxsize=256)
     def known_by(place: int) -> Fingerprint:
-        return Fingerprint(**store.arrays("fingerprints", _key(ids[place], retina)))
+        return Fingerprint(**store.arrays("fingerprints", _key(ids[place], subject)))
 
     def find() -> dict[str, NDArray[Any]]:
-        descriptors = [store.arrays("fingerprints", _key(image_id, retina))["descriptors"] for image_id in ids]
-        return {"pairs": np.array(find_pairs(descriptors, known_by, retina=retina), np.int64).reshape(-1, 2)}
+        descriptors = [store.arrays("fingerprints", _key(image_id, subject))["descriptors"] for image_id in ids]
+        return {"pairs": np.array(find_pairs(descriptors, known_by, retina=subject.retina), np.int64).reshape(-1, 2)}
 
-    found = store.keep_arrays("copies", [ids, _key("", retina)], find)["pairs"]
+    found = store.keep_arrays("copies", [ids, _key("", subject)], find)["pairs"]
     return [(int(i), int(j)) for i, j in found]
 
 
-def _key(image_id: str, retina: bool) -> list[str | bool]:
-    return [image_id, retina, code_key("atlas.photographs.copies", "atlas.photographs.decode")]
+def _key(image_id: str, subject: Subject) -> list[str | int | bool]:
+    return [image_id, LEAST_SIDE, subject.retina, code_key("atlas.photographs.copies", "atlas.photographs.opened")]
 
 
 def _common(dataset: Dataset) -> Path:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from atlas.patterns.alarms import dark_share
 from atlas.photographs.decode import decode_photograph
 from atlas.photographs.frames import crop
+from atlas.photographs.opened import LEAST_SIDE
 from atlas.photographs.preparations import SURROUND, normalised_pixels
 from atlas.pictures.jpeg import encode_jpeg
 from atlas.pipeline.photograph import (
     DETAIL_SIDE,
     FOUND,
-    LEAST_SIDE,
     PICTURES,
     Preparing,
     code_of,

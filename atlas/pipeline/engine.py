@@ -7,12 +7,15 @@ uses a single thread, so the result does not depend on the number of workers or 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -34,11 +37,29 @@ _OF_ALL = (MemoryError, ConfigurationError, ScorerError, StoreError)
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
+# Settings of glibc's mallopt, by their numbers in malloc.h: bytes of freed memory that are kept for what comes next, bytes from
+# which an array gets pages of its own, and pools of memory that threads share.
+_MEMORY = {-1: 256 << 20, -3: 32 << 20, -8: 1}
+
+
+@cache
+def keep_memory() -> None:
+    """Let this process keep memory that it frees, where its C library is glibc.
+
+    That gives the memory of large arrays back to the system at once, and new ones then get theirs page by page: a tenth of the
+    processor time of a build.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        for setting, value in _MEMORY.items():
+            mallopt(setting, value)
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Limit every numerical library to one thread, so that sums are formed in the same order on any machine."""
     import torch  # takes a second to load; code that only reads photographs need not wait for it
 
+    keep_memory()
     torch_threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -84,6 +105,7 @@ def run(
     """
     import torch
 
+    keep_memory()
     count = worker_count(workers)
     progress(stage, 0, len(items))
     with ThreadPoolExecutor(count, thread_name_prefix="atlas", initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -54,8 +54,8 @@ def evaluate_scorer(
     """
     workshop = Workshop.of(configuration, progress)
     with single_threaded():
-        cohort = gather(workshop)
-        seen = see(workshop, cohort.dataset, cohort.report, doubt=doubt)
+        cohort = gather(workshop, copies=False)
+        seen = see(workshop, cohort.dataset, cohort.report, doubt=doubt, copies=not cohort.synthetic)
         name, found = cohort.dataset.target.name, []
         for image_id in seen.dataset.image_ids:
             scorer = seen.scorers.scorers[seen.scorers.index[image_id]]

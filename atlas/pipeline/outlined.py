@@ -19,7 +19,7 @@ from atlas.cohort.masks import kind_word, read_lesions
 from atlas.explain.methods import methods_of, saliency_map
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.photographs.decode import stretched
-from atlas.photographs.frames import cell_coverage, crop
+from atlas.photographs.frames import around, cell_coverage, crop
 from atlas.photographs.preparations import prepare
 from atlas.pictures.outlines import kind_in_words, outlines_png
 from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, code_of, open_photograph
@@ -113,8 +113,17 @@ def lesions_in(files: Sequence[Path], shape: tuple[int, int], stretch: Stretch) 
 
 def bounding(lesions: BoolArray) -> list[tuple[int, int, int, int]]:
     """Return the box that bounds each lesion of a mask, bool (H, W): top, left, bottom, right, half-open."""
-    _, _, places, _ = cv2.connectedComponentsWithStats(lesions.astype(np.uint8))
-    return [(int(top), int(left), int(top + height), int(left + width)) for left, top, width, height, _ in places[1:].tolist()]
+    rows, columns = around(lesions)
+    first_row, first_column = (
+        rows.start // 2 * 2,
+        columns.start // 2 * 2,
+    )  # numbered by blocks of 2 x 2 pixels, as in the complete mask
+    part = lesions[first_row : rows.stop, first_column : columns.stop].astype(np.uint8)
+    if not part.size:
+        return []
+    _, _, places, _ = cv2.connectedComponentsWithStats(part)
+    corners = [(first_row + top, first_column + left, height, width) for left, top, width, height, _ in places[1:].tolist()]
+    return [(top, left, top + height, left + width) for top, left, height, width in corners]
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from atlas.patterns.alarms import Camera, camera_of
 from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
-from atlas.photographs.opened import open_disc
-from atlas.photographs.preparations import prepare, retina_in
+from atlas.photographs.opened import LEAST_SIDE, open_disc
+from atlas.photographs.preparations import histograms, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pictures.live import encode_cells
+from atlas.pipeline.copies import keep_fingerprint
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
 from atlas.pipeline.store import Store, load_arrays, save_arrays
@@ -57,10 +58,6 @@ PHOTOGRAPH_SIDE = 1024
 
 DETAIL_SIDE = 1024
 """Longest side of the photograph that patches are cut from and described in, in pixels, whatever the size of the plates."""
-
-LEAST_SIDE = 1024
-"""Least side of the retina in pixels, if the source has as many, in a photograph that is decoded at a reduced size: as many as
-any picture but a plate shows. Scores never depend on which pictures are wanted."""
 
 THUMBNAIL_SIDE = 160
 
@@ -162,6 +159,8 @@ class Preparing:
         Finds lesions.
     mirror : Scorer or None
         Scores the mirror image, too.
+    copies : bool
+        Keep what copies of the photograph are known by.
     """
 
     source: Source
@@ -169,6 +168,7 @@ class Preparing:
     plate_side: int | None = None
     net: LesionNet | None = None
     mirror: Scorer | None = None
+    copies: bool = False
 
 
 def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
@@ -216,6 +216,8 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     if not store.has("predictions", prediction_key(image.image_id, source)):
         store.keep_arrays("predictions", prediction_key(image.image_id, source), lambda: source.encode(prepared()))
     found = None if shared.net is None else _find(image.image_id, shared.net, store, opened)
+    if shared.copies:
+        keep_fingerprint(image.image_id, source.subject, store, whole)
     mirrored = None if shared.mirror is None else _mirrored(image.image_id, shared.mirror, source, store, prepared)
     facts = load_arrays(folder / "facts.safetensors", "frame", "shape", "camera", "coverage", "colours", "stretch", "quality")
     frame = Frame(*facts["frame"].tolist())
@@ -246,10 +248,13 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
 
 def _colours(shown: Preprocessed) -> FloatArray:
     """Return means and standard deviations of red, green and blue over the retina, float32 (6,)."""
-    own = shown.photograph[shown.retina].astype(np.float64)
-    if not len(own):
+    counts = histograms(shown.photograph, shown.retina)
+    if not counts.any():
         return np.zeros(6, np.float32)
-    return np.concatenate([own.mean(axis=0), own.std(axis=0)]).astype(np.float32)
+    values = np.arange(256, dtype=np.float64)
+    means = [np.average(values, weights=own) for own in counts]
+    deviations = [np.sqrt(np.average((values - mean) ** 2, weights=own)) for own, mean in zip(counts, means, strict=True)]
+    return np.array([*means, *deviations], np.float32)
 
 
 def _mirrored(image_id: str, scorer: Scorer, source: Source, store: Store, prepared: Callable[[], Preprocessed]) -> float:

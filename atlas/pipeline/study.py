@@ -34,6 +34,7 @@ from atlas.photographs.dicom import lies_in_dicom
 from atlas.photographs.frames import cell_box
 from atlas.photographs.oddities import TEXT
 from atlas.photographs.quality import in_words
+from atlas.pipeline.copies import with_copies
 from atlas.pipeline.cutting import Cutting, cut_patches
 from atlas.pipeline.engine import Fault, Result
 from atlas.pipeline.groups import groupings
@@ -109,6 +110,7 @@ def see(
     net: FundusLesionNet | None = None,
     doubt: bool = False,
     source: TrainedSource | FittedSource | None = None,
+    copies: bool = False,
 ) -> Seen:
     """Prepare every photograph, run the network on it, and fit heads where the settings ask for it.
 
@@ -122,6 +124,8 @@ def see(
         See what tells how sure a trained scorer is, also where it has no rule for that yet.
     source : TrainedSource | FittedSource or None
         What `choose_source` gives, if it was loaded before.
+    copies : bool
+        Look for copies of one picture, see `with_copies`: folds and figures of agreement need to know them.
 
     Raises
     ------
@@ -129,9 +133,11 @@ def see(
         Where no photograph can be read.
     """
     source = source or choose_source(workshop, dataset.scale)
-    shared = preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt)
+    shared = replace(preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt), copies=copies)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
     views, dataset, report = _without_faults(prepared, dataset, report)
+    if copies:
+        dataset, report = with_copies(workshop, dataset, report)
     views, dataset, report = _good_enough(views, dataset, report, workshop.configuration)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
     scorers = scorers_for(workshop, dataset, source, keys)

@@ -12,9 +12,10 @@ import numpy as np
 from atlas.config import Configuration
 from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import load_lesion_net
+from atlas.photographs.opened import LEAST_SIDE
 from atlas.pipeline.cohort import gather_all
 from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.photograph import LEAST_SIDE, code_of, prepared_for
+from atlas.pipeline.photograph import code_of, prepared_for
 from atlas.pipeline.store import Store
 from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop

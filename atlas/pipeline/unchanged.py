@@ -36,7 +36,7 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
         return False
     if not isinstance(noted, dict) or noted.get("files") != _files(configuration.out):
         return False
-    return bool(noted.get("key") == _key(workshop, gather(workshop)))
+    return bool(noted.get("key") == _key(workshop, gather(workshop, copies=False)))
 
 
 def remember(workshop: Workshop, cohort: Cohort) -> None:

@@ -39,7 +39,7 @@ from atlas.scorers.manifest import (
 from atlas.scorers.networks import NetworkScorer, untrained
 from atlas.scorers.protocol import Scorer, scale_facts
 from atlas.scorers.readouts import Classifier, Head, weighs_cells_alike
-from atlas.scorers.side_by_side import Member, SideBySideScorer
+from atlas.scorers.side_by_side import SideBySideScorer, is_member
 from atlas.scorers.transferred import LAYERS, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import load_trunk
 from atlas.scorers.two_stage import TwoStageScorer
@@ -206,7 +206,7 @@ def _load_side_by_side(
         if _read_manifest(place).kind == manifest.kind:  # it may be this one, without end
             raise ScorerError(f"{folder / MANIFEST}: {member.name} has members itself", "name scorers without members")
         own = load_scorer(place, device=device)
-        if not isinstance(own, Member) or own.sha256 != member.sha256:
+        if not is_member(own) or own.sha256 != member.sha256:
             raise ScorerError(
                 f"{folder / MANIFEST}: was made with another version of scorer {member.name}", "combine the scorers again"
             )

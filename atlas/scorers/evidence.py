@@ -133,6 +133,7 @@ class EvidenceScorer(OneTarget, Background):
 
     kind: ClassVar[str] = "evidence"
     needs: ClassVar[frozenset[str]] = frozenset()
+    networks: ClassVar[int] = 1
     preparation: ClassVar[str] = "none"
     size: ClassVar[int] = SIDE
     grid: ClassVar[tuple[int, int]] = (CELLS, CELLS)

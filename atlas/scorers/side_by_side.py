@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import cv2
 import numpy as np
@@ -25,15 +25,28 @@ from atlas.photographs.frames import spread
 from atlas.photographs.preparations import normalised_pixels
 from atlas.records import ByteArray, Facts, FloatArray, LiveSums, Preprocessed, Scale
 from atlas.scorers.calibrated import CalibratedScorer
-from atlas.scorers.evidence import EvidenceScorer
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.protocol import Background, OneTarget, Scorer, scale_facts
-from atlas.scorers.readouts import Head
-from atlas.scorers.transferred import TransferredScorer
-from atlas.scorers.two_stage import TwoStageScorer
+from atlas.scorers.readouts import Classifier, Head
 
-Member = TransferredScorer | TwoStageScorer | EvidenceScorer
-"""Scorers that can be combined: their predictions are linear in cells up to a `Head`."""
+
+class Member(Scorer, Protocol):
+    """A scorer that can be combined with others: its predictions are linear in cells up to its head. It says so by `networks`."""
+
+    @property
+    def head(self) -> Head | Classifier: ...
+    @property
+    def networks(self) -> int:
+        """How many networks it consists of."""
+
+    def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> Sequence[LinearPrediction]: ...
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction: ...
+    def scrambled(self, seed: int, *, head_alone: bool = False) -> Member: ...
+
+
+def is_member(scorer: Scorer) -> TypeGuard[Member]:
+    """Tell whether a scorer can be combined with others."""
+    return hasattr(type(scorer), "networks")
 
 
 def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
@@ -51,7 +64,7 @@ def members_of(scorers: Sequence[Scorer]) -> tuple[Member, ...]:
                 f"scorer {one.name} was calibrated for some photographs, and a combined scorer is calibrated as one",
                 "name the scorer that it was made from",
             )
-        if not isinstance(one, Member):
+        if not is_member(one):
             raise ScorerError(f"scorer {one.name} is of a kind that cannot be combined with others: {one.kind}", "leave it out")
         found.append(one)
     return tuple(found)
@@ -154,7 +167,7 @@ class SideBySideScorer(OneTarget, Background):
     @cached_property
     def shares(self) -> tuple[float, ...]:
         """Each member's share of the logit, in proportion to its number of networks."""
-        networks = np.array([_networks(member) for member in self.members], np.float64)
+        networks = np.array([member.networks for member in self.members], np.float64)
         return tuple((networks / networks.sum()).tolist())
 
     def predict(self, photographs: Sequence[Preprocessed], facts: Sequence[Facts] = ()) -> list[LinearPrediction]:
@@ -217,19 +230,9 @@ class SideBySideScorer(OneTarget, Background):
 def shown_to(member: Member, photograph: Preprocessed) -> Preprocessed:
     """Bring a prepared photograph to a member's size and preparation."""
     side = member.size
-    if photograph.pixels.shape[0] == side and not isinstance(member, TransferredScorer):
-        return photograph  # which looks at the photograph's own colours
     plate, retina = photograph.photograph, photograph.retina
     if plate.shape[0] != side:
         plate = np.asarray(cv2.resize(plate, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         retina = cv2.resize(retina.astype(np.uint8) * np.uint8(255), (side, side), interpolation=cv2.INTER_AREA) >= 128
     pixels = normalised_pixels(plate, retina, member.preparation)
     return replace(photograph, pixels=pixels, photograph=plate, retina=retina)
-
-
-def _networks(member: Member) -> int:
-    head = member.head
-    if not isinstance(member, TransferredScorer):
-        return 1
-    assert isinstance(head, Head)
-    return max(1, len(head.members(np.zeros(len(head.hidden_bias)))))

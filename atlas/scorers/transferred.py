@@ -103,6 +103,11 @@ class TransferredScorer(OnTrunk, OneTarget, Background):
             raise ScorerError(f"scorer {self.name} ends in a softmax, not in a sigmoid", "name a scorer with a regressor")
         return self.head
 
+    @property
+    def networks(self) -> int:
+        """How many networks stand side by side in its trunk."""
+        return max(1, len(self.head.members(np.zeros(len(self.head.hidden_bias)))))
+
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that a prediction depends on: weights, size, scale and preparation."""

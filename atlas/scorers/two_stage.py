@@ -78,6 +78,7 @@ class TwoStageScorer(OneTarget, Background):
 
     kind: ClassVar[str] = "two-stage"
     needs: ClassVar[frozenset[str]] = frozenset()
+    networks: ClassVar[int] = 1
     preparation: ClassVar[str] = "none"
     size: ClassVar[int] = SIDE
 

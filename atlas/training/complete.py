@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +22,14 @@ from atlas.scorers.protocol import Background
 from atlas.scorers.specs import normalised
 from atlas.training.augmentations import augmented, batch_of
 from atlas.training.calibration import read_by_severities
+from atlas.training.course import Step, fingerprint_of, learn_best
 from atlas.training.frozen import KeptMaps, frozen_part, keep_maps, last_maps
 from atlas.training.heads import History
 from atlas.training.losses import GAMMA, Objective, balance_for, place_of, two_classes, weighted_mean
 from atlas.training.material import Material
-from atlas.training.networks import epoch_seed, fingerprint_of
 from atlas.training.scorers import prepared_pixels, training_folder
 from atlas.training.splits import Balance
-from atlas.training.steps import Progressed, adamw, averaged, digest_of, rising_and_falling
-
-_log = logging.getLogger(__name__)
+from atlas.training.steps import adamw, digest_of
 
 _FROM_SCRATCH, _STARTED = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
 
@@ -185,46 +182,37 @@ def train_network(
     recipe += [digest_of(start) if start else None, *([] if kept is None else ["frozen"])]
     fingerprint = fingerprint_of(recipe, rows, held_out, places, weights)
     learner = _Complete(network, trunk, head).to(device).to(memory_format=torch.channels_last)
-    steps = max(1, rows.size // batch)  # a last batch of few photographs would disturb the normalisation
-    optimizer = adamw(learner, learning_rate, _WEIGHT_DECAY)
-    pace, average = rising_and_falling(optimizer, epochs * steps, warm_up=_WARM_UP), averaged(learner)
-    parts = {"learner": learner, "optimizer": optimizer, "pace": pace, "average": average}
-    state = Progressed.of(checkpoint, fingerprint, parts)
-    for epoch in range(state.epochs_done, epochs):
-        # Each epoch draws from generators of its own, so that a resumed training draws the same numbers as an uninterrupted one.
-        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        order = rows[torch.randperm(rows.size, generator=generator).numpy()]
-        learner.train()
-        total, right, seen = 0.0, 0, 0
-        with torch.random.fork_rng(devices=[0] if device == "cuda" else []):  # dropout draws from torch's own generator
-            torch.manual_seed(epoch_seed(seed, epoch, 1))
-            for step in range(steps):
-                chosen = np.sort(order[step * batch : (step + 1) * batch])
-                own = torch.from_numpy(places[chosen]).to(device)
-                if kept is None:
-                    outputs = learner(augmented(batch_of(pixels, chosen), augmentation, generator).to(device))
-                else:
-                    turns = torch.randint(8, (len(chosen),), generator=generator).tolist() if augmentation != "none" else None
-                    outputs = learner([level.to(device) for level in kept.of(chosen, turns)])
-                loss = weighted_mean(objective.of(outputs, own), weights[chosen])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-                optimizer.step()
-                pace.step()
-                average.update_parameters(learner)
-                total += float(loss.detach()) * len(chosen)
-                right += _right(objective, outputs.detach(), own)
-                seen += len(chosen)
-                progress("train", epoch * steps + step + 1, epochs * steps)
-        judged = average.module
-        assert isinstance(judged, _Complete)
-        figures = {"training_loss": total / seen, "training_accuracy": right / seen}
-        figures |= _judged(judged, objective, pixels, places, weights, held_out, device, kept)
-        state.add(figures, judged)
-        _log.info("epoch %d of %d: %s", epoch + 1, epochs, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-        state.save(checkpoint, fingerprint, parts)
-    state.give_best(learner)
+
+    def step_of(chosen: IntArray, generator: torch.Generator, epoch: int, done: float) -> Step:
+        own = torch.from_numpy(places[chosen]).to(device)
+        if kept is None:
+            outputs = learner(augmented(batch_of(pixels, chosen), augmentation, generator).to(device))
+        else:
+            turns = torch.randint(8, (len(chosen),), generator=generator).tolist() if augmentation != "none" else None
+            outputs = learner([level.to(device) for level in kept.of(chosen, turns)])
+        loss = weighted_mean(objective.of(outputs, own), weights[chosen])
+        return Step(loss, loss, _right(objective, outputs.detach(), own))
+
+    def judge(judged: _Complete, epoch: int) -> dict[str, float]:
+        return _judged(judged, objective, pixels, places, weights, held_out, device, kept)
+
+    state = learn_best(
+        learner,
+        learner,
+        adamw(learner, learning_rate, _WEIGHT_DECAY),
+        rows,
+        step_of,
+        judge,
+        epochs=epochs,
+        batch=batch,
+        per_epoch=max(1, rows.size // batch),  # a last batch of few photographs would disturb the normalisation
+        warm_up=_WARM_UP,
+        seed=seed,
+        device=device,
+        fingerprint=fingerprint,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
     learner.cpu().to(memory_format=torch.contiguous_format).eval()
     return Trained(learner.trunk, learner.head, tuple(state.history), state.best_epoch)
 

@@ -8,14 +8,10 @@ al., "FitNets", ICLR 2015).
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +27,10 @@ from atlas.scorers.readouts import Classifier, Head, for_all_cells, on_means, we
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import TRUNKS, new_module
 from atlas.training.augmentations import augmented, batch_of, resized
+from atlas.training.course import Step, fingerprint_of, learn_best
 from atlas.training.heads import History
 from atlas.training.losses import Objective, place_of, weighted_mean
-from atlas.training.steps import Progressed, adamw, averaged, digest_of, rising_and_falling
-
-_log = logging.getLogger(__name__)
+from atlas.training.steps import adamw, digest_of
 
 _SQUARED = Objective()
 
@@ -179,48 +174,41 @@ def train_trunk(
     network = network.to(device).to(memory_format=torch.channels_last)
     lesson = _Distillation(teachers, network.cells[0] if start is None else None, seed, device) if teachers else None
     learners = nn.ModuleDict({"network": network} if lesson is None else {"network": network, "lesson": lesson.learners})
-    steps = math.ceil(rows.size / batch)
-    optimizer = adamw(learners, learning_rate, weight_decay)
-    pace, average = rising_and_falling(optimizer, epochs * steps, warm_up=_WARM_UP), averaged(network)
-    parts = {"learners": learners, "optimizer": optimizer, "pace": pace, "average": average}
-    judged = average.module
-    assert isinstance(judged, Network)
-    state = Progressed.of(checkpoint, fingerprint, parts)
 
-    for epoch in range(state.epochs_done, epochs):
-        # Each epoch draws from its own generator, so that a resumed training draws the same numbers as an uninterrupted one.
-        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
-        order = rows[torch.randperm(rows.size, generator=generator).numpy()]
-        network.train()
+    def step_of(chosen: IntArray, generator: torch.Generator, epoch: int, done: float) -> Step:
         size = _grown(side, TRUNKS[name].stride, epoch / epochs) if growing else side
-        total = 0.0
-        for step in range(steps):
-            chosen = np.sort(order[step * batch : (step + 1) * batch])
-            done = (epoch * steps + step) / (epochs * steps)
-            images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
-            maps = network.maps(resized(images, size))
-            outputs = network.outputs(maps, cell_dropout, generator)
-            loss = _weighted_loss(objective, outputs, unit_labels[chosen], weights[chosen])
-            graded_loss = float(loss.detach())
-            if lesson is not None:
-                severity = place_of(outputs)
-                loss = _GRADES_SHARE * loss + lesson.loss(images, maps, severity, weights[chosen], _FEATURE_SHARE * (1 - done))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(learners.parameters(), 1.0)
-            optimizer.step()
-            pace.step()
-            average.update_parameters(network)
-            total += graded_loss * len(chosen)
-            progress("train", epoch * steps + step + 1, epochs * steps)
+        images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
+        maps = network.maps(resized(images, size))
+        outputs = network.outputs(maps, cell_dropout, generator)
+        graded = loss = _weighted_loss(objective, outputs, unit_labels[chosen], weights[chosen])
+        if lesson is not None:
+            severity = place_of(outputs)
+            loss = _GRADES_SHARE * graded + lesson.loss(images, maps, severity, weights[chosen], _FEATURE_SHARE * (1 - done))
+        return Step(loss, graded)
+
+    def judge(judged: Network, epoch: int) -> dict[str, float]:
         held_loss = held_rank = math.nan
-        if size == side:
+        if not growing or _grown(side, TRUNKS[name].stride, epoch / epochs) == side:
             held_loss, held_rank = _judged(judged, objective, pixels, unit_labels, weights, held_out)
-        figures = {"training_loss": total / rows.size, "validation_loss": held_loss, "validation_spearman": held_rank}
-        state.add(figures, judged)
-        _log.info("epoch %d of %d: training %.4f, validation %.4f, Spearman %.4f", epoch + 1, epochs, *figures.values())
-        state.save(checkpoint, fingerprint, parts)
-    state.give_best(network)
+        return {"validation_loss": held_loss, "validation_spearman": held_rank}
+
+    state = learn_best(
+        network,
+        learners,
+        adamw(learners, learning_rate, weight_decay),
+        rows,
+        step_of,
+        judge,
+        epochs=epochs,
+        batch=batch,
+        per_epoch=math.ceil(rows.size / batch),
+        warm_up=_WARM_UP,
+        seed=seed,
+        device=device,
+        fingerprint=fingerprint,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
     network.cpu()
     return EndToEnd(fold_normalisation(network.trunk), network.head(), tuple(state.history), state.best_epoch)
 
@@ -421,16 +409,3 @@ def _judged(
     outputs = torch.cat([network.outputs(network.maps(own)).cpu() for own in pictures])
     rank = spearman(place_of(outputs).numpy(), places[rows])
     return float(_weighted_loss(objective, outputs, places[rows], weights[rows])), rank if math.isfinite(rank) else 0.0
-
-
-def epoch_seed(*entropy: int) -> int:
-    """Return a seed made of several numbers."""
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
-
-
-def fingerprint_of(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
-    """Return a hash of a training's settings and of what it learns from."""
-    found = hashlib.sha256(json.dumps(recipe).encode())
-    for array in arrays:
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()

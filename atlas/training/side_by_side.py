@@ -95,4 +95,5 @@ def calibrate_side_by_side(
         "sources": source,
         "further": list(further),
     }
-    return read_by_severities(replace(scorer, stretch=stretch, shift=shift), severity, material, recipe, scorer.members)
+    earlier = [member.background for member in scorer.members]
+    return read_by_severities(replace(scorer, stretch=stretch, shift=shift), severity, material, recipe, earlier)
