@@ -54,7 +54,7 @@ def scorer() -> SideBySideScorer:
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eyes")
-    write_cohort(24, folder, seed=3, size=420)
+    write_cohort(20, folder, seed=3, size=420)
     return folder
 
 
