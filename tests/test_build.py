@@ -27,7 +27,6 @@ from atlas.config import Configuration
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.pipeline.build import BuildResult
 from atlas.pipeline.evaluate import evaluate_scorer
-from atlas.pipeline.publication import Publication
 from atlas.pipeline.sources import trained_source
 from atlas.records import DIABETIC_RETINOPATHY
 from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, is_atlas, models_folder
@@ -566,7 +565,7 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
 
 
 def test_exit_codes_and_messages(cohort: Path, tmp_path: Path) -> None:
-    missing = process("build", tmp_path / "nowhere", "--out", tmp_path / "s", "--store", tmp_path / "t")
+    missing = command("build", tmp_path / "nowhere", "--out", tmp_path / "s", "--store", tmp_path / "t")
     assert missing.returncode == 1
     assert "nowhere" in missing.stderr
     assert "What to do" in missing.stderr
@@ -753,11 +752,24 @@ def test_an_atlas_in_the_home_folder_keeps_its_numbers(
 
 def test_a_second_build_is_refused_whatever_its_store(small: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "site"
-    with Publication(out) as folder:  # as a build with the store `small["store"]` would hold it
-        done = process("build", small["images"], "--out", out, "--store", tmp_path / "another", "--limit", 2)
+    # As a build with the store `small["store"]`, in another process, holds it.
+    script = """
+import sys
+from pathlib import Path
+from atlas.pipeline.publication import Publication
+with Publication(Path(sys.argv[1])) as folder:
+    print("held", flush=True)
+    sys.stdin.read()
+    (folder / "index.html").write_text("mine")
+"""
+    with subprocess.Popen([sys.executable, "-c", script, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"held\n"
+        done = command("build", small["images"], "--out", out, "--store", tmp_path / "another", "--limit", 2)
         assert done.returncode == 1
         assert "another build" in done.stderr
-        (folder / "index.html").write_text("mine")
+        holding.communicate()
+    assert holding.returncode == 0
     assert (out / "index.html").read_text() == "mine"
     assert names_in(out) == ["files.txt", "index.html"]
 
