@@ -170,7 +170,7 @@ def lessons(eyes: Path) -> list[Lesson]:
 def test_training_draws_evidence_to_lesions_and_goes_on_from_a_checkpoint(eyes: Path, tmp_path: Path) -> None:
     start = load_lesion_net("lesions-squeezenet").module.state_dict()
     own_lessons = lessons(eyes)
-    common = {"start": start, "photographs": 4, "batch": 2, "seed": 1}
+    common = {"start": start, "photographs": 2, "batch": 1, "seed": 1}
 
     def on_lesions(module: EvidenceModule) -> float:
         scorer = EvidenceScorer("own", module, plain_sum(), DIABETIC_RETINOPATHY)

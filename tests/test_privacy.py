@@ -35,7 +35,7 @@ from atlas.privacy.strings import Search, gathered, without
 from atlas.site.render import code_files
 
 PERSON = "Wilhelmina Quackenbush"
-EYES = 12
+EYES = 8
 
 
 def jpeg(**more: object) -> bytes:
