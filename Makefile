@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+SHARED = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 DEMO := output/demo
 BIN := .venv/bin
 LOWEST := .venv/lowest
@@ -48,15 +49,15 @@ words: .venv/installed
 KEYWORDS := gettext ngettext:1,2 _ noop told ntold:1,2
 
 test: .venv/installed-test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED) --tb=short
 
 # The dependencies of atlas in their lowest versions, and those of the tests in their newest. Tools that check the sources are left out.
 FILES ?= tests
 test-lowest: $(LOWEST)/installed
-	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --ignore tests/test_house.py $(FILES)
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(SHARED) --tb=short --ignore tests/test_house.py $(FILES)
 
 coverage: .venv/installed-test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --tb=short --cov --cov-report=term $(FILES)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED) --tb=short --cov --cov-report=term $(FILES)
 
 versions: .venv/installed-test
 	@$(PIP) install -qq nox

@@ -15,6 +15,6 @@ def tests(session: nox.Session) -> None:
     """Install atlas with the pinned versions and run its tests."""
     session.install("--constraint", "constraints.txt", "--editable", ".[test]")
     session.run(
-        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs),
+        *("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs),
         env={"OMP_NUM_THREADS": "1"},
     )

@@ -13,6 +13,15 @@ import pytest
 PHOTOGRAPHS = Path(os.environ.get("ATLAS_PHOTOGRAPHS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WEIGHTS = PHOTOGRAPHS.parent / "weights"
 
+LONGEST = ("build", "house", "two_stage", "evidence", "organs", "lesion_commands", "privacy", "side_by_side", "keys", "portable")
+"""Files that take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files come first: they are dealt to the workers in this order, and then none ends long after the others."""
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import command
 from PIL import Image
 from pydantic import Field
 
@@ -26,10 +27,9 @@ from atlas.config import Configuration
 from atlas.errors import ConfigurationError, DatasetError, StoreError
 from atlas.pipeline.build import BuildResult
 from atlas.pipeline.evaluate import evaluate_scorer
-from atlas.pipeline.publication import Publication
 from atlas.pipeline.sources import trained_source
 from atlas.records import DIABETIC_RETINOPATHY
-from atlas.resources import DEFAULT_SCORER, is_atlas, models_folder
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, is_atlas, models_folder
 from atlas.scorers.bundle import amend_bundle, shipped_scorers
 from atlas.scorers.readouts import Head
 from atlas.scorers.trunks import new_module
@@ -63,6 +63,7 @@ def settings(weights: Path) -> dict[str, Any]:
         "size": 128,
         "clusters": 4,
         "patches": "occlusion",
+        "lesion_net": "none",  # `found` has one
         "drop_threshold": 0.95,  # out of reach, so that the quantile steps in
         "drop_quantile": 0.9,
         "seed": 3,
@@ -85,6 +86,23 @@ def built(cohort: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempP
     )
 
 
+@pytest.fixture(scope="module")
+def with_net(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a build of few photographs in which a lesion net, which takes its time, looks for lesions."""
+    return settings | {"lesion_net": DEFAULT_LESION_NET, "limit": 8, "folds": 2}
+
+
+@pytest.fixture(scope="module")
+def found(cohort: Path, with_net: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    folder = tmp_path_factory.mktemp("found")
+    given: dict[str, Any] = {"images": cohort / "images", "grades": cohort / "grades.csv", "masks": cohort / "masks"}
+    return build_atlas(load_configuration(**given, out=folder / "site", store=folder / "store", workers=1, **with_net))
+
+
+def store_of(built: BuildResult) -> Path:
+    return built.out.parent / "store"
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -94,14 +112,18 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-        check=False,
-    )
+def flags_of(settings: dict[str, Any]) -> list[str]:
+    """Write settings as flags of the command line."""
+    return [
+        f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
+        for name, value in settings.items()
+    ]
+
+
+def process(*arguments: object, script: str = "from atlas.cli import main; main()") -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    words = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def test_every_photograph_has_its_page_and_its_row(built: BuildResult) -> None:
@@ -214,7 +236,7 @@ def test_masks_of_one_name_go_to_their_own_photographs_and_a_bad_one_to_none(
     damaged.write_bytes(damaged.read_bytes()[:60])
     Image.new("L", (5, 5), 255).save(small)
     given = {name: tmp_path / name for name in ("images", "masks", "out", "store")}
-    result = build_atlas(load_configuration(**given, scorer="synthetic-alexnet", clusters=2))
+    result = build_atlas(load_configuration(**given, scorer="synthetic-alexnet", lesion_net="none", clusters=2))
     names = {i.path.relative_to(tmp_path / "images").with_suffix("").as_posix(): i.image_id for i in result.atlas.dataset.images}
     assert names.keys() == set(places)
     for source, place in zip(sources, places, strict=True):
@@ -242,9 +264,10 @@ def test_timings_are_kept_apart_from_the_site(built: BuildResult) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes_on_more_workers_and_a_warm_store(
-    built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path
+    found: BuildResult, cohort: Path, with_net: dict[str, Any], tmp_path: Path
 ) -> None:
-    first = contents(built.out)
+    assert any(one.marks for one in found.atlas.found.values())
+    first = contents(found.out)
     # Elsewhere on disk, cold store, two workers: neither path nor order of work may show.
     shutil.copytree(cohort, tmp_path / "elsewhere")
     moved = {
@@ -253,19 +276,21 @@ def test_the_same_input_gives_the_same_bytes_on_more_workers_and_a_warm_store(
         "masks": tmp_path / "elsewhere" / "masks",
         "store": tmp_path / "store",
     }
-    again = load_configuration(**moved, out=tmp_path / "again", workers=2, **settings)
+    again = load_configuration(**moved, out=tmp_path / "again", workers=2, **with_net)
     build_atlas(again)
     assert contents(tmp_path / "again") == first
     build_atlas(again)
     assert contents(tmp_path / "again") == first
 
 
-def test_no_name_or_path_of_a_file_reaches_the_site(built: BuildResult, cohort: Path) -> None:
+@pytest.mark.parametrize("atlas", ["built", "found"])
+def test_no_name_or_path_of_a_file_reaches_the_site(atlas: str, request: pytest.FixtureRequest, cohort: Path) -> None:
+    out = request.getfixturevalue(atlas).out
     names = [path.stem.encode() for path in (cohort / "images").iterdir()]
     assert len(names) == EYES
-    for name, content in contents(built.out).items():
+    for name, content in contents(out).items():
         if name.endswith(".jpg"):
-            with Image.open(built.out / name) as picture:
+            with Image.open(out / name) as picture:
                 assert not picture.getexif()
                 assert "comment" not in picture.info
         elif name.endswith((".html", ".js", ".csv", ".json", ".css")) and "plotly" not in name:
@@ -291,20 +316,22 @@ def test_no_setting_that_holds_a_path_or_free_text_reaches_the_site(cohort: Path
     given: dict[str, Any] = {name: private / file for name, file in (files | {"out": "site", "store": "store"}).items()}
     given |= {"fit": True, "folds": 2, "trunk": "squeezenet1_1", "trunk_weights": str(private / "w.pth"), "size": 128}
     given |= {"image_column": "image", "grade_column": "GradeByDrSurname", "patient_column": "patient"}
-    result = build_atlas(Later.model_validate(given | {"limit": 20, "clusters": 2}, context={"training": False}))
+    result = build_atlas(
+        Later.model_validate(given | {"lesion_net": "none", "limit": 20, "clusters": 2}, context={"training": False})
+    )
     assert result.atlas.lesions
     for name, content in contents(result.out).items():
         assert b"Surname" not in content, name
         assert str(tmp_path).encode() not in content, name
 
 
-def test_names_are_kept_where_the_user_asks(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_names_are_kept_where_the_user_asks(built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
     result = build_atlas(
         load_configuration(
             images=cohort / "images",
             grades=cohort / "grades.csv",
             out=tmp_path / "site",
-            store=tmp_path / "store",
+            store=store_of(built),
             keep_names=True,
             limit=8,
             **settings | {"folds": 2},
@@ -331,7 +358,7 @@ def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict
         writer.writeheader()
         writer.writerows(table)
     result = build_atlas(
-        load_configuration(images=cohort / "images", grades=changed, out=tmp_path / "s", store=tmp_path / "t", **settings)
+        load_configuration(images=cohort / "images", grades=changed, out=tmp_path / "s", store=store_of(built), **settings)
     )
     before, after = built.atlas.scores.by_id(), result.atlas.scores.by_id()
     own = {image.image_id for image in images if image.patient == patient}
@@ -349,7 +376,12 @@ def test_scores_are_out_of_fold(built: BuildResult, cohort: Path, settings: dict
 def test_without_grades_the_atlas_builds_and_says_what_is_missing(cohort: Path, tmp_path: Path) -> None:
     result = build_atlas(
         load_configuration(
-            images=cohort / "images", scorer="synthetic-alexnet", out=tmp_path / "s", store=tmp_path / "t", limit=6
+            images=cohort / "images",
+            scorer="synthetic-alexnet",
+            lesion_net="none",
+            out=tmp_path / "s",
+            store=tmp_path / "t",
+            limit=6,
         )
     )
     assert result.atlas.evaluation is None
@@ -362,7 +394,7 @@ def test_without_grades_the_atlas_builds_and_says_what_is_missing(cohort: Path, 
 def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path) -> None:
     result = build_atlas(
         load_configuration(
-            images=cohort / "images", grades=cohort / "grades.csv", out=tmp_path / "s", store=tmp_path / "t", limit=5
+            images=cohort / "images", grades=cohort / "grades.csv", out=tmp_path / "s", store=tmp_path / "t", limit=2
         )
     )
     scorer = load_scorer(DEFAULT_SCORER)
@@ -374,7 +406,7 @@ def test_the_shipped_scorer_scores_as_it_does_alone(cohort: Path, tmp_path: Path
         assert result.atlas.scores.by_id()[image.image_id] == pytest.approx(alone.severity["dr"], abs=1e-5)
 
 
-def test_a_disease_of_four_grades(cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_disease_of_four_grades(built: BuildResult, cohort: Path, settings: dict[str, Any], tmp_path: Path) -> None:
     table = rows(cohort / "grades.csv")
     with (tmp_path / "stages.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -385,7 +417,9 @@ def test_a_disease_of_four_grades(cohort: Path, settings: dict[str, Any], tmp_pa
         'grades = "stages.csv"\nimage_column = "file"\ngrade_column = "stage"\n'
         '[scale]\nlowest = 1\nnames = ["clear", "faint", "plain", "grave"]\ndisease = "test disease"\n'
     )
-    result = build_atlas(load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=tmp_path / "t", **settings))
+    result = build_atlas(
+        load_configuration(toml, images=cohort / "images", out=tmp_path / "s", store=store_of(built), **settings)
+    )
     severity = result.atlas.scores.severity
     assert 1 <= severity.min() <= severity.max() <= 4
     pages = "".join(page.read_text() for page in result.out.rglob("*.html"))
@@ -437,6 +471,7 @@ def test_the_same_grades_by_other_names_are_allowed_and_said(cohort: Path, tmp_p
     common: dict[str, Any] = {
         "images": cohort / "images",
         "scorer": "eyepacs-squeezenet",
+        "lesion_net": "none",
         "store": tmp_path / "t",
         "limit": 8,
         "clusters": 2,
@@ -495,17 +530,13 @@ def test_what_is_not_an_atlas_stands(cohort: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
-    cohort: Path, settings: dict[str, Any], built: BuildResult, tmp_path: Path, signal_number: int, code: int
+    cohort: Path, with_net: dict[str, Any], found: BuildResult, tmp_path: Path, signal_number: int, code: int
 ) -> None:
     out, store = tmp_path / "site", tmp_path / "store"
-    shutil.copytree(built.out, out)
+    shutil.copytree(found.out, out)
     before = contents(out)
-    flags = [
-        f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
-        for name, value in settings.items()
-    ]
     files = [cohort / "images", "--grades", cohort / "grades.csv", "--masks", cohort / "masks"]
-    arguments = ["build", *files, "--out", out, "--store", store, *flags]
+    arguments = ["build", *files, "--out", out, "--store", store, *flags_of(with_net)]
     process = subprocess.Popen(
         [sys.executable, "-c", "from atlas.cli import main; main()", *map(str, arguments)],
         stdout=subprocess.DEVNULL,
@@ -517,14 +548,14 @@ def test_a_build_that_is_stopped_leaves_the_old_site_and_goes_on(
     def entries() -> set[Path]:  # whole ones: what is still being written has a name with a dot before it
         return {path for path in store.glob("predictions/*/*") if not path.name.startswith(".")}
 
-    while len(entries()) < 4:
+    while len(entries()) < 2:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal_number)
     assert process.wait(60) == code
     assert contents(out) == before
     kept = entries()
-    assert 4 <= len(kept) < EYES
+    assert 2 <= len(kept) < with_net["limit"]
     stamps = {path: (path / "arrays.safetensors").stat().st_mtime_ns for path in kept}
     finished = command(*arguments)
     assert finished.returncode == 0, finished.stderr
@@ -549,7 +580,7 @@ def test_exit_codes_and_messages(cohort: Path, tmp_path: Path) -> None:
 
 def test_report_by_file_and_by_id(built: BuildResult, cohort: Path, tmp_path: Path) -> None:
     photograph = built.atlas.dataset.images[0]
-    store = built.out.parent / "store"
+    store = store_of(built)
     by_file = command("report", photograph.path, "--out", tmp_path / "one.html", "--store", store)
     assert by_file.returncode == 0, by_file.stderr
     by_id = command("report", "--id", photograph.image_id, "--out", tmp_path / "two.html", "--store", store)
@@ -564,12 +595,9 @@ def test_report_by_file_and_by_id(built: BuildResult, cohort: Path, tmp_path: Pa
 
 
 def test_evaluate_prints_the_figures_that_the_atlas_holds(built: BuildResult, cohort: Path, settings: dict[str, Any]) -> None:
-    flags = [
-        f"--{name.replace('_', '-')}={value}" if value is not True else f"--{name.replace('_', '-')}"
-        for name, value in settings.items()
-        if name in ("fit", "folds", "trunk", "trunk_weights", "size", "seed")
-    ]
-    store = built.out.parent / "store"
+    needed = ("fit", "folds", "trunk", "trunk_weights", "size", "seed")
+    flags = flags_of({name: value for name, value in settings.items() if name in needed})
+    store = store_of(built)
     done = command("evaluate", cohort / "images", "--grades", cohort / "grades.csv", "--store", store, *flags)
     assert done.returncode == 0, done.stderr
     assert f"{built.atlas.evaluation.figures['spearman']:.3f}" in done.stdout
@@ -606,6 +634,7 @@ def test_what_the_scorer_learned_from_does_not_flatter_it(cohort: Path, tmp_path
             images=cohort / "images",
             grades=cohort / "grades.csv",
             scorer=str(bundle),
+            lesion_net="none",
             store=tmp_path / "store",
             out=tmp_path / "site",
             clusters=2,
@@ -684,7 +713,8 @@ def test_an_atlas_names_its_maker_first(built: BuildResult) -> None:
 def small(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings of a build of few photographs whose results are all in the store."""
     folder = tmp_path_factory.mktemp("small")
-    settings = {"images": cohort / "images", "scorer": "synthetic-alexnet", "store": folder / "store", "limit": 5, "workers": 1}
+    settings = {"images": cohort / "images", "scorer": "synthetic-alexnet", "lesion_net": "none", "store": folder / "store"}
+    settings |= {"limit": 5, "workers": 1}
     build_atlas(load_configuration(out=folder / "site", **settings))
     return settings
 
@@ -722,11 +752,24 @@ def test_an_atlas_in_the_home_folder_keeps_its_numbers(
 
 def test_a_second_build_is_refused_whatever_its_store(small: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "site"
-    with Publication(out) as folder:  # as a build with the store `small["store"]` would hold it
+    # As a build with the store `small["store"]`, in another process, holds it.
+    script = """
+import sys
+from pathlib import Path
+from atlas.pipeline.publication import Publication
+with Publication(Path(sys.argv[1])) as folder:
+    print("held", flush=True)
+    sys.stdin.read()
+    (folder / "index.html").write_text("mine")
+"""
+    with subprocess.Popen([sys.executable, "-c", script, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"held\n"
         done = command("build", small["images"], "--out", out, "--store", tmp_path / "another", "--limit", 2)
         assert done.returncode == 1
         assert "another build" in done.stderr
-        (folder / "index.html").write_text("mine")
+        holding.communicate()
+    assert holding.returncode == 0
     assert (out / "index.html").read_text() == "mine"
     assert names_in(out) == ["files.txt", "index.html"]
 
@@ -747,9 +790,8 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 main()
 """
-    flags = ["--out", out, "--scorer", small["scorer"], "--store", small["store"], "--limit", small["limit"], "--workers", 1]
-    arguments = [sys.executable, "-c", script, "build", small["images"], *flags]
-    done = subprocess.run([str(one) for one in arguments], capture_output=True, text=True, check=False)
+    flags = flags_of({name: value for name, value in small.items() if name != "images"})
+    done = process("build", small["images"], "--out", out, *flags, script=script)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert str(tmp_path) in done.stderr

@@ -23,7 +23,7 @@ def test_a_curation_beside_the_photographs_survives_rebuilds(tmp_path: Path, cap
     site, file = tmp_path / "site", tmp_path / "curation.toml"
     command = ["build", str(tmp_path / "images"), "--grades", str(tmp_path / "grades.csv"), "--out", str(site)]
     command += ["--store", str(tmp_path / "store"), "--scorer", "synthetic-alexnet", "--clusters", "3", "--drop-quantile", "0.8"]
-    command += ["--drop-threshold", "0.95", "--workers", "1"]
+    command += ["--drop-threshold", "0.95", "--workers", "1", "--lesion-net", "none"]
 
     def build() -> str:
         with pytest.raises(SystemExit) as end:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import json
 import os
 import shutil
 import subprocess
@@ -13,20 +15,43 @@ import pytest
 from atlas.drawn.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
-EYES = 20
+EYES, BUILT = 20, 6  # a training needs ten patients
 
-# Builds an atlas, and begins a training, which is cut off: what it would go on from stays in the store.
+# With the code of each house in turn: builds an atlas, and begins a training, which is cut off: what it would go on from stays in
+# the store. Prints how many entries of each stage each house made. The libraries of networks take seconds to load, so all houses
+# share one process, each in a fork of its own.
 WORK = """
-import sys
+import json, os, sys
+from collections import Counter
 from pathlib import Path
+import scipy.stats, sklearn.cluster, torch, torchvision
+
+BUILT = int(sys.argv[1])
+cohort, store, *houses = map(Path, sys.argv[2:])
+
+
+def entries():
+    return {path.relative_to(store).as_posix() for path in (*store.glob("*/??/*"), *store.glob("training/*"))}
+
+
+for here in houses:
+    before = entries()
+    child = os.fork()
+    if child == 0:
+        sys.path.insert(0, str(here))
+        break
+    assert os.waitpid(child, 0)[1] == 0, here
+    print(json.dumps(Counter(name.partition("/")[0] for name in entries() - before)), flush=True)
+else:
+    sys.exit()
+
 import atlas
 from atlas import build_atlas, load_configuration
 from atlas.pipeline.train import train
 
-here, cohort, store = map(Path, sys.argv[1:])
 assert Path(atlas.__file__).is_relative_to(here)
 common = {"images": cohort / "images", "store": store}
-settings = {"scorer": "synthetic-alexnet", "clusters": 2, "workers": 1}
+settings = {"scorer": "synthetic-alexnet", "clusters": 2, "workers": 1, "limit": BUILT}
 build_atlas(load_configuration(**common, **settings, masks=cohort / "masks", out=store.parent / "site"))
 
 
@@ -42,52 +67,50 @@ try:
         from_scratch=True,
         progress=stop,
     )
+    sys.exit("the training was not cut off")
 except KeyboardInterrupt:
-    print("cut off")
+    pass
 """
 
+# A line at the end of a module, and the stages that it may have changed.
+CHANGES: dict[str, tuple[str, set[str]]] = {
+    "site/pages.py": ("LATER = 1", set()),
+    # No task names this module: scorers reach it through that of trunks.
+    "scorers/backbones.py": ("LATER = 1", {"predictions", "looks", "patches"}),
+    # Sources count as they stand, with their comments.
+    "photographs/preparations.py": ("# Another line.", {"pictures", "predictions", "looks", "patches", "training"}),
+    "cohort/masks.py": ("LATER = 1", {"outlines"}),
+}
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "eyes"
-    write_cohort(EYES, folder, seed=5, size=96)
-    return folder
-
-
-def entries(store: Path) -> set[str]:
-    """Name what a store keeps of stages, and of trainings that were cut off."""
-    return {path.relative_to(store).as_posix() for path in (*store.glob("*/??/*"), *store.glob("training/*"))}
-
-
-def made(house: Path, cohort: Path, store: Path) -> dict[str, int]:
-    """Run the code in `house`, and return how many entries of each stage it made."""
-    before = entries(store)
-    command = [sys.executable, "-c", WORK, house, cohort, store]
-    environment = os.environ | {"PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == "cut off\n", done.stderr
-    stages = [name.partition("/")[0] for name in entries(store) - before]
-    return {stage: stages.count(stage) for stage in stages}
+Made = dict[str, int]
+"""How many entries of each stage were made."""
 
 
 @pytest.fixture(scope="module")
-def house(cohort: Path) -> Path:
-    """A copy of the package with all that it ships, beside the drawn cohort."""
-    folder = cohort.parent / "house"
-    shutil.copytree(ROOT / "atlas", folder / "atlas", ignore=shutil.ignore_patterns("__pycache__"))
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
+    """What the unchanged code, named "", makes in an empty store, and what each change of it then makes again."""
+    folder = tmp_path_factory.mktemp("keys")
+    write_cohort(EYES, folder / "eyes", seed=5, size=96)
+    first = folder / "house"
+    shutil.copytree(ROOT / "atlas", first / "atlas", ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(first, quiet=1)  # once for all of them
     for name in ("models", "site_templates"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder
+        (first / name).symlink_to(ROOT / name)
+    houses = [first]
+    for number, (module, (line, _)) in enumerate(CHANGES.items()):
+        houses.append(shutil.copytree(first, folder / f"house{number}", symlinks=True))
+        source = houses[-1] / "atlas" / module
+        source.write_text(f"{source.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-P", "-c", WORK, str(BUILT), folder / "eyes", folder / "store", *houses]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(["", *CHANGES], map(json.loads, done.stdout.splitlines()), strict=True))
 
 
-@pytest.fixture(scope="module")
-def first(house: Path, cohort: Path) -> dict[str, int]:
-    """The entries that the unchanged code makes in an empty store, `cohort.parent / "store"`."""
-    return made(house, cohort, cohort.parent / "store")
-
-
-def test_every_stage_of_a_cohort_is_kept(first: dict[str, int]) -> None:
-    assert first["pictures"] == first["predictions"] == first["looks"] == EYES
+def test_every_stage_of_a_cohort_is_kept(made: dict[str, Made]) -> None:
+    first = made[""]
+    assert first["pictures"] == first["predictions"] == first["looks"] == BUILT
     assert first.keys() == {
         "copies",
         "fingerprints",
@@ -102,25 +125,6 @@ def test_every_stage_of_a_cohort_is_kept(first: dict[str, int]) -> None:
     assert first["training"] == 1
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "stages"),
-    [
-        ("site/pages.py", "LATER = 1", set()),
-        # No task names this module: scorers reach it through that of trunks.
-        ("scorers/backbones.py", "LATER = 1", {"predictions", "looks", "patches"}),
-        # Sources count as they stand, with their comments.
-        (
-            "photographs/preparations.py",
-            "# Another line.",
-            {"pictures", "predictions", "looks", "patches", "training"},
-        ),
-        ("cohort/masks.py", "LATER = 1", {"outlines"}),
-    ],
-)
-def test_a_line_of_code_makes_again_what_its_module_may_have_changed(
-    house: Path, cohort: Path, first: dict[str, int], tmp_path: Path, module: str, line: str, stages: set[str]
-) -> None:
-    changed = shutil.copytree(house, tmp_path / "house", symlinks=True)
-    source = changed / "atlas" / module
-    source.write_text(f"{source.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
-    assert made(changed, cohort, cohort.parent / "store") == {stage: first[stage] for stage in stages}
+@pytest.mark.parametrize("module", CHANGES)
+def test_a_line_of_code_makes_again_what_its_module_may_have_changed(made: dict[str, Made], module: str) -> None:
+    assert made[module] == {stage: made[""][stage] for stage in CHANGES[module][1]}

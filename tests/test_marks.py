@@ -64,6 +64,7 @@ def settings(cohort: Path, **more: Any) -> dict[str, Any]:
         "images": eyes / "images",
         "grades": eyes / "grades.csv",
         "boxes": cohort / "boxes.csv",
+        "scorer": "synthetic-alexnet",
         "store": cohort / "store",
         **more,
     }

@@ -204,18 +204,24 @@ def test_hashes_of_older_bundles_hold() -> None:
 
 
 @pytest.fixture(scope="module")
-def built(knees: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
-    folder = tmp_path_factory.mktemp("atlas")
-    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4, "languages": languages()}
-    return build_atlas(load_configuration(knees / "atlas.toml", out=folder / "site", store=folder / "store", **settings))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is known of the drawn knees, for all that is made of them."""
+    return tmp_path_factory.mktemp("knees") / "store"
 
 
 @pytest.fixture(scope="module")
-def trained(knees: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(knees: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    folder = tmp_path_factory.mktemp("atlas")
+    settings: dict[str, Any] = {"scorer": "eyepacs-squeezenet", "clusters": 4, "languages": languages()}
+    return build_atlas(load_configuration(knees / "atlas.toml", out=folder / "site", store=store, **settings))
+
+
+@pytest.fixture(scope="module")
+def trained(knees: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scorer that learned from drawn knees, on a small trunk."""
     out = tmp_path_factory.mktemp("scorers") / "knees-alexnet"
     weights = models_folder() / "synthetic-alexnet" / "trunk.safetensors"
-    settings: dict[str, Any] = {"trunk": "alexnet", "trunk_weights": str(weights), "store": out.parent / "store"}
+    settings: dict[str, Any] = {"trunk": "alexnet", "trunk_weights": str(weights), "store": store}
     configuration = load_configuration(knees / "atlas.toml", training=True, **settings)
     train(configuration, out, augmentation="none", source="Drawn knees.")
     return out
@@ -273,13 +279,13 @@ def test_maps_hit_the_drawn_findings(built: BuildResult, knees: Path) -> None:
     assert np.mean(own) > np.mean(others)
 
 
-def test_a_bundle_remembers_its_subject(trained: Path, knees: Path, tmp_path: Path) -> None:
+def test_a_bundle_remembers_its_subject(trained: Path, knees: Path, store: Path) -> None:
     scorer = load_scorer(trained)
     assert scorer.scale == KNEE_OSTEOARTHRITIS
     assert json.loads((trained / "scorer.json").read_text())["scale"]["subject"] == "image"
     with pytest.raises(ConfigurationError, match="subject"):
         trained_source(str(trained), replace(KNEE_OSTEOARTHRITIS, subject=RETINA))
-    settings: dict[str, Any] = {"scorer": str(trained), "fit": False, "store": tmp_path / "store", "limit": 40}
+    settings: dict[str, Any] = {"scorer": str(trained), "fit": False, "store": store, "limit": 40}
     configuration = load_configuration(knees / "atlas.toml", **settings)
     evaluation, _ = evaluate_scorer(configuration)
     assert evaluation.figures["spearman"] > 0.5
@@ -294,10 +300,10 @@ def test_a_bundle_remembers_its_subject(trained: Path, knees: Path, tmp_path: Pa
     assert _eye_words(write_card(load_scorer(trained))) == []
 
 
-def test_scorers_of_different_subjects_do_not_teach_each_other(trained: Path, knees: Path, tmp_path: Path) -> None:
+def test_scorers_of_different_subjects_do_not_teach_each_other(trained: Path, knees: Path, store: Path, tmp_path: Path) -> None:
     weights = models_folder() / "synthetic-alexnet" / "trunk.safetensors"
     configuration = load_configuration(
-        knees / "atlas.toml", training=True, trunk="alexnet", trunk_weights=str(weights), store=tmp_path / "store"
+        knees / "atlas.toml", training=True, trunk="alexnet", trunk_weights=str(weights), store=store
     )
     with pytest.raises(TrainingError, match="another subject"):
         train(configuration, tmp_path / "made", fine_tune=True, teachers=("eyepacs-squeezenet",))
@@ -440,9 +446,9 @@ class Sites:
 
 
 @pytest.fixture(scope="module")
-def sites(built: BuildResult, trained: Path, knees: Path, tmp_path_factory: pytest.TempPathFactory) -> Sites:
+def sites(built: BuildResult, trained: Path, knees: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Sites:
     folder = tmp_path_factory.mktemp("report")
-    settings: dict[str, Any] = {"scorer": str(trained), "fit": False, "store": folder / "store"}
+    settings: dict[str, Any] = {"scorer": str(trained), "fit": False, "store": store}
     configuration = load_configuration(knees / "atlas.toml", **settings)
     (folder / "site").mkdir()
     build_report(sorted((knees / "images").iterdir())[:3], folder / "site" / "report.html", configuration)

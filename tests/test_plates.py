@@ -188,7 +188,8 @@ def test_a_report_carries_its_plate_unless_it_is_to_be_small(built: BuildResult,
     image = named(built, "1_left")
     plate = base64.b64encode((built.out / "plates" / f"{image.image_id}.jpg").read_bytes()).decode()
     for most, carried in ((4096, True), (1024, False)):
-        settings = load_configuration(store=cohort / "store", workers=1, plate_side=most, keep_all=True)
+        light = {"scorer": "synthetic-alexnet", "lesion_net": "none", "workers": 1, "keep_all": True}
+        settings = load_configuration(store=cohort / "store", plate_side=most, **light)
         build_report([image.path], tmp_path / "report.html", settings)
         assert (plate in (tmp_path / "report.html").read_text()) is carried
 

@@ -147,7 +147,7 @@ print(sorted(faults))
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
 def test_no_file_is_removed_or_renamed_while_it_is_open_or_mapped(tmp_path: Path) -> None:
     """Windows refuses that. Seen while an atlas is built and replaced, heads are fitted, and scorers are trained and replaced."""
-    write_cohort(40, tmp_path, seed=5, size=96)
+    write_cohort(24, tmp_path, seed=5, size=96)
     done = subprocess.run([sys.executable, "-c", WATCHED, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"

@@ -107,9 +107,8 @@ def bundle(scorer: NetworkScorer, tmp_path_factory: pytest.TempPathFactory) -> P
 def built(cohort: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     folder = tmp_path_factory.mktemp("atlas")
     settings = {"images": cohort / "images", "grades": cohort / "grades.csv", "masks": cohort / "masks", "clusters": 3}
-    return build_atlas(
-        load_configuration(scorer=str(bundle), patches="occlusion", out=folder / "out", store=folder / "store", **settings)
-    )
+    settings |= {"scorer": str(bundle), "patches": "occlusion", "lesion_net": "none"}
+    return build_atlas(load_configuration(out=folder / "out", store=folder / "store", **settings))
 
 
 def photograph(cohort: Path, number: int) -> Preprocessed:
@@ -210,7 +209,8 @@ def test_its_trust_is_measured_and_its_agreement_kept(cohort: Path, bundle: Path
 
 def test_a_report_is_written(cohort: Path, bundle: Path, tmp_path: Path) -> None:
     files = sorted((cohort / "images").iterdir())[:2]
-    report = build_report(files, tmp_path / "report.html", load_configuration(scorer=str(bundle), store=tmp_path / "store"))
+    configuration = load_configuration(scorer=str(bundle), lesion_net="none", store=tmp_path / "store")
+    report = build_report(files, tmp_path / "report.html", configuration)
     assert not report.unreadable
     assert "Places cannot be hidden on this page" in (tmp_path / "report.html").read_text("utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def scorer() -> SideBySideScorer:
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eyes")
-    write_cohort(24, folder, seed=3, size=420)
+    write_cohort(20, folder, seed=3, size=420)
     return folder
 
 
@@ -178,10 +179,16 @@ def test_it_is_calibrated_bundled_evaluated_and_built_into_an_atlas(eyes: Path, 
     assert "Several scorers read the photograph side by side (eyepacs-pair, lesions-alone)" in made.card
     facts = json.loads((tmp_path / "both" / "scorer.json").read_text("utf-8"))
     assert [member["name"] for member in facts["members"]] == ["eyepacs-pair", "lesions-alone"]
-    settings["scorer"] = str(tmp_path / "both")
-    evaluation, _ = evaluate_scorer(load_configuration(**settings))
     drawn = read_files(sorted((eyes / "images").iterdir()), scale=made.scale)
-    assert evaluation.count == len({image.image_id for image in drawn.images} - set(made.background.learned)) > 0
+    met, unmet = (
+        [image.path for image in drawn.images if (image.image_id in made.background.learned) is known] for known in (True, False)
+    )
+    (tmp_path / "few").mkdir()
+    for path in (*met[:3], *unmet[:6]):
+        shutil.copy(path, tmp_path / "few")
+    settings |= {"scorer": str(tmp_path / "both"), "images": tmp_path / "few"}
+    evaluation, _ = evaluate_scorer(load_configuration(**settings))
+    assert evaluation.count == len(unmet[:6]) > 0
     atlas = build_atlas(load_configuration(**settings, limit=6, clusters=2, out=tmp_path / "site")).atlas
     assert atlas.maps.values.shape[1:] == (CELLS, CELLS)
     page = (tmp_path / "site" / "images" / f"{atlas.dataset.image_ids[0]}.html").read_text("utf-8")

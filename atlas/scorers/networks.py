@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from captum.attr import LayerGradCam
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -345,6 +344,8 @@ class MapsPrediction:
         """Return the Grad-CAM map of the head's outputs, weighted by `weights` (K,) and added up."""
         explained = Explained(self.head, weights)
         maps = torch.from_numpy(self.maps.copy())[None].requires_grad_()
+        from captum.attr import LayerGradCam  # takes a second, with its plots and language models
+
         found = LayerGradCam(explained, explained.maps).attribute(maps, relu_attributions=False)
         return np.asarray(found.detach().numpy()[0, 0], np.float32)
 

@@ -7,11 +7,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from types import CodeType
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
@@ -167,6 +169,26 @@ def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], 
     _write(file, text.encode())
 
 
+class _Compiled(BytecodeCache):
+    """Templates that this process has compiled, so that each is compiled once however many sites and reports it makes."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+@cache
+def _compiled(language: str) -> _Compiled:
+    """Return the templates of one language: compiling applies filters to constants, and filters write as its readers do."""
+    return _Compiled()
+
+
 def _environment(book: Book) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(templates_folder()),
@@ -176,6 +198,7 @@ def _environment(book: Book) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         extensions=["jinja2.ext.i18n"],
+        bytecode_cache=_compiled(book.words.language),
     )
     words = book.words
     environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
