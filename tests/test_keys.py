@@ -24,7 +24,7 @@ WORK = """
 import json, os, sys
 from collections import Counter
 from pathlib import Path
-import openTSNE, plotly.offline, pynndescent, scipy.stats, sklearn.cluster, timm, torch, torchvision
+import scipy.stats, sklearn.cluster, torch, torchvision
 
 BUILT = int(sys.argv[1])
 cohort, store, *houses = map(Path, sys.argv[2:])
