@@ -13,7 +13,20 @@ import pytest
 PHOTOGRAPHS = Path(os.environ.get("ATLAS_PHOTOGRAPHS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WEIGHTS = PHOTOGRAPHS.parent / "weights"
 
-LONGEST = ("build", "house", "two_stage", "evidence", "organs", "lesion_commands", "privacy", "side_by_side", "keys", "portable")
+LONGEST = (
+    "build",
+    "lesion_commands",
+    "house",
+    "organs",
+    "evidence",
+    "side_by_side",
+    "two_stage",
+    "keys",
+    "plates",
+    "embedding",
+    "marks",
+    "portable",
+)
 """Files that take longest, longest first."""
 
 

@@ -45,7 +45,13 @@ def test_no_word_is_lost_where_lesions_take_the_place_of_windows(tmp_path: Path)
 def test_an_atlas_of_the_first_version_is_built_again_with_all_its_words(tmp_path: Path) -> None:
     site = first_version(tmp_path)
     result = build_atlas(
-        load_configuration(tmp_path / "atlas.toml", patches="occlusion", drop_scale="sigmoid", store=tmp_path / "store")
+        load_configuration(
+            tmp_path / "atlas.toml",
+            patches="occlusion",
+            lesion_net="none",
+            drop_scale="sigmoid",
+            store=tmp_path / "store",
+        )
     )
     with (FIRST / "images.csv").open(newline="") as stream:
         before = {row["image_id"]: float(row["severity"]) for row in csv.DictReader(stream)}

@@ -89,7 +89,8 @@ from pathlib import Path
 def held(path):
     # Files below a path that this process has open or mapped.
     path = os.path.realpath(path)
-    mapped = [line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if line.count("/")]
+    with open("/proc/self/maps") as lines:
+        mapped = [line.split(maxsplit=5)[5].strip() for line in lines if path in line]
     opened = []
     for number in os.listdir("/proc/self/fd"):
         try:
