@@ -78,6 +78,7 @@ def pixels(page: Any, selector: str) -> Any:
     found = page.locator(selector).first
     found.scroll_into_view_if_needed()
     found.evaluate("(image) => image.decode()")
+    page.add_style_tag(content=".mat > .to-tray { visibility: hidden }")
     shown = np.asarray(Image.open(BytesIO(found.screenshot())).convert("RGB")).astype(int)
     return shown[2 : len(shown) * 2 // 3, 2:-2]
 
