@@ -32,6 +32,9 @@ For each of 128 x 128 places it gives the probability of each kind. A place is m
 |---|---|
 {marks}
 
+Nothing is marked where the photograph is too dark to judge, and no red lesion where it is as dark in red
+light as in green, as on dust.
+
 ## What it learned from
 
 {training["photographs"]:,} graded photographs with {training["boxes"]:,} boxes, and {training["drawn_eyes"]:,} drawn eyes
