@@ -20,7 +20,7 @@ def severity_colours(count: int) -> tuple[str, ...]:
 # Fernandes 2009). Further clusters start again with the first. Never colour alone: clusters have numbers, and shapes on the map.
 _COLOURS = ("#2c61e6", "#fe5828", "#c03809", "#2794fb", "#17a664", "#9f40a8", "#bb76b5", "#89636a")
 
-SHAPES = ("disc", "square", "triangle", "diamond")
+SHAPES = ("circle", "square", "triangle", "diamond")
 """What clusters are drawn with on the map, beside their colours."""
 
 

@@ -65,11 +65,11 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
   // ---- dots ------------------------------------------------------------------------------------------------------------------
   const radius = () => Math.min(7, Math.max(1.1, 0.3 * Math.sqrt(view.wide * view.high / Math.max(1, total)) * Math.sqrt(view.zoom)));
   const DISTANCE = { // of a place from the middle of a shape, and its size, so that all shapes cover the same area
-    disc: [(dx, dy) => Math.hypot(dx, dy), 1], square: [(dx, dy) => Math.max(Math.abs(dx), Math.abs(dy)), 0.89],
+    circle: [(dx, dy) => Math.hypot(dx, dy), 1], square: [(dx, dy) => Math.max(Math.abs(dx), Math.abs(dy)), 0.89],
     diamond: [(dx, dy) => (Math.abs(dx) + Math.abs(dy)) / Math.SQRT2, 0.89], triangle: [(dx, dy) => Math.max(dy, (Math.sqrt(3) * Math.abs(dx) - dy) / 2), 0.78],
   };
   const TOLD = 2.4; // device pixels of radius from which shapes can be told apart
-  const stamp = (r, across, shape = "disc") => { // a shape as offsets into the buffer, each with its share of the pixel in 256ths
+  const stamp = (r, across, shape = "circle") => { // a shape as offsets into the buffer, each with its share of the pixel in 256ths
     const reach = Math.ceil(shape === "triangle" ? 1.6 * r : 1.3 * r), [distance, size] = DISTANCE[shape];
     const made = { offsets: [], shares: [], reach };
     for (let dy = -reach; dy <= reach; dy += 1) {

@@ -159,7 +159,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.im
     place.replaceChildren(...drawing.groups().filter((one) => one.count && !(one.folded && scene.hidden)).map((one) => el("button", {
       type: "button", dataset: { key: one.key }, "aria-pressed": String(scene.selection?.key === one.key),
       title: ngettext("Select %(n)s patch", "Select %(n)s patches", one.count, { n: count(one.count) }),
-    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, dataset: { shape: one.shape ?? "disc" }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
+    }, one.letter ? el("b", { class: "letter", style: { "--kind": one.colour }, "aria-hidden": "true" }, one.letter) : el("i", { style: { background: one.colour }, dataset: { shape: one.shape ?? "circle" }, "aria-hidden": "true" }), el("span", { "aria-hidden": "true" }, one.label), el("span", { class: "unseen" }, spoken(one)), el("small", { "aria-hidden": "true" }, count(one.count)))));
     get("map-key-title").replaceChildren(title, el("span", { class: "of-screen" }, " ", gettext("(click one to select its patches)")));
   };
   const restyle = () => {
