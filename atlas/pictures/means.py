@@ -46,7 +46,8 @@ def mean_map(values: FloatArray, inside: BoolArray) -> tuple[FloatArray, BoolArr
     Returns
     -------
     tuple[FloatArray, BoolArray]
-        float32 (h, w), and the cells that lie in the image area of at least half of the photographs; the mean is 0 elsewhere.
+        The mean, float32 (h, w), and bool (h, w) of the cells that lie in the image area of at least half of the photographs; the
+        mean is 0 elsewhere.
     """
     seen = inside.sum(axis=0)
     shared = 2 * seen >= len(inside)
