@@ -159,11 +159,11 @@ def _figures(
     return _table((head, *SETS.values(), *(("mean of the four",) if means else ())), lines)
 
 
-def told(figure: Sequence[float] | None, sign: str = "") -> str:
-    """Return a figure with its interval; a dash if it is not defined."""
+def told(figure: Sequence[float] | None, how: str = ".2f") -> str:
+    """Return a figure with its interval, each written as `how` says; a dash if it is not defined."""
     if figure is None:
         return _MISSING
-    value, low, high = (f"{one:{sign}.2f}".replace("-", "−") for one in figure)
+    value, low, high = (f"{one:{how}}".replace("-", "−") for one in figure)
     return f"{value} ({low} to {high})"
 
 
@@ -183,7 +183,7 @@ def _worth(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System], pho
             for name, value in found.items()
             if value is not None and value[1] * value[2] > 0
         ]
-        lines.append((*names, *(told(found[name], "+") for name in ("auc", "kappa", "mae")), ", ".join(better) or "nothing"))
+        lines.append((*names, *(told(found[name], "+.3f") for name in ("auc", "kappa", "mae")), ", ".join(better) or "nothing"))
     return _table(("idea", "study", "compared with", "AUC", "kappa", "error", "beyond the interval"), lines)
 
 
