@@ -213,7 +213,13 @@ _RULES = [
     re.compile(r"Photographs compared: .*"),  # compared with the table in `_agreement`
     re.compile(r"Two or more grades off: \d+\."),  # likewise
     re.compile(r"Areas under the curves: .*"),  # of the method called score
+    re.compile(r"^[━╌]+ (?:score|classifier) \d\.\d+$"),  # likewise, in the drawing
 ]
+_STEP = re.compile(rf"The mean of {_NUMBER} photographs whose scores are read as grade (\d+), whatever grade they have\.")
+_LEFT_OUT = re.compile(rf"{_NUMBER} photographs? (?:is|are) left out because it is not known which eye")
+_TOO_FEW = re.compile(rf"Too few scores are read as this grade for a mean: {_NUMBER}\.")
+"""Sentences on the page of a grade."""
+
 _OPERATING = re.compile(r"At the operating point, a score of (?P<operating>\d+\.\d+) or more counts as referable\.")
 
 _TELLING = re.compile(
@@ -260,8 +266,22 @@ class Claims:
             assert ("is flagged" in verdict.text) == here.flagged, (what, verdict.text)
         if any(node.attributes.get("id") == "agreement" for node in page.each("h2")):
             self._agreement(page, what)
+        if what.rpartition("/")[0].endswith("grades"):
+            self._step(page, int(Path(what).stem), what)
         for line in page.lines():
             self._line(line, here, what)
+
+    def _step(self, page: Node, grade: int, what: str) -> None:
+        """Compare how many photographs a grade's page averages, or calls too few, with the scores read as this grade."""
+        read = sum(row.read == grade for row in self.rows)
+        averaged, left, few = (pattern.search(page.text) for pattern in (_STEP, _LEFT_OUT, _TOO_FEW))
+        assert (averaged is None) != (few is None), what
+        if averaged:
+            assert int(averaged[2]) == grade, what
+            assert int(averaged[1].replace(",", "")) + (int(left[1]) if left else 0) == read, (what, averaged[0])
+        if few:
+            assert int(few[1]) == read < 5, (what, few[0])
+        self._count("steps")
 
     def _count(self, kind: str) -> None:
         self.counted[kind] = self.counted.get(kind, 0) + 1
@@ -291,6 +311,7 @@ class Claims:
         for found in _MANY.finditer(line):
             self._many(int(found["least"] or found["from"]), found["count"] or found["n"], (what, line))
             rest = rest.replace(found[0], " ")
+        rest = _STEP.sub(" ", rest)  # compared with the table in `_step`
         rest = self._pair(rest, (what, line))
         for pattern in _RULES:
             rest = pattern.sub(" ", rest)
