@@ -696,6 +696,14 @@ def test_a_report_prints_on_one_page(visit: Any, site: Made) -> None:
 
 
 @pytest.mark.browser
+def test_a_button_prints_a_report(visit: Any, site: Made) -> None:
+    page = report(visit, site, 3)
+    page.evaluate("() => { window.print = () => { document.title = 'printed'; }; }")
+    page.get_by_role("button", name="Print", exact=True).click()
+    assert page.title() == "printed"
+
+
+@pytest.mark.browser
 def test_a_file_of_reports_prints_one_page_each(visit: Any, site: Made) -> None:
     page = visit(site[-1] / "report.html")
     assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == page.locator(".report").count() == 2

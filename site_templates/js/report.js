@@ -126,6 +126,8 @@ for (const report of document.querySelectorAll(".report")) {
   remember(live);
 }
 
+document.querySelector(".turn [data-print]")?.addEventListener("click", () => print());
+
 // On a cluster's page too: the arrow keys turn the pages.
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.target.closest("input, .film, .scroll")) return;
