@@ -16,8 +16,8 @@ from atlas.cohort.lesions import KINDS
 from atlas.config import load_configuration
 from atlas.errors import ConfigurationError
 from atlas.lesionnets.bundle import load_lesion_net
+from atlas.patterns.counts import cluster_count
 from atlas.pipeline.build import build_atlas
-from atlas.pipeline.study import cluster_count
 from atlas.records import Patches
 from atlas.resources import DEFAULT_LESION_NET, models_folder
 

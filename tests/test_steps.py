@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -29,6 +30,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Atlas, Path]:
 def with_eyes(atlas: Atlas, eye: str | None) -> Atlas:
     images = tuple(dataclasses.replace(image, eye=eye) for image in atlas.dataset.images)
     return dataclasses.replace(atlas, dataset=dataclasses.replace(atlas.dataset, images=images))
+
+
+def read_in(pictures: Path) -> Callable[[str], bytes]:
+    return lambda path: (pictures / path).read_bytes()
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -79,7 +84,9 @@ def test_of_many_photographs_a_sheet_shows_sixty_from_the_lowest_to_the_highest_
 
 def test_left_eyes_are_mirrored_and_eyes_that_are_not_known_are_left_out(made: tuple[Atlas, Path]) -> None:
     atlas, pictures = made
-    right, left, unknown = (dict(mean_pictures(Book(with_eyes(atlas, eye)), pictures)) for eye in ("right", "left", None))
+    right, left, unknown = (
+        dict(mean_pictures(Book(with_eyes(atlas, eye)), read_in(pictures))) for eye in ("right", "left", None)
+    )
     assert right.keys() == left.keys() == unknown.keys()
     assert unknown == right, "without known eyes, all are averaged as photographed"
     for path, content in right.items():
@@ -103,7 +110,7 @@ def test_left_eyes_are_mirrored_and_eyes_that_are_not_known_are_left_out(made: t
 def test_the_mean_photograph_is_the_mean_of_its_thumbnails(made: tuple[Atlas, Path]) -> None:
     atlas, pictures = made
     book = Book(with_eyes(atlas, None))
-    found = dict(mean_pictures(book, pictures))
+    found = dict(mean_pictures(book, read_in(pictures)))
     view = next(view for view in grade_views(book) if view.step)
     assert view.step is not None
     thumbnails = [pixels((pictures / plate.thumbnail).read_bytes()) for plate in view.step.plates]

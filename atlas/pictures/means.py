@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 
+from atlas.photographs.frames import crop, whole_picture
 from atlas.records import BoolArray, ByteArray, FloatArray
 
 
@@ -22,13 +22,7 @@ def mean_picture(pictures: Iterable[ByteArray], side: int) -> ByteArray:
     """
     total, count = np.zeros((side, side, 3)), 0
     for picture in pictures:
-        height, width = picture.shape[:2]
-        longer = max(height, width)
-        top, left = (longer - height) // 2, (longer - width) // 2
-        square = cv2.copyMakeBorder(
-            picture, top, longer - height - top, left, longer - width - left, cv2.BORDER_CONSTANT, value=(0, 0, 0)
-        )
-        total += square if longer == side else cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+        total += crop(picture, whole_picture(picture)[0], side)
         count += 1
     return np.asarray(np.rint(total / count), np.uint8)
 

@@ -21,6 +21,7 @@ from atlas.curation.file import CurationFile
 from atlas.errors import ConfigurationError, StoreError
 from atlas.patterns.alarms import with_alarms
 from atlas.patterns.clusters import cluster, normalised
+from atlas.patterns.counts import cluster_count
 from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
@@ -41,7 +42,6 @@ from atlas.pipeline.study import (
     Outlines,
     Seen,
     agreement,
-    cluster_count,
     cut_all,
     explain,
     lesion_net_of,

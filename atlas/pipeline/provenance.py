@@ -10,10 +10,11 @@ from typing import Any
 
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.patterns.alarms import summary
+from atlas.patterns.counts import MOST_CLUSTERS
 from atlas.pipeline.keys import library_version
 from atlas.pipeline.sources import Scorers, TrainedSource
 from atlas.pipeline.store import digest
-from atlas.pipeline.study import MOST_CLUSTERS, Seen
+from atlas.pipeline.study import Seen
 from atlas.records import Clusters, Dataset, DatasetReport, Patches, Provenance, Scale, Scores, Sentence, noop, ntold, told
 from atlas.resources import MADE_BY, NO_LESION_NET, RUN_FORMAT
 from atlas.scorers.card import NOT_STATED, how_told

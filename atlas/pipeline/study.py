@@ -21,6 +21,7 @@ from atlas.explain.methods import METHODS
 from atlas.explain.windows import inside_cells, windows_inside
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.lesionnets.fundus import FundusLesionNet
+from atlas.patterns.counts import MOST_CLUSTERS
 from atlas.patterns.patches import (
     choose_threshold,
     lesion_patches,
@@ -72,15 +73,6 @@ from atlas.resources import NO_LESION_NET
 from atlas.trust.badges import judge
 
 _FEWEST_PER_CLUSTER = 5  # k-means below this many patches a cluster says more about chance than about lesions
-
-MOST_CLUSTERS = 20
-"""Into so many clusters patches are sorted at most, unless the user asks for more: readers look through them one by one."""
-
-_FEWEST_CLUSTERS = 4
-
-_PHOTOGRAPHS_PER_CLUSTER = 20
-
-_FEWEST_LESIONS = 10  # on average: lesions differ more than windows, and a few odd ones take a cluster each
 
 
 @dataclass(frozen=True)
@@ -437,26 +429,6 @@ def cut_all(workshop: Workshop, explained: Explained) -> Cut:
     kept: IntArray = np.setdiff1d(np.arange(len(salient.patch_ids)), np.array(lost, np.int64))
     descriptors = np.stack([described[row] for row in kept.tolist()]) if kept.size else np.empty((0, 0), np.float32)
     return Cut(with_descriptors(only(salient, kept), descriptors), dark[kept], off[kept], pictures, tuple(faults))
-
-
-def cluster_count(patches: Patches, wished: int | None = None) -> int:
-    """Return into how many clusters patches are sorted.
-
-    Lesions: as many as wished, and fewer where they are too few for that. Windows: as many as wished; without a wish, one for
-    every `_PHOTOGRAPHS_PER_CLUSTER` photographs that have a window, since in a smaller group a single person or camera says more
-    than the disease.
-
-    Parameters
-    ----------
-    patches : Patches
-        Lesions, if they have kinds, or windows.
-    wished : int or None
-        Number of clusters that the user asked for.
-    """
-    if patches.kinds:
-        return max(1, min(wished or MOST_CLUSTERS, len(patches.patch_ids) // _FEWEST_LESIONS))
-    by_rule = len(set(patches.image_ids)) // _PHOTOGRAPHS_PER_CLUSTER
-    return wished or min(MOST_CLUSTERS, max(_FEWEST_CLUSTERS, by_rule))
 
 
 def _salient(workshop: Workshop, explained: Explained) -> Patches:

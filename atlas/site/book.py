@@ -86,6 +86,11 @@ class Book:
         )
 
     @cached_property
+    def eyes(self) -> Mapping[str, str | None]:
+        """ "left", "right" or None, by image id."""
+        return {image.image_id: image.eye for image in self.atlas.dataset.images}
+
+    @cached_property
     def codes(self) -> Mapping[str, str]:
         """A short code of each photograph: as much of its id, six digits at least, as no other id begins with."""
         ids = sorted(self.atlas.dataset.image_ids)

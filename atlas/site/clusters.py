@@ -246,12 +246,11 @@ def study(book: Book, cluster: ClusterView) -> dict[str, Any]:
         own = [patch for patch in cluster.patches if patch.plate.grade == row.grade]
         if own:
             samples.append((row, varied(own, PER_GRADE), len(own)))
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     return {
         "typical": varied(cluster.patches, TYPICAL),
         "borderline": [pair for pair in border if pair[0].id in chosen],
         "samples": samples,
         "rows": rows,
         "nearest": [(by_number[n], far) for n, far in met.nearest.get(cluster.number, ()) if n in by_number][:NEAREST],
-        "places": places(cluster.patches, eyes, book.words, book.atlas.dataset.scale.subject),
+        "places": places(cluster.patches, book.eyes, book.words, book.atlas.dataset.scale.subject),
     }

@@ -70,7 +70,6 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
     """Return the kinds that were found, in the order of their table; none if patches are not lesions."""
     if book.atlas.patches is None or not book.atlas.patches.kinds:
         return ()
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     shown = {i: own for i, own in book.atlas.found.items() if i in book.plate}
     views = []
     for key, kind in book.kinds.items():
@@ -98,7 +97,7 @@ def kind_views(book: Book) -> tuple[KindView, ...]:
                 len(shown),
                 sum(map(len, strengths.values())),
                 by_grade,
-                places(patches, eyes, book.words),
+                places(patches, book.eyes, book.words),
                 tuple((region, regions[name]) for name, region in regions_in(book.words).items()),
                 sum(near_fovea(*one) is True for one in boxes),
                 tuple(one for one in book.patterns if 2 * sum(p.kind == kind for p in one.patches) > len(one.patches)),

@@ -100,7 +100,7 @@ def render_site(
     folders = {book.words.language: f"{book.words.language}/" if place else "" for place, book in enumerate(books)}
     _write_assets(books[0], out)
     _copy_pictures(books[0], pictures, out, progress)
-    for path, content in chain(_cells(books[0], pictures), mean_pictures(books[0], pictures)):
+    for path, content in chain(_cells(books[0], pictures), mean_pictures(books[0], lambda path: _read(pictures / path))):
         _write(out / path, content)
     total = len(books) * sum(
         kind.count(books[0]) if kind.count else sum(1 for _ in kind.pages(books[0])) for kind in PAGES.values()

@@ -88,8 +88,7 @@ def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
         "finer": [plate.finer for plate in plates],
     }
     if book.atlas.dataset.scale.subject.retina:
-        eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
-        columns["eye"] = [eyes[plate.id] for plate in plates]
+        columns["eye"] = [book.eyes[plate.id] for plate in plates]
         columns["eyes"] = {"left": book.words.gettext("left eye"), "right": book.words.gettext("right eye")}
     if book.qualities:
         own = [plate.quality for plate in plates]

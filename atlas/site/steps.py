@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
-from atlas.errors import StoreError
 from atlas.pictures.jpeg import OVERLAY_SIDE, encode_jpeg, overlay_png, retina_png
 from atlas.pictures.means import mean_map, mean_picture
 from atlas.records import BoolArray, ByteArray, FloatArray
@@ -117,21 +116,20 @@ def grade_pages(book: Book) -> Pages:
         )
 
 
-def mean_pictures(book: Book, pictures: Path) -> Iterator[tuple[str, bytes]]:
+def mean_pictures(book: Book, read: Callable[[str], bytes]) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of the mean photograph and the mean heat map of each step. All maps share one colour scale.
 
-    Raises
-    ------
-    StoreError
-        A picture is missing.
+    Parameters
+    ----------
+    read : Callable[[str], bytes]
+        Returns a picture by its path, see `render_site`.
     """
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
     heats: list[tuple[str, FloatArray, BoolArray, bytes]] = []
     for view in grade_views(book):
         if view.step is None:
             continue
-        flipped = {plate.id for plate in view.step.plates if view.step.mirrored is not None and eyes[plate.id] == "left"}
-        mean = mean_picture((_pixels(pictures / p.thumbnail, p.id in flipped) for p in view.step.plates), OVERLAY_SIDE)
+        flipped = {plate.id for plate in view.step.plates if view.step.mirrored is not None and book.eyes[plate.id] == "left"}
+        mean = mean_picture((_pixels(read(p.thumbnail), p.id in flipped) for p in view.step.plates), OVERLAY_SIDE)
         yield mean_path(view.grade), encode_jpeg(mean)
         if mapped := _mapped(book, view.step):
             rows = [book.map_rows[plate.id] for plate in mapped]
@@ -139,7 +137,7 @@ def mean_pictures(book: Book, pictures: Path) -> Iterator[tuple[str, bytes]]:
             turned = np.array([plate.id in flipped for plate in mapped])
             values = np.where(turned[:, None, None], values[:, :, ::-1], values)
             inside = np.where(turned[:, None, None], inside[:, :, ::-1], inside)
-            areas = (_pixels(pictures / "retinas" / f"{plate.id}.png", plate.id in flipped) for plate in mapped)
+            areas = (_pixels(read(f"retinas/{plate.id}.png"), plate.id in flipped) for plate in mapped)
             area = retina_png(mean_picture(areas, OVERLAY_SIDE)[..., 0] >= 128)
             heats.append((heat_path(view.grade), *mean_map(values, inside), area))
     limit = max((float(np.abs(values).max()) for _, values, *_ in heats), default=0.0) or 1.0
@@ -148,14 +146,13 @@ def mean_pictures(book: Book, pictures: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _step(book: Book, read: tuple[PlateView, ...]) -> StepView | None:
-    eyes = {image.image_id: image.eye for image in book.atlas.dataset.images}
-    known = tuple(plate for plate in read if eyes.get(plate.id) is not None)
+    known = tuple(plate for plate in read if book.eyes[plate.id] is not None)
     sided = book.atlas.dataset.scale.subject.retina and 2 * len(known) >= len(read)
     taken = known if sided else read
     if len(taken) < FEW:
         return None
     shown = _spaced(taken, _AVERAGED)
-    left = sum(eyes.get(plate.id) == "left" for plate in shown)
+    left = sum(book.eyes[plate.id] == "left" for plate in shown)
     return StepView(shown, left if sided else None, len(read) - len(taken))
 
 
@@ -171,10 +168,7 @@ def _spaced(plates: tuple[PlateView, ...], most: int) -> tuple[PlateView, ...]:
     return tuple(plates[round(k * (len(plates) - 1) / (most - 1))] for k in range(most))
 
 
-def _pixels(file: Path, mirrored: bool) -> ByteArray:
-    try:
-        with Image.open(file) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise StoreError(f"picture missing: {file}", "build the atlas again; the store rewrites its pictures") from error
+def _pixels(picture: bytes, mirrored: bool) -> ByteArray:
+    with Image.open(BytesIO(picture)) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
     return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
