@@ -78,22 +78,6 @@ def lesion_shares(patches: Patches, cohort: Mapping[str, Eye]) -> FloatArray:
     )
 
 
-def maps_of(trunk: Trunk, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
-    """Run the trunk on one square. Return its last maps (C, h, w), and the means (c,) of the maps of its middle layer."""
-    half: list[FloatArray] = []
-    hooks = []
-    for one in trunk.module.children() if TRUNKS[trunk.name].members else [trunk.module]:
-        layers = [*getattr(one, "features", one).children()]
-        hooks.append(
-            layers[len(layers) // 2].register_forward_hook(lambda _, __, maps: half.append(maps[0].numpy().mean((1, 2))))
-        )
-    with torch.inference_mode():
-        last = trunk.maps(pixels[None])[0]
-    for hook in hooks:
-        hook.remove()
-    return last, np.concatenate(half)
-
-
 def detailed(photograph: ByteArray, preparation: str) -> tuple[ByteArray, ByteArray, Frame]:
     """Prepare a photograph at its full resolution. Return it prepared, in its own colours, and its frame."""
     frame, mask = find_retina(photograph)
@@ -113,7 +97,8 @@ def descriptors(
         side = bottom - top
         around = round(margin * side)
         padded = np.pad(pixels, ((around, around), (around, around), (0, 0)), constant_values=SURROUND)
-        last, half = maps_of(trunk, crop(padded, Frame(top, left, side + 2 * around), side=trunk.size))
+        wide = Frame(top, left, side + 2 * around)
+        last = trunk.maps(crop(padded, wide, side=trunk.size)[None])[0]
         away = np.hypot(*(np.indices(last.shape[1:]) - (last.shape[1] - 1) / 2)) / last.shape[1]
         weight = np.exp(-8 * away**2)
         colours = crop(plate, Frame(top, left, side)).reshape(-1, 3)
@@ -121,9 +106,13 @@ def descriptors(
             "mean of last maps": last.mean(axis=(1, 2)),
             "maximum of last maps": last.max(axis=(1, 2)),
             "weighted to the centre": (last * weight).sum(axis=(1, 2)) / weight.sum(),
-            "mean of maps half-way": half,
             "colour quantiles alone": np.quantile(colours, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], axis=0).ravel(),
         }
+        first = 0
+        for member in TRUNKS[trunk.name].members:
+            channels = TRUNKS[member].channels
+            ways[f"mean, {member}"] = last[first : first + channels].mean(axis=(1, 2))
+            first += channels
         for name, values in ways.items():
             found.setdefault(name, []).append(values)
     made = {name: np.array(values, np.float32) for name, values in found.items()}

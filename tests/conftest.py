@@ -15,6 +15,9 @@ WEIGHTS = PHOTOGRAPHS.parent / "weights"
 
 LONGEST = (
     "build",
+    "shipped",
+    "regions",
+    "lesion_photographs",
     "lesion_commands",
     "house",
     "organs",

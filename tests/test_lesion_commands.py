@@ -34,10 +34,16 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(eyes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all: looking for lesions takes most of the time."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def site(eyes: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site") / "atlas"
     settings = {"images": eyes / "images", "grades": eyes / "grades.csv", "scorer": "synthetic-alexnet", "patches": "lesions"}
-    build_atlas(load_configuration(None, **settings, clusters=6, out=out, store=out.parent / "store"))
+    build_atlas(load_configuration(None, **settings, clusters=6, out=out, store=store))
     return out
 
 
@@ -71,10 +77,10 @@ def test_a_net_is_trained_on_boxes_and_measured_by_command(few: Path, tmp_path: 
     assert "8 photographs" in told, "by masks, and the shipped net"
 
 
-def test_the_shipped_net_finds_drawn_lesions_that_it_never_learned_from(eyes: Path, tmp_path: Path) -> None:
+def test_the_shipped_net_finds_drawn_lesions_that_it_never_learned_from(eyes: Path, store: Path) -> None:
     from atlas.pipeline.lesions import evaluate_lesions
 
-    settings = load_configuration(None, images=eyes / "images", grades=eyes / "grades.csv", store=tmp_path)
+    settings = load_configuration(None, images=eyes / "images", grades=eyes / "grades.csv", store=store)
     by_masks, _ = evaluate_lesions(settings, DEFAULT_LESION_NET, masks=eyes / "masks")
     by_boxes, _ = evaluate_lesions(settings, DEFAULT_LESION_NET, boxes=eyes / "boxes.csv")
     for entry in (by_masks, by_boxes):
@@ -125,12 +131,12 @@ def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
     assert ": mostly " in page
 
 
-def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, tmp_path: Path) -> None:
+def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, store: Path, tmp_path: Path) -> None:
     settings = {
         "images": eyes / "images",
         "grades": eyes / "grades.csv",
         "scorer": "synthetic-alexnet",
-        "store": tmp_path / "store",
+        "store": store,
     }
     made = {}
     for wished in ("lesions", "occlusion", "both"):
