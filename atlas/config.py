@@ -286,6 +286,13 @@ class Configuration(BaseModel):
         ),
     )
     layout: Annotated[str, Panel.PATCHES] = Field("tsne", description="Layout of the map of patches: tsne or umap.")
+    layout_from: Annotated[Path | None, PRIVATE, Panel.PATCHES] = Field(
+        None,
+        description=(
+            "Folder of an earlier atlas. Its patches keep their places on the map, and each new one is placed among the old ones "
+            "most like it."
+        ),
+    )
     seed: Annotated[int, Panel.RUNNING] = Field(
         0, ge=0, description="Seed of all random choices. The same input and seed give the same result."
     )

@@ -170,6 +170,32 @@ def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, store:
         assert "no lesion that the network found, but" not in (tmp_path / "lesions" / name).read_text()
 
 
+def test_old_patches_keep_their_places_on_the_map(eyes: Path, store: Path, tmp_path: Path) -> None:
+    settings = {
+        "images": eyes / "images",
+        "scorer": "synthetic-alexnet",
+        "patches": "lesions",
+        "clusters": 3,
+        "store": store,
+    }
+    old, new, apart = tmp_path / "old", tmp_path / "new", tmp_path / "apart"
+    build_atlas(load_configuration(None, **settings, limit=4, out=old))
+    build_atlas(load_configuration(None, **settings, layout_from=old, out=new))
+
+    def places(site: Path) -> dict[str, tuple[str, str]]:
+        return {row["patch_id"]: (row["x"], row["y"]) for row in rows(site / "tables" / "patches.csv")}
+
+    before, after = places(old), places(new)
+    assert before.items() <= after.items()
+    added = len(after) - len(before)
+    assert added > 0
+    told = (new / "methods.html").read_text(encoding="utf-8")
+    assert f"The map keeps the places of an earlier atlas. {added} new patches lie among those most like them." in told
+    build_atlas(load_configuration(None, **settings, out=apart))
+    assert not before.items() <= places(apart).items()
+    assert "places of an earlier atlas" not in (apart / "methods.html").read_text(encoding="utf-8")
+
+
 def test_lesions_too_few_for_the_clusters_asked_for_make_fewer() -> None:
     ids, nothing = ("a",) * 43, np.zeros((43, 4), np.int64)
     few = Patches(ids, ids, nothing, nothing, np.zeros(43, np.float32), np.zeros((43, 1), np.float32), 0.8, kinds=ids)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from atlas.patterns.reduced import TOGETHER, parts
 from atlas.records import Clusters, FloatArray, Patches, Scale
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ def normalised(patches: Patches) -> Patches:
     With mean 0 and standard deviation 1 over the patches, every channel has an influence. A channel that never changes becomes 0.
     `benchmarks/clusters.py` measures the benefit.
     """
+    if len(patches.descriptors) > TOGETHER:
+        return replace(patches, descriptors=_standardised(patches.descriptors))
     values = patches.descriptors.astype(np.float64)
     if not len(values):
         return patches
@@ -37,12 +40,26 @@ def normalised(patches: Patches) -> Patches:
     return replace(patches, descriptors=standardised.astype(np.float32))
 
 
+def _standardised(descriptors: FloatArray) -> FloatArray:
+    """Do what `normalised` does part by part: no second copy of many descriptors is held in double precision."""
+    made = np.concatenate([(np.sign(part) * np.sqrt(np.abs(part))).astype(np.float32) for part in parts(descriptors)])
+    mean = sum((part.sum(axis=0, dtype=np.float64) for part in parts(made)), np.zeros(made.shape[1])) / len(made)
+    squares = sum((((part - mean) ** 2).sum(axis=0) for part in parts(made)), np.zeros(made.shape[1]))
+    spread = np.sqrt(squares / len(made))
+    changing = spread > 1e-6 * np.abs(made).max(axis=0)
+    for part in parts(made):
+        part -= mean.astype(np.float32)
+        part /= np.where(changing, spread, np.inf).astype(np.float32)
+    return made
+
+
 def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
     """Sort the patches into k clusters by their descriptors (see `normalised`), with the best of four k-means++ starts.
 
     Labels run from the largest cluster to the smallest; of equal ones, the cluster with the earliest patch comes first. If there
     are fewer distinct descriptors than k, there are only as many clusters. The number of centroids shows this, and a warning is
-    logged.
+    logged. Of more patches than `reduced.TOGETHER`, as many are drawn by the seed to find the centroids; then each patch joins
+    the nearest one.
     """
     descriptors = patches.descriptors
     possible = min(k, _count_distinct(descriptors, enough=k))
@@ -52,8 +69,15 @@ def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
         nothing = np.empty(0, np.float32)
         return Clusters((), np.empty(0, np.int64), np.empty((0, descriptors.shape[1]), np.float32), nothing)
     with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
-        fitted = KMeans(possible, init="k-means++", n_init=4, random_state=seed).fit(descriptors)
-    names, first, inverse, counts = np.unique(fitted.labels_, return_index=True, return_inverse=True, return_counts=True)
+        found = KMeans(possible, init="k-means++", n_init=4, random_state=seed)
+        if len(descriptors) > TOGETHER:
+            drawn = np.random.default_rng(seed).choice(len(descriptors), TOGETHER, replace=False)
+            fitted = found.fit(descriptors[np.sort(drawn)])
+            assigned = np.concatenate([fitted.predict(part) for part in parts(descriptors)])
+        else:
+            fitted = found.fit(descriptors)
+            assigned = fitted.labels_
+    names, first, inverse, counts = np.unique(assigned, return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort((first, -counts))
     labels = np.argsort(order)[inverse].astype(np.int64)
     centroids = fitted.cluster_centers_[names[order]].astype(np.float32)

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from atlas.errors import ConfigurationError
-from atlas.records import Embedding, FloatArray, Patches
-
-_COMPONENTS = 50
+from atlas.patterns.nearest import nearest
+from atlas.patterns.reduced import TOGETHER, principal
+from atlas.records import Embedding, FloatArray, IntArray, Patches
 
 _FEWEST = 5  # with fewer points, neighbours mean little, and the principal plane shows everything
+
+_AMONG = 5  # neighbours among which a patch is placed that was not laid out with them
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,22 @@ def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
 LAYOUTS: Mapping[str, Layout] = {"tsne": Layout("t-SNE", _tsne), "umap": Layout("UMAP", _umap)}
 
 
-def embed(patches: Patches, *, layout: str = "tsne", seed: int = 0) -> Embedding:
+def embed(
+    patches: Patches, *, layout: str = "tsne", seed: int = 0, fixed: Mapping[str, tuple[float, float]] | None = None
+) -> Embedding:
     """Lay the patches out by their descriptors, which are first reduced to 50 principal components.
 
     `xy` is centred on the origin, with its farthest patch at distance 1. Fewer than five patches are placed on their principal
-    plane. If all patches are equal, they are at the origin.
+    plane. If all patches are equal, they are at the origin. Of more patches than `reduced.TOGETHER`, as many are drawn by the
+    seed and laid out together, and each other is placed among its nearest neighbours of these.
 
     Sources: van der Maaten and Hinton, JMLR 9, 2008 (t-SNE); McInnes, Healy and Melville, arXiv:1802.03426 (UMAP).
+
+    Parameters
+    ----------
+    fixed : Mapping[str, tuple[float, float]] or None
+        Places of patches that stay where they are, by patch_id. If at least five of the patches are among them, all others are
+        placed among their nearest neighbours of these, and nothing is centred or scaled.
 
     Raises
     ------
@@ -78,19 +88,44 @@ def embed(patches: Patches, *, layout: str = "tsne", seed: int = 0) -> Embedding
     """
     if layout not in LAYOUTS:
         raise ConfigurationError(f"layout = {layout!r} is not known", f"choose one of: {', '.join(LAYOUTS)}.")
+    ids = patches.patch_ids
+    held = np.flatnonzero([patch in fixed for patch in ids]) if fixed else np.zeros(0, np.int64)
+    if fixed and len(held) >= _FEWEST:
+        kept = np.array([fixed[ids[row]] for row in held.tolist()], np.float32)
+        return Embedding(ids, _with_others(principal(patches.descriptors, seed), held, kept, seed), layout, len(ids) - len(held))
     if (patches.descriptors == patches.descriptors[:1]).all():
-        return Embedding(patches.patch_ids, np.zeros((len(patches.patch_ids), 2), np.float32), layout)
+        return Embedding(ids, np.zeros((len(ids), 2), np.float32), layout)
+    points = principal(patches.descriptors, seed)
     with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
-        points = _principal(patches.descriptors, seed)
-        xy = points[:, :2] if len(points) < _FEWEST else LAYOUTS[layout].place(points, seed)
-    return Embedding(patches.patch_ids, _unit(xy), layout)
+        if len(points) <= TOGETHER:
+            xy = points[:, :2] if len(points) < _FEWEST else LAYOUTS[layout].place(points, seed)
+            return Embedding(ids, _unit(xy), layout)
+        drawn = np.sort(np.random.default_rng(seed).choice(len(points), TOGETHER, replace=False))
+        laid_out = _unit(LAYOUTS[layout].place(points[drawn], seed))
+    return Embedding(ids, _with_others(points, drawn, laid_out, seed), layout, len(ids) - len(drawn))
 
 
-def _principal(descriptors: FloatArray, seed: int) -> NDArray[np.float64]:
-    """Rotate (m, d) onto its leading components: at most 50, and at least 2, padded with zeros if there is only one."""
-    components = min(_COMPONENTS, *descriptors.shape)
-    points = PCA(components, random_state=seed).fit_transform(descriptors).astype(np.float64)
-    return np.pad(points, ((0, 0), (0, max(0, 2 - components))))
+def _with_others(points: NDArray[np.float64], known: IntArray, places: FloatArray, seed: int) -> FloatArray:
+    """Place each point (m, d) that is not known at the mean of its nearest known ones, weighted by their nearness.
+
+    Parameters
+    ----------
+    known : IntArray
+        Rows of the points whose places are known, ascending.
+    places : FloatArray
+        float32 (k, 2), their places.
+    """
+    xy = np.zeros((len(points), 2), np.float32)
+    xy[known] = places
+    others = np.setdiff1d(np.arange(len(points)), known)
+    if not len(others):
+        return xy
+    own = points.astype(np.float32)
+    near, away = nearest(own[others], own[known], min(_AMONG, len(known)), seed=seed)
+    weights = 1 / np.maximum(away.astype(np.float64), 1e-9)
+    weights /= weights.sum(axis=1, keepdims=True)
+    xy[others] = np.einsum("mk,mkc->mc", weights, places[near].astype(np.float64)).round(5)
+    return xy
 
 
 def _unit(xy: NDArray[np.floating]) -> FloatArray:

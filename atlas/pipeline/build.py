@@ -24,6 +24,7 @@ from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.counts import cluster_count
 from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
+from atlas.patterns.places import Places, read_places
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.check import check_cohort
@@ -51,7 +52,7 @@ from atlas.pipeline.study import (
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark
+from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Sentence, ntold, told
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
@@ -108,6 +109,7 @@ def build_atlas(
         masks, boxes = masks_of(cohort, workshop), boxes_of(cohort, workshop)
         cohort = with_lone_masks(cohort, workshop, masks)
         previous = read_identities(configuration.out / _IDENTITIES)
+        places = read_places(configuration.layout_from)
 
         net = lesion_net_of(workshop, cohort.dataset)
         source = choose_source(workshop, cohort.dataset.scale)
@@ -118,7 +120,7 @@ def build_atlas(
         explained = explain(workshop, seen)
         cut = cut_all(workshop, explained)
         outlines = outline_all(workshop, explained.seen, masks)
-        patterns = find_patterns(workshop, explained, cut, curated, previous)
+        patterns = find_patterns(workshop, explained, cut, curated, previous, places)
         atlas, report = compose(workshop, cohort, explained, cut, outlines, boxes, patterns, curated)
 
         names = None
@@ -154,7 +156,9 @@ class Patterns:
     space: str
 
 
-def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: CurationFile, previous: Identities) -> Patterns:
+def find_patterns(
+    workshop: Workshop, explained: Explained, cut: Cut, curated: CurationFile, previous: Identities, places: Places
+) -> Patterns:
     """Sort patches into clusters, look for what may be wrong with each, number them as before, and lay them out."""
     settings, seen, patches = workshop.configuration, explained.seen, cut.patches
     source = seen.source
@@ -175,8 +179,38 @@ def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: C
         clusters, changes = number_clusters(clusters, previous, anchors_of(curated), reserved=curated.clusters, space=space)
     with workshop.timed("layout"):
         workshop.progress("layout", 0, 0)
-        embedding = embed(compared, layout=settings.layout, seed=settings.seed)
-    return Patterns(clusters, embedding, changes, space)
+        embedding = embed(compared, layout=settings.layout, seed=settings.seed, fixed=places)
+    return Patterns(clusters, embedding, (*changes, *_how_laid_out(embedding, places)), space)
+
+
+def _how_laid_out(embedding: Embedding, places: Places) -> tuple[Sentence, ...]:
+    """Say how the map was laid out, if not all patches were laid out together."""
+    kept, placed = sum(patch in places for patch in embedding.patch_ids), embedding.placed
+    if places and not placed and kept < len(embedding.patch_ids):
+        return (
+            ntold(
+                "Only %(n)s patch of the earlier atlas is in this one, so the map was laid out anew.",
+                "Only %(n)s patches of the earlier atlas are in this one, so the map was laid out anew.",
+                kept,
+            ),
+        )
+    if places:
+        return (
+            ntold(
+                "The map keeps the places of an earlier atlas. %(n)s new patch lies among those most like it.",
+                "The map keeps the places of an earlier atlas. %(n)s new patches lie among those most like them.",
+                placed,
+            ),
+        )
+    if placed:
+        together = len(embedding.patch_ids) - placed
+        return (
+            told(
+                "%(count)s patches drawn at random were laid out together. Each of the others lies among those most like it.",
+                count=together,
+            ),
+        )
+    return ()
 
 
 def compose(

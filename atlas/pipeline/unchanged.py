@@ -10,6 +10,7 @@ from typing import Any
 
 from atlas.bundles import place_of
 from atlas.config import Configuration
+from atlas.patterns.places import map_of
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
 from atlas.pipeline.keys import LIBRARIES, library_version
 from atlas.pipeline.store import digest
@@ -63,7 +64,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
         images,
         dataclasses.asdict(cohort.report),
         masks,
-        *(_sha256(file) for file in (curation, *manifests, weights, settings.boxes or Path())),
+        *(_sha256(file) for file in (curation, *manifests, weights, settings.boxes or Path(), map_of(settings.layout_from))),
         [library_version(name) for name in _LIBRARIES],
         _tree(Path(__file__).parent.parent),
         _tree(templates_folder()),

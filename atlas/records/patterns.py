@@ -116,11 +116,14 @@ class Embedding:
         float32 (m, 2), unitless.
     method : str
         Name of the layout.
+    placed : int
+        Patches that were not laid out with the others, but placed among their nearest neighbours of these afterwards.
     """
 
     patch_ids: tuple[str, ...]
     xy: FloatArray
     method: str
+    placed: int = 0
 
 
 @dataclass(frozen=True)

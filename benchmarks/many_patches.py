@@ -1,0 +1,102 @@
+"""Measures seconds and memory of clusters, map and likeness as patches grow in number.
+
+    .venv/bin/python benchmarks/many_patches.py [--patches 10000 100000 1000000] [--width 256]
+
+Descriptors are drawn: forty groups in a space of `--width` channels. Each number runs in a process of its own, on one thread.
+`beyond` is the most memory that it held, less what it held with the descriptors alone; `kept` is the share of the ten nearest
+patches by descriptors, for a hundred drawn patches, that are among the hundred nearest on the map.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+
+from atlas.patterns.clusters import cluster, normalised
+from atlas.patterns.embedding import embed
+from atlas.patterns.reduced import parts
+from atlas.patterns.similar import most_alike
+from atlas.records import FloatArray, Patches
+
+GROUPS = 40
+ROW = "{:>10}{:>12}{:>11}{:>9}{:>10}{:>12}{:>8}"
+
+
+def drawn(count: int, width: int) -> FloatArray:
+    random = np.random.default_rng(0)
+    middles = random.normal(size=(GROUPS, width)).astype(np.float32)
+    made = np.empty((count, width), np.float32)
+    for first in range(0, count, 10_000):
+        rows = made[first : first + 10_000]
+        rows[:] = middles[random.integers(0, GROUPS, len(rows))]
+        rows += random.standard_normal(rows.shape, np.float32)
+    return made
+
+
+def held() -> float:
+    """Return the most memory that this process held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def kept(descriptors: FloatArray, xy: FloatArray) -> float:
+    """Return the share of neighbours that the map keeps, for a hundred patches."""
+    shares = []
+    for row in np.random.default_rng(1).choice(len(xy), 100, replace=False).tolist():
+        near, seen = (nearest_of(values, row, count) for values, count in ((descriptors, 10), (xy, 100)))
+        shares.append(len(near & seen) / 10)
+    return float(np.mean(shares))
+
+
+def nearest_of(values: FloatArray, row: int, count: int) -> set[int]:
+    away = np.concatenate([((part - values[row]) ** 2).sum(axis=1) for part in parts(values)])
+    away[row] = np.inf
+    return set(np.argpartition(away, count)[:count].tolist())
+
+
+def one(count: int, width: int) -> None:
+    """Print the row of one number of patches."""
+    torch.set_num_threads(1)
+    descriptors = drawn(count, width)
+    names = tuple(f"{k:08d}" for k in range(count))
+    nothing = np.zeros((count, 4), np.int64)
+    patches = Patches(names, names, nothing, nothing, np.zeros(count, np.float32), descriptors, 0.0)
+    before, times = held(), [time.perf_counter()]
+    compared = normalised(patches)
+    times.append(time.perf_counter())
+    cluster(compared, k=20)
+    times.append(time.perf_counter())
+    laid_out = embed(compared)
+    times.append(time.perf_counter())
+    most_alike(names, descriptors)
+    times.append(time.perf_counter())
+    beyond = (held() - before) / 1e6
+    share = kept(compared.descriptors, laid_out.xy)
+    print(
+        ROW.format(f"{count:,}", *(f"{spent:.1f}" for spent in np.diff(times)), f"{beyond:,.0f} MB", f"{share:.2f}"), flush=True
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patches", type=int, nargs="+", default=(10_000, 100_000, 1_000_000))
+    parser.add_argument("--width", type=int, default=256, help="channels of a descriptor")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        one(arguments.patches[0], arguments.width)
+        return
+    print(ROW.format("patches", "standard s", "k-means s", "map s", "alike s", "beyond", "kept"), flush=True)
+    for count in arguments.patches:
+        own = [sys.executable, __file__, "--one", "--patches", str(count), "--width", str(arguments.width)]
+        subprocess.run(own, check=True)
+
+
+if __name__ == "__main__":
+    main()
