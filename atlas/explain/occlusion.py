@@ -6,6 +6,8 @@ place is a square window of cells, set to zero in all channels; the prediction g
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from atlas.explain.windows import require_fitting
@@ -54,8 +56,9 @@ def weights(prediction: Prediction, target: str, scale: Scale, *, window: int = 
     return grades_in_the_middle(fallen, scale).reshape(rows, columns)
 
 
+@lru_cache(maxsize=8)
 def window_masks(grid: tuple[int, int], window: int) -> BoolArray:
-    """Return a mask of each square window of cells: bool (windows, h, w), row by row, true inside the window.
+    """Return a mask of each square window of cells: bool (windows, h, w), row by row, true inside the window; for reading only.
 
     Raises
     ------
@@ -68,4 +71,6 @@ def window_masks(grid: tuple[int, int], window: int) -> BoolArray:
     first_row, first_column = row[: rows - window + 1, None], column[: columns - window + 1, None]
     in_rows = (row >= first_row) & (row < first_row + window)  # (windows down, h)
     in_columns = (column >= first_column) & (column < first_column + window)
-    return (in_rows[:, None, :, None] & in_columns[None, :, None, :]).reshape(-1, rows, columns)
+    masks = (in_rows[:, None, :, None] & in_columns[None, :, None, :]).reshape(-1, rows, columns)
+    masks.flags.writeable = False
+    return masks

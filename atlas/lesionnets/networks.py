@@ -91,15 +91,16 @@ def views(plates: Tensor, retina: Tensor) -> Tensor:
     retina : Tensor
         float32 (n, 1, S, S), 1 on the retina, else 0.
     """
+    # Most is done in place: writing new pictures of this size takes longer than the arithmetic.
     area = retina.sum((2, 3), keepdim=True).clamp_min(1.0)
     plates = plates * retina
     mean = plates.sum((2, 3), keepdim=True) / area
-    spread = ((((plates - mean) * retina) ** 2).sum((2, 3), keepdim=True) / area).sqrt().clamp_min(1e-3)
     around = _blurred(torch.cat([plates, retina], 1))
-    light = around[:, :3] / around[:, 3:].clamp_min(1e-3)
-    contrast = _CONTRAST * (plates - light) / (light + _DARK)
-    both = torch.cat([(plates - mean) / spread, contrast], 1)
-    return both.clamp(-_SEEN, _SEEN) * retina
+    light = around[:, :3].div_(around[:, 3:].clamp_min_(1e-3))
+    contrast = (plates - light).mul_(_CONTRAST).div_(light.add_(_DARK))
+    plates -= mean
+    spread = ((plates * retina).pow_(2).sum((2, 3), keepdim=True) / area).sqrt().clamp_min(1e-3)
+    return torch.cat([plates.div_(spread), contrast], 1).clamp_(-_SEEN, _SEEN).mul_(retina)
 
 
 def _blurred(pictures: Tensor) -> Tensor:
