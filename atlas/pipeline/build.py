@@ -26,6 +26,7 @@ from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
+from atlas.pipeline.cache import remember_entries
 from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import single_threaded
@@ -126,7 +127,7 @@ def build_atlas(
             names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in atlas.dataset.images}
         store, out = workshop.store, configuration.out
         room = partial(disk_faults, publication.out.parent, OLD_UNCHANGED)
-        pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
+        pictures_of = laid_out(workshop, explained, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room(), pictures_of as pictures:
             render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
             write_tables(atlas, folder / "tables", names=names)
@@ -141,6 +142,7 @@ def build_atlas(
     with suppress(StoreError):  # the atlas is complete without its timings, and without what saves the next build its work
         store.note(out, "timings", workshop.seconds)
         remember(workshop, cohort)
+        remember_entries(store, out, photographs=len(atlas.dataset.images), build=publication.build)
     return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
 
 
