@@ -273,6 +273,15 @@ def flags(cohort: Path, folder: Path) -> dict[str, Any]:
     }
 
 
+def arguments_of(cohort: Path, folder: Path) -> list[str]:
+    """The same as words of a command line."""
+    own = flags(cohort, folder)
+    words = ["build", own.pop("images")]
+    for name, value in own.items():
+        words += [f"--{name.replace('_', '-')}", value]
+    return [str(word) for word in words]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
@@ -315,17 +324,29 @@ def test_a_pruned_atlas_is_up_to_date_until_something_changes_and_then_has_the_s
     assert contents(tmp_path / "site") == before
 
 
+def test_that_nothing_has_changed_is_found_before_the_networks_libraries_are_loaded(cohort: Path, built: Path) -> None:
+    """They take seconds to load, several times as long as everything that is compared."""
+    slow = ("torch", "torchvision", "timm", "scipy", "sklearn", "plotly")
+    code = f"""
+import sys
+from atlas.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print([name for name in {slow} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code, *arguments_of(cohort, built)], capture_output=True, text=True, check=True)
+    assert "Nothing has changed" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_build_beside_which_everything_is_pruned_again_and_again_makes_the_same(
     cohort: Path, built: Path, tmp_path: Path
 ) -> None:
     """As far as it has come it loses nothing; what it has not used yet it makes again."""
     shutil.copytree(built / "store", tmp_path / "store")
-    own = flags(cohort, tmp_path)
-    arguments = ["build", own.pop("images")]
-    for name, value in own.items():
-        arguments += [f"--{name.replace('_', '-')}", value]
     rounds = 0
-    with subprocess.Popen([sys.executable, "-m", "atlas", *map(str, arguments)], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([sys.executable, "-m", "atlas", *arguments_of(cohort, tmp_path)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             prune(Store(tmp_path / "store"), older_than=0)
             rounds += 1
