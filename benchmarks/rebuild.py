@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/rebuild.py PHOTOGRAPHS --grades TABLE [--count 1000] [--keep FOLDER] [--csv FILE] [-- FLAGS]
 
 The first `--count` photographs of the folder, in the order of their names, are built into an atlas with an empty store. Then the
-same command runs again; with another title, so that all pages are written from the store; with another saliency method, so that
-all scores are explained from it; and with one photograph more for every hundred. Each build is a process of its own, and FLAGS
+same command runs again; with one photograph more for every hundred; with another title, so that all pages are written from the
+store; and with another saliency method, so that all scores are explained from it. Each build is a process of its own, and FLAGS
 are further flags of `atlas build`.
 
 The table shows seconds of processor time (which other work on the machine hardly changes) and of the clock, each also as a share
@@ -89,10 +89,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Meas
     built("first")
     held = by_stage(store)
     built("no change")
-    built("another title", "--title", "Another title")
-    built("another saliency", "--saliency", "gradcam")
     add(files[arguments.count : arguments.count + more])
     built("1% more")
+    built("another title", "--title", "Another title")
+    built("another saliency", "--saliency", "gradcam")
     return took, held
 
 

@@ -113,6 +113,30 @@ def test_a_dry_run_says_the_same_and_removes_nothing(root: Path) -> None:
     assert not left.exists()
 
 
+def test_stopped_trainings_go_by_age_and_folders_of_others_do_not(root: Path) -> None:
+    fill(root, "a")
+    gc.collect()
+    for name in ("0123456789abcdef", "fedcba9876543210", "fundus"):
+        (root / "training" / name).mkdir(parents=True)
+        (root / "training" / name / "checkpoint.pt").write_bytes(b"weights")
+    (root / "photographs" / "ab" / "patient").mkdir(parents=True)
+    old = time.time() - 40 * DAY
+    for file in (*root.rglob("*"), root / "training" / "fedcba9876543210"):
+        if "0123456789abcdef" not in str(file):
+            os.utime(file, (old, old))
+    done = prune(Store(root), older_than=30)
+    assert done.entries == {"numbers": 1, "training": 1}
+    assert {file.name for file in (root / "training").iterdir()} == {"0123456789abcdef", "fundus"}
+    assert (root / "photographs" / "ab" / "patient").is_dir()
+
+
+def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    for words in (("show",), ("check",), ("prune", "--older-than", "1")):
+        done = command("cache", *words, "--store", tmp_path / "none")
+        assert (done.returncode, "there is no store" in done.stderr) == (1, True)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("harm", ["change", "lose", "hashes"])
 def test_damaged_entries_are_named_and_removed_when_asked(root: Path, harm: str) -> None:
     made = fill(root, "a", "b")

@@ -20,11 +20,10 @@ app = typer.Typer(
 @with_settings("store")
 def show(configuration: Configuration) -> None:
     """Show what the store holds: for which stages, for which atlases, and since when."""
-    from atlas.pipeline.cache import survey
-    from atlas.pipeline.store import Store
+    from atlas.pipeline.cache import known_store, survey
     from atlas.terminal import print_store
 
-    print_store(screen.out, survey(Store(configuration.store)))
+    print_store(screen.out, survey(known_store(configuration.store)))
 
 
 @app.command(cls=Command)
@@ -37,12 +36,11 @@ def check(
     verbose: Annotated[bool, option("--verbose", "List every damaged entry.", Panel.RUNNING)] = False,
 ) -> None:
     """Read every entry of the store and compare it with its hashes."""
-    from atlas.pipeline.cache import damaged
-    from atlas.pipeline.store import Store
+    from atlas.pipeline.cache import damaged, known_store
     from atlas.terminal import counted, print_lines
 
     with screen.bars() as progress:
-        checked, found = damaged(Store(configuration.store), remove=remove, progress=progress)
+        checked, found = damaged(known_store(configuration.store), remove=remove, progress=progress)
     print_lines(screen.out, [f"{entry}: {wrong}" for entry, wrong in found], verbose)
     told = f"{counted(checked, 'entry was', 'entries were')} checked"
     if not found:
@@ -87,11 +85,10 @@ def prune(
 
     Nothing goes that a running command uses. A build makes again what it needs.
     """
+    from atlas.pipeline.cache import known_store, size_of
     from atlas.pipeline.cache import prune as prune_store
-    from atlas.pipeline.cache import size_of
-    from atlas.pipeline.store import Store
     from atlas.terminal import print_pruned
 
     most = None if larger_than is None else size_of(larger_than)
-    done = prune_store(Store(configuration.store), older_than=older_than, larger_than=most, atlas=atlas, dry_run=dry_run)
+    done = prune_store(known_store(configuration.store), older_than=older_than, larger_than=most, atlas=atlas, dry_run=dry_run)
     print_pruned(screen.out, done, dry_run=dry_run)

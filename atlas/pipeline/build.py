@@ -6,6 +6,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
+from atlas.pipeline.keys import code_key
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.publish import require_own_report, require_private
@@ -52,7 +54,7 @@ from atlas.pipeline.study import (
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark
+from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Patches
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
@@ -177,8 +179,19 @@ def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: C
         clusters, changes = number_clusters(clusters, previous, anchors_of(curated), reserved=curated.clusters, space=space)
     with workshop.timed("layout"):
         workshop.progress("layout", 0, 0)
-        embedding = embed(compared, layout=settings.layout, seed=settings.seed)
+        embedding = _laid_out(workshop, compared)
     return Patterns(clusters, embedding, changes, space)
+
+
+def _laid_out(workshop: Workshop, compared: Patches) -> Embedding:
+    """Lay patches out. The store keeps where they lie: it takes long, and stays the same until other patches are shown."""
+    settings, descriptors = workshop.configuration, np.ascontiguousarray(compared.descriptors)
+    found = [hashlib.sha256(descriptors).hexdigest(), *descriptors.shape]
+    key = [*found, settings.layout, settings.seed, code_key("atlas.patterns.embedding")]
+    made = workshop.store.keep_arrays(
+        "layouts", key, lambda: {"xy": embed(compared, layout=settings.layout, seed=settings.seed).xy}
+    )
+    return Embedding(compared.patch_ids, made["xy"], settings.layout)
 
 
 def compose(

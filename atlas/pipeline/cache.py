@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atlas.errors import ConfigurationError, StoreError
-from atlas.pipeline.store import HASHES, NEW, Store, damage_of
+from atlas.pipeline.store import HASHES, NEW, Store, damage_of, default_root
 from atlas.progress import Progress, silent
 
 _NOTE = "atlases"  # of a build: what it used
@@ -28,6 +28,7 @@ _SHORT = 16  # digits of a key that a note holds
 _ENTRY = re.compile(r"[0-9a-f]{64}")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])?B?")
 _TRAINING = "training"  # the stage of what trainings that were stopped go on from
+_TRAINED = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,28 @@ class Pruned:
     spared: int
 
 
+def known_store(root: Path | None) -> Store:
+    """Open a store that is there: another command makes one where there is none.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    place = (root or default_root()).expanduser()
+    if not place.is_dir():
+        raise StoreError(f"{place}: there is no store", "name the store of your builds with --store, or build an atlas first.")
+    return Store(root)
+
+
 def entries_of(store: Store) -> Iterator[Entry]:
     """Yield the entries of a store, by stage and key."""
     for stage in _folders(store.root):
         for place in _folders(stage):
             if stage.name == _TRAINING:
-                found = [place]
+                found = [place] if _TRAINED.fullmatch(place.name) else []
             else:
-                found = [folder for folder in _folders(place) if _ENTRY.fullmatch(folder.name)] if len(place.name) == 2 else []
+                found = [one for one in _folders(place) if _ENTRY.fullmatch(one.name) and one.name.startswith(place.name)]
             for folder in found:
                 with suppress(OSError):  # another command removed it
                     yield Entry(folder, stage.name, _size(folder), _used(folder), _used(folder))
