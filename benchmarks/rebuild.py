@@ -57,6 +57,11 @@ def build(images: Path, out: Path, store: Path, flags: Sequence[str], log: Path)
     return Measured(used.ru_utime + used.ru_stime, clock, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
+def photographs_in(folder: Path) -> list[Path]:
+    """Return the photographs of a folder in the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in ENDINGS)
+
+
 def by_stage(store: Path) -> Counter[str]:
     """Return the bytes of a store by stage."""
     held: Counter[str] = Counter()
@@ -68,7 +73,7 @@ def by_stage(store: Path) -> Counter[str]:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Measured], Counter[str]]:
     """Build in each of the ways; return what each took, and the bytes of the store after the first."""
-    files = sorted(file for file in arguments.photographs.iterdir() if file.suffix.lower() in ENDINGS)
+    files = photographs_in(arguments.photographs)
     more = max(1, arguments.count // 100)
     if len(files) < arguments.count + more:
         sys.exit(f"{arguments.photographs}: holds {len(files)} photographs, and {arguments.count + more} are needed")
