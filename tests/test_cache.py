@@ -265,6 +265,23 @@ def test_an_entry_that_is_used_while_it_is_being_removed_stays(root: Path, monke
     assert list(entry.parent.iterdir()) == [entry]
 
 
+def test_a_command_that_begins_while_entries_are_listed_loses_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (entry,) = fill(root, "a").values()
+    gc.collect()
+    used_before(entry, 40)
+    began: list[Store] = []
+
+    def list_late(store: Store) -> Iterator[Any]:
+        if not began:
+            began.append(Store(root))
+            assert began[0].has("numbers", "a")
+        yield from entries_of(store)
+
+    monkeypatch.setattr("atlas.pipeline.cache.entries_of", list_late)
+    assert prune(Store(root), larger_than=0).entries == {}
+    assert entry.is_dir()
+
+
 @pytest.mark.parametrize(("text", "bytes_"), [("500", 500), ("1.5 kB", 1500), ("20GB", 20 * 10**9), ("3m", 3 * 10**6)])
 def test_sizes_are_read_as_people_write_them(text: str, bytes_: int) -> None:
     assert size_of(text) == bytes_

@@ -233,10 +233,10 @@ def damaged(store: Store, *, remove: bool = False, progress: Progress = silent) 
     found = []
     for done, entry in enumerate(entries, start=1):
         wrong = damage_of(entry.folder)
-        if wrong is not None and entry.folder.is_dir():  # another command may have removed it
+        if wrong is not None and entry.folder.is_dir():  # another command may have removed it, or made it again
             found.append((entry.folder, wrong))
             if remove:
-                shutil.rmtree(entry.folder, ignore_errors=True)
+                _remove(entry)
         progress("entries", done, len(entries))
     return len(entries), tuple(found)
 
@@ -282,7 +282,6 @@ def prune(
     StoreError
         If the store does not know the atlas.
     """
-    since, now = store.in_use_since(), time.time()
     notes = _notes(store)
     gone: list[_Note] = []
     if atlas is not None:
@@ -293,6 +292,8 @@ def prune(
                 "name an atlas that `atlas cache show` lists, or the store of its build with --store.",
             )
     entries = _as_wanted(entries_of(store), [note for note in notes if note not in gone])
+    # After the list was made: what begins later has touched nothing yet, or touches it after that, which `_remove` notices.
+    since, now = store.in_use_since(), time.time()
     chosen: dict[Path, Entry] = {}
     if gone:
         others = {name for note in notes if note not in gone for name in note.names}
@@ -311,8 +312,9 @@ def prune(
     free = [entry for entry in chosen.values() if entry.touched < since]
     kept = {build for note in notes if note not in gone for build in note.builds}
     unfinished, texts = store.left_over(), [file for note in gone for file in note.files(store.root, kept)]
-    size = sum(entry.size for entry in free) + sum(map(_size, (*unfinished, *texts)))
+    size = sum(map(_size, (*unfinished, *texts)))
     removed = free if dry_run else [entry for entry in free if _remove(entry)]
+    size += sum(entry.size for entry in removed)
     if not dry_run:
         store.tidy()
         for file in texts:
