@@ -185,8 +185,8 @@ def find_patterns(workshop: Workshop, explained: Explained, cut: Cut, curated: C
 
 def _laid_out(workshop: Workshop, compared: Patches) -> Embedding:
     """Lay patches out. The store keeps where they lie: it takes long, and stays the same until other patches are shown."""
-    settings, descriptors = workshop.configuration, np.ascontiguousarray(compared.descriptors)
-    found = [hashlib.sha256(descriptors).hexdigest(), *descriptors.shape]
+    settings, descriptors = workshop.configuration, compared.descriptors
+    found = [hashlib.sha256(descriptors.tobytes()).hexdigest(), *descriptors.shape]
     key = [*found, settings.layout, settings.seed, code_key("atlas.patterns.embedding")]
     made = workshop.store.keep_arrays(
         "layouts", key, lambda: {"xy": embed(compared, layout=settings.layout, seed=settings.seed).xy}
