@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atlas.lesionnets.card import told_disc
+from atlas.pipeline.cache import Held, Pruned
 from atlas.privacy.formulas import escaped
 from atlas.records import SPLITS, Check, DatasetReport, Evaluation, Share
 
@@ -188,6 +190,58 @@ def print_lines(out: Console, lines: Sequence[str], verbose: bool) -> None:
         out.print(f"  {printable(line, out.encoding)}", markup=False, soft_wrap=True)
     if len(shown) < len(lines):
         out.print(f"  and {len(lines) - len(shown):,} more; --verbose lists them all")
+
+
+def print_store(out: Console, held: Held) -> None:
+    """Print what a store holds."""
+    out.print(f"Store: {printable(str(held.root), out.encoding)}", markup=False, soft_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for head in ("stage", "entries", "size", "used longest ago", "last used"):
+        table.add_column(head, justify="right" if head in ("entries", "size") else "left", no_wrap=True)
+    for stage in held.stages:
+        table.add_row(escape(stage.stage), f"{stage.entries:,}", _bytes(stage.size), _day(stage.oldest), _day(stage.newest))
+    out.print(table)
+    if held.unfinished:
+        words = ("file or folder is unfinished", "files and folders are unfinished")
+        told = "of a running build, or left by a killed one"
+        out.print(f"{counted(held.unfinished, *words)}: {told}, {_bytes(held.unfinished_size)}.", soft_wrap=True)
+    out.print(f"Tables and notes: {_bytes(held.notes)}. All: {_bytes(held.size)}.")
+    for atlas in held.atlases:
+        gone = "" if atlas.folder.is_dir() else " (the atlas is no longer there)"
+        out.print(f"Atlas {printable(str(atlas.folder), out.encoding)}{gone}", markup=False, soft_wrap=True)
+        out.print(
+            f"  {counted(atlas.photographs, 'photograph', 'photographs')}, {counted(atlas.entries, 'entry', 'entries')}, "
+            f"{_bytes(atlas.size)}, of which {_bytes(atlas.alone)} for this atlas alone; last needed on {_day(atlas.used)}",
+            soft_wrap=True,
+        )
+
+
+def print_pruned(out: Console, done: Pruned, *, dry_run: bool) -> None:
+    """Print what was removed from a store, or would be."""
+    one, several = ("would be removed", "would be removed") if dry_run else ("was removed", "were removed")
+    stages = ", ".join(f"{count:,} of {stage}" for stage, count in sorted(done.entries.items()))
+    told = counted(sum(done.entries.values()), f"entry {one}", f"entries {several}")
+    out.print(f"{told}{f': {stages}' if stages else ''}.", soft_wrap=True)
+    if done.left_over:
+        words = (f"unfinished file or folder of a killed build {one}", f"unfinished files and folders of killed builds {several}")
+        out.print(f"{counted(done.left_over, *words)}.", soft_wrap=True)
+    if done.notes:
+        out.print(f"{counted(done.notes, f'note on the atlas {one}', f'notes on the atlas {several}')}.")
+    if done.spared:
+        words = ("entry is in use by a running command and stays", "entries are in use by running commands and stay")
+        out.print(f"{counted(done.spared, *words)}.")
+    out.print(f"{_bytes(done.size)} {'would become' if dry_run else 'became'} free.")
+
+
+def _bytes(count: int) -> str:
+    """Tell a size in units of which there are fewer than a thousand."""
+    step = min(3, (len(str(count)) - 1) // 3)
+    value = count / 1000**step
+    return f"{value:,.0f} bytes" if step == 0 else f"{value:,.{1 if value < 100 else 0}f} {('kB', 'MB', 'GB')[step - 1]}"
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d")
 
 
 def print_trust(out: Console, entry: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -87,3 +88,21 @@ def test_losses_are_compared_on_each_set_and_small_sets_go_on_from_the_large_one
     ]
     scorer = load_scorer(tmp_path / "out" / "small-focal-two")
     assert str(scorer.background.training["start"]).startswith("the scorer large-focal-two,")
+
+
+def test_growth_is_measured_by_builds_and_told_as_a_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    growth = importlib.import_module("growth")
+    write_cohort(3, tmp_path / "eyes", seed=1, size=96)
+    files = growth.photographs_in(tmp_path / "eyes" / "images")
+    assert len(files) == 3
+    one = growth.measure(files, 2, ["--scorer", "synthetic-alexnet", "--lesion-net", "none"])
+    assert {"photographs", "scores and maps", "site", "check"} <= one.stages.keys()
+    assert one.took.processor > one.stages["scores and maps"]
+    assert one.store > 2 * 1000
+    assert one.atlas > 100_000  # scripts, styles and fonts alone
+    ten = growth.Grown(20, one.took, one.store, one.atlas, one.stages)
+    assert growth.power(one, ten, 1.0, 10.0) == pytest.approx(1)
+    assert growth.power(one, ten, 1.0, 100.0) == pytest.approx(2)
+    assert growth.power(one, ten, 3.0, 3.0) == 0
+    assert growth.power(one, ten, 0.0, 0.01) == 0

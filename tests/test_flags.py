@@ -26,7 +26,17 @@ from atlas.scorers.trunks import TRUNKS
 
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = Configuration.model_fields
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands_of(group: Any, before: str = "") -> dict[str, Any]:
+    """All commands by what is typed; those of a group after its name."""
+    found = {}
+    for name, command in group.commands.items():
+        found |= {before + name: command} | (commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else {})
+    return found
+
+
+COMMANDS = commands_of(typer.main.get_command(app))
 
 
 def plain(text: str) -> str:
@@ -50,7 +60,7 @@ def test_build_takes_every_setting_that_a_flag_can_give_and_nothing_else() -> No
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_each_flag_of_a_setting_says_what_its_field_says(command: str) -> None:
-    shown = help_of(command)
+    shown = help_of(*command.split())
     takes_settings = "config" in parameters(command)
     for name, parameter in parameters(command).items():
         if takes_settings and name in FIELDS and not (command == "report" and name in ("images", "out")) and name != "out":
@@ -78,12 +88,12 @@ def test_help_tells_choices_bounds_and_defaults() -> None:
     assert "[at least 0; default: 0]" in shown
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(COMMANDS))], ids=lambda names: " ".join(names) or "atlas")
-def test_help_shows_values_in_plain_words_and_none_for_a_switch(command: tuple[str, ...]) -> None:
-    shown = help_of(*command)
+@pytest.mark.parametrize("command", ["", *sorted(COMMANDS)], ids=lambda name: name or "atlas")
+def test_help_shows_values_in_plain_words_and_none_for_a_switch(command: str) -> None:
+    shown = help_of(*command.split())
     assert "--help Show this message" in shown
     assert re.findall(r"<(?:bool|str|int|float|list|Path)\b[^>]*>|\bbool\b", shown) == []
-    for parameter in COMMANDS[command[0]].params if command else ():
+    for parameter in COMMANDS[command].params if command else ():
         if getattr(parameter, "is_flag", False):
             assert f"{parameter.opts[0]} <" not in shown, parameter.name
 
@@ -201,12 +211,12 @@ def test_help_loads_no_library_of_networks_or_pictures() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(COMMANDS))], ids=lambda names: " ".join(names) or "atlas")
-def test_help_is_plain(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", ["", *sorted(COMMANDS)], ids=lambda name: name or "atlas")
+def test_help_is_plain(command: str) -> None:
     """Words of the style that plain text avoids."""
-    shown = help_of(*command)
+    shown = help_of(*command.split())
     assert re.findall(r"\b(?:stands?|anew|whole|mend|by what|of few|side by side|\d %)\b", shown) == []
-    for parameter in COMMANDS[command[0]].params if command else ():
+    for parameter in COMMANDS[command].params if command else ():
         told = re.sub(r" ?\[dim\].*", "", parameter.help or "")
         assert told.endswith("."), parameter.name
         assert told[0].isupper(), parameter.name

@@ -119,6 +119,7 @@ def test_every_stage_of_a_cohort_is_kept(made: dict[str, Made]) -> None:
         "looks",
         "patches",
         "outlines",
+        "layouts",
         "lesions",
         "training",
     }

@@ -105,6 +105,20 @@ def test_travelled_sums_score_as_the_head_does(large: Made) -> None:
             assert abs(float(head.severity(z, atlas.dataset.scale)) - score_of(large, image_id, left)) < 1e-4
 
 
+def test_hidden_units_with_equal_sums_travel_once_in_ascending_order() -> None:
+    random = np.random.default_rng(4)
+    for columns in range(1, 9):
+        sums = random.choice([-1.5, -0.0, 0.0, 2.0], size=(2, columns))
+        live = LiveSums((1, 2), (((1, 2), sums),), sums.sum(axis=0), np.ones(columns), 0.1)
+        (part,) = json.loads(encode_cells(live, np.ones((1, 2), np.bool_)))["parts"]
+        different, units = np.unique(sums, axis=1, return_inverse=True)
+        alike = different.shape[1] < columns
+        assert part.get("units") == (units.ravel().tolist() if alike else None)
+        three = np.frombuffer(base64.b64decode(part["sums"]), np.uint8).reshape(2, -1, 3).astype(np.int32)
+        steps = three[..., 0] | three[..., 1] << 8 | (three[..., 2] << 24) >> 8
+        np.testing.assert_allclose(steps * part["step"], different if alike else sums, atol=1e-6)
+
+
 def test_cells_off_the_retina_do_not_travel(site: Made) -> None:
     atlas, sums, _head, inside, _ = site
     found = json.loads(encode_cells(live_of(sums[atlas.dataset.image_ids[0]]), inside))

@@ -215,7 +215,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 store = Store(Path({str(store.root)!r}))
 try:
-    store.keep_arrays("maps", 1, lambda: {{"x": np.zeros(10_000)}})
+    store.keep_arrays("maps", 1, lambda: {{"x": np.random.default_rng(0).random(10_000)}})
 except StoreError as error:
     print(error)
 """

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from atlas.cli import screen
+from atlas.cli import cache, screen
 from atlas.cli.atlases import build, check, publish, report
 from atlas.cli.lesions import evaluate_lesions, synthesize, train_disc, train_evidence, train_lesions
 from atlas.cli.options import Command, Group, with_plain_values
@@ -33,6 +33,8 @@ _COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:
         app.command(cls=Command, rich_help_panel=_panel)(with_plain_values(_command))
+
+app.add_typer(cache.app, name="cache", rich_help_panel="Store")
 
 
 def _version(asked: bool) -> None:

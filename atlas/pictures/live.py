@@ -46,18 +46,28 @@ def encode_cells(live: LiveSums, inside: BoolArray) -> bytes:
 
 
 def _part(grid: tuple[int, int], values: NDArray[np.floating]) -> dict[str, Any]:
-    told, units = np.unique(values, axis=1, return_inverse=True)
-    alike = told.shape[1] < values.shape[1]
-    values = told if alike else values
+    units = _alike(values)
+    alike = len(set(units)) < len(units)
+    values = np.take(values, [units.index(place) for place in sorted(set(units))], axis=1) if alike else values
     step = np.abs(values).max(axis=0, initial=0.0).astype(np.float64) / _LARGEST
     step[step == 0] = 1.0
     steps = np.rint(values / step).astype("<i4")
     return {
         "shape": list(grid),
-        **({"units": units.ravel().tolist()} if alike else {}),
+        **({"units": units} if alike else {}),
         "step": _short(step),
         "sums": base64.b64encode(steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode(),
     }
+
+
+def _alike(values: NDArray[np.floating]) -> list[int]:
+    """Number different columns in ascending order, and return each column's number. `np.unique` takes ten times as long."""
+    columns = np.ascontiguousarray(values.T) + 0.0  # no negative zeros, which equal others
+    keys = [column.tobytes() for column in columns]
+    first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+    order = sorted(first, key=lambda key: columns[first[key]].tolist()) if len(first) < len(keys) else list(first)
+    place = {key: number for number, key in enumerate(order)}
+    return [place[key] for key in keys]
 
 
 def _short(values: Any) -> list[float]:

@@ -6,6 +6,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.cohort.boxes import Boxes, as_marks
 from atlas.config import Configuration
@@ -27,10 +29,12 @@ from atlas.patterns.numbering import Identities, number_clusters, read_identitie
 from atlas.patterns.places import Places, read_places
 from atlas.patterns.similar import most_alike
 from atlas.pipeline.assembly import assemble, with_faults
+from atlas.pipeline.cache import remember_entries
 from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.gallery import laid_out
+from atlas.pipeline.keys import code_key
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
 from atlas.pipeline.publish import require_own_report, require_private
@@ -52,7 +56,7 @@ from atlas.pipeline.study import (
 from atlas.pipeline.unchanged import remember
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
-from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Sentence, ntold, told
+from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Patches, Sentence, ntold, told
 from atlas.scorers.card import evaluate_own_test
 from atlas.site.render import render_site
 from atlas.site.tables import write_tables
@@ -128,7 +132,7 @@ def build_atlas(
             names = {i.image_id: i.path.name.encode(errors="backslashreplace").decode() for i in atlas.dataset.images}
         store, out = workshop.store, configuration.out
         room = partial(disk_faults, publication.out.parent, OLD_UNCHANGED)
-        pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
+        pictures_of = laid_out(workshop, explained, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room(), pictures_of as pictures:
             render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
             write_tables(atlas, folder / "tables", names=names)
@@ -143,6 +147,7 @@ def build_atlas(
     with suppress(StoreError):  # the atlas is complete without its timings, and without what saves the next build its work
         store.note(out, "timings", workshop.seconds)
         remember(workshop, cohort)
+        remember_entries(store, out, photographs=len(atlas.dataset.images), build=publication.build)
     return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
 
 
@@ -179,7 +184,7 @@ def find_patterns(
         clusters, changes = number_clusters(clusters, previous, anchors_of(curated), reserved=curated.clusters, space=space)
     with workshop.timed("layout"):
         workshop.progress("layout", 0, 0)
-        embedding = embed(compared, layout=settings.layout, seed=settings.seed, fixed=places)
+        embedding = _laid_out(workshop, compared, places)
     return Patterns(clusters, embedding, (*changes, *_how_laid_out(embedding, places)), space)
 
 
@@ -211,6 +216,21 @@ def _how_laid_out(embedding: Embedding, places: Places) -> tuple[Sentence, ...]:
             ),
         )
     return ()
+
+
+def _laid_out(workshop: Workshop, compared: Patches, places: Places) -> Embedding:
+    """Lay patches out. The store keeps where they lie: it takes long, and stays the same until other patches are shown."""
+    settings, descriptors = workshop.configuration, compared.descriptors
+    found = [hashlib.sha256(descriptors.tobytes()).hexdigest(), *descriptors.shape]
+    held = [[row, *places[patch]] for row, patch in enumerate(compared.patch_ids) if patch in places]
+    key = [*found, settings.layout, settings.seed, held, code_key("atlas.patterns.embedding")]
+
+    def make() -> dict[str, NDArray[np.generic]]:
+        made = embed(compared, layout=settings.layout, seed=settings.seed, fixed=places)
+        return {"xy": made.xy, "placed": np.array([made.placed])}
+
+    kept = workshop.store.keep_arrays("layouts", key, make)
+    return Embedding(compared.patch_ids, kept["xy"], settings.layout, int(kept["placed"][0]))
 
 
 def compose(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atlas.config import Configuration
@@ -20,7 +20,8 @@ from atlas.photographs.decode import read_size
 from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import Fault, single_threaded, worker_count
-from atlas.pipeline.photograph import View, prediction_key, prepare_photograph
+from atlas.pipeline.gallery import cells_of
+from atlas.pipeline.photograph import Look, View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
 from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, no_retina_line, preparing, see
 from atlas.pipeline.workshop import Workshop
@@ -144,15 +145,12 @@ def _cost(
         # The first photograph takes longer than others: libraries prepare what they then keep.
         _work(workshop, cohort, [first], source, net)
         began = time.perf_counter()
-        pictures = _work(workshop, cohort, timed, source, net)
-        each = (time.perf_counter() - began) / len(pictures)
+        made = _work(workshop, cohort, timed, source, net)
+        each = (time.perf_counter() - began) / made.photographs
     except DatasetError:  # none of these few can be read; the build says why
         return None
-    files = {file for own in pictures.values() for file in own}
-    entries = {file.parent for file in files}
-    entries |= {store.path("predictions", prediction_key(image_id, source)) for image_id in pictures}
-    held = _bytes(file for entry in entries for file in entry.iterdir()) / len(pictures)
-    shown = _bytes(files) / len(pictures)
+    held = _bytes(file for entry in made.entries for file in entry.iterdir()) / made.photographs
+    shown = made.shown / made.photographs
     least, more = _AFTERWARDS
     seconds = each * len(fresh) + max(least, more * len(by_size))
     return Cost(
@@ -165,15 +163,27 @@ def _cost(
     )
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What was made of a few photographs: how many they are, entries of the store, and the bytes that an atlas shows of them."""
+
+    photographs: int
+    entries: set[Path]
+    shown: int
+
+
 def _work(
     workshop: Workshop,
     cohort: Cohort,
     images: Sequence[GradedImage],
     source: TrainedSource | FittedSource,
     net: FundusLesionNet | None,
-) -> dict[str, list[Path]]:
-    """Do a build's work on photographs, as far as it can be done without the others; return their pictures by image_id."""
+) -> _Made:
+    """Do a build's work on photographs, as far as it can be done without the others."""
     dataset = Dataset(tuple(sorted(images, key=lambda image: image.image_id)), cohort.dataset.scale)
+    looks: Sequence[Look] = ()
+    pictures: list[Path] = []
+    cells = 0
     if isinstance(source, FittedSource):
         shared = preparing(workshop, source, dataset.scale, plates=True, net=net)
         done = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
@@ -181,16 +191,18 @@ def _work(
         faults = [named(image, one) for image, one in zip(dataset.images, done, strict=True) if isinstance(one, Fault)]
         if not views:
             raise DatasetError("none of the photographs that were tried can be used; the first fault is:\n  " + faults[0])
-        return {image_id: _pictures(view) for image_id, view in views.items()}
-    seen = see(workshop, dataset, cohort.report, plates=True, net=net, source=source)
-    explained = explain(workshop, seen)
-    cut = cut_all(workshop, explained)
-    pictures = {look.image_id: _pictures(explained.seen.views[look.image_id]) for look in explained.looks}
-    for look in explained.looks:
-        pictures[look.image_id] += [] if look.cells is None else [look.cells]
-    for image_id, patch_id in zip(cut.patches.image_ids, cut.patches.patch_ids, strict=True):
-        pictures[image_id].append(cut.pictures[patch_id])
-    return pictures
+    else:
+        explained = explain(workshop, see(workshop, dataset, cohort.report, plates=True, net=net, source=source))
+        cut = cut_all(workshop, explained)
+        looks = explained.looks
+        views = {look.image_id: explained.seen.views[look.image_id] for look in looks}
+        pictures += cut.pictures.values()
+        cells = sum(len(cells_of(look, explained.seen, workshop.store)) for look in looks if look.live)
+    for view in views.values():
+        pictures += _pictures(view)
+    entries = {file.parent for file in pictures} | {look.folder for look in looks}
+    entries |= {workshop.store.path("predictions", prediction_key(image_id, source)) for image_id in views}
+    return _Made(len(views), entries, _bytes(set(pictures)) + cells)
 
 
 def _pictures(view: View) -> list[Path]:

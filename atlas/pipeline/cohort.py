@@ -12,7 +12,6 @@ from atlas.cohort.dataset import read_dataset, read_files
 from atlas.cohort.masks import find_masks, masks_without_photograph
 from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
-from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError
 from atlas.photographs.decode import read_size
 from atlas.pipeline.copies import with_copies
@@ -117,6 +116,8 @@ def demo_cohort(store: Store, progress: Progress = silent) -> Path:
     """Return the folder of the embedded synthetic cohort (`images/`, `masks/`, `grades.csv`), drawn once and kept."""
 
     def draw(folder: Path) -> None:
+        from atlas.drawn.cohort import write_cohort  # loads what a build that finds nothing changed need not wait for
+
         write_cohort(DEMO_COUNT, folder, seed=_DEMO_SEED, size=_DEMO_SIZE, progress=progress)
 
     return store.keep("synthetic", [DEMO_COUNT, _DEMO_SIZE, _DEMO_SEED, code_key("atlas.drawn.cohort")], draw)

@@ -16,6 +16,7 @@ from atlas.photographs.frames import crop
 from atlas.photographs.opened import LEAST_SIDE
 from atlas.photographs.preparations import SURROUND, normalised_pixels
 from atlas.pictures.jpeg import encode_jpeg
+from atlas.pipeline.arrays import load_arrays, save_arrays
 from atlas.pipeline.photograph import (
     DETAIL_SIDE,
     FOUND,
@@ -25,7 +26,6 @@ from atlas.pipeline.photograph import (
     open_photograph,
     prediction_key,
 )
-from atlas.pipeline.store import load_arrays, save_arrays
 from atlas.records import UNSTRETCHED, BoolArray, FloatArray, Frame, GradedImage, IntArray, Stretch
 
 PATCH_SIDE = 128

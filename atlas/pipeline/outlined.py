@@ -22,8 +22,9 @@ from atlas.photographs.decode import stretched
 from atlas.photographs.frames import around, cell_coverage, crop
 from atlas.photographs.preparations import prepare
 from atlas.pictures.outlines import kind_in_words, outlines_png
+from atlas.pipeline.arrays import load_arrays, save_arrays
 from atlas.pipeline.photograph import PHOTOGRAPH_SIDE, code_of, open_photograph
-from atlas.pipeline.store import Store, load_arrays, save_arrays
+from atlas.pipeline.store import Store
 from atlas.records import (
     LESION_GRID,
     UNSTRETCHED,

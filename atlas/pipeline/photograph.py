@@ -29,11 +29,11 @@ from atlas.photographs.frames import cell_coverage, crop, touched
 from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.photographs.preparations import histograms, prepare, retina_in
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
-from atlas.pictures.live import encode_cells
+from atlas.pipeline.arrays import load_arrays, save_arrays
 from atlas.pipeline.copies import keep_fingerprint
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.sources import Scorers, Source
-from atlas.pipeline.store import Store, load_arrays, save_arrays
+from atlas.pipeline.store import Store
 from atlas.records import (
     RETINA,
     UNSTRETCHED,
@@ -228,7 +228,6 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
     height, width, *cut, surround = facts["camera"].tolist()
     camera = Camera(height, width, (bool(cut[0]), bool(cut[1]), bool(cut[2]), bool(cut[3])), surround)
     shape = (int(facts["shape"][0]), int(facts["shape"][1]))
-    stretch = Stretch(*facts["stretch"].tolist())
     return View(
         image.image_id,
         frame,
@@ -242,7 +241,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
         colours=facts["colours"],
         mirrored=mirrored,
         quality=judged(facts["quality"]),
-        stretch=stretch,
+        stretch=Stretch(*facts["stretch"].tolist()),
     )
 
 
@@ -413,18 +412,18 @@ class Look:
         Saliency maps by method, float32 (h, w).
     inside : BoolArray
         bool (h, w), see `SaliencyMaps`.
-    drops : FloatArray
-        float32 (h', w'), see `explain.occlusion`.
-    weights : FloatArray
+    drops, weights : FloatArray
         float32 (h', w'), see `explain.occlusion`.
     curves : FloatArray
         float32 (3, k), the score as places are left out, put in, and left out at random, see `trust.curves`.
-    cells : Path or None
-        A file written by `live.encode_cells`, or None if the scorer cannot give a page the values it needs to hide places.
     falls : FloatArray
         float32 (marks,), how far the score falls when the cells that a found lesion touches are hidden.
     without : float
         The score when the cells of all found lesions are hidden.
+    live : bool
+        Whether the scorer can give a page the values it needs to hide places, see `gallery`.
+    folder : Path
+        Folder of all this in the store.
     """
 
     image_id: str
@@ -436,11 +435,12 @@ class Look:
     drops: FloatArray
     weights: FloatArray
     curves: FloatArray
-    cells: Path | None
     falls: FloatArray
     without: float
     logit: float
     members: FloatArray
+    live: bool
+    folder: Path
 
 
 def score_photograph(item: Reading, shared: Explaining) -> Look:
@@ -455,14 +455,13 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
         values, within = draw(shared.method)
         maps = {method: draw(method) for method in (*methods_of(found, target), *methods_by_grade(found, target))}
         by_cell = over_cells(values, within, shared.map_window)
-        if (live := found.live(name)) is not None:
-            (folder / "cells.json").write_bytes(encode_cells(live, inside))
         arrays: dict[str, NDArray[np.generic]] = {
             "severity": np.array([found.severity[name]]),
             "probabilities": found.probabilities[name],
             "pooled": found.pooled,
             "logit": np.array([found.logit(name)]),
             "members": found.members(name),
+            "live": np.array([found.live(name) is not None]),
             "inside": within,
             "drops": drops(found, name, window=shared.window),
             "weights": weights(found, name, target.scale, window=shared.window),
@@ -474,16 +473,16 @@ def score_photograph(item: Reading, shared: Explaining) -> Look:
 
     marks = [item.frame.top, item.frame.left, item.frame.side, [list(mark.box) for mark in item.marks]]
     made_by = [marks, scorer.sha256, shared.method, shared.map_window, shared.window, target.scale.lowest, target.scale.span]
-    code = code_of(*_EXPLAINED, type(scorer).__module__, "atlas.pictures.live")
+    code = code_of(*_EXPLAINED, type(scorer).__module__)
     folder = store.keep("looks", [*prediction_key(image_id, shared.source), *made_by, code], write)
     made = load_arrays(folder / "arrays.safetensors")
-    cells = folder / "cells.json"
     return Look(
         image_id,
         float(made["severity"][0]),
         maps={name.removeprefix("map."): made[name] for name in made if name.startswith("map.")},
-        cells=cells if cells.is_file() else None,
         without=float(made["without"][0]),
+        live=bool(made["live"][0]),
+        folder=folder,
         logit=float(made["logit"][0]),
         **{name: made[name] for name in ("probabilities", "pooled", "inside", "drops", "weights", "curves", "falls", "members")},
     )

@@ -45,6 +45,6 @@ def build_report(
         atlas = assemble(configuration, explained, cut, report)
         seen = explained.seen
         room = disk_faults(file.absolute().parent, "make room, or choose another --out.", any_fault=True)
-        with laid_out(workshop.store, seen.views, explained.looks, cut.pictures, {}) as pictures, room:
+        with laid_out(workshop, explained, cut.pictures, {}) as pictures, room:
             render_report(atlas, pictures, seen.dataset.image_ids, file, language=configuration.languages[0])
     return report

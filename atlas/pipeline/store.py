@@ -2,7 +2,8 @@
 
 An entry's key is the hash of everything that its content depends on: the photograph's bytes, the settings, the weights, and the
 source of the stages that made it. An entry is either complete or absent, so a build may be killed at any time. Its files are
-checked by their hashes when it is first used; a damaged entry is made again.
+checked by their hashes when it is first used; a damaged entry is made again. The time of its file of hashes tells when it was
+last used, and a command that uses entries leaves a mark in the store while it runs: `cache` removes none of what it uses.
 """
 
 from __future__ import annotations
@@ -11,36 +12,49 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
-import safetensors.numpy
+import safetensors
 from numpy.typing import NDArray
 
 from atlas.cohort.files import image_id as image_id_of
 from atlas.errors import StoreError
 from atlas.photographs.dicom import file_of
+from atlas.pipeline.arrays import load_arrays, save_arrays
 from atlas.resources import CACHE_TAG, CACHE_TAG_TEXT
 
-_HASHES = "entry.json"  # holds the hashes of an entry's other files
+HASHES = "entry.json"
+"""The file with the hashes of an entry's other files. Its time is that of the entry's last use."""
 
 _ARRAYS = "arrays.safetensors"
 
+_FORMAT = "packed arrays"  # of entries, in their keys: an atlas that reads another format makes them again
+
 _LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for a killed build's
 
-_NEW = ".new-"  # prefix of the names of unfinished files and folders
+NEW = ".new-"
+"""Prefix of the names of unfinished files and folders."""
+
+_MARK = f"{NEW}use-"  # of the marks of running commands; those of killed ones go with what they left unfinished
+
+_TOUCHED = 60  # seconds after which a running command touches its mark again
+
+_SIGNING = threading.Lock()
 
 # The names in a store: entries, keys and notes, and unfinished ones.
-_STORED = re.compile(rf"[^/]+/([0-9a-f]{{2}})/\1[0-9a-f]+|[^/]+/[0-9a-f]{{16}}\.(csv|json)|([^/]+/){{0,2}}{re.escape(_NEW)}.*")
+_STORED = re.compile(rf"[^/]+/([0-9a-f]{{2}})/\1[0-9a-f]+|[^/]+/[0-9a-f]{{16}}\.(csv|json)|([^/]+/){{0,2}}{re.escape(NEW)}.*")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
@@ -98,6 +112,8 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         self.root = Path(os.path.abspath((root or default_root()).expanduser()))  # noqa: PTH100 - a link may stay a link
         self._sound: set[Path] = set()  # entries whose hashes were checked
+        self._mark: Path | None = None
+        self._began, self._touched = "", 0.0
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -124,12 +140,12 @@ class Store:
             deep = len(place.parts) == 2  # stage and key[:2]
             for name in (*names, *(folders if deep else ())):
                 yield (place / name).as_posix()
-            if deep or place.name.startswith(_NEW):
+            if deep or place.name.startswith(NEW):
                 folders.clear()
 
     def path(self, stage: str, parts: Any) -> Path:
         """Return the path of the entry of `stage` made from `parts` (plain JSON values), whether or not it exists."""
-        key = digest(parts)
+        key = digest([_FORMAT, parts])
         return self.root / stage / key[:2] / key
 
     def keep(self, stage: str, parts: Any, write: Callable[[Path], None]) -> Path:
@@ -145,12 +161,13 @@ class Store:
             return entry
         with self.writing():
             entry.parent.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=_NEW, dir=entry.parent))
+            folder = Path(tempfile.mkdtemp(prefix=NEW, dir=entry.parent))
             try:
                 write(folder)
+                self._sign()  # before the time of the entry's last use, which is that of its file of hashes
                 files = sorted(file for file in folder.rglob("*") if file.is_file())
                 hashes = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-                (folder / _HASHES).write_text(json.dumps(hashes), encoding="utf-8", newline="\n")
+                (folder / HASHES).write_text(json.dumps(hashes), encoding="utf-8", newline="\n")
                 if entry.is_dir() and not self._is_sound(entry):
                     shutil.rmtree(entry, ignore_errors=True)
                 try:
@@ -169,14 +186,52 @@ class Store:
         """Return whether an entry exists and all its files are as they were written. Each Store checks each entry once."""
         if entry in self._sound:
             return True
-        try:
-            hashes = json.loads((entry / _HASHES).read_text(encoding="utf-8"))
-            if not hashes or any(_sha256(entry / name) != sha256 for name, sha256 in hashes.items()):
-                return False
-        except (OSError, ValueError, AttributeError):
+        if damage_of(entry) is not None:
             return False
+        self._sign()
+        try:
+            os.utime(entry / HASHES)
+        except FileNotFoundError:  # removed since then
+            return False
+        except OSError:  # a disk that is read-only, or another user's entry: it only seems older than it is
+            pass
         self._sound.add(entry)
         return True
+
+    def _sign(self) -> None:
+        """Leave this command's mark in the store, and touch it now and then. It holds the time from which it was used."""
+        if self._mark is not None and time.monotonic() - self._touched < _TOUCHED:
+            return
+        with _SIGNING, suppress(OSError):  # it is not worth an error
+            self._touched = time.monotonic()
+            if self._mark is not None and self._mark.exists():
+                os.utime(self._mark)
+                return
+            number, name = tempfile.mkstemp(prefix=_MARK, dir=self.root)
+            with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123
+                self._began = self._began or str(Path(name).stat().st_mtime)  # by the clock of the disk, as all other times
+                stream.write(self._began)
+            self._mark = Path(name)
+            weakref.finalize(self, _remove, self._mark)
+
+    def in_use_since(self) -> float:
+        """Return the time from which on the commands that run now may have used entries; infinity if none runs.
+
+        A mark that was not touched for a day is taken for a killed command's.
+        """
+        began = [math.inf]
+        for mark in self.root.glob(f"{_MARK}*"):
+            with suppress(OSError, ValueError):
+                if mark != self._mark and not _is_left_over(mark):
+                    began.append(float(mark.read_text(encoding="utf-8") or mark.stat().st_mtime))
+        return min(began)
+
+    def used(self) -> dict[str, list[str]]:
+        """Return the keys of the entries that were used so far, by stage."""
+        keys: dict[str, list[str]] = {}
+        for entry in sorted(self._sound):
+            keys.setdefault(entry.relative_to(self.root).parts[0], []).append(entry.name)
+        return keys
 
     def has(self, stage: str, parts: Any) -> bool:
         """Return whether an entry exists and is undamaged."""
@@ -217,17 +272,21 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed builds left unfinished. Age decides, not the process: several machines may share a store."""
+        for left in self.left_over():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                _remove(left)  # another build may have been quicker
+
+    def left_over(self) -> list[Path]:
+        """Return what killed builds left unfinished: what is older than a day, and than any command that runs now."""
+        since = self.in_use_since()
+        return [left for left in self.unfinished() if _is_left_over(left, since)]
+
+    def unfinished(self) -> Iterator[Path]:
+        """Yield the files and folders that builds are filling, and those that killed builds left."""
         for depth in ("", "*/", "*/*/"):  # pictures laid out for a site, keys, and entries
-            for left in self.root.glob(f"{depth}{_NEW}*"):
-                try:
-                    if time.time() - left.stat().st_mtime <= _LEFT_OVER:
-                        continue
-                    if left.is_dir():
-                        shutil.rmtree(left, ignore_errors=True)
-                    else:
-                        left.unlink()
-                except OSError:  # another build removed it first
-                    continue
+            yield from self.root.glob(f"{depth}{NEW}*")
 
     def writing(self) -> AbstractContextManager[None]:
         """Turn errors of a full, read-only or failing disk under the store into a StoreError."""
@@ -243,7 +302,7 @@ class Store:
             If the disk is full.
         """
         with self.writing():
-            folder = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
+            folder = Path(tempfile.mkdtemp(prefix=NEW, dir=self.root))
         try:
             yield folder
         finally:
@@ -261,7 +320,7 @@ class Store:
         with self.writing():
             folder.mkdir(exist_ok=True)
             file = folder / f"{digest(str(out.resolve()))[:16]}.csv"
-            number, name = tempfile.mkstemp(prefix=_NEW, dir=folder)
+            number, name = tempfile.mkstemp(prefix=NEW, dir=folder)
             try:
                 with open(number, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream:  # noqa: PTH123
                     writer = csv.writer(stream)
@@ -315,7 +374,7 @@ class Store:
         file = self._private(build)
         with self.writing():
             file.parent.mkdir(exist_ok=True)
-            number, name = tempfile.mkstemp(prefix=_NEW, dir=file.parent)  # others cannot read it
+            number, name = tempfile.mkstemp(prefix=NEW, dir=file.parent)  # others cannot read it
             try:
                 with open(number, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
                     json.dump({"sha256": digest(strings), "strings": dict(strings)}, stream)
@@ -354,23 +413,32 @@ class Store:
         return file
 
 
-def save_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name.
+def damage_of(entry: Path) -> str | None:
+    """Return what is wrong with an entry; None if all its files are as they were written."""
+    try:
+        hashes = json.loads((entry / HASHES).read_text(encoding="utf-8"))
+        if not hashes:
+            return "it lists no files"
+        changed = [name for name, sha256 in hashes.items() if _sha256(entry / name) != sha256]
+        return f"{changed[0]} has changed" if changed else None
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    except (ValueError, AttributeError):
+        return f"{HASHES} has changed"
 
-    Raises
-    ------
-    OSError
-        If the disk cannot hold them.
-    """
-    file.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+def _is_left_over(left: Path, since: float = math.inf) -> bool:
+    try:
+        return left.stat().st_mtime < min(since, time.time() - _LEFT_OVER)
+    except OSError:  # another build removed it
+        return False
 
 
-def load_arrays(file: Path, *only: str) -> dict[str, NDArray[Any]]:
-    """Read arrays by name: those that are named, or all."""
-    if not only:
-        return dict(safetensors.numpy.load_file(file))
-    with safetensors.safe_open(file, framework="np") as found:
-        return {name: found.get_tensor(name) for name in only}
+def _remove(mark: Path) -> None:
+    with suppress(OSError):
+        mark.unlink(missing_ok=True)
 
 
 def _sha256(file: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from atlas.bundles import place_of
 from atlas.config import Configuration
 from atlas.patterns.places import map_of
+from atlas.pipeline.cache import still_wanted
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
 from atlas.pipeline.keys import LIBRARIES, library_version
 from atlas.pipeline.store import digest
@@ -37,7 +38,10 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
         return False
     if not isinstance(noted, dict) or noted.get("files") != _files(configuration.out):
         return False
-    return bool(noted.get("key") == _key(workshop, gather(workshop, copies=False)))
+    if noted.get("key") != _key(workshop, gather(workshop, copies=False)):
+        return False
+    still_wanted(workshop.store, configuration.out)
+    return True
 
 
 def remember(workshop: Workshop, cohort: Cohort) -> None:
