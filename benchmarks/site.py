@@ -254,7 +254,7 @@ class Reader:
             with self.tab() as page:
                 tools = page.context.new_cdp_session(page)
                 tools.send("Performance.enable", {"timeDomain": "threadTicks"})
-                page.goto((self.site / path).as_uri())
+                page.goto(f"{self.site.as_uri()}/{path}")
                 if ready:
                     page.wait_for_selector(ready, state="attached")
                 taken.append(page.evaluate(READY) / 1000)
@@ -267,7 +267,7 @@ class Reader:
         files: set[Path] = set()
         with self.tab() as page:
             page.on("request", lambda request: files.add(Path(request.url.removeprefix("file://").partition("?")[0])))
-            page.goto((self.site / path).as_uri())
+            page.goto(f"{self.site.as_uri()}/{path}")
             page.wait_for_timeout(500)
         pictures = (".jpg", ".png")
         return sum(file.stat().st_size for file in files if file.is_file() and file.suffix not in pictures)
