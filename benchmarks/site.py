@@ -43,9 +43,11 @@ from atlas.records import (
     Curation,
     Dataset,
     Embedding,
+    FoundLesions,
     Frame,
     GradedImage,
     LiveSums,
+    Mark,
     Patches,
     Provenance,
     SaliencyMaps,
@@ -59,7 +61,8 @@ DRAWN = 25  # different photographs; a file system limits the number of hard lin
 GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers
 GROUPS = 60
 NOTE, NOTED = "A cotton wool spot near the disc", 40  # the note is on one photograph in NOTED
-SEARCHES = ("plate 12", "#3", "cotton wool")
+SEARCHES = ("plate 12", "#3", "cotton wool", "retinal hemorrhage", "PDR")
+KINDS = ("haemorrhage", "hard_exudate", "cotton_wool_spot", "new_vessels")
 STOPS = 400
 
 
@@ -127,6 +130,18 @@ def records_of(count: int, patches: int) -> Atlas:
     centroids = np.stack([descriptors[labels == k].mean(axis=0) for k in range(GROUPS)])
     distances = np.linalg.norm(descriptors - centroids[labels], axis=1).astype(np.float32)
     corners = np.stack([rows, columns], axis=1) * SIDE // GRID
+    drop = random.gamma(2, 0.15, patches).astype(np.float32)
+    kinds = tuple(KINDS[k % len(KINDS)] for k in (np.arange(patches) // 3).tolist())
+    boxes = np.concatenate([corners, corners + SIDE // GRID], axis=1)
+    of_each: dict[str, list[int]] = {image_id: [] for image_id in ids}
+    for k, owner in enumerate(owners.tolist()):
+        of_each[ids[owner]].append(k)
+    found = {
+        image_id: FoundLesions(
+            tuple(Mark(kinds[k], tuple(boxes[k].tolist()), 0.9 - 0.01 * n) for n, k in enumerate(own)), drop[own], 0.0
+        )
+        for image_id, own in of_each.items()
+    }
     steps = np.linspace(1, 0, 11)
     deletion = (severity[:, None] * steps**2).astype(np.float32)
     return Atlas(
@@ -139,24 +154,28 @@ def records_of(count: int, patches: int) -> Atlas:
         strip=rank(scores, known, scale),
         provenance=Provenance(
             title="A large atlas",
-            settings={"seed": 0},
+            settings={"seed": 0, "lesion_net": "drawn"},
             versions={},
             hashes={},
             counts={"photographs": len(ids)},
             scorer="drawn",
             card="# Drawn\n",
             synthetic=True,
+            lesion_net="drawn",
+            lesion_card="# Drawn\n",
         ),
         patches=Patches(
             patch_ids,
             tuple(ids[o] for o in owners.tolist()),
             np.stack([rows, columns, np.ones_like(rows)], axis=1),
-            np.concatenate([corners, corners + SIDE // GRID], axis=1),
-            random.gamma(2, 0.15, patches).astype(np.float32),
+            boxes,
+            drop,
             descriptors,
             0.1,
             0.9,
+            kinds,
         ),
+        found=found,
         clusters=Clusters(patch_ids, labels, centroids, distances),
         embedding=Embedding(patch_ids, (descriptors[:, :2] * 20 + centres[labels, 2:4] * 60).astype(np.float32), "t-SNE"),
         evaluation=evaluate(severity[:4000], grades[:4000].tolist(), scale),
@@ -235,7 +254,7 @@ class Reader:
             with self.tab() as page:
                 tools = page.context.new_cdp_session(page)
                 tools.send("Performance.enable", {"timeDomain": "threadTicks"})
-                page.goto((self.site / path).as_uri())
+                page.goto(f"{self.site.as_uri()}/{path}")
                 if ready:
                     page.wait_for_selector(ready, state="attached")
                 taken.append(page.evaluate(READY) / 1000)
@@ -248,7 +267,7 @@ class Reader:
         files: set[Path] = set()
         with self.tab() as page:
             page.on("request", lambda request: files.add(Path(request.url.removeprefix("file://").partition("?")[0])))
-            page.goto((self.site / path).as_uri())
+            page.goto(f"{self.site.as_uri()}/{path}")
             page.wait_for_timeout(500)
         pictures = (".jpg", ".png")
         return sum(file.stat().st_size for file in files if file.is_file() and file.suffix not in pictures)
@@ -323,12 +342,24 @@ def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, b
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         reader = Reader(browser, site)
+        six = ",".join(sorted(file.stem for file in (site / "cells").iterdir())[:6])
+        cluster = next(iter(sorted(file.relative_to(site).as_posix() for file in (site / "clusters").iterdir())))
         for name, path, ready, bar in (
             ("home", "index.html", None, 1),
             ("report", report, ".plate[data-drawn]", 1),
             ("map", "map.html", "#map[data-ready]", 3),
             ("strip", "strip.html", "#strip .cell", None),
             ("find", "find.html", "#found[data-ready]", None),
+            ("find by meaning", "find.html#text=haemorrhage", "#found[data-ready]", None),
+            ("grade", "grades/2.html", None, 1),
+            ("lesions", "lesions.html", None, 1),
+            ("kind of lesion", f"lesions/{KINDS[0]}.html", None, 1),
+            ("clusters", "clusters.html", None, 1),
+            ("cluster", cluster, None, 1),
+            ("tray with six", f"tray.html#tray={six}", "#laid[data-ready] li:nth-child(6)", 2),
+            ("compare", "compare.html", "#compare[data-ready]", 2),
+            ("quiz", "quiz.html", None, 1),
+            ("methods", "methods.html", None, 1),
         ):
             taken, worked = reader.opened(path, ready, rounds)
             row(f"{name}, interactive (processor {worked:.2f} s)", taken, bar, "s")
@@ -338,6 +369,16 @@ def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, b
         wrong, step = reader.strip()
         row(f"strip, cells missing or wrong over {STOPS} stops", wrong, 0, "cells", 0)
         row("strip, median step", 1000 * step, None, "ms", 0)
+        for path in (
+            "index.html",
+            "grades/2.html",
+            f"lesions/{KINDS[0]}.html",
+            "lesions.html",
+            cluster,
+            "clusters.html",
+            "tray.html",
+        ):
+            row(f"{path}, its own size", (site / path).stat().st_size / 1000, 200, "kB", 0)
         page, cells = (site / report).stat().st_size, (site / "cells" / f"{Path(report).stem}.js").stat().st_size
         row("report page with its own data", (page + cells) / 1000, 200, "kB", 0)
         row("report with styles and scripts, too", reader.weight(report) / 1000, None, "kB", 0)

@@ -54,6 +54,12 @@ A <script>alert(1)</script> card.
 | a | b |
 |---|---|
 | 1 | 2 |
+
+## A table wider than a page
+
+| a-0123456789 | b-0123456789 | c-0123456789 | d-0123456789 | e-0123456789 | f-0123456789 |
+|---|---|---|---|---|---|
+| `aaaaaaaaaaaaaa` | `bbbbbbbbbbbbbb` | `cccccccccccccc` | `dddddddddddddd` | `eeeeeeeeeeeeee` | `ffffffffffffff` |
 """
 
 

@@ -55,6 +55,7 @@ def test_what_is_told_fits_the_figures() -> None:
     kinds = [mark.kind for mark in told.marks]
     assert mostly(kinds, 5) == "mostly hard exudates (67%)"
     assert mostly(kinds[:1] + kinds[2:], 5) == "lesions of several kinds"
+    assert mostly(kinds[:1] * 4, 5) == kinds[0].plural
     assert mostly([], 0) == ""
 
 

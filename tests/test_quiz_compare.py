@@ -139,11 +139,21 @@ def target_areas(atlas: Atlas, image_id: str) -> tuple[str, list[tuple[str, floa
         return None
     row = atlas.maps.image_ids.index(image_id)
     inside = np.flatnonzero(atlas.maps.inside[row])
-    drops = [(-round(100 * float(atlas.maps.values[row].ravel()[place])), int(place)) for place in inside]
+    drops = [(-float(atlas.maps.values[row].ravel()[place]), int(place)) for place in inside]
     strongest = sorted(pair for pair in drops if pair[0] < 0)[: max(1, round(0.1 * len(inside)))]
     return "strongest cells", [
         ("", c / GRID, r / GRID, (c + 1) / GRID, (r + 1) / GRID) for r, c in (divmod(place, GRID) for _, place in strongest)
     ]
+
+
+def spread(runs: list[int]) -> list[int]:
+    """Cells of runs (gap, length, gap, length, ...)."""
+    found: list[int] = []
+    end = 0
+    for gap, length in zip(runs[::2], runs[1::2], strict=True):
+        found += range(end + gap, end + gap + length)
+        end += gap + length
+    return found
 
 
 def touches(mark: Mark, area: tuple[str, float, float, float, float]) -> bool:
@@ -161,6 +171,7 @@ def test_the_page_opens_what_was_sealed(visit: Any, site: Made) -> None:
     book = Book(atlas)
     page = visit("quiz.html")
     answers = page.evaluate("() => ATLAS_QUIZ.id.map((id, k) => [id, AtlasDeck(ATLAS_QUIZ).answer(k)])")
+    retinas = page.evaluate("ATLAS_QUIZ.retinas")
     assert sorted(i for i, _ in answers) == sorted(atlas.dataset.image_ids)
     for image_id, answer in answers:
         plate = book.plate[image_id]
@@ -168,8 +179,7 @@ def test_the_page_opens_what_was_sealed(visit: Any, site: Made) -> None:
         assert (answer["grade"], answer["plate"]) == (plate.grade.number, plate.number)
         assert answer["score"] == pytest.approx(plate.severity, abs=0.006)
         row = atlas.maps.image_ids.index(image_id)
-        drops = [np.nan if drop is None else drop / 100 for drop in answer["map"]]
-        np.testing.assert_allclose(drops, np.where(atlas.maps.inside[row], atlas.maps.values[row], np.nan).ravel(), atol=0.0051)
+        assert spread(retinas[answer["retina"]]) == np.flatnonzero(atlas.maps.inside[row]).tolist()
         outlined = atlas.lesions.get(image_id)
         assert answer["lesions"] == (outlined and {kind: places.tolist() for kind, places in outlined.items()})
     text = (out / "data" / "quiz.js").read_text("utf-8")
@@ -229,6 +239,21 @@ def test_marks_are_judged_by_outlines_or_else_by_the_strongest_cells(visit: Any,
         assert [a[0] for a in areas] == [a[0] for a in sorted(expected[1])]
         np.testing.assert_allclose([a[1:] for a in areas], [a[1:] for a in sorted(expected[1])])
     assert min(kinds[kind] for kind in ("outlined lesions", "strongest cells", None)) > 0
+
+
+def test_a_fine_map_whose_drops_are_small_shows_where_to_look_as_well(site: Made) -> None:
+    """A single cell of a fine grid lowers a score by thousandths of a grade."""
+    atlas = site[0]
+    faint = dataclasses.replace(atlas, maps=dataclasses.replace(atlas.maps, values=atlas.maps.values / 1000), lesions={})
+    deck = quiz_columns(Book(faint))
+    for image_id, sealed in zip(deck["id"], deck["answers"], strict=True):
+        bits = base64.b64decode(sealed)
+        stream = base64.b64decode(seal("\0" * len(bits), image_id))
+        answer = json.loads(bytes(a ^ b for a, b in zip(bits, stream, strict=True)))
+        expected = target_areas(faint, image_id)
+        places = [(round(top * GRID), round(left * GRID)) for _, left, top, _, _ in expected[1]] if expected else []
+        assert spread(answer["strongest"]) == sorted(row * GRID + column for row, column in places)
+        assert bool(places) == (answer["grade"] != atlas.dataset.scale.lowest)
 
 
 def test_a_very_large_grade_gives_a_sample_that_other_photographs_do_not_move(

@@ -65,8 +65,8 @@ def methods_pages(book: Book) -> Pages:
         "methods.html",
         {
             "settings": list(flattened(provenance.settings, words=book.words)),
-            "card": card_html(provenance.card),
-            "lesion_card": card_html(provenance.lesion_card),
+            "card": card_html(provenance.card, book.words),
+            "lesion_card": card_html(provenance.lesion_card, book.words),
             "terms": [(name, book.words.named(text)) for name, text in provenance.terms],
             "agreement": _agreement(book, book.atlas.evaluation),
             "scorer_agreement": _agreement(book, book.atlas.scorer_evaluation),
@@ -111,14 +111,25 @@ def _readable(value: Any, words: Words) -> str:
     return text
 
 
-def card_html(card: str) -> Markup:
-    """Render a model card. Raw HTML stays text and a picture becomes its description, so a card cannot run or fetch anything."""
+def card_html(card: str, words: Words = ENGLISH) -> Markup:
+    """Render a model card. Raw HTML stays text and a picture becomes its description, so a card cannot run or fetch anything.
+
+    A table scrolls in a frame that the keyboard reaches, named after the heading above it.
+    """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("image", lambda self, tokens, place, options, env: str(escape(tokens[place].content)))
+    markdown.add_render_rule("table_open", lambda self, tokens, place, options, env: tokens[place].meta["frame"] + "<table>\n")
+    markdown.add_render_rule("table_close", lambda self, tokens, place, options, env: "</table>\n</div>\n")
     tokens = markdown.parse(card)
-    for token in tokens:
+    heading = ""
+    for place, token in enumerate(tokens):
         if token.type in ("heading_open", "heading_close"):  # the card is below an h2 of its page
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+        if token.type == "heading_open":
+            heading = tokens[place + 1].content
+        elif token.type == "table_open":
+            name = escape(words.gettext("Table: %(title)s", title=heading))
+            token.meta["frame"] = f'<div class="scroll" tabindex="0" role="group" aria-label="{name}">\n'
     return Markup(markdown.renderer.render(tokens, markdown.options, {}))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,9 @@ from atlas.site.views import PlateView
 
 _MOST_PER_GRADE = 1000  # most photographs of a grade in the deck: nobody needs more, and the file stays small
 
-_LARGEST = 8_000_000  # most characters of all answers together
+_LARGEST = 600_000  # most characters of all answers together: the page loads them before its first question
+
+_STRONGEST = 0.1  # share of the cells on the retina in which a mark should lie where nobody outlined lesions
 
 
 def quiz_columns(book: Book) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def quiz_columns(book: Book) -> dict[str, Any]:
         `grades` (sealed): JSON list of the human grades.
         `answers` (sealed): JSON of `_answer` for each photograph.
         `trusts`: by badge, its word and its sentence.
+        `retinas`: cells on the retina, as runs; many photographs share one of them.
         `finer`: pixels a side of the plate, 0 if the photograph shows all pixels.
     """
     maps, scale = book.atlas.maps, book.scale
@@ -48,7 +50,8 @@ def quiz_columns(book: Book) -> dict[str, Any]:
         for grade in book.grades:
             chosen += sorted((plate for plate in book.plates if plate.grade == grade), key=lambda plate: plate.id)[:most]
         chosen.sort(key=lambda plate: plate.id)
-        answers = [seal(_text(_answer(book, plate, rows.get(plate.id))), plate.id) for plate in chosen]
+        retinas: dict[tuple[int, ...], int] = {}
+        answers = [seal(_text(_answer(book, plate, rows.get(plate.id), retinas)), plate.id) for plate in chosen]
         if sum(map(len, answers)) <= _LARGEST or most == 1:
             break
         most = max(1, most * 3 // 4)
@@ -63,6 +66,7 @@ def quiz_columns(book: Book) -> dict[str, Any]:
         "limit": round(book.limit, 3),
         "grid": LESION_GRID,
         "trusts": {key: [badge.word, badge.sentence] for key, badge in badge_views(scale, book.words).items()},
+        "retinas": [list(runs) for runs in retinas],
         "id": [plate.id for plate in chosen],
         "grades": seal(_text([plate.grade.number for plate in chosen if plate.grade]), "grades"),
         "answers": answers,
@@ -72,8 +76,8 @@ def quiz_columns(book: Book) -> dict[str, Any]:
     return {"deck": named, **deck, "finer": [plate.finer for plate in chosen]}
 
 
-def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
-    """Return what is revealed about a photograph.
+def _answer(book: Book, plate: PlateView, row: int | None, retinas: dict[tuple[int, ...], int]) -> dict[str, Any]:
+    """Return what is revealed about a photograph, and add its retina to those that are known.
 
     Returns
     -------
@@ -81,22 +85,29 @@ def _answer(book: Book, plate: PlateView, row: int | None) -> dict[str, Any]:
         `grade` and `score`; `read`: the grade that the score is read as.
         `plate`: its number.
         `trust`: key of a badge, or null.
-        `map`: drops of the cells, row by row, in hundredths of a grade, null outside the retina; or null without a map.
-        `lesions`: by kind, runs of cells of the lesion grid as (gap, length, gap, length, ...); or null if nobody outlined them.
+        `retina`: place of its cells in `retinas`, or null without a map.
+        `strongest`: the cells that raised the score most, as runs; empty in the lowest grade, which has nothing to find.
+        `lesions`: by kind, runs of cells of the lesion grid; or null if nobody outlined them.
     """
     assert plate.grade is not None
     maps, lesions, trust = book.atlas.maps, book.atlas.lesions.get(plate.id), book.trust.get(plate.id)
-    drops: list[int | None] | None = None
+    retina, strongest = None, []
     if row is not None:
-        pairs = zip(maps.values[row].ravel().tolist(), maps.inside[row].ravel().tolist(), strict=True)
-        drops = [round(100 * value) if seen and math.isfinite(value) else None for value, seen in pairs]
+        drops = maps.values[row].ravel()
+        seen = np.flatnonzero(maps.inside[row].ravel() & np.isfinite(drops))
+        retina = retinas.setdefault(tuple(_runs(seen.tolist())), len(retinas))
+        if plate.grade.number != book.scale.lowest:
+            raised = seen[drops[seen] > 0]
+            order = raised[np.argsort(-drops[raised], kind="stable")]
+            strongest = list(_runs(sorted(order[: max(1, int(len(seen) * _STRONGEST + 0.5))].tolist())))
     return {
         "grade": plate.grade.number,
         "score": round(plate.severity, 2),
         "read": plate.read.number,
         "plate": plate.number,
         "trust": trust.badge.key if trust else None,
-        "map": drops,
+        "retina": retina,
+        "strongest": strongest,
         "lesions": None if lesions is None else _kinds(lesions),
     }
 
@@ -106,7 +117,7 @@ def _kinds(lesions: Lesions) -> dict[str, list[int]]:
 
 
 def _runs(places: Iterable[int]) -> Iterable[int]:
-    """Yield gap and length of each run of ascending places. A gap is counted from the end of the previous run."""
+    """Yield the runs of ascending places, (gap, length, gap, length, ...). A gap is counted from the end of the previous run."""
     end, length = 0, 0
     for place in places:
         if length and place == end + length:

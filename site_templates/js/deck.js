@@ -58,17 +58,20 @@ window.AtlasDeck = (deck) => {
     return order(`${seed} order`, asked);
   };
 
+  // The cells of runs, (gap, length, gap, length, ...): a gap counts from the end of the run before it.
+  const places = (runs) => {
+    const found = [];
+    for (let at = 0, end = 0; at < runs.length; at += 2) {
+      const start = end + runs[at];
+      end = start + runs[at + 1];
+      for (let place = start; place < end; place += 1) found.push(place);
+    }
+    return found;
+  };
   const answer = (k) => {
     const found = opened(deck.answers[k], deck.id[k]);
-    for (const [kind, runs] of Object.entries(found.lesions ?? {})) {
-      const places = [];
-      for (let at = 0, end = 0; at < runs.length; at += 2) {
-        const start = end + runs[at];
-        end = start + runs[at + 1];
-        for (let place = start; place < end; place += 1) places.push(place);
-      }
-      found.lesions[kind] = places;
-    }
+    for (const [kind, runs] of Object.entries(found.lesions ?? {})) found.lesions[kind] = places(runs);
+    found.strongest = places(found.strongest);
     return found;
   };
 
@@ -76,16 +79,11 @@ window.AtlasDeck = (deck) => {
   const [rows, columns] = deck.shape;
   const span = deck.window; // cells on a side of the window that each drop belongs to
   const cell = (place) => area("", Math.floor(place / columns), place % columns, rows + span - 1, columns + span - 1, span);
-  const STRONGEST = 0.1; // of the cells on the retina
-  const target = ({ grade, lesions, map }) => {
-    const outlined = Object.entries(lesions ?? {}).flatMap(([kind, places]) =>
-      places.map((place) => area(kind, Math.floor(place / deck.grid), place % deck.grid, deck.grid, deck.grid, 1)));
+  const target = ({ lesions, strongest }) => {
+    const outlined = Object.entries(lesions ?? {}).flatMap(([kind, own]) =>
+      own.map((place) => area(kind, Math.floor(place / deck.grid), place % deck.grid, deck.grid, deck.grid, 1)));
     if (outlined.length) return { kind: "lesions", areas: outlined };
-    if (!map || grade === deck.scale.lowest) return null;
-    const seen = map.map((drop, place) => ({ drop, place })).filter(({ drop }) => drop !== null);
-    const raised = seen.filter(({ drop }) => drop > 0).sort((a, b) => b.drop - a.drop || a.place - b.place);
-    if (!raised.length) return null;
-    return { kind: "cells", areas: raised.slice(0, Math.max(1, Math.round(seen.length * STRONGEST))).map(({ place }) => cell(place)) };
+    return strongest.length ? { kind: "cells", areas: strongest.map(cell) } : null;
   };
 
   const touches = ({ x, y, r }, { left, top, right, bottom }) => {
@@ -93,8 +91,8 @@ window.AtlasDeck = (deck) => {
     return across * across + down * down <= r * r;
   };
   const touched = (mark, areas) => areas.filter((one) => touches(mark, one));
-  const chance = ({ r }, { map }, areas) => {
-    const retina = map ? map.flatMap((drop, place) => (drop === null ? [] : [cell(place)])) : [{ left: 0, top: 0, right: 1, bottom: 1 }];
+  const chance = ({ r }, { retina: which }, areas) => {
+    const retina = which !== null ? places(deck.retinas[which]).map(cell) : [{ left: 0, top: 0, right: 1, bottom: 1 }];
     const steps = 48;
     let hits = 0, tries = 0;
     for (let row = 0; row < steps; row += 1) {

@@ -2,6 +2,7 @@
 "use strict";
 Atlas.images().then((images) => {
   const { number, count, state } = Atlas;
+  const { MOST } = window.AtlasPicks;
   const byId = (id) => document.getElementById(id);
   const form = byId("wishes");
   const fields = form.elements;
@@ -114,6 +115,10 @@ Atlas.images().then((images) => {
     byId("empty").hidden = rows.length > 0;
     host.hidden = !rows.length;
     byId("save").disabled = !rows.length;
+    const beside = byId("beside"); // the tray: as many as it holds
+    beside.hidden = rows.length < 2;
+    beside.href = Atlas.page(`tray.html#tray=${rows.slice(0, MOST).map((row) => images.id[row]).join(",")}`);
+    beside.textContent = rows.length > MOST ? gettext("The first %(n)s side by side", { n: MOST }) : gettext("Side by side");
     grid.show(rows, Math.max(0, at === null ? 0 : rows.indexOf(at)));
   };
 

@@ -53,7 +53,7 @@
       const answer = rules.answer(k);
       const target = rules.target(answer);
       const kinds = Object.keys(answer.lesions ?? {}).filter(Boolean);
-      const map = answer.map && el("canvas", { "aria-hidden": "true", width: 160, height: 160 });
+      const map = answer.retina === null ? null : el("canvas", { "aria-hidden": "true", width: 160, height: 160 });
       const caption = el("p", { class: "told" });
       if (map) drawn.push(heat(map, id, caption).catch(() => { /* shown without its map */ }));
       const look = answer.lesions ? (kinds.length ? gettext("outlined: %(kinds)s", { kinds: words.kinds(kinds) }) : gettext("outlined lesions, kinds not known"))

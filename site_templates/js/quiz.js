@@ -244,7 +244,7 @@
     const kinds = words.kinds(Object.keys(answer.lesions ?? {}));
     const outlined = kinds ? gettext("Outlined lesions: %(kinds)s.", { kinds }) : gettext("Lesions are outlined here. Their kinds are not known.");
     const mapped = el("span", {}, gettext("Cyan places raised the score, violet places lowered it."), " ");
-    if (answer.map) {
+    if (answer.retina !== null) {
       const map = el("canvas", { "aria-hidden": "true", class: "map", width: 160, height: 160 });
       pictures.append(map);
       draw(map, id).catch((fault) => { if (map.isConnected) at("caption").append(` ${fault.message}`); });
@@ -256,7 +256,7 @@
       buttons.push(toggle(gettext("Outlined lesions"), "L", [outlines]));
     }
     const marked = [answer.lesions && gettext("White: outlined lesions."), own.mark && gettext("Dashed: your mark.")].filter(Boolean);
-    at("caption").replaceChildren(...(answer.map ? [mapped] : []), marked.join(" "));
+    at("caption").replaceChildren(...(answer.retina !== null ? [mapped] : []), marked.join(" "));
     const actions = buttons.length ? el("p", { class: "actions" }, buttons) : null;
     const badge = answer.trust === null ? null : deck.trusts[answer.trust];
     at("told").replaceChildren(...[
@@ -269,7 +269,7 @@
       actions,
       el("p", {}, el("a", { href: page(`images/${id}.html`) }, gettext("Report on plate %(number)s", { number: count(answer.plate) })), " · ", el("a", { href: page(`compare.html#a=${id}`) }, gettext("Compare with another photograph"))),
     ].filter(Boolean));
-    if (answer.map) lesions(pictures, actions, found).catch(() => undefined); // the map already reports a file that is missing
+    if (answer.retina !== null) lesions(pictures, actions, found).catch(() => undefined); // the map already reports a file that is missing
     at("next").firstChild.textContent = `${session.at + 1 < session.asked.length ? NEXT : RESULT} `;
     if (quiz.dataset.part === "ask") at("verdict").focus({ preventScroll: true });
   };

@@ -104,6 +104,13 @@ for (const report of document.querySelectorAll(".report")) {
   for (const input of report.querySelectorAll(".method, .own")) input.addEventListener("change", draw);
   lay();
   draw();
+  let last = report.querySelector(".method").value;
+  const toggle = () => {
+    const now = chosen();
+    if (now !== "none") last = now;
+    report.querySelector(`.method[value="${now === "none" ? last : "none"}"]`).click();
+  };
+  onKey("m", { click: toggle });
 
   mat.addEventListener("pointermove", (event) => {
     const method = chosen();

@@ -29,8 +29,8 @@
   };
   const caption = (pick) => {
     const k = pick.plate - 1, stage = stageOf.get(data.grade[k]);
-    return el("figcaption", {}, moves(pick),
-      el("a", { href: tray.page(pick.key) }, tray.name(pick)), " ",
+    return el("figcaption", {},
+      el("span", { class: "named" }, el("a", { href: tray.page(pick.key) }, tray.name(pick)), moves(pick)), " ",
       isPatch(pick.key) ? [gettext("Its photograph:"), " "] : null, el("span", {}, gettext("Score: %(score)s, read as grade %(read)s.", { score: number(data.severity[k]), read: data.read[k] })), " ",
       stage ? el("span", { class: "graded" }, el("i", { class: "dot", style: { background: stage.colour }, "aria-hidden": "true" }), graded(stage)) : null,
       data.note[k] && !isPatch(pick.key) ? el("span", { class: "noted" }, data.note[k].split("\n")[0]) : null);

@@ -128,7 +128,7 @@ window.AtlasTray = (() => {
     const mat = holder.matches(".plate") ? holder.querySelector(".mat") : null;
     const button = el("button", { type: "button", class: "to-tray", title: gettext("Put in the tray, or take out (T)") }, mat ? gettext("Tray") : null);
     for (const event of ["pointerdown", "dblclick"]) button.addEventListener(event, (e) => e.stopPropagation()); // the plate below does not move
-    if (mat) mat.append(button);
+    if (mat) mat.querySelector(".layer").after(button); // before the zoom, which lies below it
     else holder.append(holder.matches("li, aside") ? button : el("span", { class: "pick-at" }, button));
     label(button);
   };
