@@ -18,6 +18,7 @@ from atlas.progress import Progress, silent
 from atlas.resources import is_atlas, templates_folder
 
 _NOTE = "built"
+_HOW = {"engine", "ray_address", "workers"}  # settings that do not change an atlas
 _LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "babel", "markdown-it-py")
 
 
@@ -59,7 +60,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     manifests = [place_of(name, manifest) / manifest for name, manifest in named]
     weights = Path(settings.trunk_weights or "")
     parts: list[Any] = [
-        settings.model_dump(mode="json"),
+        settings.model_dump(mode="json", exclude=_HOW),
         images,
         dataclasses.asdict(cohort.report),
         masks,

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from atlas.config import Configuration
-from atlas.pipeline.engine import Fault, Item, Result, Shared, run
+from atlas.errors import ConfigurationError
+from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
 
@@ -25,6 +26,8 @@ class Workshop:
         Keeps the results.
     progress : Progress
         Called as stages proceed.
+    engine : Engine
+        Runs the tasks.
     seconds : dict[str, float]
         Wall-clock seconds by stage, filled by `timed`.
     """
@@ -32,12 +35,14 @@ class Workshop:
     configuration: Configuration
     store: Store
     progress: Progress = silent
+    engine: Engine = field(default_factory=Threads)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, configuration: Configuration, progress: Progress = silent) -> Workshop:
-        """Open the store that the settings name."""
-        return cls(configuration, Store(configuration.store), progress)
+        """Open the store and choose the engine that the settings name."""
+        store = Store(configuration.store)
+        return cls(configuration, store, progress, engine_of(configuration, store))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -51,4 +56,33 @@ class Workshop:
     ) -> Iterator[Result | Fault]:
         """Do a stage's task for each item, see `engine.run`, and measure the time."""
         with self.timed(stage):
-            yield from run(task, items, shared, stage=stage, workers=self.configuration.workers, progress=self.progress)
+            yield from self.engine.run(task, items, shared, stage=stage, progress=self.progress)
+
+
+def engine_of(configuration: Configuration, store: Store) -> Engine:
+    """Return the engine that the settings name.
+
+    Raises
+    ------
+    ConfigurationError
+        If its library is not installed.
+    """
+    if configuration.engine == "local":
+        return Threads(configuration.workers)
+    try:
+        from atlas.pipeline.ray_engine import RayEngine  # needs Ray, which few installations have
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "ray":
+            raise
+        raise ConfigurationError(
+            "engine = 'ray': Ray is not installed",
+            "install it, here and on the cluster: python -m pip install 'lesion-atlas[ray]'",
+        ) from None
+    inputs = (configuration.images, configuration.masks)
+    return RayEngine(
+        configuration.ray_address,
+        store,
+        tuple(folder for folder in inputs if folder is not None),
+        configuration.workers,
+        configuration.device,
+    )
