@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -28,9 +29,9 @@ from atlas.progress import Progress, silent
 from atlas.records import Device
 from atlas.scorers.devices import device_of
 
-_RETRIES = 5  # how often a task is done again after its worker died
-
 _COUNTED_AGAIN = 5.0  # seconds after which the cluster's processors are counted again: machines come and go
+
+_PATIENCE = 10.0  # seconds in which a cluster must answer
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -53,6 +54,8 @@ class RayEngine:
         Most tasks at a time; without it, as many as the cluster has processors.
     device : Device or None
         Where networks run. Each task on a GPU has one to itself.
+    retries : int
+        How often a task is done again after its worker died.
     """
 
     address: str | None
@@ -60,6 +63,7 @@ class RayEngine:
     inputs: tuple[Path, ...] = ()
     most: int | None = None
     device: Device | None = None
+    retries: int = 5
 
     @property
     def workers(self) -> int:
@@ -119,8 +123,9 @@ class RayEngine:
         """Join the cluster, unless this process belongs to one, and return the function that does a task there."""
         if not ray.is_initialized():
             try:
+                _require_answer(self.address or os.environ.get("RAY_ADDRESS", ""))
                 ray.init(address=self.address or "auto", log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+            except (OSError, RuntimeError, ValueError, RayError) as error:
                 where = f"ray_address = {self.address!r}" if self.address else "engine = 'ray'"
                 reason = str(error).strip().partition("\n")[0]
                 raise ConfigurationError(f"{where}: no Ray cluster can be joined ({reason})", _NO_CLUSTER) from error
@@ -128,7 +133,7 @@ class RayEngine:
         return ray.remote(_do).options(
             num_cpus=1,
             num_gpus=int(self._gpu),
-            max_retries=_RETRIES,
+            max_retries=self.retries,
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {**_ONE_THREAD, **limits}},
         )
@@ -152,6 +157,13 @@ class RayEngine:
                     found.append(Path(parent, min(names)).absolute())
                     break
         return tuple(found)
+
+
+def _require_answer(address: str) -> None:
+    """Raise OSError if nothing listens at host:port. Ray would try again for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 @dataclass(frozen=True)
