@@ -463,7 +463,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         if field is None or not isinstance(value, str) or value.startswith("~"):
             continue
         if _holds(Path, field.annotation):
-            values[name] = file.parent / value
+            values[name] = Path(value) if "://" in value else file.parent / value
         elif (name == "trunk_weights" and value != "imagenet") or (
             name in ("scorer", "lesion_net") and ("/" in value or "\\" in value)
         ):

@@ -39,7 +39,9 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def entries(store: Path) -> list[str]:
-    return sorted(entry.relative_to(store).as_posix() for entry in store.glob("*/??/*"))
+    """Name the complete entries of a store. A killed worker leaves an unfinished one, which `Store.tidy` removes a day later."""
+    found = (entry.relative_to(store).as_posix() for entry in store.glob("*/??/*"))
+    return sorted(name for name in found if "/.new-" not in name)
 
 
 def where(item: int, shared: None) -> str:

@@ -25,6 +25,7 @@ from atlas.patterns.counts import cluster_count
 from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.similar import most_alike
+from atlas.pipeline.addresses import carry_out
 from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
@@ -69,6 +70,8 @@ class BuildResult:
         Seconds by stage.
     kept : tuple[str, ...]
         The user's own files that were in the atlas before, and still are.
+    address : str
+        Where the atlas was carried to, if the settings name an address; `out` is then a copy in the store.
     """
 
     out: Path
@@ -76,6 +79,7 @@ class BuildResult:
     report: DatasetReport
     timings: Mapping[str, float] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    address: str = ""
 
 
 def build_atlas(
@@ -95,10 +99,12 @@ def build_atlas(
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
+    workshop = Workshop.of(configuration, progress)
+    configuration = workshop.configuration
+    assert configuration.out is not None
     require_apart(configuration)
     require_own(configuration.out)
     require_own_report(configuration.out)
-    workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
     workshop.store.tidy()
     with publication as folder, single_threaded():
@@ -136,12 +142,15 @@ def build_atlas(
             publication.build = require_private(workshop, cohort, atlas, folder, names)
             write_rejected(configuration.out, report)
         store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
+    if "out" in workshop.addresses:
+        with workshop.timed("upload"):
+            carry_out(out, workshop.addresses["out"], progress)
     if isinstance(seen.source, FittedSource):
         store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed
     with suppress(StoreError):  # the atlas is complete without its timings, and without what saves the next build its work
         store.note(out, "timings", workshop.seconds)
         remember(workshop, cohort)
-    return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
+    return BuildResult(out, atlas, report, workshop.seconds, publication.kept, workshop.addresses.get("out", ""))
 
 
 @dataclass(frozen=True)

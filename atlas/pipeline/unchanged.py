@@ -10,6 +10,7 @@ from typing import Any
 
 from atlas.bundles import place_of
 from atlas.config import Configuration
+from atlas.pipeline.addresses import address_of, is_carried
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
 from atlas.pipeline.keys import LIBRARIES, library_version
 from atlas.pipeline.store import digest
@@ -27,15 +28,20 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
 
     The result is also False if a file of the atlas is missing or was changed. Errors of reading the photographs are raised.
     """
-    if configuration.out is None or not is_atlas(configuration.out):
+    if configuration.out is None or (address_of(configuration.out) is None and not is_atlas(configuration.out)):
         return False
-    require_apart(configuration)
     workshop = Workshop.of(configuration, progress)
+    out = workshop.configuration.out
+    if out is None or not is_atlas(out):
+        return False
+    require_apart(workshop.configuration)
     try:
-        noted = json.loads(workshop.store.note_path(configuration.out, _NOTE).read_text(encoding="utf-8"))
+        noted = json.loads(workshop.store.note_path(out, _NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    if not isinstance(noted, dict) or noted.get("files") != _files(configuration.out):
+    if not isinstance(noted, dict) or noted.get("files") != _files(out):
+        return False
+    if "out" in workshop.addresses and not is_carried(out, workshop.addresses["out"]):
         return False
     return bool(noted.get("key") == _key(workshop, gather(workshop, copies=False)))
 

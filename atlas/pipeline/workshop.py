@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from atlas.config import Configuration
 from atlas.errors import ConfigurationError
+from atlas.pipeline.addresses import brought_here
 from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
@@ -28,6 +29,8 @@ class Workshop:
         Called as stages proceed.
     engine : Engine
         Runs the tasks.
+    addresses : Mapping[str, str]
+        By setting, the addresses of inputs that were copied here, and of the atlas.
     seconds : dict[str, float]
         Wall-clock seconds by stage, filled by `timed`.
     """
@@ -36,13 +39,15 @@ class Workshop:
     store: Store
     progress: Progress = silent
     engine: Engine = field(default_factory=Threads)
+    addresses: Mapping[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, configuration: Configuration, progress: Progress = silent) -> Workshop:
-        """Open the store and choose the engine that the settings name."""
+        """Open the store, copy inputs that are at addresses into it, and choose the engine that the settings name."""
         store = Store(configuration.store)
-        return cls(configuration, store, progress, engine_of(configuration, store))
+        configuration, addresses = brought_here(configuration, store, progress)
+        return cls(configuration, store, progress, engine_of(configuration, store), addresses)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
