@@ -8,13 +8,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from drawn_atlas import drawn_atlas
 
 from atlas import load_configuration, write_cohort
 from atlas.errors import ConfigurationError
@@ -23,6 +26,7 @@ from atlas.pipeline.engine import Threads, single_threaded
 from atlas.pipeline.store import Store
 from atlas.pipeline.workshop import engine_of
 from atlas.scorers.trunks import new_module
+from atlas.site.render import render_site
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -155,3 +159,26 @@ def test_two_processes_are_alike_if_their_instructions_are() -> None:
     other = differences(own, there(ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41"))
     if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         assert [line.partition(" (")[0] for line in other] == ["digits of torch"]
+
+
+def test_pages_that_other_processes_render_in_any_order_are_those_of_this_one(tmp_path: Path) -> None:
+    atlas = drawn_atlas(tmp_path / "pictures", count=45)
+    sent = []
+
+    def elsewhere(task: Any, items: Any, shared: Any) -> Iterator[Any]:
+        assert shared.books
+        packed = pickle.dumps(shared)
+        sent.append(len(packed))
+        workers = [pickle.loads(packed), pickle.loads(packed)]
+        done = {some: task(some, workers[k % 2]) for k, some in reversed([*enumerate(items)])}
+        yield from (done[some] for some in items)
+
+    for name, each in (("here", None), ("elsewhere", elsewhere)):
+        render_site(atlas, tmp_path / "pictures", tmp_path / name, languages=("en", "de"), each=each)
+    here, there = (
+        {file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*") if file.is_file()}
+        for name in ("here", "elsewhere")
+    )
+    assert len(here) > 2 * 45
+    assert here == there
+    assert sent[0] < 2 * len(pickle.dumps(atlas)), "the atlas, and not what is made from it"

@@ -6,7 +6,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ from atlas.cohort.boxes import Boxes, as_marks
 from atlas.config import Configuration
 from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile
-from atlas.errors import ConfigurationError, StoreError
+from atlas.errors import ConfigurationError, EngineError, StoreError
 from atlas.patterns.alarms import with_alarms
 from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.counts import cluster_count
@@ -29,7 +29,7 @@ from atlas.pipeline.addresses import carry_out
 from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
-from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.engine import Engine, Fault, single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.provenance import write_run
 from atlas.pipeline.publication import OLD_UNCHANGED, Publication
@@ -54,7 +54,7 @@ from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark
 from atlas.scorers.card import evaluate_own_test
-from atlas.site.render import render_site
+from atlas.site.render import Rendered, Rendering, Some, render_site
 from atlas.site.tables import write_tables
 
 _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, for the next build
@@ -134,7 +134,8 @@ def build_atlas(
         room = partial(disk_faults, publication.out.parent, OLD_UNCHANGED)
         pictures_of = laid_out(store, explained.seen.views, explained.looks, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room(), pictures_of as pictures:
-            render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
+            each = partial(_each_page, workshop.engine) if workshop.engine.elsewhere else None
+            render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress, each=each)
             write_tables(atlas, folder / "tables", names=names)
             write_run(folder / "run.json", atlas.provenance)
             write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)
@@ -151,6 +152,16 @@ def build_atlas(
         store.note(out, "timings", workshop.seconds)
         remember(workshop, cohort)
     return BuildResult(out, atlas, report, workshop.seconds, publication.kept, workshop.addresses.get("out", ""))
+
+
+def _each_page(
+    engine: Engine, task: Callable[[Some, Rendering], Rendered], items: Sequence[Some], shared: Rendering
+) -> Iterator[Rendered]:
+    """Render pages in other processes."""
+    for pages in engine.run(task, items, shared, stage="pages"):
+        if isinstance(pages, Fault):
+            raise EngineError(f"a page could not be rendered: {pages.message}", pages.remedy)
+        yield pages
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
@@ -90,10 +90,16 @@ class Fault:
 
 
 class Engine(Protocol):
-    """What runs the tasks of a stage. `workers` is how many it runs at a time."""
+    """What runs the tasks of a stage.
+
+    `workers` is how many it runs at a time. `elsewhere` says whether other processes run them: threads of one process are no
+    faster at plain Python, such as pages.
+    """
 
     @property
     def workers(self) -> int: ...
+    @property
+    def elsewhere(self) -> bool: ...
 
     def run(
         self,
@@ -112,6 +118,7 @@ class Threads:
     """The local engine: `count` threads of this process, or one per core."""
 
     count: int | None = None
+    elsewhere: ClassVar[bool] = False
 
     @property
     def workers(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from ray.exceptions import RayError
@@ -64,6 +64,7 @@ class RayEngine:
     most: int | None = None
     device: Device | None = None
     retries: int = 5
+    elsewhere: ClassVar[bool] = True
 
     @property
     def workers(self) -> int:
