@@ -28,6 +28,7 @@ from atlas.pipeline.engine import Fault
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.ray_engine import RayEngine
 from atlas.pipeline.store import Store
+from atlas.pipeline.train import train
 
 MOST = 100 << 20  # bytes of objects on a node
 NOTICED_SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
@@ -154,6 +155,11 @@ def main(folder: Path, weights: str) -> dict[str, Any]:
         repr(evaluate_scorer(load_configuration(**measured, **own))[0]) for own in ({"store": folder / "store"}, there)
     ]
     clock["figures"] = time.monotonic()
+    learned = {name: common[name] for name in ("images", "grades", "trunk", "trunk_weights", "size")}
+    for name, own in (("local", {"store": folder / "store"}), ("cluster", there)):
+        train(load_configuration(**learned, **own, training=True), folder / name / "mine")
+    found["scorers"] = [hashes(folder / name / "mine") for name in ("local", "cluster")]
+    clock["training"] = time.monotonic()
     ray.shutdown()
     cluster.shutdown()
     found["seconds"] = {name: round(at - began, 1) for name, at in clock.items()}

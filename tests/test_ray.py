@@ -79,6 +79,13 @@ def test_evaluation_gives_the_same_figures(found: dict[str, Any]) -> None:
 
 
 @needs_ray
+def test_training_gives_the_same_scorer(found: dict[str, Any]) -> None:
+    local, cluster = found["scorers"]
+    assert "scorer.json" in local
+    assert local == cluster
+
+
+@needs_ray
 def test_a_task_whose_worker_dies_is_done_again(found: dict[str, Any]) -> None:
     assert found["died once"] == [item * item for item in range(9)]
 

@@ -22,6 +22,7 @@ _COHORT = (
 
 @with_settings(
     *(*_COHORT, "trunk", "trunk_weights", "size", "preparation", "balance", "lesion_net", "device"),
+    *("engine", "ray_address"),
     required=("images",),
     training=True,
 )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from atlas.config import Configuration
-from atlas.errors import ConfigurationError
+from atlas.errors import AtlasError, ConfigurationError
 from atlas.pipeline.addresses import brought_here
 from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
 from atlas.pipeline.store import Store
@@ -62,6 +62,21 @@ class Workshop:
         """Do a stage's task for each item, see `engine.run`, and measure the time."""
         with self.timed(stage):
             yield from self.engine.run(task, items, shared, stage=stage, progress=self.progress)
+
+    def each_elsewhere(
+        self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
+    ) -> Iterator[Result]:
+        """Do a task for each item, as `each` does, and raise the first fault.
+
+        Raises
+        ------
+        AtlasError
+            If a task could not be done.
+        """
+        for result in self.each(task, items, shared, stage=stage):
+            if isinstance(result, Fault):
+                raise AtlasError(result.message, result.remedy)
+            yield result
 
 
 def engine_of(configuration: Configuration, store: Store) -> Engine:
