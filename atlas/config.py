@@ -304,6 +304,20 @@ class Configuration(BaseModel):
             "processor."
         ),
     )
+    engine: Annotated[Literal["local", "ray"], PRIVATE, Panel.RUNNING] = Field(
+        "local",
+        description=(
+            "What runs the work on the photographs: threads of this machine (local), or a Ray cluster (ray). Does not affect the "
+            "result."
+        ),
+    )
+    ray_address: Annotated[str | None, PRIVATE, Panel.RUNNING] = Field(
+        None,
+        description=(
+            "Address of the Ray cluster for --engine ray, such as 10.0.0.1:6379. Without it, the cluster to which this machine "
+            "belongs."
+        ),
+    )
     workers: Annotated[int | None, PRIVATE, Panel.RUNNING] = Field(
         None, ge=1, description="Number of parallel workers. Does not affect the result. Without it, one for each core."
     )
@@ -353,6 +367,8 @@ class Configuration(BaseModel):
             faults.append(f"patches = {self.patches!r} needs a lesion net: name one with lesion_net, or leave lesion_net out")
         if self.scale is not None and self.scale.subject != "retina":
             faults += self._for_another_subject(training)
+        if self.ray_address is not None and self.engine != "ray":
+            faults.append("ray_address needs engine = 'ray'")
         if len({name for name, _ in self.grouped_by()}) != len(self.by):
             faults.append("by: each column may be given only once")
         if self.images is None and self.by:
@@ -454,7 +470,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
         if field is None or not isinstance(value, str) or value.startswith("~"):
             continue
         if _holds(Path, field.annotation):
-            values[name] = file.parent / value
+            values[name] = Path(value) if "://" in value else file.parent / value
         elif (name == "trunk_weights" and value != "imagenet") or (
             name in ("scorer", "lesion_net") and ("/" in value or "\\" in value)
         ):

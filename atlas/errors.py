@@ -8,6 +8,7 @@ AtlasError
  |    +-- WeightsMissingError    weights are not on this machine and cannot be fetched
  +-- TrainingError           graded photographs from which nothing can be learned, or a checkpoint of another training
  +-- StoreError              the store or the output folder cannot be read or written
+ +-- EngineError             the cluster on which the work runs cannot do it
  +-- PrivacyError            a finished site holds what it must not: private text, metadata or active content
 
 Every message names the file, row or setting, says what was expected, and what to do.
@@ -59,6 +60,10 @@ class TrainingError(AtlasError):
 
 class StoreError(AtlasError):
     """The store or the output folder cannot be read or written."""
+
+
+class EngineError(AtlasError):
+    """The cluster on which the work runs cannot do it."""
 
 
 class PrivacyError(AtlasError):

@@ -143,7 +143,9 @@ def test_no_path_and_no_free_text_is_published() -> None:
         if name != "scale"
     }
     assert {"images", "out", "curation", "title", "scorer", "trunk_weights", "patient_column", "clinical", "tables"} <= set(texts)
-    configuration = Later.model_validate(texts | {"trunk": "resnet18", "fit": True, "seed": 7}, context={"training": False})
+    configuration = Later.model_validate(
+        texts | {"trunk": "resnet18", "fit": True, "engine": "ray", "seed": 7}, context={"training": False}
+    )
     published = configuration.published()
     assert "Surname" not in json.dumps(published)
     assert published["seed"] == 7

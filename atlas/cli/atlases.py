@@ -16,13 +16,17 @@ from atlas.records import Check
 @with_settings(*everything())
 def build(configuration: Configuration, verbose: Verbose = False) -> None:
     """Build an atlas from a folder of photographs, or from drawn eyes."""
+    from atlas.pipeline.addresses import address_of, folder_of
     from atlas.pipeline.rejected import count_left_out, listed
+    from atlas.pipeline.store import Store
     from atlas.pipeline.unchanged import is_unchanged
 
-    out = configuration.out or Path()
+    out, address = configuration.out or Path(), address_of(configuration.out)
+    if address is not None:
+        out = folder_of(out, Store(configuration.store))
     if is_unchanged(configuration) and (left_out := listed(out)) is not None:
         screen.out.print("Nothing has changed since this atlas was built.")
-        _invite(out / "index.html")
+        _invite(out / "index.html", address)
         _end(left_out, out, configuration.strict)
         return
     from atlas.pipeline.build import build_atlas
@@ -53,7 +57,7 @@ def build(configuration: Configuration, verbose: Verbose = False) -> None:
     if verbose:
         for stage, seconds in result.timings.items():
             screen.out.print(f"  {stage}: {seconds:.1f} s")
-    _invite(result.out / "index.html")
+    _invite(result.out / "index.html", address)
     _end(count_left_out(result.report), out, configuration.strict)
 
 
@@ -108,7 +112,9 @@ def _path(file: Path) -> str:
     return printable(str(file), screen.out.encoding)
 
 
-def _invite(page: Path) -> None:
+def _invite(page: Path, address: str | None = None) -> None:
+    if address is not None:
+        screen.out.print(f"The atlas is at\n{address}/index.html", markup=False, soft_wrap=True)
     screen.out.print(f"Open this file in a browser:\n{_path(page.resolve())}", markup=False, soft_wrap=True)
 
 

@@ -150,7 +150,7 @@ def train_evidence(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
-@with_settings(*_READING, "masks", "split", "limit", "workers", required=("images",))
+@with_settings(*_READING, "masks", "split", "limit", "engine", "ray_address", "workers", required=("images",))
 def evaluate_lesions(
     configuration: Configuration,
     mask_kind: Annotated[

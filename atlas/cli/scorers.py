@@ -22,6 +22,7 @@ _COHORT = (
 
 @with_settings(
     *(*_COHORT, "trunk", "trunk_weights", "size", "preparation", "balance", "lesion_net", "device"),
+    *("engine", "ray_address"),
     required=("images",),
     training=True,
 )
@@ -210,7 +211,7 @@ def train(
 
 @with_settings(
     *(*_COHORT, "by", "split", "scorer", "fit", "folds", "balance", "trunk", "trunk_weights", "size", "preparation"),
-    *("device", "min_quality", "keep_all", "workers"),
+    *("device", "min_quality", "keep_all", "engine", "ray_address", "workers"),
     required=("images",),
 )
 def evaluate(
@@ -254,7 +255,7 @@ def evaluate(
 
 
 @with_settings(
-    *("scorer", *_COHORT, "device", "workers"),
+    *("scorer", *_COHORT, "device", "engine", "ray_address", "workers"),
     required=("scorer", "images", "grades"),
     arguments=("scorer", "images"),
     training=True,
@@ -294,6 +295,8 @@ def calibrate(
         "map_window",
         "seed",
         "device",
+        "engine",
+        "ray_address",
         "workers",
         "store",
     ),

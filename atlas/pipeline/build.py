@@ -7,7 +7,7 @@ build goes on where it stopped; an existing atlas is replaced only by a complete
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,7 @@ from atlas.cohort.boxes import Boxes, as_marks
 from atlas.config import Configuration
 from atlas.curation.apply import anchors_of, leave_out, notes, resolve
 from atlas.curation.file import CurationFile
-from atlas.errors import ConfigurationError, StoreError
+from atlas.errors import ConfigurationError, EngineError, StoreError
 from atlas.patterns.alarms import with_alarms
 from atlas.patterns.clusters import cluster, normalised
 from atlas.patterns.counts import cluster_count
@@ -28,11 +28,12 @@ from atlas.patterns.embedding import embed
 from atlas.patterns.numbering import Identities, number_clusters, read_identities, write_identities
 from atlas.patterns.places import Places, read_places
 from atlas.patterns.similar import most_alike
+from atlas.pipeline.addresses import carry_out
 from atlas.pipeline.assembly import assemble, with_faults
 from atlas.pipeline.cache import remember_entries
 from atlas.pipeline.check import check_cohort
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, read_curation_of, require_apart, with_lone_masks
-from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.engine import Engine, Fault, single_threaded
 from atlas.pipeline.gallery import laid_out
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.provenance import write_run
@@ -58,7 +59,7 @@ from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Patches, Sentence, ntold, told
 from atlas.scorers.card import evaluate_own_test
-from atlas.site.render import render_site
+from atlas.site.render import Rendered, Rendering, Some, render_site
 from atlas.site.tables import write_tables
 
 _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, for the next build
@@ -74,6 +75,8 @@ class BuildResult:
         Seconds by stage.
     kept : tuple[str, ...]
         The user's own files that were in the atlas before, and still are.
+    address : str
+        Where the atlas was carried to, if the settings name an address; `out` is then a copy in the store.
     """
 
     out: Path
@@ -81,6 +84,7 @@ class BuildResult:
     report: DatasetReport
     timings: Mapping[str, float] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    address: str = ""
 
 
 def build_atlas(
@@ -100,10 +104,12 @@ def build_atlas(
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
+    workshop = Workshop.of(configuration, progress)
+    configuration = workshop.configuration
+    assert configuration.out is not None
     require_apart(configuration)
     require_own(configuration.out)
     require_own_report(configuration.out)
-    workshop = Workshop.of(configuration, progress)
     publication = Publication(configuration.out)
     workshop.store.tidy()
     with publication as folder, single_threaded():
@@ -134,7 +140,8 @@ def build_atlas(
         room = partial(disk_faults, publication.out.parent, OLD_UNCHANGED)
         pictures_of = laid_out(workshop, explained, cut.pictures, outlines.drawings)
         with workshop.timed("site"), room(), pictures_of as pictures:
-            render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress)
+            each = partial(_each_page, workshop.engine) if workshop.engine.elsewhere else None
+            render_site(atlas, pictures, folder, names=names, languages=configuration.languages, progress=progress, each=each)
             write_tables(atlas, folder / "tables", names=names)
             write_run(folder / "run.json", atlas.provenance)
             write_identities(folder / _IDENTITIES, patterns.clusters, patterns.space, previous)
@@ -142,13 +149,26 @@ def build_atlas(
             publication.build = require_private(workshop, cohort, atlas, folder, names)
             write_rejected(configuration.out, report)
         store.keep_files_key(out, ((image.image_id, image.path) for image in atlas.dataset.images))
+    if "out" in workshop.addresses:
+        with workshop.timed("upload"):
+            carry_out(out, workshop.addresses["out"], progress)
     if isinstance(seen.source, FittedSource):
         store.drop("heads", fold_key(workshop, seen.dataset, seen.source))  # large, and soon fitted again where needed
     with suppress(StoreError):  # the atlas is complete without its timings, and without what saves the next build its work
         store.note(out, "timings", workshop.seconds)
         remember(workshop, cohort)
         remember_entries(store, out, photographs=len(atlas.dataset.images), build=publication.build)
-    return BuildResult(out, atlas, report, workshop.seconds, publication.kept)
+    return BuildResult(out, atlas, report, workshop.seconds, publication.kept, workshop.addresses.get("out", ""))
+
+
+def _each_page(
+    engine: Engine, task: Callable[[Some, Rendering], Rendered], items: Sequence[Some], shared: Rendering
+) -> Iterator[Rendered]:
+    """Render pages in other processes."""
+    for pages in engine.run(task, items, shared, stage="pages"):
+        if isinstance(pages, Fault):
+            raise EngineError(f"a page could not be rendered: {pages.message}", pages.remedy)
+        yield pages
 
 
 @dataclass(frozen=True)

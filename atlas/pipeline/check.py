@@ -19,7 +19,7 @@ from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import read_size
 from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart, with_lone_masks
-from atlas.pipeline.engine import Fault, single_threaded, worker_count
+from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.gallery import cells_of
 from atlas.pipeline.photograph import Look, View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
@@ -129,7 +129,7 @@ def _cost(
     net: FundusLesionNet | None,
 ) -> Cost | None:
     """Measure the work on a few photographs, from small to large, that the store does not know yet."""
-    store, workers = workshop.store, worker_count(workshop.configuration.workers)
+    store, workers = workshop.store, workshop.engine.workers
     workshop.progress("cost", 0, 0)
     settings = workshop.configuration.model_copy(update={"keep_all": True, "min_quality": None})
     workshop = replace(workshop, configuration=settings, progress=silent, seconds={})

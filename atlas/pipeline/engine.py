@@ -1,4 +1,4 @@
-"""Runs the work on the photographs in threads of this process, one photograph a task.
+"""Runs the work on the photographs in threads of this process, one photograph a task. `ray_engine` does the same on a cluster.
 
 A task is a plain function task(item, shared). An item holds the facts of its own photograph only; `shared` (the scorer, the
 settings, the store) is given to each worker once. Both can be pickled, so the same tasks can run in other processes. Each task
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
@@ -30,7 +30,7 @@ Shared = TypeVar("Shared")
 Result = TypeVar("Result")
 
 # Tasks submitted ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to limit memory.
-_AHEAD = 3
+AHEAD = 3
 
 # Faults of the machine or the settings, not of one photograph: each further photograph would only repeat them.
 _OF_ALL = (MemoryError, ConfigurationError, ScorerError, StoreError)
@@ -89,6 +89,53 @@ class Fault:
         return f"{self.message}. What to do: {self.remedy}" if self.remedy else self.message
 
 
+class Engine(Protocol):
+    """What runs the tasks of a stage.
+
+    `workers` is how many it runs at a time. `elsewhere` says whether other processes run them: threads of one process are no
+    faster at plain Python, such as pages.
+    """
+
+    @property
+    def workers(self) -> int: ...
+    @property
+    def elsewhere(self) -> bool: ...
+
+    def run(
+        self,
+        task: Callable[[Item, Shared], Result],
+        items: Sequence[Item],
+        shared: Shared,
+        *,
+        stage: str,
+        progress: Progress = silent,
+    ) -> Iterator[Result | Fault]:
+        """Yield task(item, shared) for each item, see `run`."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The local engine: `count` threads of this process, or one per core."""
+
+    count: int | None = None
+    elsewhere: ClassVar[bool] = False
+
+    @property
+    def workers(self) -> int:
+        return worker_count(self.count)
+
+    def run(
+        self,
+        task: Callable[[Item, Shared], Result],
+        items: Sequence[Item],
+        shared: Shared,
+        *,
+        stage: str,
+        progress: Progress = silent,
+    ) -> Iterator[Result | Fault]:
+        return run(task, items, shared, stage=stage, workers=self.count, progress=progress)
+
+
 def run(
     task: Callable[[Item, Shared], Result],
     items: Sequence[Item],
@@ -114,7 +161,7 @@ def run(
         def submit(item: Item) -> Future[Result | Fault]:
             return pool.submit(attempt, task, item, shared)
 
-        futures = [submit(item) for item in islice(waiting, count * _AHEAD)]
+        futures = [submit(item) for item in islice(waiting, count * AHEAD)]
         try:
             for done in range(len(items)):
                 result = futures.pop(0).result()

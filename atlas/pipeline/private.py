@@ -100,6 +100,9 @@ def _of_settings(workshop: Workshop) -> Iterator[Text]:
             paths.append(Path(value))
         elif isinstance(value, str) and name.endswith("_column"):
             yield "column", value
+    for address in workshop.addresses.values():
+        yield "path", address
+        yield from (("folder", part) for part in address.split("/")[2:])
     for path in paths:
         whole = Path(os.path.abspath(path))  # noqa: PTH100 - as given, links and all
         yield from (("path", _told(str(one))) for one in dict.fromkeys((path, whole)) if len(one.parts) > 1)

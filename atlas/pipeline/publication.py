@@ -17,7 +17,7 @@ from atlas.resources import is_atlas
 
 UNFINISHED = ".atlas-unfinished"  # in a site while it is being written
 
-_FILES = "files.txt"  # in a site: the hash of the build, and the files that it wrote
+FILES = "files.txt"  # in a site: the hash of the build, and the files that it wrote
 
 _BUILD = re.compile(r"# build ([0-9a-f]{64})\n")
 
@@ -116,9 +116,9 @@ class Publication:
         self._lock.release()
 
     def _complete(self) -> None:
-        written = sorted(_files_in(self._new) - {UNFINISHED} | {_FILES})
+        written = sorted(_files_in(self._new) - {UNFINISHED} | {FILES})
         head = [f"# build {self.build}"] if self.build else []
-        (self._new / _FILES).write_text("\n".join([*head, *written]) + "\n", encoding="utf-8", newline="\n")
+        (self._new / FILES).write_text("\n".join([*head, *written]) + "\n", encoding="utf-8", newline="\n")
         self.kept = tuple(self._move_on(name) for name in sorted(self._foreign()))
         (self._new / UNFINISHED).unlink()
         if self.out.exists():
@@ -147,7 +147,7 @@ class Publication:
         if not self.out.is_dir():
             return
         try:
-            listed: set[str] | None = set((self.out / _FILES).read_text(encoding="utf-8").splitlines())
+            listed: set[str] | None = set((self.out / FILES).read_text(encoding="utf-8").splitlines())
         except (OSError, UnicodeDecodeError):
             listed = None
         for name in _files_in(self.out) | {f"{name}/" for name in _empty_folders_in(self.out) if not (self._new / name).is_dir()}:
@@ -177,7 +177,7 @@ class Publication:
 def build_of(site: Path) -> str:
     """Return the hash that the build of a site gave it; "" if it is not known."""
     try:
-        with (site / _FILES).open(encoding="utf-8", newline="\n") as stream:
+        with (site / FILES).open(encoding="utf-8", newline="\n") as stream:
             found = _BUILD.fullmatch(stream.readline())
     except (OSError, UnicodeDecodeError):
         return ""

@@ -110,6 +110,7 @@ def train(
         "work": work,
         "code": code,
         "progress": progress,
+        "each": workshop.each_elsewhere if workshop.engine.elsewhere else None,
     }
     if members:
         settings = {name: settings[name] for name in ("balance", "hidden", "seed")}

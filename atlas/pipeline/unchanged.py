@@ -11,6 +11,7 @@ from typing import Any
 from atlas.bundles import place_of
 from atlas.config import Configuration
 from atlas.patterns.places import map_of
+from atlas.pipeline.addresses import address_of, is_carried
 from atlas.pipeline.cache import still_wanted
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
 from atlas.pipeline.keys import LIBRARIES, library_version
@@ -20,6 +21,7 @@ from atlas.progress import Progress, silent
 from atlas.resources import is_atlas, templates_folder
 
 _NOTE = "built"
+_HOW = {"engine", "ray_address", "workers"}  # settings that do not change an atlas
 _LIBRARIES = (*LIBRARIES, "plotly", "jinja2", "babel", "markdown-it-py")
 
 
@@ -28,19 +30,24 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
 
     The result is also False if a file of the atlas is missing or was changed. Errors of reading the photographs are raised.
     """
-    if configuration.out is None or not is_atlas(configuration.out):
+    if configuration.out is None or (address_of(configuration.out) is None and not is_atlas(configuration.out)):
         return False
-    require_apart(configuration)
     workshop = Workshop.of(configuration, progress)
+    out = workshop.configuration.out
+    if out is None or not is_atlas(out):
+        return False
+    require_apart(workshop.configuration)
     try:
-        noted = json.loads(workshop.store.note_path(configuration.out, _NOTE).read_text(encoding="utf-8"))
+        noted = json.loads(workshop.store.note_path(out, _NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    if not isinstance(noted, dict) or noted.get("files") != _files(configuration.out):
+    if not isinstance(noted, dict) or noted.get("files") != _files(out):
+        return False
+    if "out" in workshop.addresses and not is_carried(out, workshop.addresses["out"]):
         return False
     if noted.get("key") != _key(workshop, gather(workshop, copies=False)):
         return False
-    still_wanted(workshop.store, configuration.out)
+    still_wanted(workshop.store, out)
     return True
 
 
@@ -64,7 +71,7 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
     manifests = [place_of(name, manifest) / manifest for name, manifest in named]
     weights = Path(settings.trunk_weights or "")
     parts: list[Any] = [
-        settings.model_dump(mode="json"),
+        settings.model_dump(mode="json", exclude=_HOW),
         images,
         dataclasses.asdict(cohort.report),
         masks,

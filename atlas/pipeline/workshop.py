@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from atlas.config import Configuration
-from atlas.pipeline.engine import Fault, Item, Result, Shared, run
+from atlas.errors import AtlasError, ConfigurationError
+from atlas.pipeline.addresses import brought_here
+from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
 
@@ -25,6 +27,10 @@ class Workshop:
         Keeps the results.
     progress : Progress
         Called as stages proceed.
+    engine : Engine
+        Runs the tasks.
+    addresses : Mapping[str, str]
+        By setting, the addresses of inputs that were copied here, and of the atlas.
     seconds : dict[str, float]
         Wall-clock seconds by stage, filled by `timed`.
     """
@@ -32,12 +38,16 @@ class Workshop:
     configuration: Configuration
     store: Store
     progress: Progress = silent
+    engine: Engine = field(default_factory=Threads)
+    addresses: Mapping[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, configuration: Configuration, progress: Progress = silent) -> Workshop:
-        """Open the store that the settings name."""
-        return cls(configuration, Store(configuration.store), progress)
+        """Open the store, copy inputs that are at addresses into it, and choose the engine that the settings name."""
+        store = Store(configuration.store)
+        configuration, addresses = brought_here(configuration, store, progress)
+        return cls(configuration, store, progress, engine_of(configuration, store), addresses)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -51,4 +61,48 @@ class Workshop:
     ) -> Iterator[Result | Fault]:
         """Do a stage's task for each item, see `engine.run`, and measure the time."""
         with self.timed(stage):
-            yield from run(task, items, shared, stage=stage, workers=self.configuration.workers, progress=self.progress)
+            yield from self.engine.run(task, items, shared, stage=stage, progress=self.progress)
+
+    def each_elsewhere(
+        self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
+    ) -> Iterator[Result]:
+        """Do a task for each item, as `each` does, and raise the first fault.
+
+        Raises
+        ------
+        AtlasError
+            If a task could not be done.
+        """
+        for result in self.each(task, items, shared, stage=stage):
+            if isinstance(result, Fault):
+                raise AtlasError(result.message, result.remedy)
+            yield result
+
+
+def engine_of(configuration: Configuration, store: Store) -> Engine:
+    """Return the engine that the settings name.
+
+    Raises
+    ------
+    ConfigurationError
+        If its library is not installed.
+    """
+    if configuration.engine == "local":
+        return Threads(configuration.workers)
+    try:
+        from atlas.pipeline.ray_engine import RayEngine  # needs Ray, which few installations have
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "ray":
+            raise
+        raise ConfigurationError(
+            "engine = 'ray': Ray is not installed",
+            "install it, here and on the cluster: python -m pip install 'lesion-atlas[ray]'",
+        ) from None
+    inputs = (configuration.images, configuration.masks)
+    return RayEngine(
+        configuration.ray_address,
+        store,
+        tuple(folder for folder in inputs if folder is not None),
+        configuration.workers,
+        configuration.device,
+    )

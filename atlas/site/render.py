@@ -6,11 +6,13 @@ import base64
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache, cached_property, partial
+from itertools import chain, islice
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
@@ -37,6 +39,8 @@ from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data, write_script
 from atlas.site.steps import mean_pictures
 from atlas.site.words import FEW, Words
+
+_PAGES_AT_A_TIME = 20  # a page takes milliseconds, and handing it to another process as many
 
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
@@ -69,6 +73,7 @@ def render_site(
     names: Mapping[str, str] | None = None,
     languages: Sequence[str] = ("en",),
     progress: Progress = silent,
+    each: Each | None = None,
 ) -> None:
     """Write the complete site into `out`, an empty folder. The same atlas gives the same bytes.
 
@@ -89,42 +94,126 @@ def render_site(
         Codes of the site's languages, from `resources.languages`.
     progress : Progress
         Called for pictures and pages.
+    each : Each or None
+        Renders the pages; without it, this process does.
 
     Raises
     ------
     StoreError
         If a picture is missing.
     """
-    finer = _finer(atlas, pictures)
-    books = [Book(atlas, names or {}, finer, Words.of(language)) for language in languages]
-    folders = {book.words.language: f"{book.words.language}/" if place else "" for place, book in enumerate(books)}
+    live = frozenset(image_id for image_id in atlas.dataset.image_ids if _live(pictures, image_id))
+    rendering = Rendering(atlas, names or {}, _finer(atlas, pictures), tuple(languages), live)
+    books = rendering.books
     _write_assets(books[0], out)
     _copy_pictures(books[0], pictures, out, progress)
     for path, content in chain(_cells(books[0], pictures), mean_pictures(books[0], lambda path: _read(pictures / path))):
         _write(out / path, content)
-    total = len(books) * sum(
-        kind.count(books[0]) if kind.count else sum(1 for _ in kind.pages(books[0])) for kind in PAGES.values()
-    )
-    done = 0
-    for book in books:
-        folder = folders[book.words.language]
-        _write_scripts(book, out / folder)
-        environment = _environment(book)
-        for name, kind in PAGES.items():
-            template = environment.get_template(kind.template)
-            for path, context in kind.pages(book):
-                home, root = "../" * path.count("/"), "../" * f"{folder}{path}".count("/")
-                text = template.render(
-                    kind=name,
-                    page=home.__add__,
-                    asset=root.__add__,
-                    elsewhere=[(one.words, f"{root}{folders[one.words.language]}{path}") for one in books],
-                    live=partial(_live, pictures),
-                    **context,
-                )
-                _write(out / folder / path, text.encode())
-                done += 1
-                progress("pages", done, total)
+    for place, book in enumerate(books):
+        _write_scripts(book, out / rendering.folder(place))
+    counts = {name: kind.count(books[0]) if kind.count else sum(1 for _ in kind.pages(books[0])) for name, kind in PAGES.items()}
+    some = [
+        Some(place, name, start, min(start + _PAGES_AT_A_TIME, count))
+        for place in range(len(books))
+        for name, count in counts.items()
+        for start in range(0, count, _PAGES_AT_A_TIME)
+    ]
+    done, total = 0, len(books) * sum(counts.values())
+    for pages in (each or _here)(render_pages, some, rendering):
+        for path, content in pages:
+            _write(out / path, content)
+            done += 1
+            progress("pages", done, total)
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some pages of a kind, in the language of one of the site's books: from `start` to before `stop`, in their order."""
+
+    book: int
+    kind: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What all pages are rendered from.
+
+    Parameters
+    ----------
+    names, finer : Mapping
+        See `Book`.
+    languages : tuple[str, ...]
+        Of the site's books.
+    live : frozenset[str]
+        The image ids of photographs in which places can be hidden.
+    """
+
+    atlas: Atlas
+    names: Mapping[str, str]
+    finer: Mapping[str, int]
+    languages: tuple[str, ...]
+    live: frozenset[str]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what each process makes for itself."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def books(self) -> list[Book]:
+        return [Book(self.atlas, self.names, self.finer, Words.of(language)) for language in self.languages]
+
+    @cached_property
+    def environments(self) -> list[Environment]:
+        return [_environment(book) for book in self.books]
+
+    @cached_property
+    def _begun(self) -> dict[tuple[int, str], tuple[int, Iterator[tuple[str, Mapping[str, Any]]]]]:
+        return {}
+
+    def folder(self, book: int) -> str:
+        """Return the folder of a book's pages in the site."""
+        return f"{self.languages[book]}/" if book else ""
+
+    def pages(self, some: Some) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield paths and contexts. They are made one after the other, so it goes on from where the last call ended."""
+        place, ahead = self._begun.pop((some.book, some.kind), (some.stop, iter(())))
+        if place > some.start:
+            place, ahead = 0, iter(PAGES[some.kind].pages(self.books[some.book]))
+        yield from islice(ahead, some.start - place, some.stop - place)
+        self._begun[some.book, some.kind] = some.stop, ahead
+
+
+Rendered = list[tuple[str, bytes]]
+"""Paths in the site, and contents."""
+
+Each = Callable[[Callable[[Some, Rendering], Rendered], Sequence[Some], Rendering], Iterable[Rendered]]
+"""Called as each(task, items, shared): yields task(item, shared) for each item, in order."""
+
+
+def _here(task: Callable[[Some, Rendering], Rendered], items: Sequence[Some], shared: Rendering) -> Iterator[Rendered]:
+    for some in items:
+        yield task(some, shared)
+
+
+def render_pages(some: Some, shared: Rendering) -> Rendered:
+    """Render some pages. A task, which other processes can do."""
+    folder = shared.folder(some.book)
+    template = shared.environments[some.book].get_template(PAGES[some.kind].template)
+    rendered = []
+    for path, context in shared.pages(some):
+        home, root = "../" * path.count("/"), "../" * f"{folder}{path}".count("/")
+        text = template.render(
+            kind=some.kind,
+            page=home.__add__,
+            asset=root.__add__,
+            elsewhere=[(book.words, f"{root}{shared.folder(place)}{path}") for place, book in enumerate(shared.books)],
+            live=shared.live.__contains__,
+            **context,
+        )
+        rendered.append((f"{folder}{path}", text.encode()))
+    return rendered
 
 
 def render_report(atlas: Atlas, pictures: Path, image_ids: str | Sequence[str], file: Path, *, language: str = "en") -> None:

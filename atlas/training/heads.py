@@ -6,8 +6,9 @@ The trunk's output never changes, so it is computed once, and fitting a head tak
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -339,15 +340,88 @@ class FoldedHeads:
     balancing: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Fold:
+    """What a fold's pair of layers learns from.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    training, validation : IntArray
+        Rows of the features.
+    weights : FloatArray
+        (n,), see `fit_head`.
+    seed : int
+        Decides everything random.
+    """
+
+    name: str
+    training: IntArray
+    validation: IntArray
+    weights: FloatArray
+    seed: int
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What all folds learn from.
+
+    Parameters
+    ----------
+    features : FloatArray or Path
+        float32 (n, C, h, w), or the file of such an array in NumPy's format, which other processes can map, too.
+    labels, classes : FloatArray, IntArray
+        See `fit_head` and `fit_classifier`.
+    count : int
+        Number of grades.
+    """
+
+    features: FloatArray | Path
+    labels: FloatArray
+    classes: IntArray
+    count: int
+
+
+Pair = tuple[Head, Classifier]
+
+Each = Callable[[Callable[[Fold, Learning], Pair], Sequence[Fold], Learning], Iterable[Pair]]
+"""Called as each(task, folds, learning): yields task(fold, learning) for each fold, in order."""
+
+
+def fit_fold(fold: Fold, learning: Learning) -> Pair:
+    """Fit the head and the classifier of one fold.
+
+    Raises
+    ------
+    TrainingError
+        As `fit_head` does.
+    """
+    known = learning.features
+    features: FloatArray = np.load(known, mmap_mode="r") if isinstance(known, Path) else known
+    parts: dict[str, Any] = {"training": fold.training, "validation": fold.validation, "seed": fold.seed}
+    try:
+        head, _ = fit_head(features, learning.labels, fold.weights, **parts)
+        classifier, _ = fit_classifier(features, learning.classes, fold.weights, count=learning.count, **parts)
+    except TrainingError as error:
+        raise TrainingError(f"{fold.name}: {error.message}", error.remedy) from error
+    return head, classifier
+
+
+def _one_by_one(task: Callable[[Fold, Learning], Pair], folds: Sequence[Fold], learning: Learning) -> Iterator[Pair]:
+    for fold in folds:
+        yield task(fold, learning)
+
+
 def fit_out_of_fold(
     images: Sequence[GradedImage],
-    features: FloatArray,
+    features: FloatArray | Path,
     scale: Scale,
     *,
     folds: int = 5,
     seed: int = 0,
     balance: Balance = "weight",
-    progress: Progress = silent,
+    each: Each = _one_by_one,
 ) -> FoldedHeads:
     """Fit a head and a classifier per fold of patients, so that every photograph has a pair that never saw its patient.
 
@@ -355,8 +429,8 @@ def fit_out_of_fold(
     ----------
     images : Sequence[GradedImage]
         (n,), graded or not.
-    features : FloatArray
-        float32 (n, C, h, w) in the same order, may be a memory map.
+    features : FloatArray or Path
+        float32 (n, C, h, w) in the same order, may be a memory map; or its file, see `Learning`.
     scale : Scale
         Scale of the grades.
     folds : int
@@ -365,8 +439,8 @@ def fit_out_of_fold(
         Decides everything random.
     balance : Balance
         How unequal numbers of photographs per grade are balanced, see `splits.balance`.
-    progress : Progress
-        Called after each fold.
+    each : Each
+        Does the work of each fold.
 
     Returns
     -------
@@ -379,25 +453,19 @@ def fit_out_of_fold(
         If there is one grade only, or fewer graded patients than needed.
     """
     require_variety(images, patients=max(folds, 3), setting=f"folds = {folds}")
-    labels = unit_labels(images, scale)
     classes = np.array([0 if image.grade is None else image.grade - scale.lowest for image in images], np.int64)
     fold_of = {image_id: k for k, part in enumerate(folds_by_patient(images, folds=folds, seed=seed)) for image_id in part}
     row_of = {image.image_id: row for row, image in enumerate(images)}
-    heads, classifiers, total = [], [], np.zeros(len(images))
+    dealt, total = [], np.zeros(len(images))
     for k in range(folds):
         rest = [image for image in images if fold_of[image.image_id] != k and image.grade is not None]
         kept, held_out = deal(rest, (0.85, 0.15), seed + k)
         training, validation = (np.array([row_of[i] for i in part], np.int64) for part in (kept, held_out))
         weights = balanced_weights(images, training, validation, balance, seed)
         total[training] += weights[training]
-        parts: dict[str, Any] = {"training": training, "validation": validation, "seed": seed + k}
-        try:
-            head, _ = fit_head(features, labels, weights, **parts)
-            classifier, _ = fit_classifier(features, classes, weights, count=len(scale.grades), **parts)
-        except TrainingError as error:
-            raise TrainingError(f"fold {k + 1} of {folds}: {error.message}", error.remedy) from error
-        heads.append(head)
-        classifiers.append(classifier)
-        progress("fit", k + 1, folds)
+        dealt.append(Fold(f"fold {k + 1} of {folds}", training, validation, weights, seed + k))
+    heads, classifiers = zip(
+        *each(fit_fold, dealt, Learning(features, unit_labels(images, scale), classes, len(scale.grades))), strict=True
+    )
     balancing = {i.image_id: float(w) / folds for i, w in zip(images, total, strict=True) if i.grade is not None}
     return FoldedHeads(tuple(heads), tuple(classifiers), fold_of, balancing)

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 
 from atlas.errors import TrainingError
-from atlas.photographs.opened import open_disc
-from atlas.photographs.preparations import prepare
 from atlas.progress import Progress, silent
 from atlas.records import (
     Augmentation,
@@ -37,9 +35,8 @@ from atlas.training.heads import History, fit_classifier, fit_head
 from atlas.training.losses import GAMMA, Objective, balance_for
 from atlas.training.material import Material
 from atlas.training.networks import train_trunk
-from atlas.training.splits import (
-    Balance,
-)
+from atlas.training.splits import Balance
+from atlas.training.spread import Each, Pixels, maps_shown, prepared_for, sums_and_means
 
 _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
 
@@ -69,6 +66,7 @@ def train_scorer(
     work: Path | None = None,
     code: str = "",
     progress: Progress = silent,
+    each: Each | None = None,
 ) -> TransferredScorer:
     """Train a scorer on the graded photographs of a dataset, split as its tables say or, without a split, 80/10/10 by patient.
 
@@ -109,6 +107,8 @@ def train_scorer(
         it once the scorer is saved. A temporary folder if not given.
     code : str
         Key of the code that prepares photographs: pixels prepared by other code are prepared again.
+    each : Each or None
+        Prepares the photographs and runs a frozen trunk on them; without it, threads of this process do.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def train_scorer(
         **({"teachers": ", ".join(teacher.name for teacher in teachers)} if teachers else {}),
     }
     with training_folder(work) as folder:
-        pixels = prepared_pixels(material, size, preparation, folder, code, progress)
+        pixels = prepared_pixels(material, size, preparation, folder, code, progress, each)
         if whole:
             start = (
                 None if from_scratch else load_trunk(trunk, "imagenet" if weights is None else weights, size=size).state_dict()
@@ -184,7 +184,7 @@ def train_scorer(
         else:
             frozen = load_trunk(trunk, "imagenet" if weights is None else weights, size=size, device=device)
             shown = _shown(training, validation, grades, photo_weights, augmentation, seed)
-            features = _maps(frozen, pixels, shown, folder / "features.npy", progress)
+            features = _maps(frozen, pixels, shown, folder / "features.npy", progress, each)
             head, history = _head_on(
                 features, shown, material.labels, photo_weights, validation.size, objective, hidden, seed, progress
             )
@@ -193,7 +193,9 @@ def train_scorer(
             best_epoch = int(np.argmin([row["validation_loss"] for row in history]))
         recipe |= {"best_epoch": 1 + best_epoch, "validation_loss": round(history[best_epoch]["validation_loss"], 5)}
         scorer = TransferredScorer(name, frozen, head, dataset.scale, preparation)
-        scorer, figures = _measured(scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress)
+        scorer, figures = _measured(
+            scorer, material, pixels, calibrated=whole, hidden=hidden, seed=seed, progress=progress, each=each
+        )
         del pixels  # for the same reason: the folder may be a temporary one
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
     return with_card(scorer, material, recipe, teachers)
@@ -214,6 +216,7 @@ def join_scorers(
     work: Path | None = None,
     code: str = "",
     progress: Progress = silent,
+    each: Each | None = None,
 ) -> TransferredScorer:
     """Put scorers side by side, see `atlas.scorers.joined`; calibrate and measure the result as `train_scorer` does.
 
@@ -223,6 +226,8 @@ def join_scorers(
     ----------
     preparation : str or None
         Preparation of the photographs that it scores; that of the members if not given.
+    each : Each or None
+        See `train_scorer`.
 
     Raises
     ------
@@ -236,8 +241,10 @@ def join_scorers(
         raise TrainingError("the scorers have another scale than the grades", "give scorers that were trained on this scale")
     material = Material.of(dataset, balance, seed)
     with training_folder(work) as folder:
-        pixels = prepared_pixels(material, joined.size, joined.preparation, folder, code, progress)
-        scorer, figures = _measured(joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress)
+        pixels = prepared_pixels(material, joined.size, joined.preparation, folder, code, progress, each)
+        scorer, figures = _measured(
+            joined, material, pixels, calibrated=True, hidden=hidden, seed=seed, progress=progress, each=each
+        )
         del pixels  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     recipe: dict[str, Any] = {"trunk": joined.trunk.name, "members": ", ".join(member.name for member in members)}
     recipe |= {**figures, "command": command, "sources": source, "further": list(further)}
@@ -253,6 +260,7 @@ def _measured(
     hidden: int,
     seed: int,
     progress: Progress,
+    each: Each | None,
 ) -> tuple[TransferredScorer, dict[str, Any]]:
     """Add calibration (if asked), reading, the classifier for comparison and the scores of the test split to a scorer.
 
@@ -261,7 +269,7 @@ def _measured(
     scale, grades = material.scale, material.grades
     training, validation, test = material.training, material.validation, material.test
     scorer = half_precision(scorer)
-    z, means = _seen(scorer, pixels, progress)
+    z, means = _seen(scorer, pixels, progress, each)
     if calibrated and isinstance(scorer.head, Head):
         held = scorer.regressor.logit(z[validation])
         scorer = half_precision(replace(scorer, head=calibrate(scorer.regressor, held, grades[validation], scale)))
@@ -318,10 +326,15 @@ def _head_on(
     return fit_classifier(features, classes, own, **how, **common)
 
 
-def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress) -> tuple[FloatArray, FloatArray]:
+def _seen(scorer: TransferredScorer, pixels: ByteArray, progress: Progress, each: Each | None) -> tuple[FloatArray, FloatArray]:
     """Return the head's first-layer sums (n, H) of photographs, and the means (n, C) of their maps over all cells."""
     z = np.empty((len(pixels), len(scorer.head.hidden_bias)), np.float32)
     means = np.empty((len(pixels), scorer.trunk.channels), np.float32)
+    if (there := _elsewhere(each, scorer.trunk, pixels)) is not None:
+        do, file = there
+        for row, found in enumerate(do(sums_and_means, range(len(pixels)), Pixels(file, scorer=scorer), stage="features")):
+            z[row], means[row] = found
+        return z, means
     step = 2 * torch.get_num_threads()
     for start in range(0, len(pixels), step):
         part = slice(start, min(start + step, len(pixels)))
@@ -351,7 +364,25 @@ def training_folder(work: Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def prepared_pixels(material: Material, size: int, preparation: str, folder: Path, code: str, progress: Progress) -> ByteArray:
+def _elsewhere(each: Each | None, trunk: Trunk, pixels: ByteArray) -> tuple[Each, Path] | None:
+    """Return what runs a trunk in other processes, and the file of the pixels; None if this process does it.
+
+    A GPU runs several photographs at a time, with other rounding than one by one.
+    """
+    if each is None or trunk.device.type != "cpu" or not isinstance(pixels, np.memmap):
+        return None
+    return each, Path(str(pixels.filename))
+
+
+def prepared_pixels(
+    material: Material,
+    size: int,
+    preparation: str,
+    folder: Path,
+    code: str,
+    progress: Progress,
+    each: Each | None = None,
+) -> ByteArray:
     """Prepare the photographs into a file of pixels (n, size, size, 3) and map it. A complete file is used again."""
     images, subject = material.images, material.scale.subject
     recipe = json.dumps([size, preparation, code, subject.name, [image.image_id for image in images]])
@@ -360,16 +391,18 @@ def prepared_pixels(material: Material, size: int, preparation: str, folder: Pat
         aside = path.with_suffix(".part")
         pixels = np.lib.format.open_memmap(aside, "w+", np.uint8, (len(images), size, size, 3))
 
-        def fill(row: int) -> None:
-            image = images[row]
-            opened = open_disc(image.path, subject)
-            found = opened.disc.frame, opened.disc.mask
-            prepared = prepare(image.image_id, opened.decoded.pixels, size=size, preparation=preparation, found=found)
-            pixels[row] = prepared.pixels
+        how = size, preparation, subject
 
-        with ThreadPoolExecutor() as pool:
-            for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):
-                progress("prepare", done, len(images))
+        def fill(row: int) -> None:
+            pixels[row] = prepared_for(images[row], how)
+
+        if each is not None:
+            for row, own in enumerate(each(prepared_for, images, how, stage="prepare")):
+                pixels[row] = own
+        else:
+            with ThreadPoolExecutor() as pool:
+                for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):
+                    progress("prepare", done, len(images))
         pixels.flush()
         del pixels
         aside.replace(path)
@@ -392,9 +425,21 @@ def _shown(
     return shown
 
 
-def _maps(trunk: Trunk, pixels: ByteArray, shown: Sequence[tuple[int, int]], file: Path, progress: Progress) -> FloatArray:
+def _maps(
+    trunk: Trunk,
+    pixels: ByteArray,
+    shown: Sequence[tuple[int, int]],
+    file: Path,
+    progress: Progress,
+    each: Each | None,
+) -> FloatArray:
     """Return a trunk's maps (n, C, h, w) of pictures, mapped from a file: those of a large cohort do not fit in memory."""
     features = np.lib.format.open_memmap(file, "w+", np.float32, (len(shown), trunk.channels, *trunk.shape))
+    if (there := _elsewhere(each, trunk, pixels)) is not None:
+        do, kept = there
+        for index, maps in enumerate(do(maps_shown, shown, Pixels(kept, trunk), stage="features")):
+            features[index] = maps
+        return features
     for index, (row, turn) in enumerate(shown):
         image = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)[None]
         features[index] = trunk.maps(turned(image, [turn]).permute(0, 2, 3, 1).numpy())[0]
