@@ -16,7 +16,8 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.cohort.files import image_id
@@ -87,6 +88,12 @@ def forwarded(images: Sequence[GradedImage], scorer: Scorer, net: FundusLesionNe
     return seconds(work)
 
 
+def photographs(folder: Path | None, scratch: Path) -> list[Path]:
+    """Return the photographs of a folder; without one, draw some."""
+    files = drawn(scratch) if folder is None else sorted(folder.iterdir())
+    return [file for file in files if file.suffix.lower() in ENDINGS]
+
+
 def drawn(folder: Path) -> list[Path]:
     """Draw four full-size eyes."""
     files = [folder / f"{seed}.jpg" for seed in range(4)]
@@ -95,12 +102,22 @@ def drawn(folder: Path) -> list[Path]:
     return files
 
 
-def measure(files: Sequence[Path], names: Sequence[str], rounds: int) -> None:
-    """Print the table."""
+@dataclass(frozen=True)
+class Kept:
+    """How a build keeps up with a loop: seconds of decoding, forward passes and build, and its share, a value for each round."""
+
+    scorer: str
+    net: bool
+    decode: tuple[float, ...]
+    forward: tuple[float, ...]
+    build: tuple[float, ...]
+    share: tuple[float, ...]
+
+
+def measure(files: Sequence[Path], names: Sequence[str], rounds: int) -> Iterator[Kept]:
+    """Measure each scorer, without and with the lesion net."""
     images = [GradedImage(image_id(file), file, None) for file in files]
     lesions = load_lesion_net(DEFAULT_LESION_NET)
-    print(f"{len(images)} photographs, milliseconds for each")
-    print(f"{'scorer':<24}{'lesion net':<12}{'decode':>9}{'forward':>9}{'build':>9}{'share':>8}  (from {LIMIT} on it holds)")
     for name in names:
         scorer = load_scorer(name)
         for net in (None, lesions) if name != FASTEST else (None,):
@@ -109,11 +126,8 @@ def measure(files: Sequence[Path], names: Sequence[str], rounds: int) -> None:
                 decode = seconds(lambda: [decode_photograph(file) for file in files])
                 found.append((decode, forwarded(images, scorer, net), built(images, scorer, net)))
             del found[0]  # the first round warms up
-            loops = [decode + (forward if name != FASTEST else 0.0) for decode, forward, _ in found]
-            share = statistics.median(loop / build for loop, (*_, build) in zip(loops, found, strict=True))
-            columns = [1e3 * statistics.median(column) / len(images) for column in zip(*found, strict=True)]
-            told = "".join(f"{column:>9.1f}" for column in columns)
-            print(f"{name:<24}{'yes' if net else 'no':<12}{told}{share:>8.2f}", flush=True)
+            share = tuple((decode + (forward if name != FASTEST else 0.0)) / build for decode, forward, build in found)
+            yield Kept(name, net is not None, *zip(*found, strict=True), share)
 
 
 def main() -> None:
@@ -124,8 +138,13 @@ def main() -> None:
     parser.add_argument("--scorers", nargs="+", default=[name for name, _ in shipped_scorers()])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, single_threaded():
-        files = drawn(Path(folder)) if arguments.photographs is None else sorted(arguments.photographs.iterdir())
-        measure([file for file in files if file.suffix.lower() in ENDINGS], arguments.scorers, arguments.rounds)
+        files = photographs(arguments.photographs, Path(folder))
+        print(f"{len(files)} photographs, milliseconds for each")
+        print(f"{'scorer':<24}{'lesion net':<12}{'decode':>9}{'forward':>9}{'build':>9}{'share':>8}  (from {LIMIT} on it holds)")
+        for one in measure(files, arguments.scorers, arguments.rounds):
+            columns = [1e3 * statistics.median(column) / len(files) for column in (one.decode, one.forward, one.build)]
+            told = "".join(f"{column:>9.1f}" for column in columns)
+            print(f"{one.scorer:<24}{'yes' if one.net else 'no':<12}{told}{statistics.median(one.share):>8.2f}", flush=True)
 
 
 if __name__ == "__main__":

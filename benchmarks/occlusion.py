@@ -25,6 +25,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -62,22 +63,39 @@ def network(head: Head, shape: tuple[int, int, int]) -> nn.Module:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Return the processor's time for some work on one thread: other work on the machine hardly changes it."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def compare(
-    shape: tuple[int, int, int], pooled: bool, images: int, rounds: int
-) -> tuple[float, float, float, float, float, float]:
-    """Compare with captum's FeatureAblation.
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with captum's FeatureAblation, a value for each round.
 
-    Returns
-    -------
-    tuple[float, ...]
-        Median seconds a photograph of atlas and of captum, the median ratio, passes of the head that all cells and all windows
-        cost, and the largest difference in grade units.
+    Parameters
+    ----------
+    ours, theirs : tuple[float, ...]
+        Seconds for each photograph.
+    cells, windows : tuple[float, ...]
+        Passes of the head that all cells, and all windows, cost.
+    furthest : float
+        The largest difference, in grade units.
     """
+
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    cells: tuple[float, ...]
+    windows: tuple[float, ...]
+    furthest: float
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        return tuple(b / a for a, b in zip(self.ours, self.theirs, strict=True))
+
+
+def compare(shape: tuple[int, int, int], pooled: bool, images: int, rounds: int) -> Compared:
+    """Compare with captum's FeatureAblation."""
     random = np.random.default_rng(0)
     maps = np.maximum(random.normal(0, 1, (images, *shape)), 0).astype(np.float32)
     own = (shape[0], 1, 1) if pooled else shape
@@ -104,12 +122,9 @@ def compare(
                 found[name].append(seconds(lambda: [drops(one, target.name, window=window) for one in read]))  # noqa: B023
         furthest = max(furthest, float(np.abs(np.array(fast) - np.array(slow) * DIABETIC_RETINOPATHY.span).max()))
     kept = {name: values[1:] for name, values in found.items()}  # the first round warms up
-    ratio, of_cells, of_windows = (
-        statistics.median(a / b for a, b in zip(kept[above], kept[below], strict=True))
-        for above, below in (("theirs", "ours"), ("cells", "pass"), ("windows", "pass"))
-    )
-    ours, theirs = (statistics.median(kept[name]) / images for name in ("ours", "theirs"))
-    return ours, theirs, ratio, of_cells, of_windows, furthest
+    ours, theirs = (tuple(value / images for value in kept[name]) for name in ("ours", "theirs"))
+    of_cells, of_windows = (tuple(a / b for a, b in zip(kept[name], kept["pass"], strict=True)) for name in ("cells", "windows"))
+    return Compared(ours, theirs, of_cells, of_windows, furthest)
 
 
 class Whole(nn.Module):
@@ -209,11 +224,14 @@ def main() -> None:
     )
     for name, shape in SHAPES.items():
         for pooled in (True, False):
-            ours, theirs, ratio, of_cells, of_windows, furthest = compare(shape, pooled, arguments.images, arguments.rounds)
+            found = compare(shape, pooled, arguments.images, arguments.rounds)
             layer = "one matrix" if pooled else "by cell"
+            ours, theirs, ratio, cells, windows = map(
+                statistics.median, (found.ours, found.theirs, found.ratios, found.cells, found.windows)
+            )
             print(
                 f"{name:<16}{layer:<14}{1e3 * ours:>10.3f}{1e3 * theirs:>11.2f}{ratio:>16.1f}"
-                f"{of_cells:>8.2f}{of_windows:>9.2f}{furthest:>12.1e}",
+                f"{cells:>8.2f}{windows:>9.2f}{found.furthest:>12.1e}",
                 flush=True,
             )
     with warnings.catch_warnings():

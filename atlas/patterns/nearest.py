@@ -31,9 +31,9 @@ def nearest(points: FloatArray, among: FloatArray, count: int, *, seed: int = 0)
     Returns
     -------
     places : IntArray
-        int64 (m, count), rows of `among`, nearest first; of equally near ones the earlier first.
+        Rows of `among`, int64 (m, count), nearest first; of equally near ones the earlier first.
     distances : FloatArray
-        float32 (m, count).
+        How far away they are, float32 (m, count).
     """
     if len(among) <= EXACT:
         return _exact(points, among, count)
