@@ -7,10 +7,12 @@ import sys
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import typer.main
 
-from atlas.cli import main, screen
+from atlas.cli import app, main, screen
 
 WIDTH = 200  # columns
 
@@ -43,3 +45,13 @@ def command(*arguments: object) -> Done:
             code = end.code or 0
     assert isinstance(code, int)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def every_command(group: Any = None, before: str = "") -> dict[str, Any]:
+    """Return all commands by what is typed: those of a group, such as `cache`, after its name."""
+    found: dict[str, Any] = {}
+    for name, one in (group or typer.main.get_command(app)).commands.items():
+        found |= (
+            every_command(one, f"{before}{name} ") | {before + name: one} if hasattr(one, "commands") else {before + name: one}
+        )
+    return found

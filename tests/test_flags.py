@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
+import typer
+from commands import every_command
 from typer.testing import CliRunner
 
 from atlas.cli import app
@@ -26,17 +27,7 @@ from atlas.scorers.trunks import TRUNKS
 
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = Configuration.model_fields
-
-
-def commands_of(group: Any, before: str = "") -> dict[str, Any]:
-    """All commands by what is typed; those of a group after its name."""
-    found = {}
-    for name, command in group.commands.items():
-        found |= {before + name: command} | (commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else {})
-    return found
-
-
-COMMANDS = commands_of(typer.main.get_command(app))
+COMMANDS = every_command()
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import typer.main
+from commands import every_command
 
 import atlas
 import atlas.cli
@@ -17,7 +17,7 @@ from atlas.curation.file import read_curation
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(atlas.cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = every_command()
 PUBLIC = tuple(getattr(atlas, "__all__", ()))
 
 
