@@ -37,7 +37,7 @@ test("chance is the share of places at which a mark would hit", () => {
   assert.equal(rules.chance({ r: 2 }, { retina }, half), 1);
   assert.equal(rules.chance({ r: 1e-6 }, { retina: null }, []), 0);
   const first = [{ kind: "", left: 0, top: 0, right: 0.25, bottom: 0.25 }];
-  assert.equal(rules.chance({ r: 1e-6 }, { retina }, first), 0, "a place off the retina is never tried";
+  assert.equal(rules.chance({ r: 1e-6 }, { retina }, first), 0, "a place off the retina is never tried");
 });
 
 const judged = (human, own, score, hit = null, chance = null, kind = "lesions") => (
