@@ -81,7 +81,10 @@ def test_a_quiz_opens_what_the_build_sealed() -> None:
         "lesions": {"exudate": [1, 2, 3, 1]},
     }
     deck = {"id": [IMAGE], "shape": [1, 2], "window": 1, "answers": [seal(json.dumps(answer), IMAGE)]}
-    assert evaluate(["deck"], "page.AtlasDeck(given).answer(0)", deck) == answer | {"strongest": [1], "lesions": {"exudate": [1, 2, 6]}}
+    assert evaluate(["deck"], "page.AtlasDeck(given).answer(0)", deck) == answer | {
+        "strongest": [1],
+        "lesions": {"exudate": [1, 2, 6]},
+    }
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
