@@ -76,11 +76,15 @@ def test_a_quiz_opens_what_the_build_sealed() -> None:
         "score": 1.87,
         "plate": 5,
         "trust": "ångström",
-        "map": [0.5, None],
+        "retina": 0,
+        "strongest": [1, 1],
         "lesions": {"exudate": [1, 2, 3, 1]},
     }
     deck = {"id": [IMAGE], "shape": [1, 2], "window": 1, "answers": [seal(json.dumps(answer), IMAGE)]}
-    assert evaluate(["deck"], "page.AtlasDeck(given).answer(0)", deck) == answer | {"lesions": {"exudate": [1, 2, 6]}}
+    assert evaluate(["deck"], "page.AtlasDeck(given).answer(0)", deck) == answer | {
+        "strongest": [1],
+        "lesions": {"exudate": [1, 2, 6]},
+    }
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)

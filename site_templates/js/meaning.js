@@ -48,7 +48,16 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
     masks.set(sense.key, mask);
     return mask;
   };
-  const size = (mask) => mask.reduce((sum, one) => sum + one, 0);
+  const size = (mask) => {
+    let sum = 0;
+    for (let row = 0; row < mask.length; row += 1) sum += mask[row];
+    return sum;
+  };
+  const sizes = new Map(); // each is counted once: "did you mean" asks for those of all
+  const sizeOf = (sense) => {
+    if (!sizes.has(sense.key)) sizes.set(sense.key, sense.key.startsWith("term:") && !sense.rows ? 0 : size(rowsOf(sense)));
+    return sizes.get(sense.key);
+  };
 
   // ---- words of titles, notes and file names, ids by how they begin, plates by number ("#12" finds plate 12 alone) -----------------
   let index = null; // made in an idle moment, or when words are first looked for
@@ -83,9 +92,15 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
 
   // ---- the search ---------------------------------------------------------------------------------------------------------------
   const LONGEST = 7; // words of a name, at most
+  const PLATES = new Set(["plate", bare(gettext("Plate %(number)s", { number: "" })).trim()]); // "plate 12" is "#12"
   const parts = (text) => { // the longest names first: "cotton wool spot" is one thing
     const words = text.toLowerCase().split(/\s+/).filter(Boolean), found = [];
     for (let k = 0; k < words.length;) {
+      if (PLATES.has(bare(words[k])) && /^#?\d+$/.test(words[k + 1] ?? "")) {
+        found.push({ phrase: `${words[k]} ${words[k + 1]}`, senses: [], mask: literal(`#${words[k + 1].replace("#", "")}`) });
+        k += 2;
+        continue;
+      }
       let many = Math.min(LONGEST, words.length - k);
       while (many > 1 && !exactly(words.slice(k, k + many).join(" ")).length) many -= 1;
       const phrase = words.slice(k, k + many).join(" "), exact = exactly(phrase);
@@ -101,7 +116,7 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
     for (const part of all) {
       for (const sense of part.senses) {
         const own = rowsOf(sense);
-        held.set(sense.key, { sense, count: size(own) });
+        held.set(sense.key, { sense, count: sizeOf(sense) });
         own.forEach((one, row) => { part.mask[row] |= one; });
       }
       if (!size(part.mask)) unknown.push(part.phrase);
@@ -143,7 +158,7 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
   const near = (text) => {
     const wanted = joined(text), most = Math.min(4, Math.max(1, Math.floor(wanted[0].length / 3)));
     const found = known.flatMap(({ sense, names }) => names.map((name) => ({
-      text: name.text, sense, far: Math.min(...name.joined.map((form, k) => apart(wanted[k], form, most))) + (size(rowsOf(sense)) ? 0 : 0.5),
+      text: name.text, sense, far: Math.min(...name.joined.map((form, k) => apart(wanted[k], form, most))) + (sizeOf(sense) ? 0 : 0.5),
     }))).filter(({ far }) => far <= most + 0.5).sort((a, b) => a.far - b.far || a.text.length - b.text.length);
     const seen = new Set();
     return found.filter(({ sense, text: own }) => {

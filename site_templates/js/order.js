@@ -1,7 +1,8 @@
 // On a phone, some parts lie in another order than in a wide window. The style sheets place them; here they change places on the page,
 // too, so that the tab key and screen readers follow what is seen.
 //
-// data-behind names the sibling (a selector) that a part then comes after, and data-where the windows in which it does.
+// data-behind names the sibling (a selector) that a part then comes after, and data-where the windows in which it does, or
+// "languages", the pages that offer several.
 "use strict";
 (() => {
   const WINDOWS = {
@@ -9,10 +10,12 @@
     narrow: "screen and (max-width: 48rem)",
     flat: "screen and (max-height: 30rem) and (orientation: landscape)", // a phone on its side
   };
+  const always = { matches: true, addEventListener() {} };
+  const opened = (name) => (name !== "languages" ? matchMedia(WINDOWS[name]) : document.querySelector(".languages") ? always : { ...always, matches: false });
   for (const part of document.querySelectorAll("[data-behind]")) {
     const place = document.createComment(""), other = part.parentElement.querySelector(`:scope > ${part.dataset.behind}`);
     part.before(place);
-    const windows = part.dataset.where.split(" ").map((name) => matchMedia(WINDOWS[name]));
+    const windows = part.dataset.where.split(" ").map(opened);
     const settle = () => {
       const focus = part.contains(document.activeElement) ? document.activeElement : null;
       (windows.some(({ matches }) => matches) ? other : place).after(part);

@@ -4,9 +4,9 @@ import { load, plain } from "./load.mjs";
 
 const { AtlasDeck, AtlasQuizWords, Atlas } = load(["deck", "quiz-words"]);
 const STAGES = ["normal", "mild", "severe"].map((name, number) => ({ number, name, count: 2, colour: "#000000" }));
-const deck = { id: [], shape: [4, 4], window: 1, grid: 10, scale: { lowest: 0, highest: 2 }, stages: STAGES };
+const deck = { id: [], retinas: [[1, 15]], shape: [4, 4], window: 1, grid: 10, scale: { lowest: 0, highest: 2 }, stages: STAGES };
 const rules = AtlasDeck(deck), words = AtlasQuizWords(deck, Atlas);
-const map = Array.from({ length: 16 }, (_, k) => (k === 0 ? null : 16 - k)); // the first cell is outside the image area
+const retina = 0; // the first cell is outside the image area
 
 test("kappa is 1 for equal grades, 0 for grades by chance, negative for opposite ones", () => {
   assert.equal(rules.kappa([[0, 0], [1, 1], [2, 2]]), 1);
@@ -15,14 +15,13 @@ test("kappa is 1 for equal grades, 0 for grades by chance, negative for opposite
   assert.ok(Number.isNaN(rules.kappa([[1, 1], [1, 1]])));
 });
 
-test("a mark should lie on outlined lesions, else on the strongest tenth of the map", () => {
-  const outlined = rules.target({ grade: 1, lesions: { exudate: [0, 99] }, map });
+test("a mark should lie on outlined lesions, else on the strongest places of the map", () => {
+  const outlined = rules.target({ lesions: { exudate: [0, 99] }, strongest: [1, 2] });
   assert.equal(outlined.kind, "lesions");
   assert.deepEqual(plain(outlined.areas), [{ kind: "exudate", left: 0, top: 0, right: 0.1, bottom: 0.1 }, { kind: "exudate", left: 0.9, top: 0.9, right: 1, bottom: 1 }]);
-  assert.deepEqual(plain(rules.target({ grade: 1, lesions: null, map })), { kind: "cells", areas: [[1, 0], [2, 0]].map(([column, row]) => (
+  assert.deepEqual(plain(rules.target({ lesions: null, strongest: [1, 2] })), { kind: "cells", areas: [[1, 0], [2, 0]].map(([column, row]) => (
     { kind: "", left: column / 4, top: row / 4, right: (column + 1) / 4, bottom: (row + 1) / 4 })) });
-  assert.equal(rules.target({ grade: 0, lesions: null, map }), null);
-  assert.equal(rules.target({ grade: 1, lesions: null, map: null }), null);
+  assert.equal(rules.target({ lesions: null, strongest: [] }), null);
 });
 
 test("a circle touches an area when its middle is no farther from it than its radius", () => {
@@ -34,9 +33,11 @@ test("a circle touches an area when its middle is no farther from it than its ra
 
 test("chance is the share of places at which a mark would hit", () => {
   const half = [{ kind: "", left: 0, top: 0, right: 0.5, bottom: 1 }];
-  assert.equal(rules.chance({ r: 1e-6 }, { map: null }, half), 0.5);
-  assert.equal(rules.chance({ r: 2 }, { map }, half), 1);
-  assert.equal(rules.chance({ r: 1e-6 }, { map: null }, []), 0);
+  assert.equal(rules.chance({ r: 1e-6 }, { retina: null }, half), 0.5);
+  assert.equal(rules.chance({ r: 2 }, { retina }, half), 1);
+  assert.equal(rules.chance({ r: 1e-6 }, { retina: null }, []), 0);
+  const first = [{ kind: "", left: 0, top: 0, right: 0.25, bottom: 0.25 }];
+  assert.equal(rules.chance({ r: 1e-6 }, { retina }, first), 0, "a place off the retina is never tried");
 });
 
 const judged = (human, own, score, hit = null, chance = null, kind = "lesions") => (

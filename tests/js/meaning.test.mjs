@@ -50,6 +50,12 @@ test("a name of several words is one thing, with or without a hyphen", () => {
   assert.deepEqual(rows("exudate").filter((row) => row !== 17), holds((row) => images.lesions[1].counts[row] > 0 && row !== 17));
 });
 
+test("a plate is found by its number, with and without the word", () => {
+  for (const text of ["#12", "plate 12", "Plate #12"]) assert.deepEqual(rows(text), [11], text);
+  assert.deepEqual(rows("plate 0012").length, 1);
+  assert.deepEqual(rows("plate"), []);
+});
+
 test("every part of a search must hold", () => {
   const severe = (row) => (images.grade[row] ?? images.read[row]) === 3;
   assert.deepEqual(rows("severe hemorrhage"), holds((row) => severe(row) && bleeds(row)));
