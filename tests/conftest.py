@@ -15,6 +15,7 @@ WEIGHTS = PHOTOGRAPHS.parent / "weights"
 
 LONGEST = (
     "build",
+    "ray",
     "lesion_commands",
     "house",
     "organs",
