@@ -18,6 +18,7 @@ LONGEST = (
     "shipped",
     "regions",
     "lesion_photographs",
+    "ray",
     "lesion_commands",
     "house",
     "organs",

@@ -14,6 +14,7 @@ import yaml
 from atlas.cli import app
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+README = (DOCS.parent / "README.md").read_text(encoding="utf-8")
 PAGE = (DOCS / "cluster.md").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCS / "cluster" / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -51,8 +52,8 @@ def test_ray_knows_the_options_of_its_commands() -> None:
     scripts = pytest.importorskip("ray.scripts.scripts")
     known = options_of(scripts.start)
     lines = [service["command"] for service in SERVICES.values()]
-    lines += re.findall(r"^ray start.*?(?= {2,}#|$)", PAGE, re.MULTILINE)
-    assert len(lines) == 4
+    lines += re.findall(r"^ray start.*?(?= {2,}#|$)", PAGE + README, re.MULTILINE)
+    assert len(lines) == 6
     for line in lines:
         given = {word.partition("=")[0] for word in shlex.split(line) if word.startswith("--")}
         assert given - known == set(), line

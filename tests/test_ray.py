@@ -91,7 +91,7 @@ def test_a_task_whose_worker_dies_is_done_again(found: dict[str, Any]) -> None:
 
 
 @needs_ray
-def test_a_task_whose_workers_die_again_and_again_is_named(found: dict[str, Any]) -> None:
+def test_a_task_that_cannot_be_done_again_is_named(found: dict[str, Any]) -> None:
     kind, message, remedy = found["dies"]
     assert kind == "EngineError"
     assert message.startswith("odd, 4 of 5: the cluster could not do this task (WorkerCrashedError")

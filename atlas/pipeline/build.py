@@ -104,6 +104,7 @@ def build_atlas(
     """
     if configuration.out is None:
         raise ConfigurationError("out: no folder to write the atlas to", "give --out DIR, or the key out in atlas.toml.")
+    require_apart(configuration)  # before the store is made
     workshop = Workshop.of(configuration, progress)
     configuration = workshop.configuration
     assert configuration.out is not None

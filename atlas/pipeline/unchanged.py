@@ -32,6 +32,7 @@ def is_unchanged(configuration: Configuration, *, progress: Progress = silent) -
     """
     if configuration.out is None or (address_of(configuration.out) is None and not is_atlas(configuration.out)):
         return False
+    require_apart(configuration)  # before the store is made
     workshop = Workshop.of(configuration, progress)
     out = workshop.configuration.out
     if out is None or not is_atlas(out):
