@@ -4,7 +4,7 @@
 
 Descriptors are drawn: forty groups in a space of `--width` channels. Each number runs in a process of its own, on one thread.
 `beyond` is the most memory that it held, less what it held with the descriptors alone; `kept` is the share of the ten nearest
-patches by descriptors, for a hundred drawn patches, that are among the hundred nearest on the map.
+patches by descriptors, for a hundred drawn patches, that are among the nearest hundredth of all on the map.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def kept(descriptors: FloatArray, xy: FloatArray) -> float:
     """Return the share of neighbours that the map keeps, for a hundred patches."""
     shares = []
     for row in np.random.default_rng(1).choice(len(xy), 100, replace=False).tolist():
-        near, seen = (nearest_of(values, row, count) for values, count in ((descriptors, 10), (xy, 100)))
+        near, seen = (nearest_of(values, row, count) for values, count in ((descriptors, 10), (xy, len(xy) // 100)))
         shares.append(len(near & seen) / 10)
     return float(np.mean(shares))
 
