@@ -22,7 +22,7 @@ from atlas.drawn.cohort import write_cohort
 from atlas.errors import ConfigurationError, StoreError
 from atlas.pipeline.build import build_atlas
 from atlas.pipeline.cache import Held, damaged, entries_of, prune, remember_entries, size_of, survey
-from atlas.pipeline.store import HASHES, Store
+from atlas.pipeline.store import COPIES, HASHES, Store
 from atlas.pipeline.unchanged import is_unchanged
 
 DAY = 24 * 3600
@@ -157,6 +157,15 @@ def test_damaged_entries_are_named_and_removed_when_asked(root: Path, harm: str)
     assert (removed.returncode, "1 damaged one was removed" in removed.stdout) == (0, True)
     assert names_in(root) == {made["b"].name}
     assert command("cache", "check", "--store", root).returncode == 0
+
+
+def test_copies_of_what_lies_at_addresses_are_listed_and_not_damaged(root: Path) -> None:
+    made = fill(root, "a")
+    copy = Store(root).path(COPIES, ["s3://bucket/eyes"]) / "eyes"
+    copy.mkdir(parents=True)
+    (copy / "eye.jpg").write_bytes(b"x" * 500)
+    assert damaged(Store(root)) == (1, ())
+    assert {entry.folder for entry in entries_of(Store(root))} == {made["a"], copy.parent}
 
 
 def test_what_only_one_atlas_needs_goes_with_its_notes_and_the_rest_stays(root: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from atlas.config import Configuration
 from atlas.errors import ConfigurationError, StoreError
 from atlas.pipeline.publication import FILES
-from atlas.pipeline.store import Store
+from atlas.pipeline.store import COPIES, Store
 from atlas.progress import Progress, silent
 from atlas.resources import RUN, is_atlas
 
@@ -49,7 +49,7 @@ def folder_of(path: Path, store: Store) -> Path:
         return path
     if address.startswith("file://"):
         return Path("/", address.removeprefix("file://"))
-    return store.path("brought", [address]) / address.rpartition("/")[2]
+    return store.path(COPIES, [address]) / address.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from atlas.errors import ConfigurationError, StoreError
-from atlas.pipeline.store import HASHES, NEW, Store, damage_of, default_root
+from atlas.pipeline.store import COPIES, HASHES, NEW, Store, damage_of, default_root
 from atlas.progress import Progress, silent
 
 _NOTE = "atlases"  # of a build: what it used
@@ -28,6 +28,7 @@ _SHORT = 16  # digits of a key that a note holds
 _ENTRY = re.compile(r"[0-9a-f]{64}")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])?B?")
 _TRAINING = "training"  # the stage of what trainings that were stopped go on from
+_WITHOUT_HASHES = (_TRAINING, COPIES)
 _TRAINED = re.compile(r"[0-9a-f]{16}")
 
 
@@ -229,7 +230,7 @@ def damaged(store: Store, *, remove: bool = False, progress: Progress = silent) 
     found : tuple[tuple[Path, str], ...]
         The folders of the damaged ones, and what is wrong with each.
     """
-    entries = [entry for entry in entries_of(store) if entry.stage != _TRAINING]
+    entries = [entry for entry in entries_of(store) if entry.stage not in _WITHOUT_HASHES]
     found = []
     for done, entry in enumerate(entries, start=1):
         wrong = damage_of(entry.folder)

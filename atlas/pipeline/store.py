@@ -42,6 +42,9 @@ _ARRAYS = "arrays.safetensors"
 
 _FORMAT = "packed arrays"  # of entries, in their keys: an atlas that reads another format makes them again
 
+COPIES = "brought"
+"""The stage of copies of what lies at addresses. They have no hashes: what changed there is copied again."""
+
 _LEFT_OVER = 24 * 3600  # seconds after which a folder that a build was filling is taken for a killed build's
 
 NEW = ".new-"
