@@ -106,3 +106,19 @@ def test_growth_is_measured_by_builds_and_told_as_a_power(tmp_path: Path, monkey
     assert growth.power(one, ten, 1.0, 100.0) == pytest.approx(2)
     assert growth.power(one, ten, 3.0, 3.0) == 0
     assert growth.power(one, ten, 0.0, 0.01) == 0
+
+
+def test_bars_are_held_by_the_median_of_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    bars, occlusion = importlib.import_module("bars"), importlib.import_module("occlusion")
+    found = [bars.Bar("speed", [9.0, 1.0, 2.0], 2.0), bars.Bar("time", [9.0, 1.0, 2.1], 2.0, least=False)]
+    assert [bar.holds for bar in found] == [True, False]
+    assert [line.split(" | ")[1:] for line in bars.table(found).splitlines()[2:]] == [
+        ["2", "1", "9", "at least 2", "yes |"],
+        ["2.1", "1", "9", "at most 2", "**no** |"],
+    ]
+    assert bars.shown("/somebody/else/eyes/images") == "eyes/images"
+    for pooled in (True, False):
+        compared = occlusion.compare((16, 4, 4), pooled, images=2, rounds=2)
+        assert compared.furthest < 1e-5, "captum's ablation computes the same"
+        assert [len(values) for values in (compared.ratios, compared.cells, compared.windows)] == [2, 2, 2]
