@@ -46,7 +46,7 @@ class Measured:
 def build(images: Path, out: Path, store: Path, flags: Sequence[str], log: Path) -> Measured:
     """Run `atlas build` and measure it."""
     command = [sys.executable, "-m", "atlas", "build", str(images), "--out", str(out), "--store", str(store), "--verbose", *flags]
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8", newline="\n") as stream:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)

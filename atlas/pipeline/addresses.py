@@ -180,7 +180,7 @@ def _bring(place: Place, here: Path, known: Path, progress: Progress) -> None:
         else:
             place.fetch(some, here)
     progress("download", len(changed), len(changed))
-    known.write_text(json.dumps(there), encoding="utf-8")
+    known.write_text(json.dumps(there), encoding="utf-8", newline="\n")
 
 
 def _bring_old(place: Place, here: Path) -> None:

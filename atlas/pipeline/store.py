@@ -211,7 +211,7 @@ class Store:
                 os.utime(self._mark)
                 return
             number, name = tempfile.mkstemp(prefix=_MARK, dir=self.root)
-            with open(number, "w", encoding="utf-8") as stream:  # noqa: PTH123
+            with open(number, "w", encoding="utf-8", newline="\n") as stream:  # noqa: PTH123
                 self._began = self._began or str(Path(name).stat().st_mtime)  # by the clock of the disk, as all other times
                 stream.write(self._began)
             self._mark = Path(name)
