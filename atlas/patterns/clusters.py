@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from atlas.patterns.reduced import TOGETHER, parts
+from atlas.patterns.reduced import TOGETHER, drawn, parts
 from atlas.records import Clusters, FloatArray, Patches, Scale
 
 _log = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ def cluster(patches: Patches, *, k: int = 20, seed: int = 0) -> Clusters:
     with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
         found = KMeans(possible, init="k-means++", n_init=4, random_state=seed)
         if len(descriptors) > TOGETHER:
-            drawn = np.random.default_rng(seed).choice(len(descriptors), TOGETHER, replace=False)
-            fitted = found.fit(descriptors[np.sort(drawn)])
+            fitted = found.fit(descriptors[drawn(len(descriptors), seed)])
             assigned = np.concatenate([fitted.predict(part) for part in parts(descriptors)])
         else:
             fitted = found.fit(descriptors)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from atlas.errors import ConfigurationError
 from atlas.patterns.nearest import nearest
-from atlas.patterns.reduced import TOGETHER, principal
+from atlas.patterns.reduced import TOGETHER, drawn, principal
 from atlas.records import Embedding, FloatArray, IntArray, Patches
 
 _FEWEST = 5  # with fewer points, neighbours mean little, and the principal plane shows everything
@@ -100,9 +100,9 @@ def embed(
         if len(points) <= TOGETHER:
             xy = points[:, :2] if len(points) < _FEWEST else LAYOUTS[layout].place(points, seed)
             return Embedding(ids, _unit(xy), layout)
-        drawn = np.sort(np.random.default_rng(seed).choice(len(points), TOGETHER, replace=False))
-        laid_out = _unit(LAYOUTS[layout].place(points[drawn], seed))
-    return Embedding(ids, _with_others(points, drawn, laid_out, seed), layout, len(ids) - len(drawn))
+        known = drawn(len(points), seed)
+        laid_out = _unit(LAYOUTS[layout].place(points[known], seed))
+    return Embedding(ids, _with_others(points, known, laid_out, seed), layout, len(ids) - len(known))
 
 
 def _with_others(points: NDArray[np.float64], known: IntArray, places: FloatArray, seed: int) -> FloatArray:

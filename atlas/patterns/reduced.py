@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from atlas.records import FloatArray
+from atlas.records import FloatArray, IntArray
 
 COMPONENTS = 50
 
@@ -20,8 +20,9 @@ def principal(descriptors: FloatArray, seed: int) -> NDArray[np.float64]:
     components = min(COMPONENTS, *descriptors.shape)
     with threadpool_limits(limits=1):  # sums split over threads round differently on other machines
         if len(descriptors) > TOGETHER:
-            return _part_by_part(descriptors, components)
-        points = PCA(components, random_state=seed).fit_transform(descriptors).astype(np.float64)
+            points = _part_by_part(descriptors, components)
+        else:
+            points = PCA(components, random_state=seed).fit_transform(descriptors).astype(np.float64)
     return np.pad(points, ((0, 0), (0, max(0, 2 - components))))
 
 
@@ -35,8 +36,12 @@ def _part_by_part(descriptors: FloatArray, components: int) -> NDArray[np.float6
         products += centred.T @ centred
     vectors = np.linalg.eigh(products)[1][:, ::-1][:, :components]
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(components)])
-    points = np.concatenate([(part.astype(np.float64) - mean) @ vectors for part in parts(descriptors)])
-    return np.pad(points, ((0, 0), (0, max(0, 2 - components))))
+    return np.concatenate([(part.astype(np.float64) - mean) @ vectors for part in parts(descriptors)])
+
+
+def drawn(count: int, seed: int) -> IntArray:
+    """Draw `TOGETHER` of so many rows that stand for all, ascending."""
+    return np.sort(np.random.default_rng(seed).choice(count, TOGETHER, replace=False))
 
 
 def parts(rows: FloatArray) -> list[FloatArray]:
