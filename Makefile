@@ -11,13 +11,14 @@ LOWEST := .venv/lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DELETE_ON_ERROR:
-.PHONY: help demo words test test-lowest coverage versions fuzz audit scorers lesions evidence comparison quality lint format constraints clean
+.PHONY: help demo words test test-lowest figures coverage versions fuzz audit scorers lesions evidence comparison quality lint format constraints clean
 
 help:
 	@echo 'make demo         install into .venv (once) and build the demo atlas in $(DEMO)'
 	@echo 'make words        collect the texts of the site and update its translations'
 	@echo 'make test         install what tests need (once) and run the complete suite (WORKERS=2)'
 	@echo 'make test-lowest  run the tests with the lowest versions that pyproject.toml allows, in $(LOWEST) (FILES="tests/test_store.py ...")'
+	@echo 'make figures      find the figures on the cards of shipped networks again on complete sets of photographs, in minutes'
 	@echo 'make coverage     run the tests and measure their coverage of atlas; fails below the share that pyproject.toml names'
 	@echo 'make versions     run the tests with each of Python 3.11 to 3.13 on this machine, with nox'
 	@echo 'make fuzz         give damaged files to every reader, with limits of memory and time (MINUTES=2, SEED=0)'
@@ -55,6 +56,10 @@ test: .venv/installed-test
 FILES ?= tests
 test-lowest: $(LOWEST)/installed
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(SHARED) --tb=short --ignore tests/test_house.py $(FILES)
+
+# The suite itself measures few photographs of each set, see tests/recorded.py.
+figures: .venv/installed-test
+	@COMPLETE_SETS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED) --tb=short tests/test_shipped.py
 
 coverage: .venv/installed-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SHARED) --tb=short --cov --cov-report=term $(FILES)

@@ -17,7 +17,6 @@ LONGEST = (
     "build",
     "shipped",
     "regions",
-    "lesion_photographs",
     "ray",
     "lesion_commands",
     "house",

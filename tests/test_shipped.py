@@ -1,25 +1,30 @@
-"""The shipped scorers: the figures on their cards are found again on the photographs of their measurement."""
+"""The shipped networks: the figures on their cards are found again on the photographs of their measurement."""
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import recorded
 import torch
+from recorded import EYEPACS
 
-from atlas import load_configuration, load_scorer
+from atlas import load_scorer
 from atlas.agreement.evaluation import auc, quadratic_kappa
 from atlas.agreement.reading import nearest_grade
-from atlas.pipeline.evaluate import evaluate_scorer
-from atlas.pipeline.trust import measure_trust
-from atlas.resources import DEFAULT_SCORER, models_folder
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER, models_folder
 from atlas.scorers.bundle import shipped_scorers
 
 COLOUR = "EyePACS colour photographs, test split"
 FEWEST = "IDRiD, test part"  # the smallest set that all of them were measured on
 EXUDATES = "HEI-MED, outlined exudates"
+DIARETDB1 = "DIARETDB1"
+
+complete_sets = pytest.mark.skipif(not os.environ.get("COMPLETE_SETS"), reason="`make figures` measures complete sets, in minutes")
 
 
 def _entry(entries: Any, name: str) -> Any:
@@ -48,9 +53,6 @@ def test_cards_read_scores_as_atlases_do() -> None:
         assert "stage ranges" not in (models_folder() / name / "card.md").read_text("utf-8").casefold(), name
 
 
-EYEPACS = [name for name, _ in shipped_scorers() if name.startswith("eyepacs")]
-
-
 @pytest.mark.parametrize("scorer", EYEPACS)
 def test_the_recorded_figures_of_the_first_claim_hold(scorer: str) -> None:
     figures = _entry(load_scorer(scorer).evaluations, COLOUR)["figures"]
@@ -59,18 +61,52 @@ def test_the_recorded_figures_of_the_first_claim_hold(scorer: str) -> None:
         assert figures["auc_referable"][0] >= 0.85
 
 
+def test_the_recorded_figures_of_the_maps_hold() -> None:
+    by_map = {row["map"]: row for row in _entry(load_scorer(DEFAULT_SCORER).trust, EXUDATES)["maps"]}
+    assert by_map["occlusion"]["hit"][0] >= 2 * by_map["random"]["hit"][0]
+    assert by_map["occlusion"]["middle"][0] >= 0.45
+    assert by_map["occlusion"]["gain"][1] > 0  # more often than the centre of the retina, beyond chance
+
+
+def test_the_recorded_figures_of_the_lesion_net_hold() -> None:
+    kinds = _entry(load_lesion_net(DEFAULT_LESION_NET).measured, DIARETDB1)["kinds"]
+    assert kinds["hard_exudate"]["auc"][0] > 0.98
+    assert kinds["red_lesion"]["hit"][0] > 0.75
+
+
+@pytest.mark.photographs
+@pytest.mark.parametrize("name", recorded.NAMES)
+def test_few_photographs_give_what_is_recorded_of_them(photographs: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    store = tmp_path_factory.getbasetemp() / "few"  # one for all names: they share photographs
+    figures = recorded.few(photographs, store)[name]()
+    assert figures == pytest.approx(json.loads(recorded.FILE.read_text("utf-8"))[name], abs=0.002)
+
+
+@complete_sets
 @pytest.mark.photographs
 @pytest.mark.parametrize("scorer", EYEPACS)
-def test_evaluation_gives_the_recorded_figures_again(photographs: Path, tmp_path: Path, scorer: str) -> None:
-    folder = photographs / "idrid"
-    evaluation, _ = evaluate_scorer(
-        load_configuration(images=folder / "images", grades=folder / "grades.csv", split="test", store=tmp_path, scorer=scorer)
-    )
-    recorded = _entry(load_scorer(scorer).evaluations, FEWEST)
-    assert evaluation.count == recorded["photographs"]
-    assert evaluation.patients == recorded["patients"]
-    for name, (value, *_) in recorded["figures"].items():
-        assert evaluation.figures[name] == pytest.approx(value, abs=0.01), name
+def test_evaluation_gives_the_figures_of_the_card_again(photographs: Path, tmp_path: Path, scorer: str) -> None:
+    figures, count, patients = recorded.scores(scorer, photographs, tmp_path, limit=None)
+    told = _entry(load_scorer(scorer).evaluations, FEWEST)
+    assert (count, patients) == (told["photographs"], told["patients"])
+    for name, (value, *_) in told["figures"].items():
+        assert figures[name] == pytest.approx(value, abs=0.01), name
+
+
+@complete_sets
+@pytest.mark.photographs
+def test_maps_give_the_figures_of_the_card_again(photographs: Path, tmp_path: Path) -> None:
+    told = recorded.map_figures(_entry(load_scorer(DEFAULT_SCORER).trust, EXUDATES))
+    assert recorded.map_figures(recorded.maps(photographs, tmp_path, limit=None)) == pytest.approx(told, abs=0.05)
+
+
+@complete_sets
+@pytest.mark.photographs
+def test_the_lesion_net_gives_the_figures_of_its_card_again(photographs: Path, tmp_path: Path) -> None:
+    told = _entry(load_lesion_net(DEFAULT_LESION_NET).measured, DIARETDB1)
+    entry = recorded.lesions(photographs, tmp_path, limit=None)
+    assert entry["photographs"] == told["photographs"] == 89
+    assert recorded.lesion_figures(entry) == pytest.approx(recorded.lesion_figures(told), abs=0.005)
 
 
 def test_the_default_scorer_is_its_members_side_by_side() -> None:
@@ -89,19 +125,3 @@ def test_the_pair_is_its_members_side_by_side() -> None:
     for name, tensor in small.trunk.state_dict().items():
         assert torch.equal(weights[f"{small.trunk.name}.{name}"], tensor), name
     assert set(small.learned) <= set(pair.learned)
-
-
-@pytest.mark.photographs
-def test_occlusion_hits_exudates_twice_as_often_as_chance(photographs: Path, tmp_path: Path) -> None:
-    folder = photographs / "hei-med"
-    settings = load_configuration(images=folder / "images", store=tmp_path)
-    entry, _ = measure_trust(settings, folder / "exudate_masks", scrambles=0)  # no figure below depends on them
-    recorded = _entry(load_scorer(DEFAULT_SCORER).trust, EXUDATES)
-    by_map = {row["map"]: row for row in entry["maps"]}
-    assert by_map["occlusion"]["hit"][0] >= 2 * by_map["random"]["hit"][0]
-    assert by_map["occlusion"]["middle"][0] >= 0.45
-    assert by_map["occlusion"]["gain"][1] > 0  # more often than the centre of the retina, beyond chance
-    for row in recorded["maps"]:
-        for figure, value in row.items():
-            if figure in ("hit", "deletion", "insertion") and value is not None:
-                assert np.allclose(by_map[row["map"]][figure], value, atol=0.05), (row["map"], figure)
