@@ -672,11 +672,11 @@ def test_real_photographs_make_an_atlas(photographs: Path, squeezenet_weights: P
             fit=True,
             trunk="squeezenet1_1",
             trunk_weights=str(squeezenet_weights),
-            limit=30,
-            clusters=5,
+            limit=10,
+            clusters=2,
         )
     )
-    assert len(result.atlas.dataset.images) == 30
+    assert len(result.atlas.dataset.images) == 10
     assert {image.grade for image in result.atlas.dataset.images} == {0, 1, 2, 3, 4}
     assert np.ptp(result.atlas.scores.severity) > 0.1
     assert result.atlas.patches is not None

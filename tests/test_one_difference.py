@@ -190,7 +190,7 @@ def visit(browser: Any, rendered: tuple[Atlas, Path]) -> Iterator[Any]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("rendered", ["graded", "drawn", "at the halves", "knees"], indirect=True)
+@pytest.mark.parametrize("rendered", ["at the halves", "knees"], indirect=True)
 def test_what_scripts_write_on_pages_is_what_the_table_holds(visit: Any, rendered: tuple[Atlas, Path]) -> None:
     atlas, site = rendered
     scale = atlas.dataset.scale

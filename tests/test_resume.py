@@ -14,7 +14,7 @@ from atlas.drawn.cohort import write_cohort
 from atlas.pipeline.cache import damaged
 from atlas.pipeline.store import Store
 
-MOMENTS = 8
+MOMENTS = 6
 
 # Builds an atlas in a process of its own, which ends itself by SIGKILL at its n-th change of a file, or of a name, in the folder;
 # then builds it again. The first round, without a kill, counts the changes. All processes are forks of one, which has loaded the
