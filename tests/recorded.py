@@ -2,8 +2,9 @@
 
     python tests/recorded.py [FOLDER OF PHOTOGRAPHS]     # measures and writes `recorded.json` again
 
-The suite finds these figures again in a minute; those of the complete sets, on the cards, take five: `make figures`. Both come from
-the same commands. The file is written again only when a network, or how photographs are prepared, changes on purpose.
+The suite finds these figures again in half a minute. Those of the complete sets, on the cards, take five: `make figures`.
+Both come from the same commands. The file is written again only when a network, or how photographs are prepared, changes
+on purpose.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Figures = dict[str, float]
 
 
 def scores(scorer: str, photographs: Path, store: Path, limit: int | None = 16) -> tuple[Figures, int, int]:
-    """Return a scorer's figures on IDRiD's test part, the smallest set that all were measured on, with its photographs and patients."""
+    """Return figures on IDRiD's test part, the smallest set that all were measured on, with its photographs and patients."""
     folder = photographs / "idrid"
     settings = load_configuration(
         images=folder / "images", grades=folder / "grades.csv", split="test", store=store, scorer=scorer, limit=limit

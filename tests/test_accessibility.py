@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe import OF_COLOUR, OF_WIDTH, TAGS, violations
 from drawn_atlas import OF_LESIONS, drawn_atlas, one_of_each_kind, with_cells
 
 from atlas.records import DIABETIC_RETINOPATHY, Atlas, Scale
@@ -19,9 +19,6 @@ from atlas.site.pages import PAGES
 
 pytestmark = pytest.mark.browser
 
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-OF_COLOUR = ["color-contrast", "link-in-text-block"]  # what a theme can change: it is nothing but colours
-OF_WIDTH = [*OF_COLOUR, "target-size", "scrollable-region-focusable"]  # what a width between the others can change
 KINDS = [*PAGES, "report", OF_LESIONS]
 WIDE, NARROW = 1280, 390
 WIDTHS = (1440, 1024, NARROW)
@@ -81,17 +78,6 @@ def visit(browser: Any, site: tuple[Atlas, Path, dict[str, str]]) -> Iterator[An
 
     yield visit
     context.close()
-
-
-def violations(page: Any, rules: list[str]) -> list[str]:
-    """What axe-core finds by these rules, or tags of rules: the rule, and the places that break it."""
-    named = {"label-content-name-mismatch": {"enabled": rules == TAGS}}  # WCAG 2.5.3, which axe leaves out by default
-    found = Axe().run(page, options={"runOnly": rules, "rules": named, "resultTypes": ["violations"]}).response["violations"]
-    return [
-        f"{fault['id']} ({fault['impact']}): {node['target']} {node['html'][:160]} | {node['failureSummary'][:300]}"
-        for fault in found
-        for node in fault["nodes"][:4]
-    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from axe import violations
 from drawn_atlas import GRID, SIDE, drawn_atlas
 from drawn_atlas import with_lesions as lesions_found
 from PIL import Image
@@ -567,14 +568,10 @@ def test_a_quiz_by_keyboard_alone(visit: Any, site: Made) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_every_part_of_the_quiz_is_accessible_and_fits(visit: Any, width: int, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    axe = Axe()
-    page = visit("quiz.html", width=width, color_scheme=scheme, noted=False)  # axe itself tries to fetch
+    page = visit("quiz.html", width=width, color_scheme=scheme)
 
     def look(what: str) -> None:
-        violations = axe.run(page).response["violations"]
-        assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in violations] == [], what
+        assert violations(page) == [], what
         assert page.evaluate("document.documentElement.scrollWidth") <= width, what
 
     look("start")
@@ -589,7 +586,7 @@ def test_every_part_of_the_quiz_is_accessible_and_fits(visit: Any, width: int, s
         look("answer")
         page.keyboard.press("Enter")
     look("result")
-    paper = visit("quiz-print.html#seed=3&n=2", width=width, color_scheme=scheme, noted=False)
+    paper = visit("quiz-print.html#seed=3&n=2", width=width, color_scheme=scheme)
     paper.locator("#show-key").click()
     page = paper
     look("handout")
@@ -974,17 +971,15 @@ def test_a_map_that_comes_late_is_not_laid_over_another_plate(visit: Any, site: 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_comparison_is_accessible_and_is_swiped_where_it_is_narrow(visit: Any, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     for width in (WIDE, NARROW):
-        page = visit("compare.html#map=occlusion", width=width, color_scheme=scheme, noted=False)
+        page = visit("compare.html#map=occlusion", width=width, color_scheme=scheme)
         sides(page)
         left, right = (page.locator(f"[data-side={side}] .mat").bounding_box() for side in ("a", "b"))
         assert right["y"] == pytest.approx(left["y"], abs=30)
         assert (right["x"] + right["width"] > width) is (width == NARROW), "a phone shows one, and the edge of the other"
         assert left["x"] + left["width"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in Axe().run(page).response["violations"]] == []
+        assert violations(page) == []
     page.emulate_media(media="print")
     assert not page.locator(".pick").first.is_visible()
     boxes = [page.locator(f"[data-side={side}] .mat").bounding_box() for side in ("a", "b")]

@@ -24,7 +24,9 @@ FEWEST = "IDRiD, test part"  # the smallest set that all of them were measured o
 EXUDATES = "HEI-MED, outlined exudates"
 DIARETDB1 = "DIARETDB1"
 
-complete_sets = pytest.mark.skipif(not os.environ.get("COMPLETE_SETS"), reason="`make figures` measures complete sets, in minutes")
+complete_sets = pytest.mark.skipif(
+    not os.environ.get("COMPLETE_SETS"), reason="`make figures` measures complete sets, in minutes"
+)
 
 
 def _entry(entries: Any, name: str) -> Any:
@@ -76,7 +78,9 @@ def test_the_recorded_figures_of_the_lesion_net_hold() -> None:
 
 @pytest.mark.photographs
 @pytest.mark.parametrize("name", recorded.NAMES)
-def test_few_photographs_give_what_is_recorded_of_them(photographs: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_few_photographs_give_what_is_recorded_of_them(
+    photographs: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     store = tmp_path_factory.getbasetemp() / "few"  # one for all names: they share photographs
     figures = recorded.few(photographs, store)[name]()
     assert figures == pytest.approx(json.loads(recorded.FILE.read_text("utf-8"))[name], abs=0.002)
