@@ -57,7 +57,8 @@ from atlas.records import (
 )
 from atlas.site import pages, render
 
-DRAWN = 25  # different photographs; a file system limits the number of hard links to one file
+DRAWN = 25  # different photographs at least
+LINKS = 25_000  # of one file at most: a file system limits them
 GRID, HIDDEN, SIDE = 23, 64, 1024  # the finest grid and the widest head of the shipped scorers
 GROUPS = 60
 NOTE, NOTED = "A cotton wool spot near the disc", 40  # the note is on one photograph in NOTED
@@ -79,7 +80,8 @@ def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) 
     photographs, thumbnails, retinas, cells, patches = folders
     source = folder / "drawn"
     source.mkdir()
-    for k in range(DRAWN):
+    drawn = max(DRAWN, -(-len(patch_ids) // LINKS))
+    for k in range(drawn):
         texture = cv2.resize(random.normal(0, 12, (SIDE // 4, SIDE // 4)).astype(np.float32), (SIDE, SIDE))
         colour = np.array([190, 95, 45]) + random.normal(0, 12, 3)
         pixels = np.where(disc[..., None], np.clip(colour + texture[..., None], 0, 255), 0).astype(np.uint8)
@@ -95,13 +97,13 @@ def pictures_of(folder: Path, ids: tuple[str, ...], patch_ids: tuple[str, ...]) 
         (source / f"{k}.json").write_bytes(encode_cells(live, inside))
     (source / "retina.png").write_bytes(retina_png(disc))
     for k, image_id in enumerate(ids):
-        one = k % DRAWN
+        one = k % drawn
         os.link(source / f"{one}.jpg", photographs / f"{image_id}.jpg")
         os.link(source / f"{one}-thumbnail.jpg", thumbnails / f"{image_id}.jpg")
         os.link(source / f"{one}.json", cells / f"{image_id}.json")
         os.link(source / "retina.png", retinas / f"{image_id}.png")
     for k, patch_id in enumerate(patch_ids):
-        os.link(source / f"{k % DRAWN}-patch.jpg", patches / f"{patch_id}.jpg")
+        os.link(source / f"{k % drawn}-patch.jpg", patches / f"{patch_id}.jpg")
 
 
 def records_of(count: int, patches: int) -> Atlas:
@@ -262,6 +264,21 @@ class Reader:
                 worked.append(found["TaskDuration"])
         return statistics.median(taken[1:]), statistics.median(worked[1:])
 
+    def close(self, rounds: int) -> float:
+        """Return median seconds from a jump into a map of very many patches until all that lies there is loaded and drawn."""
+        taken = []
+        with self.tab() as page:
+            page.goto(f"{self.site.as_uri()}/map.html")
+            page.wait_for_selector("#map[data-ready]", state="attached")
+            for number in range(rounds):
+                told = page.locator("#map-loaded").inner_text()
+                start = time.perf_counter()
+                page.evaluate("(view) => { location.hash = `view=${view}`; }", f"{3500 + 1000 * number},{3500 + 700 * number},9")
+                page.wait_for_function("(told) => document.getElementById('map-loaded').innerText !== told", arg=told)
+                page.evaluate(READY)
+                taken.append(time.perf_counter() - start)
+        return statistics.median(taken)
+
     def weight(self, path: str) -> int:
         """Return the bytes of everything that a page loads except pictures: the page, its data, styles and scripts."""
         files: set[Path] = set()
@@ -368,6 +385,8 @@ def measure(site: Path, report: str, rounds: int) -> list[tuple[str, str, str, b
         ):
             taken, worked = reader.opened(path, ready, rounds)
             row(f"{name}, interactive (processor {worked:.2f} s)", taken, bar, "s")
+        if (site / "data" / "map").is_dir():
+            row("map, a close view loaded", reader.close(rounds), 3, "s")
         keys, worked = reader.keys()
         row(f"find, slowest of all keys (processor {1000 * worked:.0f} ms each)", 1000 * max(keys), 100, "ms", 0)
         row("find, median key", 1000 * statistics.median(keys), 100, "ms", 0)

@@ -23,7 +23,7 @@ from atlas.records import Words as Curated
 from atlas.site.book import Book
 from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places, study, varied
 from atlas.site.colours import cluster_colour, cluster_shape
-from atlas.site.map import SIDE, map_columns
+from atlas.site.map import SIDE, map_columns, map_files
 from atlas.site.render import render_site
 from atlas.site.views import GradeView, PatchView, PlateView
 
@@ -76,7 +76,7 @@ def test_the_columns_give_every_patch_back(atlas: Atlas) -> None:
     columns = map_columns(book)
     assert atlas.patches is not None
     assert atlas.embedding is not None
-    ids = [f"{book.plates[p].id}-{columns['cells'][c]}" for p, c in zip(columns["plate"], columns["cell"], strict=True)]
+    ids = patch_ids(book, columns)
     assert ids == list(atlas.embedding.patch_ids)
     assert columns["drop"] == pytest.approx([1000 * book.patches[i].drop for i in ids], abs=0.51)
     assert columns["cluster"] == [book.patches[i].cluster for i in ids]
@@ -119,6 +119,41 @@ def test_a_map_of_100000_patches_is_a_small_file(atlas: Atlas) -> None:
     widest = {"x": SIDE, "y": SIDE, "plate": 35000, "cell": 100, "drop": 4000, "cluster": 20}
     assert {name for name, column in columns.items() if len(column) == len(book.patches)} == set(widest)
     assert sum(100000 * len(f"{value},") for value in widest.values()) < 4e6
+
+
+def patch_ids(book: Book, columns: dict[str, Any]) -> list[str]:
+    return [f"{book.plates[p].id}-{columns['cells'][c]}" for p, c in zip(columns["plate"], columns["cell"], strict=True)]
+
+
+def test_of_very_many_patches_each_is_in_the_first_file_or_in_that_of_its_square(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book(atlas)
+    whole = map_columns(book)
+    monkeypatch.setattr("atlas.site.map.MOST", 40)
+    monkeypatch.setattr("atlas.site.map.FIRST", 20)
+    files = dict(map_files(book))
+    first = files.pop("")
+    assert (len(first["x"]), first["total"]) == (20, len(whole["x"]))
+    assert {name: first[name] for name in ("extent", "clusters", "kinds")} == {
+        name: whole[name] for name in ("extent", "clusters", "kinds")
+    }
+    assert first["squares"]["counts"] == {name: len(columns["x"]) for name, columns in files.items()}
+    side = first["squares"]["side"]
+    for name, columns in files.items():
+        assert {y // side for y in columns["y"]} == {int(name[:2])}
+        assert {x // side for x in columns["x"]} == {int(name[2:])}
+    facts = ("x", "y", "drop", "cluster")
+
+    def known(columns: dict[str, Any]) -> dict[str, Any]:
+        return dict(zip(patch_ids(book, columns), zip(*(columns[fact] for fact in facts), strict=True), strict=True))
+
+    told = [known(columns) for columns in (first, *files.values())]
+    assert sum(map(len, told)) == len(whole["x"]), "no patch is told twice"
+    assert {patch: fact for one in told for patch, fact in one.items()} == known(whole)
+    grades = [book.patches[patch].plate.grade for patch in patch_ids(book, whole)]
+    assert first["graded"] == [sum(own == grade for own in grades) for grade in (*book.grades, None)]
+    assert dict(map_files(book))[""] == first, "the same are drawn each time"
 
 
 # How red-blind and green-blind readers see linear RGB (Machado, Oliveira and Fernandes 2009), and OKLab of it (Ottosson 2020).
@@ -780,3 +815,33 @@ def test_pictures_grow_with_the_zoom(tab: Any, site: Path) -> None:
     assert sides == sorted(sides)
     assert sides[1] >= 80
     assert sides[-1] == 144
+
+
+def test_a_map_of_very_many_patches_loads_what_the_reader_zooms_in_on(
+    tab: Any, atlas: Atlas, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atlas.site.map.MOST", 40)
+    monkeypatch.setattr("atlas.site.map.FIRST", 20)
+    render_site(atlas, pictures, tmp_path / "site")
+    assert atlas.patches is not None
+    total = len(atlas.patches.patch_ids)
+    page = tab()
+    page.goto((tmp_path / "site" / "map.html").as_uri())
+    page.wait_for_selector("#map[data-ready]")
+    loaded = page.locator("#map-loaded")
+    page.wait_for_timeout(400)
+    assert loaded.inner_text().startswith(f"20 of {total} patches are loaded"), "all in sight is too much at a time"
+    page.locator("#map-key button").first.click()
+    first = page.locator("#selection-count").inner_text()
+    held = re.findall(r"\d+", first)[0]
+    own = page.locator("#map-key button small").first.inner_text()
+    assert int(held) < int(own), "the key counts all, the selection those that are loaded"
+    corners = [(left, top) for left in (800, 3300, 5800, 8300) for top in (500, 3000, 5500, 8000)]
+    for left, top in corners:
+        page.evaluate("(view) => { location.hash = `view=${view}`; }", f"{left},{top},3.5")
+        page.wait_for_timeout(250)
+    page.keyboard.press("Escape")
+    assert not loaded.is_visible(), loaded.inner_text()
+    page.evaluate("() => { location.hash = ''; }")
+    page.locator("#map-key button").first.click()
+    assert re.findall(r"\d+", page.locator("#selection-count").inner_text())[0] == own

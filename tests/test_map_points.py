@@ -188,3 +188,53 @@ def test_pictures_do_not_cover_each_other_and_the_strongest_come_first(zoom: flo
     drops = [DATA["drop"][tile["i"]] for tile in found]
     assert drops == sorted(drops, reverse=True)
     assert 0 < len(found) <= 400
+
+
+def test_squares_are_wanted_where_they_are_seen_and_all_of_them_make_the_whole_map() -> None:
+    """A tenth of the patches is loaded, the others lie in squares; with all of them loaded nothing differs but the order."""
+    side = 1000
+    rows = np.arange(MANY)
+    square = np.where(rows % 10 == 0, -1, XY[:, 1] // side * 100 + XY[:, 0] // side)
+
+    def part(own: np.ndarray) -> dict[str, Any]:
+        names = ("x", "y", "plate", "cell", "drop", "cluster")
+        return {name: np.array(DATA[name])[own].tolist() for name in names} | {"cells": DATA["cells"]}
+
+    names = {f"{number:04d}": np.flatnonzero(square == number) for number in np.unique(square[square >= 0])}
+    counts = {name: len(own) for name, own in names.items()}
+    facts = {"total": MANY, "squares": {"side": side, "most": 400, "counts": counts}}
+    first = {"extent": DATA["extent"], "clusters": DATA["clusters"], **part(np.flatnonzero(square == -1)), **facts}
+    program = """(([data, images, squares]) => {
+      const points = page.AtlasPoints(data, images), view = page.AtlasView(data.extent).resize(1000, 600);
+      const before = points.total, whole = points.unloaded(view);
+      view.set({ x: 2500, y: 2500, zoom: 8 });
+      const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(1000, 600);
+      const near = points.unloaded(view);
+      points.add(Object.fromEntries(near.map((name) => [name, squares[name]])));
+      const between = [points.total, points.unloaded(view)];
+      points.add(squares);
+      points.add(squares);
+      const lasso = points.from("box:1000,700,3000,2500").members.map(points.id).sort();
+      return { before, whole, near, seen: [left, top, right, bottom], between, after: points.total,
+               ids: Array.from({ length: points.total }, (_, i) => points.id(i)).sort(), lasso,
+               drops: Array.from(points.byDrop, (i) => points.drop[i]) };
+    })(given)"""
+    found = evaluate(["map-points"], program, [first, IMAGES, {name: part(own) for name, own in names.items()}])
+    assert (found["before"], found["after"]) == (MANY // 10, MANY)
+    assert found["whole"] == [], "all in sight is more than may be loaded at a time"
+    left, top, right, bottom = found["seen"]
+    seen = {
+        name
+        for name in names
+        if int(name[:2]) * side <= bottom
+        and int(name[:2]) * side + side > top
+        and int(name[2:]) * side <= right
+        and int(name[2:]) * side + side > left
+    }
+    assert set(found["near"]) == seen
+    assert 0 < sum(counts[name] for name in seen) <= 400
+    assert found["between"] == [MANY // 10 + sum(counts[name] for name in seen), []]
+    all_ids = run("Array.from({ length: points.total }, (_, i) => points.id(i)).sort()")
+    assert found["ids"] == all_ids
+    assert found["lasso"] == sorted(run("points.from('box:1000,700,3000,2500').members.map(points.id)"))
+    assert found["drops"] == sorted(DATA["drop"], reverse=True)

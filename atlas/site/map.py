@@ -1,12 +1,14 @@
 """The patch map's data in columns, and the colours of clusters.
 
 `data/map.js` stays below 3 MB for 100,000 patches. It holds whole numbers instead of fractions, and no facts of photographs,
-which are already in `data/images.js`.
+which are already in `data/images.js`. Of more patches it holds a part, drawn at random; the others lie in a file for each square
+of the map, which the page loads as its reader zooms in.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +17,63 @@ from numpy.typing import NDArray
 from atlas.cohort.lesions import LesionKind
 from atlas.site.book import Book
 from atlas.site.colours import cluster_colour, cluster_shape
-from atlas.site.views import ClusterView
+from atlas.site.views import ClusterView, PatchView
 from atlas.site.words import sentence_case
 
 SIDE = 9999
 """The longer side of the map, in its whole-number units. The origin is at the top left."""
 
+MOST = 100_000
+"""The most patches that `data/map.js` holds all of."""
+
+FIRST = 50_000
+"""How many of more patches `data/map.js` holds, and how many a page loads beside them at a time, at most."""
+
+_SQUARES = 32  # a side of the map, each with a file of the patches that `data/map.js` leaves out
 _COARSE = 24  # squares a side of the grid in which the densest part of a cluster is found
 
 
+def map_files(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the patches of the map as columns: those that `data/map.js` holds, and then those of each square, if any.
+
+    Yields
+    ------
+    name : str
+        "" for the first columns, then row and column of a square, two digits each.
+    columns : dict[str, Any]
+        The columns of `map_columns`. A square has only `x`, `y`, `plate`, `cell`, `cells`, `drop`, `cluster` and `kind`. If there
+        are squares, the first columns also have `total`, the number of all patches; `graded`, the number of patches by grade, the
+        grade null last; and `squares`: `side` in units of the map, `most`, the number of patches that a page may load at a time,
+        and the `counts` of patches by name.
+    """
+    embedding = book.atlas.embedding
+    if embedding is None:
+        return
+    shown = [k for k, patch in enumerate(embedding.patch_ids) if patch in book.patches]
+    patches = [book.patches[embedding.patch_ids[k]] for k in shown]
+    xy, extent = _whole(embedding.xy[shown])
+    whole = {"extent": extent, **_groups(book, patches, xy)}
+    if len(patches) <= MOST:
+        yield "", whole | _columns(patches, xy)
+        return
+    drawn = np.zeros(len(patches), np.bool_)
+    drawn[np.random.default_rng(0).choice(len(patches), FIRST, replace=False)] = True
+    side = -(-(SIDE + 1) // _SQUARES)
+    square = np.where(drawn, -1, xy[:, 1] // side * 100 + xy[:, 0] // side)
+    rows = {f"{number:04d}": np.flatnonzero(square == number) for number in np.unique(square[~drawn]).tolist()}
+    grades = Counter(patch.plate.grade.number if patch.plate.grade else None for patch in patches)
+    facts = {
+        "total": len(patches),
+        "graded": [grades[number] for number in (*(grade.number for grade in book.grades), None)],
+        "squares": {"side": side, "most": FIRST, "counts": {name: len(own) for name, own in rows.items()}},
+    }
+    for name, own in {"": np.flatnonzero(drawn), **rows}.items():
+        columns = _columns([patches[k] for k in own], xy[own])
+        yield name, columns if name else {**whole, **columns, **facts}
+
+
 def map_columns(book: Book) -> dict[str, Any]:
-    """Return the patches of the map in columns; {} if the atlas has no map.
+    """Return the patches of `data/map.js` in columns; {} if the atlas has no map.
 
     Returns
     -------
@@ -38,22 +86,18 @@ def map_columns(book: Book) -> dict[str, Any]:
         `cluster`: 1-based number, or null.
         `clusters`: number, colour, shape, title ("" if it has none), count, and x and y of the middle of its densest part.
         `folded` is whether an alarm says that it may not show the disease; a pinned cluster is never folded.
-        `kind`: the letter of each patch's kind of lesion, all in one text; empty if patches are not lesions.
+        `kind`: the letter of each patch's kind of lesion, all in one text, a space for a window; empty if no patch is a lesion.
         `kinds`: as `clusters`, for kinds of lesions, with key, name, plural and letter; empty if patches are not lesions.
     """
-    embedding = book.atlas.embedding
-    if embedding is None:
-        return {}
-    shown = [k for k, patch in enumerate(embedding.patch_ids) if patch in book.patches]
-    patches = [book.patches[embedding.patch_ids[k]] for k in shown]
-    xy, extent = _whole(embedding.xy[shown])
+    return next((columns for _, columns in map_files(book)), {})
+
+
+def _columns(patches: Sequence[PatchView], xy: NDArray[np.int64]) -> dict[str, Any]:
     texts = [patch.id.removeprefix(f"{patch.plate.id}-") for patch in patches]
     cells = sorted(set(texts))
     entry = {text: k for k, text in enumerate(cells)}
-    labels = np.array([patch.cluster or 0 for patch in patches], np.int64)
-    kinds = np.array([patch.kind.letter if patch.kind else "" for patch in patches], "U1")
+    kinds = "".join(patch.kind.letter if patch.kind else " " for patch in patches)
     return {
-        "extent": extent,
         "x": xy[:, 0].tolist(),
         "y": xy[:, 1].tolist(),
         "plate": [patch.plate.number - 1 for patch in patches],
@@ -61,8 +105,15 @@ def map_columns(book: Book) -> dict[str, Any]:
         "cells": cells,
         "drop": [round(1000 * patch.drop) for patch in patches],
         "cluster": [patch.cluster for patch in patches],
+        "kind": kinds if kinds.strip() else "",
+    }
+
+
+def _groups(book: Book, patches: Sequence[PatchView], xy: NDArray[np.int64]) -> dict[str, Any]:
+    labels = np.array([patch.cluster or 0 for patch in patches], np.int64)
+    kinds = np.array([patch.kind.letter if patch.kind else "" for patch in patches], "U1")
+    return {
         "clusters": [_cluster(book, number, xy[labels == number]) for number in sorted(set(labels.tolist()) - {0})],
-        "kind": "".join(kinds.tolist()) if book.of_lesions else "",
         "kinds": [_kind(kind, own) for kind in book.kinds.values() if len(own := xy[kinds == kind.letter])],
     }
 

@@ -31,7 +31,7 @@ from atlas.site.cells import cells_script
 from atlas.site.found import places
 from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
-from atlas.site.map import map_columns
+from atlas.site.map import map_files
 from atlas.site.meanings import meanings
 from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
@@ -346,8 +346,9 @@ def _write_scripts(book: Book, out: Path) -> None:
     write_script(out / "data" / "words.js", "ATLAS_WORDS", book.words.script)
     write_script(out / "data" / "meanings.js", "ATLAS_MEANINGS", meanings(book))
     write_script(out / "data" / "curation.js", "ATLAS_CURATION", curation_script(book))
-    if book.mapped:
-        write_script(out / "data" / "map.js", "ATLAS_MAP", map_columns(book))
+    for square, columns in map_files(book) if book.mapped else ():
+        file = out / "data" / (f"map/{square}.js" if square else "map.js")
+        write_script(file, "ATLAS_SQUARES" if square else "ATLAS_MAP", columns, square)
     if book.graded:
         write_script(out / "data" / "quiz.js", "ATLAS_QUIZ", quiz_columns(book))
 

@@ -19,8 +19,8 @@ def write_data(book: Book, out: Path, *, notes: Mapping[str, str] | None = None)
     write_script(out / "data" / "images.js", "ATLAS_IMAGES", image_columns(book, notes or {}))
 
 
-def write_script(file: Path, name: str, value: Any) -> None:
-    """Write plain JSON data as a script that sets `window.<name>`.
+def write_script(file: Path, name: str, value: Any, entry: str = "") -> None:
+    """Write plain JSON data as a script that sets `window.<name>`, or an entry of it.
 
     Raises
     ------
@@ -29,7 +29,8 @@ def write_script(file: Path, name: str, value: Any) -> None:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    file.write_bytes(f"window.{name}={text};\n".encode())
+    place = f'(window.{name}??={{}})["{entry}"]' if entry else f"window.{name}"
+    file.write_bytes(f"{place}={text};\n".encode())
 
 
 def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:

@@ -18,7 +18,7 @@
 //   tileAt(sx, sy) the patch whose picture lies there, or -1
 "use strict";
 Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
-  const { x, y, drop, total, images } = points;
+  const { x, y, drop, images } = points;
   const pen = field.getContext("2d", { willReadFrequently: true }); // written pixel by pixel: better kept in plain memory
   let ratio = 1; // device pixels for each CSS pixel
   let printing = false;
@@ -39,6 +39,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
   const STEPS = 24; // of the drop's ramp
   let of, groups, ramp; // of: by patch, its place among the groups
   const colour = () => {
+    const { total } = points;
     of = new Uint16Array(total);
     if (scene.colouring === "cluster") {
       groups = points.clusters.map((one) => ({ key: `cluster:${one.number}`, label: [one.number, one.title].filter(Boolean).join(" "), colour: hex(one.colour), shape: one.shape, count: one.count, folded: one.folded }));
@@ -48,11 +49,13 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     } else if (scene.colouring === "kind") {
       groups = points.kinds.map((one) => ({ ...one, key: `kind:${one.key}`, label: one.plural, colour: hex(one.colour) }));
       const entry = new Map(points.kinds.map((one, k) => [one, k]));
-      for (let i = 0; i < total; i += 1) of[i] = entry.get(points.kind(i));
+      for (let i = 0; i < total; i += 1) of[i] = entry.get(points.kind(i)) ?? groups.length;
+      groups.push({ key: "", label: gettext("no lesion"), colour: token("--muted"), count: 0 });
     } else if (scene.colouring === "grade") {
       groups = [...images.grades, null].map((grade) => ({ key: `grade:${grade ? grade.number : "none"}`, label: points.named(grade), colour: grade ? hex(grade.colour) : token("--muted"), count: 0 }));
       const entry = new Map(images.grades.map((grade, k) => [grade.number, k]));
       for (let i = 0; i < total; i += 1) groups[of[i] = entry.get(images.grade[points.plate[i]]) ?? groups.length - 1].count += 1;
+      points.ofGrades?.forEach((count, k) => { groups[k].count = count; });
     } else {
       const ends = [token("--drop-low"), token("--drop-high")];
       groups = Array.from({ length: STEPS }, (_, k) => ({ colour: mix(...ends, k / (STEPS - 1)), count: 1 }));
@@ -63,7 +66,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
   };
 
   // ---- dots ------------------------------------------------------------------------------------------------------------------
-  const radius = () => Math.min(7, Math.max(1.1, 0.3 * Math.sqrt(view.wide * view.high / Math.max(1, total)) * Math.sqrt(view.zoom)));
+  const radius = () => Math.min(7, Math.max(1.1, 0.3 * Math.sqrt(view.wide * view.high / Math.max(1, points.total)) * Math.sqrt(view.zoom)));
   const DISTANCE = { // of a place from the middle of a shape, and its size, so that all shapes cover the same area
     circle: [(dx, dy) => Math.hypot(dx, dy), 1], square: [(dx, dy) => Math.max(Math.abs(dx), Math.abs(dy)), 0.89],
     diamond: [(dx, dy) => (Math.abs(dx) + Math.abs(dy)) / Math.SQRT2, 0.89], triangle: [(dx, dy) => Math.max(dy, (Math.sqrt(3) * Math.abs(dx) - dy) / 2), 0.78],
@@ -94,7 +97,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     const { within, hidden } = scene;
     const pass = (colours, wanted) => {
       const flat = Uint8Array.from(colours.flat());
-      for (let i = 0; i < total; i += 1) {
+      for (let i = 0; i < of.length; i += 1) {
         if ((wanted >= 0 && within[i] !== wanted) || hidden?.[i]) continue;
         const sx = Math.round(x[i] * k + left), sy = Math.round(y[i] * k + top);
         if (sx < reach || sy < reach || sx >= across - reach || sy >= down - reach) continue;
@@ -219,6 +222,7 @@ Atlas.mapDrawing = ({ stage, field, sheet, points, view, scene }) => {
     context.textAlign = "center";
     context.textBaseline = "middle";
     for (const [i, sx, sy] of seen) {
+      if (!points.kind(i)) continue;
       if (scene.pictures) {
         context.fillStyle = points.kind(i).colour;
         context.fillRect(sx - 7, sy - 8, 14, 15);

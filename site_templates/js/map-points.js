@@ -6,7 +6,11 @@
 //   x, y, zoom                the point in the middle, and how many times the whole map is enlarged; wide, high: of the stage
 //   scale(), toScreen(x, y), toMap(sx, sy)
 //   set({x, y, zoom}), resize(wide, high), whole(), isWhole(), zoomAt(factor, sx, sy), show({left, top, right, bottom})
-// AtlasPoints(data, images) returns the columns that pages need, and
+// AtlasPoints(data, images) returns the columns that pages need, as long as all patches of the map. Only `total` of them are loaded:
+// of a map with very many, data/map.js holds a part, and a file for each square of the map the others. It also returns
+//   all, ofGrades             how many patches the map has, and how many of each grade, the last without one; null where all are loaded
+//   unloaded(view)            squares in sight that are not loaded, if they hold few enough patches
+//   add(squares)              takes what their files hold: {name: columns}
 //   id(i), picture(i), page(i), clusterPage(n), grade(plate), named(grade)
 //   each(left, top, right, bottom, call), nearest(x, y, far, within), inside(polygon), bounds(members)
 //   kind(i)                   the entry of `kinds` that a lesion belongs to, undefined where patches are not lesions
@@ -48,15 +52,28 @@ window.AtlasView = (extent) => {
 };
 
 window.AtlasPoints = (data, images) => {
-  const total = data.x.length;
-  const [x, y, drop] = ["x", "y", "drop"].map((name) => Int32Array.from(data[name]));
-  const { plate, cluster, clusters, kinds = [] } = data;
+  const room = data.total ?? data.x.length; // for so many patches
+  const [x, y, drop, plate, cell] = Array.from({ length: 5 }, () => new Int32Array(room));
+  const cluster = new Uint16Array(room); // 0 for none
+  const { clusters, kinds = [] } = data;
   const lesion = new Map(kinds.map((one) => [one.letter, one]));
-  const kind = (i) => lesion.get(data.kind?.[i]); // of lesion, undefined where patches are windows
-  const byDrop = Uint32Array.from(drop.keys()).sort((a, b) => drop[b] - drop[a] || a - b); // largest first
+  const letters = [], cells = [];
+  const kind = (i) => lesion.get(letters[i]); // of lesion, undefined for a window
+  const hidden = new Set(clusters.filter((one) => one.folded).map((one) => one.number));
+  const folded = hidden.size ? new Uint8Array(room) : null;
+  let total = 0, byDrop; // largest first
+  const take = (columns) => {
+    for (const [to, from] of [[x, columns.x], [y, columns.y], [drop, columns.drop], [plate, columns.plate], [cluster, columns.cluster]]) to.set(from, total);
+    cell.set(columns.cell.map((k) => k + cells.length), total);
+    cells.push(...columns.cells);
+    for (const letter of columns.kind ?? "") letters.push(letter);
+    const before = total;
+    total += columns.x.length;
+    if (folded) for (let i = before; i < total; i += 1) folded[i] = hidden.has(cluster[i]) ? 1 : 0;
+  };
 
   // ---- names ----------------------------------------------------------------------------------------------------------------
-  const id = (i) => `${images.id[plate[i]]}-${data.cells[data.cell[i]]}`;
+  const id = (i) => `${images.id[plate[i]]}-${cells[cell[i]]}`;
   const gradeOf = (of) => images.grades.find((grade) => grade.number === images.grade[of]);
   const named = (grade) => (grade ? `${grade.number} ${grade.name}` : gettext("not graded"));
   const padded = (n) => String(n).padStart(2, "0");
@@ -65,14 +82,37 @@ window.AtlasPoints = (data, images) => {
   const SQUARES = 128;
   const square = (Math.max(...data.extent) + 1) / SQUARES;
   const starts = new Uint32Array(SQUARES * SQUARES + 1);
-  const sorted = new Uint32Array(total);
-  {
+  const sorted = new Uint32Array(room);
+  const arrange = () => {
+    byDrop = Uint32Array.from({ length: total }, (_, i) => i).sort((a, b) => drop[b] - drop[a] || a - b);
+    starts.fill(0);
     const at = (i) => Math.floor(y[i] / square) * SQUARES + Math.floor(x[i] / square);
     for (let i = 0; i < total; i += 1) starts[at(i) + 1] += 1;
     for (let k = 0; k < SQUARES * SQUARES; k += 1) starts[k + 1] += starts[k];
     const next = starts.slice(0, -1);
     for (let i = 0; i < total; i += 1) sorted[next[at(i)]++] = i;
-  }
+  };
+  take(data);
+  arrange();
+
+  // ---- a map of very many patches ---------------------------------------------------------------------------------------------
+  const missing = new Map(Object.entries(data.squares?.counts ?? {}));
+  const unloaded = (view) => {
+    const { side, most } = data.squares ?? {};
+    const [left, top] = view.toMap(0, 0), [right, bottom] = view.toMap(view.wide, view.high);
+    let many = 0;
+    const names = [...missing.keys()].filter((name) => {
+      const row = side * Number(name.slice(0, 2)), column = side * Number(name.slice(2));
+      const seen = row + side > top && row <= bottom && column + side > left && column <= right;
+      if (seen) many += missing.get(name);
+      return seen;
+    });
+    return many <= most ? names : [];
+  };
+  const add = (squares) => {
+    for (const [name, columns] of Object.entries(squares)) if (missing.delete(name)) take(columns);
+    arrange();
+  };
   const each = (left, top, right, bottom, call) => { // patches inside a rectangle of the map
     const clip = (value) => Math.min(SQUARES - 1, Math.max(0, Math.floor(value / square)));
     for (let row = clip(top); row <= clip(bottom); row += 1) {
@@ -227,11 +267,11 @@ window.AtlasPoints = (data, images) => {
     return found;
   };
 
-  const hidden = new Set(clusters.filter((one) => one.folded).map((one) => one.number));
-  const folded = hidden.size ? Uint8Array.from(cluster, (number) => (hidden.has(number) ? 1 : 0)) : null;
-
   return {
-    folded, total, x, y, drop, plate, cluster, clusters, kind, kinds, byDrop, images, id, named, each, nearest, inside, bounds, from, sought, graded, compared, tiles, ROOM,
+    get total() { return total; },
+    get byDrop() { return byDrop; },
+    folded, all: room, x, y, drop, plate, cluster, clusters, kind, kinds, images, id, named, each, nearest, inside, bounds, from, sought, graded, compared, tiles, unloaded, add, ROOM,
+    ofGrades: data.graded ?? null,
     picture: (i) => `patches/${id(i)}.jpg`,
     page: (i) => `images/${images.id[plate[i]]}.html#${id(i)}`,
     clusterPage: (n) => `clusters/${padded(n)}.html`,

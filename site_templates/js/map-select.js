@@ -94,7 +94,7 @@ Atlas.mapGallery = ({ points, words }) => {
     const rows = selection.ordered.map((i) => {
       const plate = points.plate[i];
       return [points.id(i), images.id[plate], plate + 1, ...(named ? [images.name[plate]] : []), images.severity[plate], images.read[plate], images.grade[plate], ...(images.eye ? [images.eye[plate]] : []),
-        ...(points.kinds.length ? [points.kind(i).key] : []), points.cluster[i], points.drop[i] / 1000, points.x[i], points.y[i]];
+        ...(points.kinds.length ? [points.kind(i)?.key ?? ""] : []), points.cluster[i] || null, points.drop[i] / 1000, points.x[i], points.y[i]];
     });
     Atlas.csv(`patches-${selection.file}.csv`, [["patch_id", "image_id", "plate", ...(named ? ["name"] : []), "score", "read_as", "grade", ...(images.eye ? ["eye"] : []), ...(points.kinds.length ? ["kind"] : []), "cluster", "drop", "x", "y"], ...rows]);
   });

@@ -32,6 +32,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.im
   const seen = () => {
     stage.dataset.view = `${view.x} ${view.y} ${view.zoom}`;
     drawing.draw();
+    if (points.total < points.all) later();
   };
   const moved = () => {
     state.set({ view: view.isWhole() ? null : [Math.round(view.x), Math.round(view.y), Number(view.zoom.toFixed(2))].join(",") });
@@ -44,6 +45,30 @@ Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.im
     if (!bounds) return;
     view.show(bounds);
     moved();
+  };
+
+  // ---- a map of very many patches: squares in sight are loaded as soon as they hold few enough ---------------------------------
+  const tell = () => {
+    get("map-loaded").hidden = points.total === points.all;
+    get("map-loaded").textContent = gettext("%(n)s of %(all)s patches are loaded: a random sample of the map, and all patches where you have zoomed in. A selection holds only loaded patches.", { n: count(points.total), all: count(points.all) });
+  };
+  const load = () => {
+    const names = points.unloaded(view);
+    if (!names.length) return;
+    Promise.all(names.map((name) => Atlas.load(`data/map/${name}.js`))).then(() => {
+      const before = points.total;
+      points.add(Object.fromEntries(names.map((name) => [name, window.ATLAS_SQUARES[name]])));
+      for (const name of names) delete window.ATLAS_SQUARES[name]; // the columns of points have it now
+      if (points.total === before) return;
+      if (scene.selection) select(points.from(scene.selection.key), { told: false, written: false });
+      restyle();
+      tell();
+    }).catch((error) => say(error.message));
+  };
+  let waiting = 0;
+  const later = () => { // when the view has come to rest
+    clearTimeout(waiting);
+    waiting = setTimeout(load, 150);
   };
 
   // ---- the card: the patch under the pointer or the cross ---------------------------------------------------------------------
@@ -131,7 +156,10 @@ Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.im
     if (!made.members.length && !found.startsWith("plate:")) return say(gettext("%(title)s: no patch on this map.", { title: made.title }));
     if (!made.members.length) {
       const plate = Number(found.slice(6)) - 1;
-      return say(gettext("Plate %(number)s has no patch on this map.", { number: count(plate + 1) }), " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
+      const none = points.total < points.all
+        ? gettext("No patch of plate %(number)s is loaded. Its report shows them all.", { number: count(plate + 1) })
+        : gettext("Plate %(number)s has no patch on this map.", { number: count(plate + 1) });
+      return say(none, " ", el("a", { href: page(`images/${images.id[plate]}.html`) }, gettext("Open its report")));
     }
     select(made);
     show(made.members);
@@ -340,6 +368,7 @@ Promise.all([Atlas.load("data/map.js"), Atlas.load("data/meanings.js"), Atlas.im
     if (made && !wanted.view && /^(plate|lasso|box):/.test(made.key)) show(made.members);
   };
   drawing.measure();
+  tell();
   restore(state.get());
   present(scene.selection?.ordered[0] ?? points.byDrop[0]); // the strongest patch, until the pointer finds another
   state.listen(restore);
