@@ -181,7 +181,7 @@ evidence: .venv/installed
 	done
 
 # Every system on the same photographs; writes docs/comparison.md. It can be stopped and started again: finished rows are kept in
-# output/comparison. QUICK=1 runs all of them on few photographs, and writes its page beside its rows, in output/comparison-quick.
+# benchmarks/comparison/rows. QUICK=1 runs all of them on few photographs, and writes its page beside its rows, in output/comparison-quick.
 comparison: .venv/installed
 	$(BIN)/python -m benchmarks.comparison --data $(DATA) --generic $(SQUEEZENET) --workers $(WORKERS) $(if $(QUICK),--quick)
 

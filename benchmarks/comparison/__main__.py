@@ -5,9 +5,10 @@
     python -m benchmarks.comparison --page             # trains nothing; writes the page from what is finished
     python -m benchmarks.comparison --only mean-focal  # one system
 
-`make comparison` runs it. It can be stopped and started again: a finished row is not trained again, and a training that was cut
-off goes on from its checkpoint. To train a system again, remove its file from `OUT/rows` and its folder
-from `OUT/work`; after a change of how photographs are prepared, remove all of OUT.
+`make comparison` runs it. It can be stopped and started again, on another machine, too: a finished row is kept in
+`benchmarks/comparison/rows` and is not trained again; a training that was cut off goes on from its checkpoint in OUT. To train a
+system again, remove its row and its folder from `OUT/work`; after a change of how photographs are prepared, remove all rows and all
+of OUT. `--quick` keeps its rows in OUT.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from benchmarks.comparison.photographs import Photographs, gathered
 from benchmarks.comparison.systems import SHIPPED, SYSTEMS, System
 
 _log = logging.getLogger("comparison")
+
+KEPT = Path(__file__).with_name("rows")
+"""Where finished rows are kept."""
 
 COLOURS = "colours"
 """Name of the row of the colour-only baseline."""
@@ -142,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     )
     settings = Settings(given.data, out, given.generic, **few)
     photographs = gathered(settings.data, out / "store", most=settings.most, judged=settings.judged)
-    rows = Rows(out / "rows", recipe_of(settings, photographs))
+    rows = Rows(out / "rows" if given.quick else KEPT, recipe_of(settings, photographs))
     workshop = Workshop.of(load_configuration(store=out / "store", workers=given.workers), _Slowly())
     bench = Bench(settings, photographs, workshop, workshop.progress)
     if not given.page:
