@@ -7,8 +7,8 @@
 
 `make comparison` runs it. It can be stopped and started again, on another machine, too: a finished row is kept in
 `benchmarks/comparison/rows` and is not trained again; a training that was cut off goes on from its checkpoint in OUT. To train a
-system again, remove its row and its folder from `OUT/work`; after a change of how photographs are prepared, remove all rows and all
-of OUT. `--quick` keeps its rows in OUT.
+system again, remove its row and its folder from `OUT/work`. After a change of how photographs are prepared, remove all rows and
+all of OUT. `--quick` keeps its rows in OUT.
 """
 
 from __future__ import annotations
