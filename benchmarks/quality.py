@@ -80,7 +80,7 @@ def measure_eyes(files: Sequence[Path], *, varied: bool) -> Measured:
     found: Measured = {}
     for number, file in enumerate(files):
         opened = open_disc(file, RETINA, least=1024)
-        found[file.stem] = measure(opened.decoded.pixels, opened.disc.frame, opened.disc.mask)
+        found[file.stem] = measure(opened.square)
         for name, pixels in variants(number, opened.decoded.pixels) if varied else ():
             found[f"{file.stem}#{name}"] = measured(pixels)
     return found
@@ -93,7 +93,7 @@ def measure_others(count: int, seed: int) -> Measured:
             file = Path(scratch) / "picture.png"
             cv2.imwrite(str(file), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
             opened = open_disc(file, RETINA, least=1024)
-            found[f"{number} {kind}"] = measure(opened.decoded.pixels, opened.disc.frame, opened.disc.mask)
+            found[f"{number} {kind}"] = measure(opened.square)
     return found
 
 
