@@ -28,6 +28,7 @@ from sklearn.model_selection import GroupKFold
 
 from atlas.drawn.cohort import write_cohort
 from atlas.photographs import quality
+from atlas.photographs.frames import Square
 from atlas.photographs.opened import open_disc
 from atlas.photographs.quality import Rule, measure
 from atlas.photographs.retina import find_disc
@@ -54,7 +55,7 @@ LEARNED, TESTED = (720, 1), (600, 0)  # pictures without a retina, and their see
 def measured(pixels: ByteArray) -> dict[str, float]:
     """Measure pixels as a photograph that was opened."""
     disc = find_disc(pixels)
-    return measure(pixels, disc.frame, disc.mask)
+    return measure(Square(pixels, disc.frame, disc.mask))
 
 
 def variants(number: int, pixels: ByteArray) -> Iterator[tuple[str, ByteArray]]:
