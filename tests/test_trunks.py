@@ -98,13 +98,15 @@ def test_each_stride_of_pixels_adds_one_cell(name: str) -> None:
         assert cells_of(name, spec.default_size + steps * spec.step) == (cells[0] + more, cells[1] + more)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "efficientnet_lite0_fine", "timm:mobilenetv3_small_050"])
-def test_patches_are_described_in_small_squares(name: str) -> None:
-    module = new_module(name, 0)
-    trunk = load_trunk(name, module.state_dict(), size=384)
-    assert trunk.patch_size == 128
-    assert trunk.describe(noise(1, trunk.patch_size)).shape == (1, trunk.channels)
-    assert dataclasses.replace(trunk, size=96).patch_size == 96
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("alexnet", 224), ("squeezenet1_1", 224), ("efficientnet_lite0_fine", 256), ("timm:mobilenetv3_small_050", 224)],
+)
+def test_patches_are_described_in_small_squares(name: str, side: int) -> None:
+    trunk = load_trunk(name, new_module(name, 0).state_dict(), size=384)
+    assert trunk.patch_size == side
+    assert trunk.describe(noise(1, side)).shape == (1, trunk.channels)
+    assert dataclasses.replace(trunk, size=96).patch_size == 96, "never larger than its own"
 
 
 def test_a_trunk_of_one_size_describes_patches_in_that_size() -> None:

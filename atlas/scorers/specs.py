@@ -25,11 +25,12 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-DESCRIBED_SIDE = 128
-"""Least side of the squares in which trunks describe patches, in pixels.
+DESCRIBED_SIDE = 224
+"""Least side of the squares in which trunks describe patches, in pixels: that of the pictures that most networks learned from.
 
-A larger side takes up to six times as long and separates the kinds of lesion no better. The V-measure of 1,147 patches of 80
-drawn eyes, described by `eyepacs-pair`, is 0.091 at 128 pixels, 0.095 at 256 and 0.088 at 384 (`benchmarks/clusters.py --side`).
+A larger side takes longer and separates the kinds of lesion no better. Described by `eyepacs-pair`, 1,147 patches of 80 drawn
+eyes give a V-measure of 0.095 at 256 pixels and of 0.088 at its own 384, which take twice as long (`benchmarks/clusters.py`,
+`--side`).
 """
 
 TIMM = "timm:"
