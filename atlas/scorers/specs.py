@@ -29,8 +29,8 @@ DESCRIBED_SIDE = 224
 """Least side of the squares in which trunks describe patches, in pixels: that of the pictures that most networks learned from.
 
 A larger side takes longer and separates the kinds of lesion no better. Described by `eyepacs-pair`, 1,147 patches of 80 drawn
-eyes give a V-measure of 0.095 at 256 pixels and of 0.088 at its own 384, which take more than twice as long (`benchmarks/clusters.py`,
-`--side`).
+eyes give a V-measure of 0.095 at 256 pixels and of 0.088 at its own 384, which take more than twice as long
+(`benchmarks/clusters.py --side`).
 """
 
 TIMM = "timm:"
