@@ -1,6 +1,7 @@
 """Measures how well clusters of patches separate the kinds of lesion, on drawn eyes whose lesions are known to the pixel.
 
-    .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--windows 1 2 3] [--trunk NAME --weights FILE]
+    .venv/bin/python benchmarks/clusters.py [--eyes 160] [--clusters 20] [--windows 1 2 3] [--side 128]
+        [--trunk NAME --weights FILE]
     .venv/bin/python benchmarks/clusters.py --lesion-net lesions-squeezenet
 
 With `--lesion-net` the patches are lesions that a net found, described by the net, as in an atlas by default. Without it, the
@@ -163,10 +164,12 @@ def measure(
     weights: Path | None,
     scorer_name: str,
     windows: Sequence[int],
+    side: int | None,
 ) -> None:
     """Print the table."""
     scorer = load_transferred(scorer_name)
     trunk = load_trunk(trunk_name, weights) if trunk_name and weights else scorer.trunk
+    trunk = load_trunk(trunk.name, trunk.state_dict(), size=side or trunk.patch_size)
     cohort = eyes(count, folder)
     ids = tuple(cohort)
     prepared = [prepare(i, cohort[i][0], size=scorer.size, preparation=scorer.preparation) for i in ids]
@@ -174,7 +177,7 @@ def measure(
     (name,) = predictions[0].severity
     inside = inside_cells(np.stack([cell_coverage(p.retina, scorer.grid) for p in prepared]))
     frames = {p.image_id: p.frame for p in prepared}
-    print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name}; k = {clusters}")
+    print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name} at {trunk.size} px; k = {clusters}")
     print(f"{'window':<8}{'described by':<26}{'margin':<8}{'normalised':<20}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
     for window in windows:
         fallen = np.stack([drops(one, name, window=window) for one in predictions])
@@ -251,6 +254,7 @@ def main() -> None:
     parser.add_argument("--lesion-net", help="chooses the patches and describes them instead of a scorer")
     parser.add_argument("--trunk", help="describes the patches instead of the scorer's trunk")
     parser.add_argument("--weights", type=Path, help="file of the weights of --trunk")
+    parser.add_argument("--side", type=int, help="side in pixels in which patches are described (default: that of a build)")
     parser.add_argument("--keep", type=Path, help="keep the drawn eyes in this folder, and use those that are already there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -261,7 +265,14 @@ def main() -> None:
             measure_lesions(arguments.eyes, arguments.clusters, folder, arguments.lesion_net)
             return
         measure(
-            arguments.eyes, arguments.clusters, folder, arguments.trunk, arguments.weights, arguments.scorer, arguments.windows
+            arguments.eyes,
+            arguments.clusters,
+            folder,
+            arguments.trunk,
+            arguments.weights,
+            arguments.scorer,
+            arguments.windows,
+            arguments.side,
         )
 
 

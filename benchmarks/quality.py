@@ -28,6 +28,7 @@ from sklearn.model_selection import GroupKFold
 
 from atlas.drawn.cohort import write_cohort
 from atlas.photographs import quality
+from atlas.photographs.frames import Square
 from atlas.photographs.opened import open_disc
 from atlas.photographs.quality import Rule, measure
 from atlas.photographs.retina import find_disc
@@ -54,7 +55,7 @@ LEARNED, TESTED = (720, 1), (600, 0)  # pictures without a retina, and their see
 def measured(pixels: ByteArray) -> dict[str, float]:
     """Measure pixels as a photograph that was opened."""
     disc = find_disc(pixels)
-    return measure(pixels, disc.frame, disc.mask)
+    return measure(Square(pixels, disc.frame, disc.mask))
 
 
 def variants(number: int, pixels: ByteArray) -> Iterator[tuple[str, ByteArray]]:
@@ -80,7 +81,7 @@ def measure_eyes(files: Sequence[Path], *, varied: bool) -> Measured:
     found: Measured = {}
     for number, file in enumerate(files):
         opened = open_disc(file, RETINA, least=1024)
-        found[file.stem] = measure(opened.decoded.pixels, opened.disc.frame, opened.disc.mask)
+        found[file.stem] = measure(opened.square)
         for name, pixels in variants(number, opened.decoded.pixels) if varied else ():
             found[f"{file.stem}#{name}"] = measured(pixels)
     return found
@@ -93,7 +94,7 @@ def measure_others(count: int, seed: int) -> Measured:
             file = Path(scratch) / "picture.png"
             cv2.imwrite(str(file), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
             opened = open_disc(file, RETINA, least=1024)
-            found[f"{number} {kind}"] = measure(opened.decoded.pixels, opened.disc.frame, opened.disc.mask)
+            found[f"{number} {kind}"] = measure(opened.square)
     return found
 
 

@@ -16,8 +16,8 @@ from scipy.ndimage import gaussian_filter
 
 from atlas.errors import ConfigurationError, UnreadableImageError
 from atlas.photographs.decode import MOST_PIXELS, read_photograph
-from atlas.photographs.frames import cell_box, cell_coverage, crop
-from atlas.photographs.preparations import PREPARATIONS, SURROUND, normalised_pixels, prepare, retina_in
+from atlas.photographs.frames import SQUARE_SIDE, Square, cell_box, cell_coverage, crop, shrunk
+from atlas.photographs.preparations import PREPARATIONS, SURROUND, normalised_pixels, prepare
 from atlas.photographs.retina import find_retina
 from atlas.records import BoolArray, ByteArray, Frame
 
@@ -568,7 +568,48 @@ def test_what_was_found_once_need_not_be_found_again(side: int) -> None:
     plate = crop(picture, frame, side)
     assert again.frame == same.frame == frame
     assert np.array_equal(again.pixels, same.pixels)
-    assert np.array_equal(normalised_pixels(plate, retina_in(frame, mask, side), "standardise"), same.pixels)
+    assert np.array_equal(normalised_pixels(plate, Square(picture, frame, mask).subject(side), "standardise"), same.pixels)
+
+
+def dappled(height: int, width: int, seed: int) -> ByteArray:
+    """A picture with details of six pixels in every place, about the finest in photographs."""
+    coarse = random(seed).integers(20, 236, (height // 6 + 1, width // 6 + 1, 3), dtype=np.uint8)
+    return np.ascontiguousarray(cv2.resize(coarse, None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR)[:height, :width])
+
+
+@pytest.mark.parametrize("side", [64, 224, 384, SQUARE_SIDE, 1500])
+def test_the_square_of_a_photograph_is_cut_out_of_it(side: int) -> None:
+    picture = dappled(2100, 2500, seed=side)
+    for radius in (300, 890):
+        frame, mask = Frame(1070 - radius, 1140 - radius, 2 * radius), disc(2100, 2500, 1140, 1070, radius)
+        square = Square(picture, frame, mask)
+        for _ in range(2):
+            assert np.array_equal(square.pixels(side), crop(picture, frame, side))
+            assert np.array_equal(square.subject(side), crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128)
+            square.pixels(side)[:] = 0  # what one does to its copy is nothing to others
+
+
+@pytest.mark.parametrize("side", [64, 224, 384])
+def test_a_coarse_square_of_a_large_photograph_hardly_differs(side: int) -> None:
+    picture = dappled(2100, 2500, seed=side)
+    square = Square(picture, Frame(180, 250, 1780), disc(2100, 2500, 1140, 1070, 890))
+    pixels, subject = square.coarse(side)
+    direct = square.pixels(side).astype(int)
+    assert not np.array_equal(pixels, direct)
+    assert np.abs(pixels - direct).mean() < 1.5
+    assert np.abs(pixels.mean(axis=(0, 1)) - direct.mean(axis=(0, 1))).max() < 0.2, "areas keep their brightness"
+    assert np.count_nonzero(subject ^ square.subject(side)) < 0.002 * side**2 + 8
+    small = Square(picture, Frame(600, 600, 900), np.ones((2100, 2500), np.bool_))
+    assert np.array_equal(small.coarse(side)[0], small.pixels(side)), "a photograph without too many pixels is exact"
+
+
+def test_a_far_larger_picture_is_shrunk_in_two_steps_and_hardly_differs() -> None:
+    picture = dappled(1944, 2592, seed=5)
+    direct = cv2.resize(picture, (512, 384), interpolation=cv2.INTER_AREA).astype(int)
+    assert shrunk(picture, (512, 384)).shape == (384, 512, 3)
+    assert np.abs(shrunk(picture, (512, 384)) - direct).mean() < 1.5
+    near = picture[:700, :900]
+    assert np.array_equal(shrunk(near, (512, 384)), cv2.resize(near, (512, 384), interpolation=cv2.INTER_AREA))
 
 
 # ---- real photographs ----------------------------------------------------------------------------------------------------------

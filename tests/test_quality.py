@@ -15,6 +15,7 @@ from atlas.config import load_configuration
 from atlas.drawn.paint import draw_eye
 from atlas.errors import DatasetError
 from atlas.photographs.assessment import assess, judged
+from atlas.photographs.frames import Square
 from atlas.photographs.oddities import DISC_WITHIN, TEXT, TWO_EYES
 from atlas.photographs.opened import Opened, open_disc
 from atlas.photographs.quality import REASONS, in_words, measure
@@ -74,7 +75,7 @@ def test_a_retina_of_which_nothing_is_seen_is_measured_like_any_other(place: tup
     if place is not None:
         mask[place] = True
     for frame in (Frame(0, 0, 120), Frame(-40, 30, 7), Frame(50, 50, 1), Frame(300, 300, 90)):
-        found = measure(np.full((120, 120, 3), 90, np.uint8), frame, mask)
+        found = measure(Square(np.full((120, 120, 3), 90, np.uint8), frame, mask))
         assert np.isfinite(list(found.values())).all(), frame
 
 

@@ -25,7 +25,7 @@ from atlas.errors import ConfigurationError, ScorerError, WeightsMissingError
 from atlas.photographs.preparations import prepare
 from atlas.resources import models_folder
 from atlas.scorers.bundle import load_scorer
-from atlas.scorers.trunks import TRUNKS, Trunk, cells_of, joined_weights, load_trunk, new_module
+from atlas.scorers.trunks import TRUNKS, Trunk, cells_of, joined_weights, load_trunk, new_module, patch_size
 
 SMALL = 96
 TORCHVISIONS = [name for name, spec in TRUNKS.items() if spec.network]
@@ -96,6 +96,23 @@ def test_each_stride_of_pixels_adds_one_cell(name: str) -> None:
     for steps in (-2, 1, 9):
         more = steps * spec.step // spec.stride
         assert cells_of(name, spec.default_size + steps * spec.step) == (cells[0] + more, cells[1] + more)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("alexnet", 224), ("squeezenet1_1", 224), ("efficientnet_lite0_fine", 256), ("timm:mobilenetv3_small_050", 224)],
+)
+def test_patches_are_described_in_small_squares(name: str, side: int) -> None:
+    trunk = load_trunk(name, new_module(name, 0).state_dict(), size=384)
+    assert trunk.patch_size == side
+    assert trunk.describe(noise(1, side)).shape == (1, trunk.channels)
+    assert dataclasses.replace(trunk, size=96).patch_size == 96, "never larger than its own"
+
+
+def test_a_trunk_of_one_size_describes_patches_in_that_size() -> None:
+    name = "timm:vit_tiny_patch16_224"
+    spec = TRUNKS[name]
+    assert patch_size(name, spec.default_size) == spec.default_size == 224
 
 
 def test_default_cells_are_those_of_the_literature() -> None:

@@ -16,7 +16,7 @@ def assess(opened: Opened) -> ByteArray:
     """Measure a photograph of a retina; return what `judged` reads: JSON, uint8 (n,)."""
     pixels, disc, stretch = opened.decoded.pixels, opened.disc, opened.decoded.stretch
     found = {
-        "measured": measure(pixels, disc.frame, disc.mask),
+        "measured": measure(opened.square),
         "oddities": find_oddities(pixels, disc.frame, disc.mask),
         "edge": disc.edge,
         "squash": stretch.columns / stretch.rows,

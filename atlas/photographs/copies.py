@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.photographs.frames import shrunk
 from atlas.photographs.retina import find_retina
 from atlas.records import ByteArray, FloatArray, IntArray
 
@@ -78,7 +79,7 @@ def fingerprint(pixels: ByteArray, *, retina: bool = True) -> Fingerprint:
     height, width = pixels.shape[:2]
     shrink = SIDE / max(height, width)
     size = (2 * max(1, round(width * shrink / 2)), 2 * max(1, round(height * shrink / 2)))
-    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = shrunk(pixels, size)
     seen: FloatArray = find_retina(small)[1].astype(np.float32) if retina else np.ones(size[::-1], np.float32)
     even = _even(small[..., 1].astype(np.float32), seen)
     # Near the rim every photograph of a camera looks alike. Beyond the picture's edge there is none.

@@ -6,6 +6,8 @@ Positions are in source pixels after EXIF orientation, rows downwards, and pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -19,6 +21,9 @@ Box = tuple[int, int, int, int]
 
 Rectangle = tuple[slice, slice]
 """Rows and columns."""
+
+SQUARE_SIDE = 1024
+"""Side in pixels of the largest picture of a photograph's subject, but for plates, see `Square`."""
 
 
 def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> ByteArray:
@@ -42,6 +47,66 @@ def crop(photograph: ByteArray, place: Frame | Box, side: int | None = None) -> 
         return piece.copy()
     size = (max(1, round(piece.shape[1] * side / longest)), max(1, round(piece.shape[0] * side / longest)))
     return np.asarray(cv2.resize(piece, size, interpolation=cv2.INTER_AREA if side < longest else cv2.INTER_LINEAR), np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Square:
+    """The square round a photograph's subject, at any side. That of SQUARE_SIDE pixels, which several want, is cut out once.
+
+    Parameters
+    ----------
+    photograph : ByteArray
+        uint8 (H, W, 3) RGB.
+    frame : Frame
+        The square, in its pixels.
+    mask : BoolArray
+        bool (H, W), true on the subject.
+    """
+
+    photograph: ByteArray
+    frame: Frame
+    mask: BoolArray
+
+    def pixels(self, side: int) -> ByteArray:
+        """Return the square of the photograph, uint8 (side, side, 3)."""
+        return self._kept[0].copy() if side == SQUARE_SIDE else crop(self.photograph, self.frame, side)
+
+    def subject(self, side: int) -> BoolArray:
+        """Return where the subject is in the square, bool (side, side)."""
+        return (self._kept[1] if side == SQUARE_SIDE else crop(_levels(self.mask), self.frame, side)) >= 128
+
+    def coarse(self, side: int) -> tuple[ByteArray, BoolArray]:
+        """Return both at a small side for measurements that need not be exact: those of a large photograph are cut out of the
+        square that is kept, which takes a tenth of the time.
+
+        Networks get exact pixels: `eyepacs-squeezenet` scores four full-size photographs up to 0.16 grades apart by them.
+        """
+        if not side <= SQUARE_SIDE < self.frame.side:
+            return self.pixels(side), self.subject(side)
+        whole = (0, 0, SQUARE_SIDE, SQUARE_SIDE)
+        return crop(self._kept[0], whole, side), crop(self._kept[1], whole, side) >= 128
+
+    @cached_property
+    def _kept(self) -> tuple[ByteArray, ByteArray]:
+        return crop(self.photograph, self.frame, SQUARE_SIDE), crop(_levels(self.mask), self.frame, SQUARE_SIDE)
+
+
+def _levels(mask: BoolArray) -> ByteArray:
+    """Return 255 where a mask is true, and 0 elsewhere."""
+    return mask.view(np.uint8) * np.uint8(255)
+
+
+def shrunk(picture: ByteArray, size: tuple[int, int]) -> ByteArray:
+    """Shrink uint8 (H, W, 3) or (H, W) to a width and a height, by area averages.
+
+    One that is far larger is first divided by a whole number, which is several times as fast, to no less than twice the size.
+    """
+    factor = min(picture.shape[1] // (2 * size[0]), picture.shape[0] // (2 * size[1]))
+    if factor > 1:
+        height, width = (length // factor for length in picture.shape[:2])
+        whole = picture[: height * factor, : width * factor]
+        picture = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def around(mask: NDArray[Any], margin: int = 0) -> Rectangle:

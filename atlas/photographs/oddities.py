@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from atlas.photographs.frames import shrunk
 from atlas.photographs.retina import find_circle, strongest_channel
 from atlas.records import BoolArray, ByteArray, Frame
 
@@ -40,7 +41,7 @@ def find_oddities(photograph: ByteArray, frame: Frame, mask: BoolArray) -> tuple
     height, width = photograph.shape[:2]
     shrink = min(1.0, _SIDE / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    small = np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = shrunk(photograph, size)
     seen = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     bright = strongest_channel(small)
     half = (max(1, size[0] // 2), max(1, size[1] // 2))

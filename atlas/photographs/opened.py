@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from atlas.photographs.decode import Decoded, decode_photograph
-from atlas.photographs.frames import whole_picture
+from atlas.photographs.frames import SQUARE_SIDE, Square, whole_picture
 from atlas.photographs.retina import Disc, find_disc
 from atlas.records import RETINA, ByteArray, Stretch, Subject
 
-LEAST_SIDE = 1024
+LEAST_SIDE = SQUARE_SIDE
 """Least side of the subject in pixels, if the source has as many, in a photograph that is decoded at a reduced size: as many as
 any picture but a plate shows. Scores never depend on which pictures are wanted."""
 
@@ -21,6 +22,11 @@ class Opened:
 
     decoded: Decoded
     disc: Disc
+
+    @cached_property
+    def square(self) -> Square:
+        """The square round the subject."""
+        return Square(self.decoded.pixels, self.disc.frame, self.disc.mask)
 
 
 def open_disc(path: Path, subject: Subject = RETINA, *, least: int | None = None) -> Opened:

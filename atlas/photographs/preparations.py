@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.errors import ConfigurationError
-from atlas.photographs.frames import crop, whole_picture
+from atlas.photographs.frames import Square, whole_picture
 from atlas.photographs.retina import find_retina
 from atlas.records import RETINA, BoolArray, ByteArray, Frame, Preprocessed, Subject
 
@@ -177,8 +177,19 @@ def prepare(
     """
     _preparation(preparation)
     frame, mask = find_subject(photograph, subject) if found is None else found
-    plate, retina = crop(photograph, frame, size), retina_in(frame, mask, size)
-    return Preprocessed(image_id, normalised_pixels(plate, retina, preparation), plate, retina, frame)
+    return prepare_square(image_id, Square(photograph, frame, mask), size=size, preparation=preparation)
+
+
+def prepare_square(image_id: str, square: Square, *, size: int, preparation: str) -> Preprocessed:
+    """Prepare the square round a subject as `prepare` does.
+
+    Raises
+    ------
+    ConfigurationError
+        If the preparation is unknown.
+    """
+    plate, retina = square.pixels(size), square.subject(size)
+    return Preprocessed(image_id, normalised_pixels(plate, retina, preparation), plate, retina, square.frame)
 
 
 def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolArray]:
@@ -190,11 +201,6 @@ def find_subject(photograph: ByteArray, subject: Subject) -> tuple[Frame, BoolAr
         The square that bounds it, which may reach beyond the picture, and bool (H, W), true on it.
     """
     return find_retina(photograph) if subject.retina else whole_picture(photograph)
-
-
-def retina_in(frame: Frame, mask: BoolArray, side: int) -> BoolArray:
-    """Cut a frame out of the mask of the retina, bool (H, W), as out of the photograph. Return bool (side, side)."""
-    return crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
 
 
 def normalised_pixels(plate: ByteArray, retina: BoolArray, preparation: str) -> ByteArray:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.photographs.frames import crop
+from atlas.photographs.frames import Square
 from atlas.photographs.retina import strongest_channel
 from atlas.records import BoolArray, ByteArray, FloatArray, Frame, Quality, noop
 
@@ -71,21 +71,11 @@ _BANDS = (1.0, 2.0, 4.0, 8.0)  # standard deviations, in pixels of the square, b
 _RIM = 6  # pixels next to the edge of the retina that are not measured: the edge itself is not a detail of the retina
 
 
-def measure(photograph: ByteArray, frame: Frame, mask: BoolArray) -> dict[str, float]:
-    """Measure a photograph.
-
-    Parameters
-    ----------
-    photograph : uint8 (H, W, 3)
-        RGB.
-    frame : Frame
-        The square round its retina, in these pixels.
-    mask : bool (H, W)
-        True on the retina.
-    """
+def measure(square: Square) -> dict[str, float]:
+    """Measure a photograph, of which this is the square round the retina."""
+    photograph, frame = square.photograph, square.frame
     side = min(SIDE, frame.side)
-    plate = crop(photograph, frame, side)
-    seen = crop(mask.astype(np.uint8) * np.uint8(255), frame, side) >= 128
+    plate, seen = square.coarse(side)
     if side < SIDE:
         plate = np.asarray(cv2.resize(plate, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)
         seen = cv2.resize(seen.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) > 0

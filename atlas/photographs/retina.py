@@ -369,7 +369,7 @@ def _cut_disc(shape: tuple[int, ...], circle: Circle, extent: Box) -> BoolArray:
     x, y, radius = circle
     top, left, bottom, right = extent
     rows, columns = np.arange(shape[0]) + 0.5 - y, np.arange(shape[1]) + 0.5 - x
-    inside: BoolArray = rows[:, None] ** 2 + columns**2 <= radius**2
+    inside: BoolArray = columns**2 <= (radius**2 - rows**2)[:, None]
     inside[:top] = inside[bottom:] = inside[:, :left] = inside[:, right:] = False
     return inside
 

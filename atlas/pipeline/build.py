@@ -188,7 +188,8 @@ def find_patterns(
     """Sort patches into clusters, look for what may be wrong with each, number them as before, and lay them out."""
     settings, seen, patches = workshop.configuration, explained.seen, cut.patches
     source = seen.source
-    space = digest([seen.net.sha256] if patches.kinds and seen.net else [source.weights_sha256, source.size, source.preparation])
+    own = [source.weights_sha256, source.size, source.patch_size, source.preparation]
+    space = digest([seen.net.sha256] if patches.kinds and seen.net else own)
     if len(patches.patch_ids) < 2:
         return Patterns(None, None, (), space)
     with workshop.timed("clusters"):

@@ -104,7 +104,7 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
             margin = round(PATCH_MARGIN * place.side)
             wide = Frame(reach + place.top - margin, reach + place.left - margin, place.side + 2 * margin)
             if net is None and row in item.described:
-                descriptors.append(source.describe(crop(pixels, wide, side=source.size)[None])[0])
+                descriptors.append(source.describe(crop(pixels, wide, side=source.patch_size)[None])[0])
             picture = crop(plate, place, side=PATCH_SIDE)
             dark.append(dark_share(picture))
             (folder / f"{patch_id}.jpg").write_bytes(encode_jpeg(picture))
@@ -116,7 +116,7 @@ def cut_patches(item: Cutting, shared: Preparing) -> Detail:
         save_arrays(folder / "descriptors.safetensors", {"descriptors": described, "dark": np.array(dark, np.float32)})
 
     place = [list(item.patch_ids), item.boxes.tolist(), list(item.described), DETAIL_SIDE, PATCH_SIDE, PATCH_MARGIN]
-    by = [] if net is None else [net.sha256, code_of(*FOUND)]
+    by = [source.patch_size] if net is None else [net.sha256, code_of(*FOUND)]
     code = code_of(*PICTURES, "atlas.patterns.alarms", own=__file__)
     folder = store.keep("patches", [*prediction_key(item.image.image_id, source), *place, *by, code], cut)
     made = load_arrays(folder / "descriptors.safetensors")

@@ -17,11 +17,9 @@ from atlas.lesionnets.bundle import load_lesion_net, save_lesion_net
 from atlas.lesionnets.card import with_disc
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.lesionnets.networks import SIDE
-from atlas.photographs.frames import crop
-from atlas.photographs.preparations import retina_in
+from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, FloatArray, GradedImage, Landmarks, LesionBox
@@ -73,11 +71,12 @@ def with_disc_learned(
 def _seen(item: tuple[GradedImage, LesionBox], net: FundusLesionNet) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return what the net sees in a photograph as it is and as other cameras might have taken it, and what is inside the disc."""
     image, box = item
-    decoded, (frame, mask) = open_photograph(image.path)
-    plate, shown = crop(decoded.pixels, frame, SIDE), retina_in(frame, mask, SIDE)
+    opened = open_disc(image.path, least=LEAST_SIDE)
+    decoded, square = opened.decoded, opened.square
+    plate, shown = square.pixels(SIDE), square.subject(SIDE)
     random = np.random.default_rng(list(image.image_id.encode()))
     views = [plate, *(relit(plate, random) for _ in range(_OTHER_CAMERAS))]
-    inside = inside_disc(box.put_right(decoded.stretch), decoded.at_source(frame))
+    inside = inside_disc(box.put_right(decoded.stretch), decoded.at_source(square.frame))
     return np.concatenate([seen_at(net.looked(view, shown)[1]) for view in views]), np.tile(inside, len(views))
 
 

@@ -27,7 +27,7 @@ from atlas.photographs.assessment import assess, judged
 from atlas.photographs.decode import Decoded, decode_photograph
 from atlas.photographs.frames import cell_coverage, crop, touched
 from atlas.photographs.opened import LEAST_SIDE, open_disc
-from atlas.photographs.preparations import histograms, prepare, retina_in
+from atlas.photographs.preparations import histograms, prepare_square
 from atlas.pictures.jpeg import encode_jpeg, retina_png, thumbnail
 from atlas.pipeline.arrays import load_arrays, save_arrays
 from atlas.pipeline.copies import keep_fingerprint
@@ -187,12 +187,12 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
 
     @cache
     def prepared() -> Preprocessed:
-        decoded, found = opened()
-        return prepare(image.image_id, decoded.pixels, size=source.size, preparation=source.preparation, found=found)
+        return prepare_square(image.image_id, whole().square, size=source.size, preparation=source.preparation)
 
     def draw(folder: Path) -> None:
-        decoded, (frame, mask) = opened()
-        photograph = crop(decoded.pixels, frame, side=min(PHOTOGRAPH_SIDE, frame.side))
+        decoded, square = whole().decoded, whole().square
+        frame = square.frame
+        photograph = square.pixels(min(PHOTOGRAPH_SIDE, frame.side))
         (folder / "photograph.jpg").write_bytes(encode_jpeg(photograph))
         (folder / "thumbnail.jpg").write_bytes(encode_jpeg(thumbnail(photograph, THUMBNAIL_SIDE)))
         (folder / "retina.png").write_bytes(retina_png(prepared().retina))
@@ -204,7 +204,7 @@ def prepare_photograph(image: GradedImage, shared: Preparing) -> View:
             "camera": np.array([*decoded.shape, *camera.cut, camera.surround]),
             "coverage": cell_coverage(prepared().retina, source.grid),
             "colours": _colours(prepared()),
-            "retina": _packed(retina_in(frame, mask, side=min(DETAIL_SIDE, frame.side))),
+            "retina": _packed(square.subject(min(DETAIL_SIDE, frame.side))),
             "stretch": np.array([decoded.stretch.rows, decoded.stretch.columns]),
             "quality": assess(whole()) if source.subject.retina else np.zeros(0, np.uint8),
         }
@@ -319,8 +319,8 @@ def prepared_for(scorer: Scorer, image: GradedImage) -> Preprocessed:
     UnreadableImageError
         If it is not a photograph.
     """
-    decoded, found = open_photograph(image.path, scorer.scale.subject)
-    return prepare(image.image_id, decoded.pixels, size=scorer.size, preparation=scorer.preparation, found=found)
+    square = open_disc(image.path, scorer.scale.subject, least=LEAST_SIDE).square
+    return prepare_square(image.image_id, square, size=scorer.size, preparation=scorer.preparation)
 
 
 def prediction_key(image_id: str, source: Source) -> list[Any]:

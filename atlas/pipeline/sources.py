@@ -59,6 +59,8 @@ class Source(Protocol):
     @property
     def size(self) -> int: ...
     @property
+    def patch_size(self) -> int: ...
+    @property
     def grid(self) -> tuple[int, int]: ...
     @property
     def channels(self) -> int: ...
@@ -113,6 +115,10 @@ class TrainedSource:
     @property
     def size(self) -> int:
         return self.scorer.size
+
+    @property
+    def patch_size(self) -> int:
+        return self.scorer.patch_size
 
     @property
     def grid(self) -> tuple[int, int]:

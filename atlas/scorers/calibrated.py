@@ -163,6 +163,10 @@ class CalibratedScorer(OneTarget, Background):
         return self.original.size
 
     @property
+    def patch_size(self) -> int:
+        return self.original.patch_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         return self.original.grid
 

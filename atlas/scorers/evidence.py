@@ -136,6 +136,7 @@ class EvidenceScorer(OneTarget, Background):
     networks: ClassVar[int] = 1
     preparation: ClassVar[str] = "none"
     size: ClassVar[int] = SIDE
+    patch_size: ClassVar[int] = SIDE
     grid: ClassVar[tuple[int, int]] = (CELLS, CELLS)
     network: ClassVar[str] = "evidence, place by place, on SqueezeNet 1.1"
 

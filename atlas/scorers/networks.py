@@ -197,6 +197,10 @@ class NetworkScorer(OneTarget, Background):
         return channels, rows, columns
 
     @property
+    def patch_size(self) -> int:
+        return self.size
+
+    @property
     def grid(self) -> tuple[int, int]:
         return self._shape[1:]
 

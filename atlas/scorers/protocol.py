@@ -91,6 +91,10 @@ class Scorer(Protocol):
         """Side of the prepared square, in pixels."""
 
     @property
+    def patch_size(self) -> int:
+        """Side of the squares in which patches are described, in pixels."""
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of cells that can be hidden."""
 
@@ -122,7 +126,7 @@ class Scorer(Protocol):
         """Run the network once on each photograph. `facts` are in the same order, or empty if nothing is known."""
 
     def describe(self, crops: ByteArray) -> FloatArray:
-        """Map prepared square cut-outs, uint8 (n, S, S, 3), to descriptors, float32 (n, C), of unit length or zero."""
+        """Map prepared cut-outs, uint8 (n, S, S, 3) with S = `patch_size`, to descriptors, float32 (n, C), of length 1 or 0."""
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Prediction:
         """Make a prediction again from its `arrays`."""

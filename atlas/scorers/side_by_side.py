@@ -144,6 +144,10 @@ class SideBySideScorer(OneTarget, Background):
         return max(member.size for member in self.members)
 
     @property
+    def patch_size(self) -> int:
+        return self.members[0].patch_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         return max(member.grid for member in self.members)
 
@@ -174,9 +178,7 @@ class SideBySideScorer(OneTarget, Background):
         return [self._together([member.predict([shown_to(member, one)])[0] for member in self.members]) for one in photographs]
 
     def describe(self, crops: ByteArray) -> FloatArray:
-        first = self.members[0]
-        small = [cv2.resize(crop, (first.size, first.size), interpolation=cv2.INTER_AREA) for crop in crops]
-        return first.describe(np.stack(small))
+        return self.members[0].describe(crops)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> LinearPrediction:
         return self._together(

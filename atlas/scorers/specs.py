@@ -25,6 +25,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+DESCRIBED_SIDE = 224
+"""Least side of the squares in which trunks describe patches, in pixels: that of the pictures that most networks learned from.
+
+A larger side takes longer and separates the kinds of lesion no better. Described by `eyepacs-pair`, 1,147 patches of 80 drawn
+eyes give a V-measure of 0.095 at 256 pixels and of 0.088 at its own 384, which take more than twice as long
+(`benchmarks/clusters.py --side`).
+"""
+
 TIMM = "timm:"
 """Beginning of the names of timm's trunks."""
 
@@ -305,7 +313,7 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
     """
     spec = lookup(name)
     try:
-        maps = untrained_on_meta(spec).eval()(torch.empty(1, 3, size, size, device="meta"))
+        maps = _on_meta(name)(torch.empty(1, 3, size, size, device="meta"))
     except (RuntimeError, AssertionError):
         if size >= 2 * spec.stride:  # networks that accept only one size
             raise ConfigurationError(
@@ -315,6 +323,18 @@ def cells_of(name: str, size: int) -> tuple[int, int]:
             f"size {size}: too small for trunk {name}, whose maps would have no cells", f"use at least {2 * spec.stride} pixels"
         ) from None
     return int(maps.shape[2]), int(maps.shape[3])
+
+
+def patch_size(name: str, size: int) -> int:
+    """Return the side at which a trunk describes patches: the least from `DESCRIBED_SIDE` on that it takes, at most `size`."""
+    step = lookup(name).step
+    for side in range(math.ceil(DESCRIBED_SIDE / step) * step, size, step):
+        try:
+            cells_of(name, side)
+        except ConfigurationError:  # a network that accepts only one size
+            continue
+        return side
+    return size
 
 
 def lookup(name: str) -> TrunkSpec:
@@ -328,3 +348,8 @@ def untrained_on_meta(spec: TrunkSpec) -> nn.Module:
     """Build a network without allocating memory for weights and without drawing random numbers."""
     with torch.device("meta"):
         return spec.build()
+
+
+@cache
+def _on_meta(name: str) -> nn.Module:
+    return untrained_on_meta(lookup(name)).eval()

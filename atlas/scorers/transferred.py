@@ -38,6 +38,10 @@ class OnTrunk:
         return self.trunk.size
 
     @property
+    def patch_size(self) -> int:
+        return self.trunk.patch_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         return self.trunk.shape
 

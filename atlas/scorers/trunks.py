@@ -32,6 +32,7 @@ from atlas.scorers.specs import (
     lookup,
     new_module,
     normalised,
+    patch_size,
     untrained_on_meta,
 )
 from atlas.scorers.weights import (
@@ -57,6 +58,7 @@ __all__ = [
     "load_trunk",
     "new_module",
     "normalised",
+    "patch_size",
     "unit_length",
 ]
 
@@ -108,6 +110,11 @@ class Trunk:
     sha256: str
     module: nn.Module
     device: torch.device
+
+    @cached_property
+    def patch_size(self) -> int:
+        """Side of the squares in which it describes patches, in pixels, see `specs.patch_size`."""
+        return patch_size(self.name, self.size)
 
     def maps(self, pixels: ByteArray) -> FloatArray:
         """Map prepared images, uint8 (n, size, size, 3) RGB, to the last spatial maps, float32 (n, C, h, w).

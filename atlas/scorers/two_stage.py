@@ -93,6 +93,10 @@ class TwoStageScorer(OneTarget, Background):
         return "lesions" if self.trunk is None else "weighted"
 
     @property
+    def patch_size(self) -> int:
+        return SIDE if self.trunk is None else self.trunk.patch_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         return (CELLS, CELLS) if self.trunk is None else self.trunk.shape
 
@@ -137,8 +141,7 @@ class TwoStageScorer(OneTarget, Background):
 
     def describe(self, crops: ByteArray) -> FloatArray:
         if self.trunk is not None:
-            side = self.trunk.size
-            return self.trunk.describe(np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in crops]))
+            return self.trunk.describe(crops)
         whole: BoolArray = np.ones((SIDE, SIDE), np.bool_)
         return unit_length(np.stack([self.net.looked(one, whole)[1].mean(axis=(1, 2), dtype=np.float64) for one in crops]))
 
