@@ -363,7 +363,7 @@ def test_nothing_tells_the_answer_before_it_is_revealed(visit: Any, site: Made) 
     page.on("request", lambda request: fetched.append(request.url))
     page.goto(f"{out.as_uri()}/quiz.html#seed=5&n=10")
     page.reload()
-    assert {Path(url).parent.name for url in fetched} <= {"out", "js", "css", "data", "photographs"}
+    assert {Path(url).parent.name for url in fetched} <= {"out", "js", "css", "data", "fonts", "photographs"}
     assert {Path(url).name for url in fetched if "/data/" in url} == {"quiz.js", "words.js"}
     seen = set()
     for _ in range(10):

@@ -258,9 +258,12 @@ def test_the_wheel_zooms_about_the_pointer_and_the_overlays_move_along(visit: An
     assert pixel_under(page, x, y) == pytest.approx((0.3, 0.7), abs=0.004)
     assert page.locator(".zoom output").inner_text() == f"{zoom(page)['scale']:.1f}×"
     frame = page.locator(".photograph").bounding_box()
+    assert not page.locator(".cells").count(), "drawn when first needed"
+    page.keyboard.press("l")
     for over in (".overlay", ".boxes", ".cells"):
-        page.evaluate("document.querySelector('.cells').style.display = ''")
         assert page.locator(over).bounding_box() == pytest.approx(frame, abs=0.6), over
+    page.keyboard.press("l")
+    assert not page.locator(".cells").is_visible()
     for _ in range(12):  # more than it takes: the page stays where it is
         page.mouse.wheel(0, 200)
     until(lambda: zoom(page)["scale"] == 1)

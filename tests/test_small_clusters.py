@@ -13,6 +13,8 @@ from drawn_atlas import drawn_atlas, with_lesions
 from atlas.patterns.clusters import FEWEST_PHOTOGRAPHS
 from atlas.records import Atlas, Curation, Words
 from atlas.site.book import Book
+from atlas.site.map import map_columns
+from atlas.site.meanings import meanings
 from atlas.site.render import render_site
 
 SMALL = 4
@@ -83,7 +85,10 @@ def test_patches_of_small_clusters_can_be_reached_from_pages_find_and_map(tmp_pa
 
 def test_a_small_cluster_is_no_example_of_a_kind(tmp_path: Path) -> None:
     atlas = atlas_with(tmp_path / "pictures", 1)
-    assert Book(atlas).cluster[SMALL].mostly  # it would be one by its kinds
+    book = Book(atlas)
+    assert book.cluster[SMALL].mostly  # it would be one by its kinds
+    assert [one["words"] for one in meanings(book) if one["key"] == f"cluster:{SMALL}"] == [[f"Cluster {SMALL}", f"c{SMALL}"]]
+    assert [one["title"] for one in map_columns(book)["clusters"] if one["number"] == SMALL] == [""]
     for name, page in pages_of(atlas, tmp_path).items():
         if name.startswith("lesions/"):
             assert f"clusters/{SMALL:02d}.html" not in page.replace("../", "").partition('id="patterns"')[2]

@@ -33,7 +33,7 @@ _SOURCES = {
     "script-src": _WITHIN,
     "style-src": _WITHIN | {"'unsafe-inline'"},
     "img-src": _WITHIN | {"data:", "blob:"},
-    "font-src": _WITHIN | {"data:"},
+    "font-src": _WITHIN,
     "worker-src": _WITHIN | {"data:", "blob:"},
 }
 

@@ -135,7 +135,7 @@ def _cluster(book: Book, number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
         "number": number,
         "colour": cluster_colour(number),
         "shape": cluster_shape(number),
-        "title": view.title or _mostly(view),
+        "title": view.title or ("" if view.too_small else _mostly(view)),
     }
     return words | {"folded": bool(view.alarms) and number not in book.curation.pinned_clusters} | _densest(xy)
 

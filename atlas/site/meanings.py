@@ -36,9 +36,8 @@ def meanings(book: Book) -> list[dict[str, Any]]:
     senses = [*_kinds(book, glossaries[1], synonyms), *_grades(book, glossaries[1], synonyms)]
     for cluster in book.clusters:
         number = book.words.gettext("Cluster %(number)s", number=cluster.number)
-        senses.append(
-            _sense(f"cluster:{cluster.number}", cluster.name, (cluster.title, cluster.mostly, number, f"c{cluster.number}"))
-        )
+        called = cluster.title, "" if cluster.too_small else cluster.mostly
+        senses.append(_sense(f"cluster:{cluster.number}", cluster.name, (*called, number, f"c{cluster.number}")))
     rest = [entry for key, entry in glossaries[0].items() if key not in told]
     return senses + [_sense(f"term:{entry.key}", entry.name, synonyms([entry.key])) for entry in rest]
 

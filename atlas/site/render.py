@@ -46,8 +46,6 @@ _TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _PLOTS = "js/plotly.min.js"
 
-_FONT = "literata.woff2"
-
 _REPORT_STYLES = ("atlas.css", "report.css")
 
 _REPORT_SCRIPTS = (
@@ -323,13 +321,10 @@ def code_files() -> dict[str, bytes]:
     """Return the styles, scripts and fonts of a site, by their paths within it. All else in it is text, data and pictures."""
     files = {
         f"{folder}/{source.name}": source.read_bytes()
-        for folder in ("css", "js")
+        for folder in ("css", "fonts", "js")
         for source in sorted((templates_folder() / folder).iterdir())
     }
-    fonts = templates_folder() / "fonts"
-    held = base64.b64encode((fonts / _FONT).read_bytes())  # in the style sheet: a font that comes later would move the text
-    files["css/fonts.css"] = files["css/fonts.css"].replace(_FONT.encode(), b"data:font/woff2;base64," + held)
-    return {**files, "fonts/OFL.txt": (fonts / "OFL.txt").read_bytes(), _PLOTS: get_plotlyjs().encode()}
+    return {**files, _PLOTS: get_plotlyjs().encode()}
 
 
 def _write_assets(book: Book, out: Path) -> None:

@@ -18,19 +18,23 @@
     let on = false;
     let cursor = places[Math.floor(places.length / 2)];
 
-    // One square a cell; a square that is left out is hatched, so that it differs from dark retina.
+    // One square a cell, drawn when the reader first hides something: a fine grid has hundreds. A square that is left out is
+    // hatched, so that it differs from dark retina.
     const hatch = `hatch-${report.id}`;
-    const grid = Atlas.el("svg:svg", { class: "cells", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      Atlas.el("svg:defs", {}, Atlas.el("svg:pattern", { id: hatch, width: 0.25, height: 0.25, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-        Atlas.el("svg:rect", { width: 0.25, height: 0.25, class: "ground" }), Atlas.el("svg:line", { x1: 0, y1: 0, x2: 0, y2: 0.25, class: "stripe" }))));
-    const squares = new Map(places.map((cell) => {
-      const square = Atlas.el("svg:rect", { x: cell % columns, y: Math.floor(cell / columns), width: 1, height: 1, "data-cell": cell });
-      grid.append(square);
-      return [cell, square];
-    }));
-    const pointer = grid.appendChild(Atlas.el("svg:rect", { class: "cursor", width: 1, height: 1 }));
-    grid.style.display = "none";
-    mat.querySelector(".layer").append(grid);
+    let board = null;
+    const drawn = () => {
+      const grid = Atlas.el("svg:svg", { class: "cells", viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+        Atlas.el("svg:defs", {}, Atlas.el("svg:pattern", { id: hatch, width: 0.25, height: 0.25, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+          Atlas.el("svg:rect", { width: 0.25, height: 0.25, class: "ground" }), Atlas.el("svg:line", { x1: 0, y1: 0, x2: 0, y2: 0.25, class: "stripe" }))));
+      const squares = new Map(places.map((cell) => {
+        const square = Atlas.el("svg:rect", { x: cell % columns, y: Math.floor(cell / columns), width: 1, height: 1, "data-cell": cell });
+        grid.append(square);
+        return [cell, square];
+      }));
+      const pointer = grid.appendChild(Atlas.el("svg:rect", { class: "cursor", width: 1, height: 1 }));
+      mat.querySelector(".layer").append(grid);
+      return { grid, squares, pointer };
+    };
 
     // What a click or a key hides: one cell, or a square of them where the grid is fine, smaller as the reader zooms in.
     const brush = () => Math.max(1, Math.round(rows / 24 / viewer.view().scale));
@@ -47,7 +51,7 @@
       }
     };
 
-    const show = () => {
+    const mark = ({ squares, pointer }) => {
       for (const [cell, square] of squares) {
         const out = left.has(cell);
         square.classList.toggle("left", out);
@@ -57,6 +61,9 @@
       pointer.setAttribute("x", (cursor % columns) - before);
       pointer.setAttribute("y", Math.floor(cursor / columns) - before);
       for (const side of ["width", "height"]) pointer.setAttribute(side, wide);
+    };
+    const show = () => {
+      if (board) mark(board);
       const score = left.size ? without(left) : whole;
       const share = (score - cells.scale.lowest) / cells.scale.span;
       now.classList.toggle("on", on);
@@ -73,7 +80,8 @@
       on = yes;
       switchOn.setAttribute("aria-pressed", String(on));
       for (const control of panel.querySelectorAll(".live-tools button, .live-tools input")) control.disabled = !on;
-      grid.style.display = on ? "" : "none";
+      if (on) board ??= drawn();
+      if (board) board.grid.style.display = on ? "" : "none";
       viewer.hold(on);
       if (on) mat.focus({ preventScroll: true });
       show();

@@ -26,7 +26,8 @@ window.AtlasModel = (() => {
     return found;
   });
 
-  return ({ live, scale }) => {
+  // What each cell adds to each hidden unit: `units` numbers for one cell after the other.
+  const added = (live) => {
     const [rows, columns] = live.shape;
     const units = live.whole.length;
     const sums = new Float64Array(live.cells.length * units);
@@ -49,12 +50,20 @@ window.AtlasModel = (() => {
       }
       first += column.length;
     }
+    return sums;
+  };
+
+  return ({ live, scale }) => {
+    const [rows, columns] = live.shape;
+    const units = live.whole.length;
+    let sums = null; // until something is hidden: most readers only look
     const score = (z) => {
       let logit = live.bias;
       for (let k = 0; k < units; k++) if (z[k] > 0) logit += live.weight[k] * z[k];
       return scale.lowest + scale.span / (1 + Math.exp(-logit));
     };
     const without = (left) => {
+      sums ??= added(live);
       const z = Float64Array.from(live.whole);
       live.cells.forEach((cell, place) => {
         if (!left.has(cell)) return;

@@ -9,6 +9,9 @@
   const theme = remembered("atlas-theme");
   if (theme === "dark" || theme === "light") root.dataset.theme = theme;
   if (remembered("atlas-edit") === "on") root.classList.add("editing"); // room for its drawer, which js/edit.js opens
+  document.fonts.load("1em Literata"); // now, not when the first line of text is laid out
+  const { ahead } = document.currentScript.dataset; // data that a script of the page will ask for
+  if (ahead) document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: ahead }));
   document.addEventListener("DOMContentLoaded", () => {
     document.getElementById("theme").addEventListener("click", () => {
       root.dataset.theme = dark() ? "light" : "dark";
