@@ -71,7 +71,7 @@ class Rows:
         """Add facts to what is known of a system, and write them at once."""
         known = {**self.read(key), "recipe": self.recipe, **facts}
         aside = self.folder / f"{key}.part"
-        aside.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+        aside.write_text(json.dumps(known, sort_keys=True) + "\n", "utf-8")
         aside.replace(self.folder / f"{key}.json")
         return known
 
