@@ -157,9 +157,10 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
   };
   const near = (text) => {
     const wanted = joined(text), most = Math.min(4, Math.max(1, Math.floor(wanted[0].length / 3)));
+    if (wanted[0].length < 3) return []; // anything would be near, and the reader is still typing
     const found = known.flatMap(({ sense, names }) => names.map((name) => ({
-      text: name.text, sense, far: Math.min(...name.joined.map((form, k) => apart(wanted[k], form, most))) + (sizeOf(sense) ? 0 : 0.5),
-    }))).filter(({ far }) => far <= most + 0.5).sort((a, b) => a.far - b.far || a.text.length - b.text.length);
+      text: name.text, sense, far: Math.min(...name.joined.map((form, k) => apart(wanted[k], form, most))),
+    }))).filter(({ far }) => far <= most).map((one) => ({ ...one, far: one.far + (sizeOf(one.sense) ? 0 : 0.5) })).sort((a, b) => a.far - b.far || a.text.length - b.text.length);
     const seen = new Set();
     return found.filter(({ sense, text: own }) => {
       const fresh = !seen.has(sense.key) && !seen.has(own.toLowerCase());

@@ -27,6 +27,9 @@ window.AtlasSieve = (images) => {
     const known = (row) => (place === null ? images.looked?.[row] : images.lesions.some((kind) => (kind.places?.[row] ?? null) !== null));
     return Uint32Array.from(images.id, (_, row) => images.lesions.reduce((sum, kind) => sum | (here(kind, row) ? bits.get(kind.key) : 0), 0) || (known(row) ? NONE : 0));
   };
+  const kindBits = Uint32Array.from(bits.values());
+  const highest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
+  const sizes = { cluster: 1 + highest(images.clusters.map(highest)), differ: 1 + highest(gap) };
   const made = new Map(); // by place
   const noted = Uint8Array.from(images.note, (note) => (note === "" ? 0 : 1));
 
@@ -34,6 +37,7 @@ window.AtlasSieve = (images) => {
     const chosen = Object.entries(kinds).map(([name, { names, codes }], k) => ({
       name, names, codes, kind: 10 + k, fits: Uint8Array.from(names, (one) => (!filters[name] || filters[name].has(one) ? 1 : 0)), counts: new Uint32Array(names.length),
     }));
+    const codes = chosen.map((one) => one.codes), fits = chosen.map((one) => one.fits);
     const given = (value, otherwise) => (value === null || value === undefined || value === "" ? otherwise : Number(value));
     const low = given(filters.low, -Infinity) - 1e-9;
     const high = given(filters.high, Infinity) + 1e-9;
@@ -46,11 +50,12 @@ window.AtlasSieve = (images) => {
     const held = made.get(place);
     const some = place !== null && !wanted; // any lesion must lie there
     const rows = [];
-    const counts = { cluster: new Map(), lesions: new Map([...bits.keys()].map((key) => [key, 0])), differ: new Map(), unsure: 0, noted: 0 };
+    const counts = { unsure: 0, noted: 0 };
+    const tallies = { cluster: new Uint32Array(sizes.cluster), lesions: new Uint32Array(kindBits.length), differ: new Uint32Array(sizes.differ) };
     for (let row = 0; row < total; row += 1) {
       let fails = 0;
       let only = 0; // the one kind of filter that keeps this photograph out
-      for (const { codes, fits, kind } of chosen) if (!fits[codes[row]]) { fails += 1; only = kind; }
+      for (let k = 0; k < chosen.length; k += 1) if (!fits[k][codes[k][row]]) { fails += 1; only = chosen[k].kind; }
       if (severity[row] < low || severity[row] > high) { fails += 1; only = SCORE; }
       if (least !== null && gap[row] < least) { fails += 1; only = GAP; }
       if (filters.unsure && !images.unsure[row]) { fails += 1; only = UNSURE; }
@@ -62,14 +67,16 @@ window.AtlasSieve = (images) => {
       if (fails > 1) continue;
       if (fails === 0) {
         rows.push(row);
-        for (const [key, bit] of bits) if (held[row] & bit) counts.lesions.set(key, counts.lesions.get(key) + 1);
+        for (let k = 0; k < kindBits.length; k += 1) if (held[row] & kindBits[k]) tallies.lesions[k] += 1;
       }
-      for (const { codes, counts: tally, kind } of chosen) if (fails === 0 || only === kind) tally[codes[row]] += 1;
-      if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) counts.cluster.set(one, (counts.cluster.get(one) ?? 0) + 1);
-      if (fails === 0 || only === GAP) for (let n = 1; n <= gap[row]; n += 1) counts.differ.set(n, (counts.differ.get(n) ?? 0) + 1);
+      for (let k = 0; k < chosen.length; k += 1) if (fails === 0 || only === chosen[k].kind) chosen[k].counts[codes[k][row]] += 1;
+      if (fails === 0 || only === CLUSTER) for (const one of images.clusters[row]) tallies.cluster[one] += 1;
+      if (fails === 0 || only === GAP) for (let n = 1; n <= gap[row]; n += 1) tallies.differ[n] += 1;
       if (fails === 0 || only === UNSURE) counts.unsure += images.unsure[row];
       if (fails === 0 || only === NOTED) counts.noted += noted[row];
     }
+    for (const name of ["cluster", "differ"]) counts[name] = new Map([...tallies[name].entries()].filter(([, n]) => n));
+    counts.lesions = new Map([...bits.keys()].map((key, k) => [key, tallies.lesions[k]]));
     for (const { name, names, counts: tally } of chosen) counts[name] = new Map(names.map((one, k) => [one, tally[k]]));
     return { rows, counts };
   };
