@@ -273,7 +273,7 @@ class Reader:
             for number in range(rounds):
                 told = page.locator("#map-loaded").inner_text()
                 start = time.perf_counter()
-                page.evaluate("(view) => { location.hash = `view=${view}`; }", f"{3500 + 1000 * number},{3500 + 700 * number},9")
+                page.evaluate("(view) => { location.hash = `view=${view}`; }", f"{3500 + 1000 * number},{3500 + 700 * number},25")
                 page.wait_for_function("(told) => document.getElementById('map-loaded').innerText !== told", arg=told)
                 page.evaluate(READY)
                 taken.append(time.perf_counter() - start)
