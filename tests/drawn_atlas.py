@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from asked import of_sums
@@ -39,6 +40,7 @@ from atlas.records import (
 from atlas.scorers.prediction import LinearPrediction
 from atlas.scorers.readouts import Head
 from atlas.site.book import Book
+from atlas.site.map import map_files
 from atlas.site.pages import PAGES
 from atlas.site.render import render_report, render_site
 
@@ -253,3 +255,8 @@ def _lesson(ids: tuple[str, ...], patches: Patches | None, clusters: Clusters | 
         lessons=(Lesson("from-disc-to-blot", title, summary, tuple(stops)),),
         file={"lessons": [{"title": title, "slug": "from-disc-to-blot", "summary": summary, "stops": file}]},
     )
+
+
+def map_columns(book: Book) -> dict[str, Any]:
+    """Return what data/map.js holds; {} if the atlas has no map."""
+    return next((columns for _, columns in map_files(book)), {})

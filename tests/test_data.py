@@ -15,7 +15,8 @@ from atlas.agreement.ranking import flagged, rank
 from atlas.agreement.reading import printable_score
 from atlas.records import Atlas, Dataset, GradedImage, SaliencyMaps, Scores, Trust
 from atlas.site.book import Book
-from atlas.site.scripts import image_columns, write_data, write_script
+from atlas.site.data import write_script
+from atlas.site.scripts import image_columns, write_data
 from atlas.trust.badges import BADGES
 from atlas.trust.curves import STEPS
 

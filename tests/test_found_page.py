@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas, with_lesions
+from drawn_atlas import drawn_atlas, map_columns, with_lesions
 
 from atlas.cohort.lesions import KINDS
 from atlas.cohort.regions import near_fovea, region_of
@@ -18,7 +18,6 @@ from atlas.records import FoundLesions, Frame, Landmarks, Lesson, Mark, Stop
 from atlas.resources import DEFAULT_LESION_NET
 from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts, places
-from atlas.site.map import map_columns
 from atlas.site.render import render_site
 from atlas.site.scripts import image_columns
 from atlas.site.views import mostly

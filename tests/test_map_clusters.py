@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas, with_lesions
+from drawn_atlas import drawn_atlas, map_columns, with_lesions
 from PIL import Image
 
 from atlas.patterns.alarms import ALARMS
@@ -23,7 +23,7 @@ from atlas.records import Words as Curated
 from atlas.site.book import Book
 from atlas.site.clusters import BORDERLINE, PER_GRADE, TYPICAL, compared, places, study, varied
 from atlas.site.colours import cluster_colour, cluster_shape
-from atlas.site.map import SIDE, map_columns, map_files
+from atlas.site.map import SIDE, map_files
 from atlas.site.render import render_site
 from atlas.site.views import GradeView, PatchView, PlateView
 

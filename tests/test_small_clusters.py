@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_atlas import drawn_atlas, with_lesions
+from drawn_atlas import drawn_atlas, map_columns, with_lesions
 
 from atlas.patterns.clusters import FEWEST_PHOTOGRAPHS
 from atlas.records import Atlas, Curation, Words
 from atlas.site.book import Book
-from atlas.site.map import map_columns
 from atlas.site.meanings import meanings
 from atlas.site.render import render_site
 

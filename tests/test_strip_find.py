@@ -19,8 +19,9 @@ from atlas.agreement.reading import nearest_grade
 from atlas.cohort.lesions import KINDS
 from atlas.records import DIABETIC_RETINOPATHY, Atlas
 from atlas.site.book import Book
+from atlas.site.data import write_script
 from atlas.site.render import render_site
-from atlas.site.scripts import image_columns, write_script
+from atlas.site.scripts import image_columns
 
 pytestmark = pytest.mark.browser
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from atlas.cohort.lesions import KINDS
 from atlas.records import BoolArray, FloatArray, SaliencyMaps, Scale
+from atlas.site.data import script
 from atlas.site.found import FoundView
 
 _STEPS_PER_GRADE = 25
@@ -55,8 +56,7 @@ def cells_script(
         "lesions": None if lesions is None else _lesions(lesions),
         "live": None if live is None else json.loads(live),
     }
-    text = json.dumps(found, separators=(",", ":"), allow_nan=False)
-    return f'(window.ATLAS_CELLS??={{}})["{image_id}"]={text};\n'.encode()
+    return script("ATLAS_CELLS", found, image_id)
 
 
 def largest_drop(maps: SaliencyMaps) -> float:

@@ -41,10 +41,20 @@ def map_files(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
     name : str
         "" for the first columns, then row and column of a square, two digits each.
     columns : dict[str, Any]
-        The columns of `map_columns`. A square has only `x`, `y`, `plate`, `cell`, `cells`, `drop`, `cluster` and `kind`. If there
-        are squares, the first columns also have `total`, the number of all patches; `graded`, the number of patches by grade, the
-        grade null last; and `squares`: `side` in units of the map, `most`, the number of patches that a page may load at a time,
-        and the `counts` of patches by name.
+        `extent`: width and height of the map in its units.
+        `x`, `y`: whole numbers. The longer side of the map goes from 0 to `SIDE`.
+        `plate`: index of the photograph in `data/images.js`.
+        `cell`: index into `cells`. A patch's id is its image's id, a hyphen and that text.
+        `drop`: thousandths of a grade.
+        `cluster`: 1-based number, or null.
+        `clusters`: number, colour, shape, title ("" if it has none), count, and x and y of the middle of its densest part.
+        `folded` is whether an alarm says that it may not show the disease; a pinned cluster is never folded.
+        `kind`: the letter of each patch's kind of lesion, all in one text, a space for a window; empty if no patch is a lesion.
+        `kinds`: as `clusters`, for kinds of lesions, with key, name, plural and letter; empty if patches are not lesions.
+        A square has only `x`, `y`, `plate`, `cell`, `cells`, `drop`, `cluster` and `kind`. If there are squares, the first
+        columns also have `total`, the number of all patches; `graded`, the number of patches by grade, the grade null last; and
+        `squares`: `side` in units of the map, `most`, the number of patches that a page may load at a time, and the `counts` of
+        patches by name.
     """
     embedding = book.atlas.embedding
     if embedding is None:
@@ -70,26 +80,6 @@ def map_files(book: Book) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, own in {"": np.flatnonzero(drawn), **rows}.items():
         columns = _columns([patches[k] for k in own], xy[own])
         yield name, columns if name else {**whole, **columns, **facts}
-
-
-def map_columns(book: Book) -> dict[str, Any]:
-    """Return the patches of `data/map.js` in columns; {} if the atlas has no map.
-
-    Returns
-    -------
-    dict[str, Any]
-        `extent`: width and height of the map in its units.
-        `x`, `y`: whole numbers. The longer side of the map goes from 0 to `SIDE`.
-        `plate`: index of the photograph in `data/images.js`.
-        `cell`: index into `cells`. A patch's id is its image's id, a hyphen and that text.
-        `drop`: thousandths of a grade.
-        `cluster`: 1-based number, or null.
-        `clusters`: number, colour, shape, title ("" if it has none), count, and x and y of the middle of its densest part.
-        `folded` is whether an alarm says that it may not show the disease; a pinned cluster is never folded.
-        `kind`: the letter of each patch's kind of lesion, all in one text, a space for a window; empty if no patch is a lesion.
-        `kinds`: as `clusters`, for kinds of lesions, with key, name, plural and letter; empty if patches are not lesions.
-    """
-    return next((columns for _, columns in map_files(book)), {})
 
 
 def _columns(patches: Sequence[PatchView], xy: NDArray[np.int64]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from atlas.records import Atlas
 from atlas.resources import templates_folder
 from atlas.site.book import Book
 from atlas.site.cells import cells_script
+from atlas.site.data import write_script
 from atlas.site.found import places
 from atlas.site.glossary import known
 from atlas.site.lessons import curation_script
@@ -36,7 +37,7 @@ from atlas.site.meanings import meanings
 from atlas.site.methods import phrase
 from atlas.site.pages import PAGES
 from atlas.site.quiz import quiz_columns
-from atlas.site.scripts import write_data, write_script
+from atlas.site.scripts import write_data
 from atlas.site.steps import mean_pictures
 from atlas.site.words import FEW, Words
 

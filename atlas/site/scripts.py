@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from atlas.site.book import Book
+from atlas.site.data import write_script
 from atlas.site.quality import quality_key
 from atlas.site.trust import badge_views
 
@@ -17,20 +17,6 @@ Columns = dict[str, Any]
 def write_data(book: Book, out: Path, *, notes: Mapping[str, str] | None = None) -> None:
     """Write `data/images.js` into the site folder `out`. `notes` are the curator's notes on photographs, by image id."""
     write_script(out / "data" / "images.js", "ATLAS_IMAGES", image_columns(book, notes or {}))
-
-
-def write_script(file: Path, name: str, value: Any, entry: str = "") -> None:
-    """Write plain JSON data as a script that sets `window.<name>`, or an entry of it.
-
-    Raises
-    ------
-    ValueError
-        If the data contain NaN or infinity.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    place = f'(window.{name}??={{}})["{entry}"]' if entry else f"window.{name}"
-    file.write_bytes(f"{place}={text};\n".encode())
 
 
 def image_columns(book: Book, notes: Mapping[str, str]) -> Columns:
