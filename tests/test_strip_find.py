@@ -444,6 +444,13 @@ def test_the_finder_finds_among_thousands(visit: Open, large: tuple[dict[str, An
     assert page.locator("#shown b").inner_text() == str(len(noted))
     assert all_plates(page) == noted
     page.locator("#search").fill("")
+    assert page.locator("#found .cell").count() > 10  # what is in sight comes at once, the rows below it when the reader rests
+    page.wait_for_function(
+        """() => {
+          const host = document.getElementById("found"), end = host.getBoundingClientRect().bottom;
+          return [...host.querySelectorAll(".cell")].some((one) => one.getBoundingClientRect().top > end);
+        }"""
+    )
     page.get_by_label("Score from").fill("1")
     page.get_by_label("Score to", exact=True).fill("2")
     page.get_by_label("Grade read from the score").select_option("2")

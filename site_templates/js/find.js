@@ -85,7 +85,7 @@ Atlas.images().then((images) => {
     const result = meaning.search(fields.text.value);
     const { rows, counts } = sieve({ ...filters(), mask: result?.mask });
     tell(result);
-    grid.explain(result && rows.some((row) => meaning.why(row, result).length) ? (row) => meaning.why(row, result) : null);
+    grid.explain(result && meaning.explains(rows, result) ? (row) => meaning.why(row, result) : null);
     sort(rows, fields.order.value, kinds());
     for (const tally of form.querySelectorAll("[data-count]")) tally.textContent = count(counts.grades.get(tally.dataset.count) ?? 0);
     for (const tally of form.querySelectorAll("[data-lesion]")) tally.textContent = count(counts.lesions.get(tally.dataset.lesion) ?? 0);

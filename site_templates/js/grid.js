@@ -15,6 +15,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   const GAP = 2;
   let caption = 24; // pixels below a photograph; a reason takes two lines more
   const PRINTED = 96;
+  const REST = 150; // milliseconds without a new list
   const runway = el("div", { class: "runway", role: "list", "aria-label": host.dataset.label });
   host.append(runway);
   const colours = new Map(images.grades.map((grade) => [grade.number, grade]));
@@ -27,6 +28,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   let columns = 1;
   let side = 100;
   let seen = { first: 0, last: 0 };
+  let spared = 0; // a timer while cells outside the screen wait: a list changes with every key typed, and what is in sight comes first
 
   const step = () => side + caption + GAP;
   const rowOf = (place) => Math.floor(place / columns);
@@ -37,8 +39,8 @@ Atlas.grid = (host, images, moved = () => {}) => {
     has(row).map((kind) => el("b", { class: "letter", style: { "--kind": kind.colour } }, kind.letter)));
   const words = (row) => {
     const grade = colours.get(images.grade[row]);
-    const said = Atlas.plate(row, images.severity[row], images.read[row], grade);
-    return [said, marked && has(row).length && found(row), reason && reasons(row).length && `${reasons(row).join(", ")}.`].filter(Boolean).join(" ");
+    const said = Atlas.plate(row, images.severity[row], images.read[row], grade), why = reasons(row);
+    return [said, marked && has(row).length && found(row), why.length && `${why.join(", ")}.`].filter(Boolean).join(" ");
   };
   const reasons = (row) => (reason ? reason(row) : []);
   const put = (cell, place) => {
@@ -48,7 +50,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   };
   const make = (place) => {
     const row = list[place];
-    const grade = colours.get(images.grade[row]);
+    const grade = colours.get(images.grade[row]), why = reasons(row);
     const cell = el("div", {
       class: `cell thumb${images.flagged[row] ? " flagged" : ""}${picked.has(row) ? " picked" : ""}`, role: "listitem",
       "aria-posinset": place + 1, "aria-setsize": list.length, style: { "--grade": grade?.colour ?? "transparent" }, dataset: { place, row, pick: images.id[row], plate: row + 1 },
@@ -56,7 +58,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
     el("a", { href: Atlas.page(`images/${images.id[row]}.html`), tabindex: place === active ? 0 : -1, title: images.flagged[row] ? Atlas.flag(images.difference[row]) : null },
       el("img", { src: Atlas.asset(`thumbnails/${images.id[row]}.jpg`), alt: words(row), width: 160, height: 160, decoding: "async", draggable: "false" }), marked ? letters(row) : null),
     el("div", { class: "line", "aria-hidden": "true" }, el("span", {}, `${number(images.severity[row])} → ${images.read[row]}`), grade ? el("span", {}, String(grade.number)) : null),
-    reason ? el("div", { class: "why", "aria-hidden": "true", title: reasons(row).join(", ") }, reasons(row)[0] ?? "") : null);
+    reason ? el("div", { class: "why", "aria-hidden": "true", title: why.join(", ") }, why[0] ?? "") : null);
     put(cell, place);
     return cell;
   };
@@ -64,7 +66,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
 
   const render = () => {
     const height = host.clientHeight;
-    const spare = Math.ceil(height / step() / 2); // half a screen more above and below
+    const spare = spared ? 0 : Math.ceil(height / step() / 2); // half a screen more above and below
     const top = Math.floor(host.scrollTop / step());
     const bottom = Math.ceil((host.scrollTop + height) / step());
     const from = Math.max(0, (top - spare) * columns);
@@ -141,6 +143,11 @@ Atlas.grid = (host, images, moved = () => {}) => {
     list = rows;
     clear();
     measure();
+    clearTimeout(spared);
+    spared = setTimeout(() => {
+      spared = 0;
+      if (!before) render();
+    }, REST);
     active = Math.min(Math.max(0, at), Math.max(0, list.length - 1));
     if (list.length) go(active, { align: "start", focus: focused });
     else {
@@ -207,7 +214,7 @@ Atlas.grid = (host, images, moved = () => {}) => {
   document.addEventListener("keydown", keys);
   let width = host.clientWidth;
   new ResizeObserver(() => {
-    if (before) return;
+    if (before || !host.clientWidth) return; // on paper, or hidden while nothing is found
     if (host.clientWidth === width) {
       render();
       return;

@@ -6,6 +6,7 @@
 //   search(text)      null where there is nothing to search for, else {mask, senses, terms, unknown}: which photographs match; the
 //                     senses that it has in this atlas, as {sense, count}; those that only the glossary explains; words without a match
 //   why(row, result)  why a photograph matches, in words
+//   explains(rows, result)  whether there are such words for any of them
 //   near(text)        names that are spelled almost like it, the nearest first, as [{text, sense}]
 // A sense's key is "lesion:<kind>", "marked:<kind>" with its rows, "grade:<number>", "cluster:<number>" or "term:<entry of the glossary>".
 "use strict";
@@ -124,7 +125,7 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
     }
     const meant = [...held.values()];
     return {
-      mask, unknown, phrases: all.map(({ phrase }) => phrase),
+      mask, unknown, phrases: all.map(({ phrase }) => bare(phrase)),
       senses: meant.filter((one) => one.count), terms: meant.filter((one) => !one.count && one.sense.key.startsWith("term:")).map((one) => one.sense),
     };
   };
@@ -137,12 +138,16 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
     const stage = images.grades.find((one) => one.number === images.grade[row]);
     return stage && graded ? graded(stage).replace(/\.$/, "") : gettext("read as grade %(grade)s", { grade: name });
   };
+  const inProse = (row, phrases) => {
+    const text = indexed().prose[row];
+    return text.length > 1 && phrases.some((phrase) => text.includes(phrase));
+  };
   const why = (row, { senses: held, phrases }) => {
     const reasons = held.filter(({ sense }) => rowsOf(sense)[row]).map(({ sense }) => told(row, sense));
-    const { prose } = indexed();
-    if (phrases.some((phrase) => prose[row].length > 1 && prose[row].includes(bare(phrase)))) reasons.push(gettext("in its title, note or name"));
+    if (inProse(row, phrases)) reasons.push(gettext("in its title, note or name"));
     return reasons;
   };
+  const explains = (rows, { senses: held, phrases }) => rows.some((row) => inProse(row, phrases) || held.some(({ sense }) => rowsOf(sense)[row]));
 
   // ---- spelled almost like it -----------------------------------------------------------------------------------------------------
   const apart = (one, other, most) => { // Levenshtein's distance, given up beyond `most`
@@ -169,5 +174,5 @@ window.AtlasMeaning = (images, senses = [], { drawn = false, graded = null, coun
     }).slice(0, 4).map(({ text: own, sense }) => ({ text: own, sense }));
   };
 
-  return { search, why, near };
+  return { search, why, explains, near };
 };

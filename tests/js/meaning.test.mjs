@@ -80,6 +80,12 @@ test("results say why they match, and with how many", () => {
   assert.deepEqual(plain(meaning.why(row, result)), [`haemorrhages: ${images.lesions[0].counts[row]} found by the network`, "read as grade 3 (severe)"]);
   assert.deepEqual(plain(meaning.why(3, meaning.search("disc"))), ["in its title, note or name"]);
   assert.deepEqual(plain(meaning.why(5, meaning.search("haemorrhage"))), ["haemorrhages: marked by a person"]);
+  for (const text of ["hemorrhage severe", "disc", "#12", "0ff", "mouse"]) {
+    const found = meaning.search(text), all = rows(text);
+    assert.equal(meaning.explains(all, found), all.some((k) => meaning.why(k, found).length > 0));
+  }
+  assert.equal(meaning.explains(rows("disc"), meaning.search("disc")), true);
+  assert.equal(meaning.explains(rows("0ff"), meaning.search("0ff")), false);
   const counts = Object.fromEntries(plain(result.senses).map(({ sense, count }) => [sense.key, count]));
   assert.equal(counts["lesion:haemorrhage"], holds((k) => images.lesions[0].counts[k] > 0).length);
   assert.equal(counts["marked:haemorrhage"], 2);
