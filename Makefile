@@ -221,15 +221,17 @@ $(BIN)/python:
 	echo 'atlas needs Python 3.11 or newer, and none was found. Install one, or name yours: make demo PYTHON=/path/to/python3' >&2; \
 	exit 1
 
-# Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt.
+# Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt. Modules are
+# compiled when they are first used: to compile them all takes a third of the installation.
+INSTALL = $(PIP) install -qq --no-compile --constraint constraints.txt
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing atlas into .venv. The first time, this takes a few minutes and about 7 GB.'
-	@$(PIP) install -qq --constraint constraints.txt hatchling
-	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable .
+	@$(INSTALL) hatchling
+	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	@$(PIP) install -qq --constraint constraints.txt --no-build-isolation --editable '.[test]'
+	@$(INSTALL) --no-build-isolation --editable '.[test]'
 	@touch $@
 
 $(LOWEST)/installed: pyproject.toml | $(BIN)/python

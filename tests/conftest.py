@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tabs import Tabs
 
 PHOTOGRAPHS = Path(os.environ.get("ATLAS_PHOTOGRAPHS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WEIGHTS = PHOTOGRAPHS.parent / "weights"
@@ -66,8 +67,8 @@ def squeezenet_weights() -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A real chromium, offline. Skipped on a machine without one, but never where CI is set."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real chromium, offline, that lends its tabs. Skipped on a machine without one, but never where CI is set."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         if os.environ.get("CI"):
@@ -88,5 +89,9 @@ def browser() -> Iterator[Any]:
                 "--disable-sync",
             ],
         )
-        yield chromium
+        blank = tmp_path_factory.mktemp("blank") / "blank.html"
+        blank.write_text("<!doctype html><title>Blank</title>", "utf-8")
+        tabs = Tabs(chromium, blank)
+        yield tabs
+        tabs.close()
         chromium.close()
