@@ -230,9 +230,11 @@ INSTALL = $(PIP) install -qq --no-compile --constraint constraints.txt
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-.venv/installed-test: .venv/installed
+.venv/installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing atlas and its tests into .venv. The first time, this takes a few minutes and about 7 GB.'
+	@$(INSTALL) hatchling
 	@$(INSTALL) --no-build-isolation --editable '.[test]'
-	@touch $@
+	@touch .venv/installed $@
 
 $(LOWEST)/installed: pyproject.toml | $(BIN)/python
 	@echo 'Installing the lowest versions into $(LOWEST). This takes another 7 GB.'
