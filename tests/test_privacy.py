@@ -83,6 +83,14 @@ class TestStrings:
         for content in (b"(anna)", b"x_anna_y", b"%20anna", b'"\\nAnna"', b"[1234567,2]", b"1234567.", b"id 1234567"):
             assert len(search.in_text(content)) == 1, content
 
+    def test_files_named_by_numbers_are_not_taken_for_the_end_of_an_id(self) -> None:
+        """Of 10,000 photographs 00001.jpg and so on, some id ends in some of these numbers."""
+        search = Search({"06957.jpg": "file name", "0af3.png": "file name"})
+        for content in (b'<img src="photographs/afaa40f90fe06957.jpg">', b"thumbnails/91c20af3.png", b"06957.jpgs"):
+            assert search.in_text(content) == set(), content
+        for content in (b'<a href="06957.jpg">', b"scans%2F06957.JPG", b"eye_06957.jpg", b"in 06957.jpg.", b"at C:\\\\06957.jpg"):
+            assert search.in_text(content) == {"06957.jpg"}, content
+
     def test_pixels_are_no_words_but_words_between_pixels_are_found(self) -> None:
         pixels = np.random.default_rng(3).integers(0, 256, 40_000, np.uint8).tobytes()
         search = Search(gathered([("name", PERSON), ("name", "Grün-Weißenfels"), ("name", "Anna")]))

@@ -4,7 +4,8 @@ What is searched for
     A text of four characters or more, or of six bytes or more in UTF-8 (two Chinese characters). A text of digits and marks needs
     seven digits: shorter numbers cannot be told from the site's own. Of a text with several words, the words are searched for,
     too.
-    A text of fewer than eight characters, and a number, must not be part of a longer word or number.
+    A text of fewer than eight characters, a number, and the name of a file that is one (0001.jpg) must not be part of a longer
+    word or number: the ids of photographs, on every page, end in any digits.
 
 What is not
     What the site says of itself, in its templates, translations, code and cards, and what its author has it say.
@@ -37,6 +38,8 @@ _DIFFERENT = 3  # characters of a long text
 _LONGEST = 2000  # characters: of longer texts only the words are searched for
 
 _MARKED = re.compile(r"[\d\s.,:;/_+-]+")  # a number, a date or a time
+
+_NUMBERED = re.compile(r"[0-9a-f]+\.[a-z]{2,5}", re.IGNORECASE)  # a file named by a number; ids are hexadecimal
 
 _APART = re.compile(r"[\s_,;:|/\\=<>()\[\]{}\"]+")
 
@@ -99,7 +102,7 @@ class Search:
         self.strings = dict(strings)
         self._automaton: Any = ahocorasick.Automaton()
         for text in strings:
-            within = len(text) >= _LONG and not _MARKED.fullmatch(text)
+            within = len(text) >= _LONG and not (_MARKED.fullmatch(text) or _NUMBERED.fullmatch(text))
             for form in _forms(text):
                 self._automaton.add_word(form, (len(form), text, within))
         if strings:
