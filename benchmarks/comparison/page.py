@@ -189,7 +189,8 @@ def _worth(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System], pho
 
 def _full(system: System) -> str:
     """Return a system's words where they cannot lean on the row above."""
-    return _named(system).replace("the same", "mean of all places, two layers")
+    before = [one.words for one in SYSTEMS[: SYSTEMS.index(system) + 1] if not one.words.startswith("the same")]
+    return _named(system).replace("the same", before[-1].rpartition(", ")[0])
 
 
 def _costs(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System]) -> str:
