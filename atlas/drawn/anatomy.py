@@ -58,8 +58,8 @@ class Person:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Person:
-        # Orange to brown. IDRiD's training part has medians of 0.63 (standard deviation 0.11) in red, 0.47 (0.07) of that in green
-        # and 0.24 (0.05 to 0.73) of green in blue. Green and blue go together: correlation 0.6.
+        # Orange to brown. In IDRiD's training part, the medians of photographs are 0.63 in red (standard deviation 0.11), 0.47
+        # (0.07) of that in green, and 0.24 (0.05 to 0.73) of green in blue. Green and blue go together: correlation 0.6.
         tone = rng.normal()
         red = np.clip(rng.normal(0.74, 0.10), 0.54, 0.94)
         green = red * np.clip(0.475 + 0.06 * tone, 0.35, 0.62)
@@ -68,8 +68,8 @@ class Person:
         has_notch = rng.random() < 0.5
         return cls(
             fundus=np.clip(np.array([red, green, blue], np.float32), 0.02, 0.94).astype(np.float32),
-            mottle=rng.uniform(0.03, 0.06),
-            tessellation=rng.uniform(0.05, 0.17) if rng.random() < 0.45 else 0.0,
+            mottle=rng.uniform(0.025, 0.055),
+            tessellation=rng.uniform(0.04, 0.14) if rng.random() < 0.45 else 0.0,
             sheen=rng.uniform(0.0, 0.10),
             aperture=rng.uniform(0.56, 0.605) if cropped else rng.uniform(0.455, 0.49),
             notch=(float(rng.choice([-0.66, -0.72, -0.6])), rng.uniform(0.02, 0.032)) if has_notch else None,
@@ -182,6 +182,7 @@ class Anatomy:
     cup: float
     disc_tint: float
     crescent: float
+    root: tuple[float, float]  # where the vessels come out of the disc
     fovea: tuple[float, float]
     fovea_depth: float
     reflex: float
@@ -191,6 +192,7 @@ class Anatomy:
     def draw(cls, rng: np.random.Generator) -> Anatomy:
         disc = (0.57 + rng.normal(0, 0.015), rng.normal(-0.01, 0.02))
         radius = DISC_RADIUS * rng.normal(1.0, 0.08)
+        root = (disc[0] + rng.uniform(0.0, 0.03), disc[1] + rng.normal(0.0, 0.012))
         fovea = (disc[0] - 4.6 * DISC_RADIUS * rng.normal(1.0, 0.04), disc[1] + 0.06 + rng.normal(0, 0.02))
         return cls(
             disc=disc,
@@ -198,10 +200,11 @@ class Anatomy:
             cup=rng.uniform(0.2, 0.6),
             disc_tint=rng.uniform(0.88, 1.08),
             crescent=rng.uniform(0.1, 0.4) * (rng.random() < 0.4),
+            root=root,
             fovea=fovea,
             fovea_depth=rng.uniform(0.25, 0.5),
             reflex=rng.uniform(0.03, 0.10) * (rng.random() < 0.3),
-            vessels=tuple(_grow_vessels(rng, disc, fovea)),
+            vessels=tuple(_grow_vessels(rng, root, fovea)),
         )
 
 
@@ -224,18 +227,17 @@ THINNEST = 0.0014
 STEP = 0.016
 
 
-def _grow_vessels(rng: np.random.Generator, disc: tuple[float, float], fovea: tuple[float, float]) -> Iterator[_Vessel]:
+def _grow_vessels(rng: np.random.Generator, root: tuple[float, float], fovea: tuple[float, float]) -> Iterator[_Vessel]:
     """Grow veins and arteries from the disc. At each fork the cubes of the radii add up (Murray's law)."""
     # Heading, bend and reach of the temporal arcades: a vein and an artery run side by side. Upper and lower ones differ.
     arcades = [(rng.normal(0.0, 0.16), rng.normal(1.62, 0.16), rng.uniform(0.36, 0.60)) for _ in range(2)]
-    root = (disc[0] + rng.uniform(0.0, 0.03), disc[1] + rng.normal(0.0, 0.012))
     for vein in (True, False):
         girth = rng.uniform(0.0118, 0.0140) if vein else rng.uniform(0.0084, 0.0100)
         aside = 0.012 if vein else -0.004
         tips = []
         for up, (lean, curve, reach) in zip((-1.0, 1.0), arcades, strict=True):
             own = girth * rng.uniform(0.88, 1.06)
-            x, y = root[0] + aside + rng.normal(0.0, 0.008), root[1] + up * rng.uniform(0.004, 0.045)
+            x, y = root[0] + aside + rng.normal(0.0, 0.008), root[1] + up * rng.uniform(0.002, 0.03)
             # Temporal arcade: leaves the disc steeply and bends round the fovea.
             heading = up * (math.pi / 2 + lean + rng.normal(0.0, 0.10) - (0.16 if vein else -0.10))
             bend = up * (curve + rng.normal(0.0, 0.10) + (0.14 if vein else -0.10))

@@ -110,7 +110,7 @@ def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: S
         many = rng.random() < 0.4
         beaded = not many or rng.random() < 0.35
     if many:
-        bleeds = [_haemorrhage(rng, sites, q) for q in range(4) for _ in range(rng.integers(22, 28))]
+        bleeds = [_haemorrhage(rng, sites, q) for q in range(4) for _ in range(rng.integers(24, 30))]
     else:
         bleeds = [_haemorrhage(rng, sites, None) for _ in range(rng.integers(16, 40) if severe else rng.integers(3, 18))]
     lesions.spots["haemorrhage"] = [spot for bleed in bleeds for spot in bleed]
@@ -128,19 +128,19 @@ def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: S
 
 
 def _microaneurysm(rng: np.random.Generator, place: tuple[float, float]) -> Spot:
-    r = min(0.0125, 0.0058 * math.exp(rng.exponential(0.28)))
-    return Spot(*place, r, r * rng.uniform(0.75, 1.0), rng.uniform(0, math.pi), rng.uniform(0.5, 0.95), 0.85, ripple(rng, 0.1))
+    r = min(0.0125, 0.0060 * math.exp(rng.exponential(0.28)))
+    return Spot(*place, r, r * rng.uniform(0.75, 1.0), rng.uniform(0, math.pi), rng.uniform(0.6, 1.0), 0.65, ripple(rng, 0.1))
 
 
 def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> list[Spot]:
     """Draw a dot, a blot of several pools, or a flame of several streaks; most are only a little darker than the retina."""
     kind = rng.random()
-    depth = min(0.95, 0.38 + rng.exponential(0.22))
-    if kind < 0.5:  # dot
-        r = min(0.018, 0.0075 * math.exp(rng.exponential(0.30)))
+    depth = min(1.0, 0.42 + rng.exponential(0.25))
+    if kind < 0.42:  # dot
+        r = min(0.018, 0.0080 * math.exp(rng.exponential(0.30)))
         x, y = sites.crowded(0.45, 0.022, quadrant)
-        return [Spot(x, y, r, r * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi), depth, 0.85, ripple(rng, 0.3))]
-    if kind < 0.78:  # blot
+        return [Spot(x, y, r, r * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi), depth, 0.7, ripple(rng, 0.3))]
+    if kind < 0.74:  # blot
         r = min(0.050, 0.014 * math.exp(rng.exponential(0.45)))
         x, y = sites.crowded(0.45, 0.036, quadrant)
         pools = [Spot(x, y, r, r * rng.uniform(0.5, 0.9), rng.uniform(0, math.pi), depth, 0.8, ripple(rng, 0.5))]
@@ -239,7 +239,7 @@ def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[
 
 
 def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, lesions: Lesions) -> None:
-    bleeds = rng.random() < 0.32
+    bleeds = rng.random() < 0.4
     if not bleeds or rng.random() < 0.75:
         tangles: list[Strand] = []
         if rng.random() < 0.55:

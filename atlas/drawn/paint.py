@@ -25,7 +25,7 @@ VENOUS_BLOOD = np.array([0.18, 0.70, 0.50], np.float32)
 
 ARTERIAL_BLOOD = np.array([0.10, 0.48, 0.40], np.float32)
 
-SHED_BLOOD = np.array([0.30, 0.82, 0.55], np.float32)
+SHED_BLOOD = np.array([0.29, 0.98, 0.62], np.float32)
 """How strongly blood absorbs red, green and blue light at density 1."""
 
 FAINTEST = 0.06
@@ -136,7 +136,7 @@ def _rays(
     turn = cv2.phase(dx, dy) * np.float32(4 * around_it / (2 * math.pi)) + 13.5
     reach = np.hypot(dx, dy) * np.float32(4 * along) + 1.5
     # The swirl bends rays sideways: by about a lump.
-    turn = turn + np.float32(4.0) * swirl
+    turn = turn + np.float32(5.0) * swirl
     return np.asarray(cv2.remap(fine, turn, reach, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.float32)
 
 
@@ -219,8 +219,8 @@ def _render(
     from_fovea = np.hypot(x - np.float32(anatomy.fovea[0]), y - np.float32(anatomy.fovea[1]))
     if person.tessellation:
         # Vessels of the choroid run outwards, and wind.
-        swirl = noise(7)
-        rays = [_rays(texture, x, y, anatomy.fovea, cells, swirl) for cells in ((44, 9), (70, 13))]
+        swirl = noise(6) + np.float32(0.5) * noise(14)
+        rays = [_rays(texture, x, y, anatomy.fovea, cells, swirl) for cells in ((64, 6), (100, 8))]
         choroid = sum(np.exp(-((ray / np.float32(0.5)) ** 2)) for ray in rays) - np.float32(0.8)
         outside = np.clip((from_fovea - 0.3) / 0.6, 0, 1)
         light *= np.exp(person.tessellation * (choroid * outside) * _planes(0.7, 1.2, 0.6))
@@ -242,6 +242,9 @@ def _render(
     soften = 0.0026 * shot.unit
     whole = {what: _blur(_painted(shot, own), soften) for what, own in strands.items()}
     venous, arterial, reflex = (whole[what][shown] for what in strands)
+    # Vessels come up out of the disc.
+    emerging = 1.0 - np.exp(-(((x - anatomy.root[0]) ** 2 + (y - anatomy.root[1]) ** 2) / 0.03**2))
+    venous, arterial, reflex = venous * emerging, arterial * emerging, reflex * emerging
 
     # Nerve fibres shine along the arcades.
     if person.sheen:
@@ -281,11 +284,11 @@ def _render(
     )
     density = np.maximum(venous, layer("venous beading"))
     fine = layer("new vessels")
-    for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, ARTERIAL_BLOOD)):
+    for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, VENOUS_BLOOD)):
         _absorb(light, amount, absorption)
     light += reflex * 0.16 * _planes(*person.fundus)
     _absorb(light, np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85), SHED_BLOOD)
-    pale = _tinted(person, 1.06, 0.05, (1.0, 0.85, 0.85 * min(0.85, 0.38 + 0.8 * person.blueness)))
+    pale = _tinted(person, 1.06, 0.05, (1.0, 0.85, 0.85 * min(0.85, 0.26 + 0.85 * person.blueness)))
     _blend(light, layer("cotton-wool spot"), pale)
     _blend(light, fibrous, pale * np.float32(0.95))
     _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.62, 0.28, 0.34], np.float32))
