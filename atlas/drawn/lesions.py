@@ -267,19 +267,19 @@ def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, le
                 )
     if bleeds:
         pools = []
-        level = rng.random() < 0.4
+        level = rng.random() < 0.8
         for _ in range(rng.integers(1, 3)):
             x, y = sites.find(0.32, 0.14)
             w = rng.uniform(0.08, 0.22)
-            shade = rng.uniform(0.6, 0.95)
+            shade = rng.uniform(0.8, 1.0)
             for part in range(rng.integers(2, 5)):
-                own = w * (1.0 if part == 0 else rng.uniform(0.35, 0.7))
+                own = w * (1.0 if part == 0 else rng.uniform(0.3, 0.6))
                 dx, dy = rng.normal(0, 0.45 * w, 2) * (part > 0)
                 tall = own * rng.uniform(0.5, 0.95)
                 turned = 0.0 if level else rng.uniform(-0.5, 0.5)
                 # Settled blood has one level top: its further pools hang below that.
                 place = (x + dx, y + abs(dy) * 0.5 + 0.25 * (tall - own) if level else y + dy)
-                pools.append(Spot(*place, own, tall, turned, shade, 0.65, ripple(rng, 0.3), level_top=level and part == 0))
+                pools.append(Spot(*place, own, tall, turned, shade, 0.3, ripple(rng, 0.3), level_top=level and part == 0))
         if rng.random() < 0.5:
             # Blood that broke into the vitreous is a veil without a level top.
             x, y = sites.find(0.35, 0.1)
@@ -315,5 +315,5 @@ def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -
             x += 0.010 * math.cos(heading)
             y += 0.010 * math.sin(heading)
             points.append((x, y))
-        strands.append(Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
+        strands.append(Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.6, 1.0)))
     return strands
