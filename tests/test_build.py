@@ -612,7 +612,7 @@ def test_evaluate_keeps_its_figures_in_the_bundle_once(cohort: Path, tmp_path: P
     for _ in range(2):
         evaluation, _ = evaluate_scorer(configuration, record="Drawn eyes", command="atlas evaluate IMAGES")
     scorer = load_scorer(bundle)
-    (entry,) = scorer.evaluations
+    (entry,) = (one for one in scorer.evaluations if one["name"] == "Drawn eyes")
     assert entry["photographs"] == EYES
     assert entry["figures"]["spearman"][0] == pytest.approx(evaluation.figures["spearman"], abs=1e-4)
     assert scorer.card.count("### Drawn eyes") == 1
