@@ -41,7 +41,8 @@ def pictures() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def eye() -> ByteArray:
-    return draw_eye(5, 2, size=512).pixels
+    """A retina that the frame does not cut."""
+    return draw_eye(1, 2, size=512).pixels
 
 
 def _save(file: Path, pixels: ByteArray) -> Path:

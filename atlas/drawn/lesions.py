@@ -52,6 +52,20 @@ class _Sites:
         self.rng, self.anatomy, self.shot = rng, anatomy, shot
         self.vessels = cKDTree(np.concatenate([v.points for v in anatomy.vessels if v.radius > 0.004]))
         self.used: list[tuple[float, float, float]] = []
+        # Where disease is worse: lesions crowd there.
+        self.crowds = [self._crowd() for _ in range(4)]
+
+    def _crowd(self) -> tuple[float, float]:
+        """Return the middle of a crowd of lesions, on the arcades or around the macula."""
+        away, turn = self.rng.uniform(0.2, 0.75), self.rng.uniform(0, 2 * math.pi)
+        middle = 0.5 * (self.anatomy.fovea[0] + self.shot.gaze[0]), 0.5 * (self.anatomy.fovea[1] + self.shot.gaze[1])
+        return middle[0] + away * math.cos(turn), middle[1] + 0.8 * away * math.sin(turn)
+
+    def crowded(self, spread: float, apart: float, quadrant: int | None = None) -> tuple[float, float]:
+        """Return a place in one of the crowds more often than not."""
+        if quadrant is None and self.rng.random() < 0.65:
+            return self.find(0.10, 0.6 * apart, about=self.crowds[self.rng.integers(len(self.crowds))])
+        return self.find(spread, apart, quadrant=quadrant)
 
     def quadrant(self, x: Any, y: Any) -> Any:
         """Return the quadrant, 0 to 3, around the centre of the photographed field."""
@@ -87,24 +101,24 @@ def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: S
     sites = _Sites(rng, anatomy, shot)
     severe = grade == 3 or (grade == 4 and rng.random() < 0.4)
     count = {1: rng.integers(3, 9), 2: rng.integers(6, 20), 3: rng.integers(14, 32), 4: rng.integers(10, 28)}[grade]
-    lesions.spots["microaneurysm"] = [_microaneurysm(rng, sites.find(0.38, 0.014)) for _ in range(count)]
+    lesions.spots["microaneurysm"] = [_microaneurysm(rng, sites.crowded(0.38, 0.014)) for _ in range(count)]
     if grade == 1:
         return lesions
 
     many, beaded = False, False
     if severe:
-        many = rng.random() < 0.65
+        many = rng.random() < 0.4
         beaded = not many or rng.random() < 0.35
     if many:
-        bleeds = [_haemorrhage(rng, sites, q) for q in range(4) for _ in range(rng.integers(22, 30))]
+        bleeds = [_haemorrhage(rng, sites, q) for q in range(4) for _ in range(rng.integers(24, 30))]
     else:
-        bleeds = [_haemorrhage(rng, sites, None) for _ in range(rng.integers(25, 50) if severe else rng.integers(3, 19))]
-    lesions.spots["haemorrhage"] = bleeds
+        bleeds = [_haemorrhage(rng, sites, None) for _ in range(rng.integers(16, 40) if severe else rng.integers(3, 18))]
+    lesions.spots["haemorrhage"] = [spot for bleed in bleeds for spot in bleed]
     if rng.random() < (0.75 if grade == 2 else 0.7):
         lesions.spots["hard exudate"] = _exudates(rng, anatomy, sites)
     if rng.random() < (0.3 if grade == 2 else 0.8):
         lesions.spots["cotton-wool spot"] = [
-            _cotton_wool(rng, sites) for _ in range(rng.integers(1, 3) if grade == 2 else rng.integers(2, 8))
+            cloud for _ in range(rng.integers(1, 3) if grade == 2 else rng.integers(2, 8)) for cloud in _cotton_wool(rng, sites)
         ]
     if beaded:
         lesions.strands["venous beading"] = _beading(rng, anatomy, sites)
@@ -114,55 +128,91 @@ def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: S
 
 
 def _microaneurysm(rng: np.random.Generator, place: tuple[float, float]) -> Spot:
-    r = rng.uniform(0.0065, 0.0105)
-    return Spot(*place, r, r * rng.uniform(0.85, 1.0), rng.uniform(0, math.pi), rng.uniform(0.65, 0.95), 0.5)
+    r = min(0.0125, 0.0060 * math.exp(rng.exponential(0.28)))
+    return Spot(*place, r, r * rng.uniform(0.75, 1.0), rng.uniform(0, math.pi), rng.uniform(0.6, 1.0), 0.65, ripple(rng, 0.1))
 
 
-def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> Spot:
+def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> list[Spot]:
+    """Draw a dot, a blot of several pools, or a flame of several streaks; most are only a little darker than the retina."""
     kind = rng.random()
-    depth = rng.uniform(0.45, 1.0)
-    if kind < 0.55:  # dot
-        r = rng.uniform(0.009, 0.015)
-        x, y = sites.find(0.45, 0.022, quadrant=quadrant)
-        return Spot(x, y, r, r * rng.uniform(0.7, 1.0), rng.uniform(0, math.pi), depth, 0.5, ripple(rng, 0.2))
-    if kind < 0.82:  # blot
-        r = min(0.040, 0.014 * math.exp(rng.exponential(0.40)))
-        x, y = sites.find(0.45, 0.036, quadrant=quadrant)
-        return Spot(x, y, r, r * rng.uniform(0.55, 0.95), rng.uniform(0, math.pi), depth, 0.6, ripple(rng, 0.34))
+    depth = min(1.0, 0.42 + rng.exponential(0.25))
+    if kind < 0.42:  # dot
+        r = min(0.018, 0.0080 * math.exp(rng.exponential(0.30)))
+        x, y = sites.crowded(0.45, 0.022, quadrant)
+        return [Spot(x, y, r, r * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi), depth, 0.7, ripple(rng, 0.3))]
+    if kind < 0.74:  # blot
+        r = min(0.050, 0.014 * math.exp(rng.exponential(0.45)))
+        x, y = sites.crowded(0.45, 0.036, quadrant)
+        pools = [Spot(x, y, r, r * rng.uniform(0.5, 0.9), rng.uniform(0, math.pi), depth, 0.8, ripple(rng, 0.5))]
+        for _ in range(rng.integers(0, 4)):
+            dx, dy = rng.normal(0, 0.5 * r, 2)
+            own = r * rng.uniform(0.35, 0.75)
+            shade = depth * rng.uniform(0.7, 1.1)
+            pools.append(
+                Spot(x + dx, y + dy, own, own * rng.uniform(0.5, 1.0), rng.uniform(0, math.pi), shade, 0.9, ripple(rng, 0.5))
+            )
+        return pools
     # Flame: blood follows the nerve fibres, which fan out from the disc.
-    x, y = sites.find(0.45, 0.040, quadrant=quadrant)
-    along = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + rng.normal(0, 0.25)
-    r = rng.uniform(0.022, 0.048)
-    return Spot(x, y, r, r * rng.uniform(0.2, 0.36), along, depth, 0.9, ripple(rng, 0.5))
+    x, y = sites.crowded(0.45, 0.040, quadrant)
+    along = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + rng.normal(0, 0.22)
+    r = min(0.075, 0.024 * math.exp(rng.exponential(0.40)))
+    streaks = []
+    for _ in range(rng.integers(1, 5)):
+        on, off = rng.normal(0, 0.35 * r), rng.normal(0, 0.15 * r)
+        long = r * rng.uniform(0.5, 1.0)
+        place = (x + on * math.cos(along) - off * math.sin(along), y + on * math.sin(along) + off * math.cos(along))
+        shade = depth * rng.uniform(0.75, 1.05)
+        tilt = along + rng.normal(0, 0.08)
+        streaks.append(Spot(*place, long, long * rng.uniform(0.14, 0.34), tilt, shade, 0.95, ripple(rng, 0.4)))
+    return streaks
 
 
 def _exudates(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Spot]:
-    """Draw clusters and partial rings of small, well-defined yellow deposits, most of them around the macula."""
+    """Draw clusters and partial rings of waxy yellow deposits, most of them around the macula: specks, grains and plaques."""
     spots = []
-    for _ in range(rng.integers(1, 4)):
-        cx, cy = sites.find(0.22, 0.05, about=anatomy.fovea)
-        ring = rng.random() < 0.6
+    for _ in range(rng.integers(1, 6)):
+        cx, cy = sites.find(0.24, 0.05, about=anatomy.fovea)
+        ring = rng.random() < 0.4
         radius, start, arc = rng.uniform(0.07, 0.16), rng.uniform(0, 2 * math.pi), rng.uniform(1.5, 5.0)
-        for _ in range(rng.integers(10, 38)):
+        spread = rng.uniform(0.015, 0.055)
+        bright = rng.uniform(0.3, 0.95)
+        grains = rng.integers(1, 4)
+        middles = rng.normal(0, spread, (grains, 2))
+        for _ in range(rng.integers(5, 34)):
             if ring:
                 a, d = start + arc * rng.random(), radius * rng.normal(1.0, 0.10)
                 x, y = cx + d * math.cos(a), cy + d * math.sin(a)
             else:
-                x, y = cx + rng.normal(0, 0.045), cy + rng.normal(0, 0.045)
+                (mx, my), far = middles[rng.integers(grains)], rng.exponential(0.7)
+                x, y = cx + mx + spread * far * rng.normal(), cy + my + spread * far * rng.normal()
             if not sites.shot.shows(np.array([[x, y]]))[0]:
                 continue
-            r = min(0.022, 0.0045 * math.exp(rng.exponential(0.45)))
-            spots.append(
-                Spot(x, y, r, r * rng.uniform(0.5, 1.0), rng.uniform(0, math.pi), rng.uniform(0.45, 0.9), 0.35, ripple(rng, 0.35))
-            )
+            r = min(0.026, 0.0031 * math.exp(rng.exponential(0.58)))
+            shade = bright * rng.uniform(0.6, 1.05)
+            shape = (r * rng.uniform(0.45, 1.0), rng.uniform(0, math.pi))
+            spots.append(Spot(x, y, r, *shape, shade, 0.5, ripple(rng, 0.45)))
+            if r > 0.012:
+                # A plaque: grains that have run together.
+                for _ in range(3):
+                    dx, dy = rng.normal(0, 0.7 * r, 2)
+                    own = r * rng.uniform(0.3, 0.7)
+                    spots.append(Spot(x + dx, y + dy, own, own * rng.uniform(0.5, 1.0), 0.0, shade, 0.5, ripple(rng, 0.45)))
     return spots
 
 
-def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> Spot:
-    x, y = sites.find(0.34, 0.05, about=(sites.anatomy.disc[0] - 0.2, sites.anatomy.disc[1]))
-    across = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + math.pi / 2 + rng.normal(0, 0.4)
-    r = rng.uniform(0.034, 0.062)
-    return Spot(x, y, r, r * rng.uniform(0.5, 0.8), across, rng.uniform(0.5, 0.85), 0.95, ripple(rng, 0.5))
+def _cotton_wool(rng: np.random.Generator, sites: _Sites) -> list[Spot]:
+    """Draw a swelling of nerve fibres near the arcades: a few soft, overlapping clouds across the fibres."""
+    x, y = sites.find(0.36, 0.07, about=(sites.anatomy.disc[0] - 0.2, sites.anatomy.disc[1]))
+    across = math.atan2(y - sites.anatomy.disc[1], x - sites.anatomy.disc[0]) + math.pi / 2 + rng.normal(0, 0.5)
+    r = rng.uniform(0.036, 0.075)
+    depth = rng.uniform(0.4, 0.75)
+    clouds = []
+    for number in range(rng.integers(1, 4)):
+        own = r * (1.0 if number == 0 else rng.uniform(0.4, 0.8))
+        dx, dy = rng.normal(0, 0.4 * r, 2) * (number > 0)
+        shade = depth * (1.0 if number == 0 else rng.uniform(0.7, 1.1))
+        clouds.append(Spot(x + dx, y + dy, own, own * rng.uniform(0.5, 0.8), across, shade, 1.0, ripple(rng, 0.4)))
+    return clouds
 
 
 def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[Strand]:
@@ -181,7 +231,7 @@ def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[
         quadrants.add(quadrant)
         at = 1
         while at < len(points) - 1:
-            beads.append(Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.25, 1.75), 1.0))
+            beads.append(Strand(points[at - 1 : at + 1], vein.radius * rng.uniform(1.2, 1.65), 1.0))
             at += int(rng.integers(2, 5))
         if len(quadrants) >= 3:
             break
@@ -189,7 +239,7 @@ def _beading(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites) -> list[
 
 
 def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, lesions: Lesions) -> None:
-    bleeds = rng.random() < 0.45
+    bleeds = rng.random() < 0.4
     if not bleeds or rng.random() < 0.75:
         tangles: list[Strand] = []
         if rng.random() < 0.55:
@@ -217,18 +267,25 @@ def _proliferation(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, le
                 )
     if bleeds:
         pools = []
+        level = rng.random() < 0.8
         for _ in range(rng.integers(1, 3)):
-            x, y = sites.find(0.30, 0.14)
-            w = rng.uniform(0.09, 0.24)
-            pools.append(
-                Spot(x, y, w, w * rng.uniform(0.45, 0.9), 0.0, rng.uniform(0.8, 0.97), 0.25, ripple(rng, 0.12), level_top=True)
-            )
-        if rng.random() < 0.4:
+            x, y = sites.find(0.32, 0.14)
+            w = rng.uniform(0.08, 0.22)
+            shade = rng.uniform(0.8, 1.0)
+            for part in range(rng.integers(2, 5)):
+                own = w * (1.0 if part == 0 else rng.uniform(0.3, 0.6))
+                dx, dy = rng.normal(0, 0.45 * w, 2) * (part > 0)
+                tall = own * rng.uniform(0.5, 0.95)
+                turned = 0.0 if level else rng.uniform(-0.5, 0.5)
+                # Settled blood has one level top: its further pools hang below that.
+                place = (x + dx, y + abs(dy) * 0.5 + 0.25 * (tall - own) if level else y + dy)
+                pools.append(Spot(*place, own, tall, turned, shade, 0.3, ripple(rng, 0.3), level_top=level and part == 0))
+        if rng.random() < 0.5:
             # Blood that broke into the vitreous is a veil without a level top.
             x, y = sites.find(0.35, 0.1)
-            w = rng.uniform(0.15, 0.32)
+            w = rng.uniform(0.12, 0.30)
             pools.append(
-                Spot(x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.35, 0.7), 0.95, ripple(rng, 0.9))
+                Spot(x, y, w, w * rng.uniform(0.4, 0.8), rng.uniform(0, math.pi), rng.uniform(0.3, 0.6), 0.95, ripple(rng, 0.9))
             )
         lesions.spots["pre-retinal blood"] = pools
 
@@ -258,5 +315,5 @@ def _tangle(rng: np.random.Generator, root: tuple[float, float], reach: float) -
             x += 0.010 * math.cos(heading)
             y += 0.010 * math.sin(heading)
             points.append((x, y))
-        strands.append(Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.5, 0.95)))
+        strands.append(Strand(np.array(points), rng.uniform(0.0013, 0.0027), rng.uniform(0.6, 1.0)))
     return strands

@@ -21,15 +21,19 @@ from atlas.errors import DatasetError
 from atlas.photographs.frames import Rectangle, around
 from atlas.records import BoolArray, ByteArray, FloatArray
 
-VENOUS_BLOOD = np.array([0.34, 0.74, 0.52], np.float32)
+VENOUS_BLOOD = np.array([0.18, 0.70, 0.50], np.float32)
 
-ARTERIAL_BLOOD = np.array([0.13, 0.50, 0.42], np.float32)
+ARTERIAL_BLOOD = np.array([0.10, 0.48, 0.40], np.float32)
 
-SHED_BLOOD = np.array([0.48, 1.10, 0.75], np.float32)
+SHED_BLOOD = np.array([0.29, 0.98, 0.62], np.float32)
 """How strongly blood absorbs red, green and blue light at density 1."""
 
 FAINTEST = 0.06
 """Lesions end at this opacity, so that a mask holds exactly the pixels that were painted."""
+
+
+PATCHY = {"haemorrhage", "hard exudate"}
+"""Kinds that are uneven inside."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,22 @@ def _noise(rng: np.random.Generator, shot: Shot, cells: int) -> FloatArray:
     return np.asarray(cv2.resize(lattice, (shot.width, shot.height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
+def _rays(
+    rng: np.random.Generator, x: FloatArray, y: FloatArray, centre: tuple[float, float], cells: tuple[int, int], swirl: FloatArray
+) -> FloatArray:
+    """Return noise of unit variance in lumps drawn out along rays from a place, `cells` lumps around it and along a unit."""
+    around_it, along = cells
+    lattice = rng.standard_normal((2 * along + 2, around_it), dtype=np.float32)
+    lattice = np.hstack([lattice[:, -3:], lattice, lattice[:, :4]])  # it closes to a circle, and the swirl may reach beyond
+    fine = cv2.resize(lattice, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    turn = cv2.phase(dx, dy) * np.float32(4 * around_it / (2 * math.pi)) + 13.5
+    reach = np.hypot(dx, dy) * np.float32(4 * along) + 1.5
+    # The swirl bends rays sideways: by about a lump.
+    turn = turn + np.float32(5.0) * swirl
+    return np.asarray(cv2.remap(fine, turn, reach, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.float32)
+
+
 def _blur(image: Any, sigma: float) -> Any:
     return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0.2 else image
 
@@ -191,39 +211,48 @@ def _render(
 
     light = np.empty((3, len(rows), len(columns)), np.float32)
     light[:] = _planes(*person.fundus)
-    mottle = sum((noise(n) * np.float32(w) for n, w in ((5, 1.0), (12, 0.8), (30, 0.55), (80, 0.45))), _NOTHING)
-    light *= np.exp(person.mottle * mottle * _planes(0.5, 1.0, 1.1))
+    grain = noise(90)
+    mottle = sum((noise(n) * np.float32(w) for n, w in ((3, 1.5), (6, 1.2), (14, 0.7), (34, 0.5))), np.float32(0.45) * grain)
+    light *= np.exp(person.mottle * mottle * _planes(0.5, 1.0, 1.3))
     x, y = shot.to_anatomy(columns[None, :], rows[:, None])
     x, y = x.astype(np.float32), y.astype(np.float32)
     from_fovea = np.hypot(x - np.float32(anatomy.fovea[0]), y - np.float32(anatomy.fovea[1]))
     if person.tessellation:
-        choroid = sum(np.exp(-((noise(n) / np.float32(0.45)) ** 2)) for n in (17, 27)) - np.float32(0.8)
-        outside = np.clip((from_fovea - 0.25) / 0.4, 0, 1)
-        light *= np.exp(person.tessellation * (choroid * outside) * _planes(0.8, 0.9, 0.5))
+        # Vessels of the choroid run outwards, and wind.
+        swirl = noise(6) + np.float32(0.5) * noise(14)
+        rays = [_rays(texture, x, y, anatomy.fovea, cells, swirl) for cells in ((64, 6), (100, 8))]
+        choroid = sum(np.exp(-((ray / np.float32(0.5)) ** 2)) for ray in rays) - np.float32(0.8)
+        outside = np.clip((from_fovea - 0.3) / 0.6, 0, 1)
+        light *= np.exp(person.tessellation * (choroid * outside) * _planes(0.7, 1.2, 0.6))
 
     # Fovea.
-    dark = anatomy.fovea_depth * (0.65 * np.exp(-((from_fovea / 0.085) ** 2)) + 0.5 * np.exp(-((from_fovea / 0.25) ** 2)))
-    light *= np.exp(-dark * _planes(0.55, 0.95, 1.0))
+    rings = ((0.35, 0.045), (0.40, 0.12), (0.55, 0.30))  # a small dark core in a softer, darker macula
+    dark = anatomy.fovea_depth * sum((np.float32(w) * np.exp(-((from_fovea / r) ** 2)) for w, r in rings), _NOTHING)
+    light *= np.exp(-dark * _planes(0.60, 0.95, 0.9))
     if anatomy.reflex:
         light += anatomy.reflex * np.exp(-((from_fovea / 0.012) ** 2))
 
     # Vessels, at twice the resolution.
     strands: dict[str, list[Strand]] = {"veins": [], "arteries": [], "reflexes": []}
     for vessel in anatomy.vessels:
-        opacity = min(1.0, 0.22 + vessel.radius * 75)
+        opacity = min(1.0, 0.15 + vessel.radius * 72)
         strands["veins" if vessel.vein else "arteries"].append(Strand(vessel.points, vessel.radius, opacity))
         if vessel.radius > 0.0045:
-            strands["reflexes"].append(Strand(vessel.points, vessel.radius * 0.28, 0.35 if vessel.vein else 0.8))
-    soften = 0.0022 * shot.unit
+            strands["reflexes"].append(Strand(vessel.points, vessel.radius * 0.30, 0.30 if vessel.vein else 0.85))
+    soften = 0.0026 * shot.unit
     whole = {what: _blur(_painted(shot, own), soften) for what, own in strands.items()}
     venous, arterial, reflex = (whole[what][shown] for what in strands)
+    # Vessels come up out of the disc.
+    emerging = 1.0 - np.exp(-(((x - anatomy.root[0]) ** 2 + (y - anatomy.root[1]) ** 2) / 0.03**2))
+    venous, arterial, reflex = venous * emerging, arterial * emerging, reflex * emerging
 
     # Nerve fibres shine along the arcades.
     if person.sheen:
         vessels = whole["veins"] + whole["arteries"]
         sheen = _blur(cv2.resize(vessels, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA), 0.06 * shot.unit / 8)
         sheen = cv2.resize(sheen, (shot.width, shot.height), interpolation=cv2.INTER_LINEAR)[shown]
-        light += (person.sheen * 3.0 * sheen) * _planes(*person.fundus) * _planes(0.6, 1.0, 1.2)
+        fibres = 1.0 + 0.45 * _rays(texture, x, y, anatomy.disc, (260, 5), _NOTHING)
+        light += (person.sheen * 3.0 * sheen * fibres) * _planes(*person.fundus) * _planes(0.6, 1.0, 1.2)
 
     _paint_disc(light, person, anatomy, x, y)
     _paint_confusers(light, person, shot, shown, confusers)
@@ -238,6 +267,9 @@ def _render(
     for spot in lesions.fibrous:
         _stamp(fibrous, shot, spot)
     layers = {kind: own[shown] for kind, own in layers.items()}
+    uneven = 1.0 + 0.16 * np.clip(grain, -2.0, 2.0)
+    for kind in PATCHY & layers.keys():
+        layers[kind] = np.minimum(layers[kind] * uneven, 1.0)
     fibrous = fibrous[shown] if lesions.fibrous else fibrous
     for painted in (*layers.values(), fibrous):
         np.maximum(painted - np.float32(FAINTEST), 0.0, out=painted)
@@ -248,18 +280,18 @@ def _render(
     _blend(
         light,
         layer("hard exudate"),
-        _tinted(person, 1.30, 0.10, (1.0, 0.86, 0.50)),
+        _tinted(person, 1.22, 0.12, (1.0, 0.84, 0.84 * min(0.75, 0.08 + person.blueness))),
     )
     density = np.maximum(venous, layer("venous beading"))
     fine = layer("new vessels")
-    for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, ARTERIAL_BLOOD)):
+    for amount, absorption in ((density, VENOUS_BLOOD), (arterial, ARTERIAL_BLOOD), (fine, VENOUS_BLOOD)):
         _absorb(light, amount, absorption)
     light += reflex * 0.16 * _planes(*person.fundus)
     _absorb(light, np.maximum(layer("haemorrhage"), layer("microaneurysm") * 0.85), SHED_BLOOD)
-    pale = _tinted(person, 1.10, 0.10, (1.0, 0.91, 0.76))
+    pale = _tinted(person, 1.06, 0.05, (1.0, 0.85, 0.85 * min(0.85, 0.26 + 0.85 * person.blueness)))
     _blend(light, layer("cotton-wool spot"), pale)
     _blend(light, fibrous, pale * np.float32(0.95))
-    _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.66, 0.30, 0.32], np.float32))
+    _blend(light, layer("pre-retinal blood"), person.fundus * np.array([0.62, 0.28, 0.34], np.float32))
 
     masks = {}
     for kind in LESIONS:
@@ -306,11 +338,12 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
         (y - np.float32(anatomy.disc[1])) / np.float32(anatomy.disc_axes[1]),
     )
     r = np.hypot(u, v)
-    inside = np.clip((1.10 - r) / 0.24, 0, 1)
+    inside = np.clip((1.14 - r) / 0.28, 0, 1)
     inside = inside * inside * (3 - 2 * inside)
-    glow = np.exp(-np.maximum(r - 1.0, 0) / 0.5) * 0.10
-    rim = person.fundus * np.array([1.22, 1.40, 1.35], np.float32) + np.array([0.16, 0.11, 0.07], np.float32)
-    cup = 0.45 * rim + 0.55 * np.array([1.0, 0.93, 0.74], np.float32) * (1.25 * person.fundus[0] + 0.25)
+    glow = np.exp(-np.maximum(r - 1.0, 0) / 0.45) * 0.10
+    # In IDRiD, the disc is 1.6 times as bright as the fundus in red, twice in green and three times in blue (medians).
+    rim = person.fundus * np.array([0.75, 1.20, 1.5], np.float32) + np.array([0.46, 0.15, 0.04], np.float32)
+    cup = person.fundus * np.array([0.80, 1.60, 2.5], np.float32) + np.array([0.54, 0.32, 0.08], np.float32)
     if anatomy.crescent:
         near = around(r < 1.5)  # the crescent ends before that
         moon = np.clip((1.28 - np.hypot(u[near] + 0.14, v[near])) / 0.12, 0, 1) * (1 - inside[near])
@@ -320,15 +353,20 @@ def _paint_disc(light: FloatArray, person: Person, anatomy: Anatomy, x: FloatArr
     within = around(inside)
     u, v, inside = u[within], v[within], inside[within]
     # The temporal rim is paler than the nasal one.
-    pallor = np.clip(0.55 - 0.45 * u, 0, 1)
-    depth = np.clip((anatomy.cup + 0.18 - np.hypot(u + 0.12, v)) / 0.4, 0, 1)
-    tone = np.clip(0.55 * pallor + 0.75 * depth * depth, 0, 1)
+    pallor = np.clip(0.5 - 0.5 * u, 0, 1)
+    depth = np.clip((anatomy.cup + 0.2 - np.hypot(u + 0.16, v)) / 0.4, 0, 1)
+    tone = np.clip(0.35 * pallor + 0.7 * depth * depth * (3 - 2 * depth), 0, 1)
     colours = np.float32(anatomy.disc_tint) * (rim[:, None, None] + tone * (cup - rim)[:, None, None])
     _blend(light[:, within[0], within[1]], 0.9 * inside, colours)
 
 
 def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: Rectangle, confusers: Confusers) -> None:
-    pale = {"drusen": _tinted(person, 1.18, 0.06, (1.0, 0.90, 0.62)), "scars": _tinted(person, 1.15, 0.10, (1.0, 0.95, 0.80))}
+    blue = min(0.8, 0.25 + person.blueness)
+    pale = {
+        "drusen": _tinted(person, 1.14, 0.06, (1.0, 0.82, 0.82 * blue)),
+        "scars": _tinted(person, 1.12, 0.10, (1.0, 0.88, 0.88 * blue)),
+    }
+
     for what in ("drusen", "scars", "pigment"):
         spots: list[Spot] = getattr(confusers, what)
         if not spots:
@@ -341,8 +379,8 @@ def _paint_confusers(light: FloatArray, person: Person, shot: Shot, shown: Recta
         else:
             _absorb(light, layer[shown], np.array([1.2, 1.3, 1.2], np.float32))
     if confusers.reflexes:
-        streaks = _blur(_painted(shot, confusers.reflexes), 0.004 * shot.unit)[shown]
-        light += streaks * 0.5 * _planes(*person.fundus) * _planes(0.7, 1.0, 1.2)
+        streaks = _blur(_painted(shot, confusers.reflexes), 0.006 * shot.unit)[shown]
+        light += streaks * 0.4 * _planes(*person.fundus) * _planes(0.7, 1.0, 1.2)
 
 
 def _expose(
@@ -356,7 +394,10 @@ def _expose(
     if shot.shadow[3]:
         sx, sy, width, depth = shot.shadow
         level = level * (1.0 - depth * np.exp(-((x - sx) ** 2 + (y - sy) ** 2) / width**2))
-    light *= (level * np.float32(shot.exposure)).astype(np.float32)
+    level = np.asarray(np.maximum(level, 0.05) * shot.exposure, np.float32)
+    # Where light falls off, green and blue fall faster than red: the picture turns brown.
+    for plane, steep in zip(light, (0.9, 1.15, 1.3), strict=True):
+        plane *= cv2.pow(level, steep)
     if person.rim:
         haze = (
             person.rim
