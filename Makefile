@@ -221,19 +221,22 @@ $(BIN)/python:
 	echo 'atlas needs Python 3.11 or newer, and none was found. Install one, or name yours: make demo PYTHON=/path/to/python3' >&2; \
 	exit 1
 
-# Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt. Modules are
-# compiled when they are first used: to compile them all takes a third of the installation.
+# Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt. pip compiles
+# modules on one core, a third of the installation; here all cores do it. Some packages hold files that are no Python of today.
 INSTALL = $(PIP) install -qq --no-compile --constraint constraints.txt
+COMPILE = $(BIN)/python -m compileall -qq -j 0 .venv/lib atlas || true
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing atlas into .venv. The first time, this takes a few minutes and about 7 GB.'
 	@$(INSTALL) hatchling
 	@$(INSTALL) --no-build-isolation --editable .
+	@$(COMPILE)
 	@touch $@
 
 .venv/installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing atlas and its tests into .venv. The first time, this takes a few minutes and about 7 GB.'
 	@$(INSTALL) hatchling
 	@$(INSTALL) --no-build-isolation --editable '.[test]'
+	@$(COMPILE)
 	@touch .venv/installed $@
 
 $(LOWEST)/installed: pyproject.toml | $(BIN)/python

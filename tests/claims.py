@@ -220,7 +220,10 @@ _LEFT_OUT = re.compile(rf"{_NUMBER} photographs? (?:is|are) left out because it 
 _TOO_FEW = re.compile(rf"Too few scores are read as this grade for a mean: {_NUMBER}\.")
 """Sentences on the page of a grade."""
 
-_OPERATING = re.compile(r"At the operating point, a score of (?P<operating>\d+\.\d+) or more counts as referable\.")
+_OPERATING = re.compile(
+    r"(?:At the operating point,|The operating point,|Referral has a threshold of its own:) a score of \d+\.\d+ or more,? "
+    r"(?:counts as referable|finds at least)"
+)
 
 _TELLING = re.compile(
     r"read as (?:grade )?\d|score (?:of )?\d|Score:? \d|→ \d|Human grade: \d|Drawn as grade \d|[Ff]lagged|[Dd]iffer by|"
@@ -446,7 +449,9 @@ class Claims:
         wide = len(differing(graded, FLAGGED_FROM))
         said = section.each("p", "skipped")[0].text
         counts = re.fullmatch(
-            rf"Photographs compared: {_NUMBER}\. Their scores, read as grades, are two or more grades off in {_NUMBER}\.", said
+            rf"Photographs compared: {_NUMBER}\. Their scores, read as grades, are two or more grades off in {_NUMBER}\."
+            rf"(?: The classifier is two or more grades off in \d+\.)?",
+            said,
         )
         assert counts, (what, said)
         assert [int(number.replace(",", "")) for number in counts.groups()] == [len(graded), wide], (what, said)

@@ -99,7 +99,7 @@ def test_photographs_to_learn_from_are_drawn_and_those_to_measure_on_are_not(dat
 
 
 def test_figures_are_those_of_the_test_part_and_their_mean(photographs: Photographs) -> None:
-    found = measure.agreement(photographs, scores(photographs, 1.5, 0))
+    found = measure.agreement(photographs, scores(photographs, 3.0, 0))
     material, severity = photographs.material, np.array(found["severity"])
     by_set = []
     for folder in SETS:
