@@ -224,7 +224,7 @@ $(BIN)/python:
 # Hatchling comes first and is pinned, too, so that the editable install builds with the version in constraints.txt. pip compiles
 # modules on one core, a third of the installation; here all cores do it. Some packages hold files that are no Python of today.
 INSTALL = $(PIP) install -qq --no-compile --constraint constraints.txt
-COMPILE = $(BIN)/python -m compileall -qq -j 0 .venv/lib atlas || true
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests/' .venv/lib atlas || true
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing atlas into .venv. The first time, this takes a few minutes and about 7 GB.'
 	@$(INSTALL) hatchling
