@@ -225,19 +225,20 @@ $(BIN)/python:
 # modules on one core, a third of the installation; here all cores do it. Some packages hold files that are no Python of today.
 INSTALL = $(PIP) install -qq --no-compile --constraint constraints.txt
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/tests/' .venv/lib atlas || true
-.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+# $(call put,WHAT,MARK): installs the project, with the tests' needs where WHAT is .[test], and marks what is there.
+define put
 	@echo 'Installing atlas into .venv. The first time, this takes a few minutes and about 7 GB.'
 	@$(INSTALL) hatchling
-	@$(INSTALL) --no-build-isolation --editable .
+	@$(INSTALL) --no-build-isolation --editable '$(1)'
 	@$(COMPILE)
-	@touch $@
+	@touch $(2)
+endef
+
+.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(call put,.,$@)
 
 .venv/installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	@echo 'Installing atlas and its tests into .venv. The first time, this takes a few minutes and about 7 GB.'
-	@$(INSTALL) hatchling
-	@$(INSTALL) --no-build-isolation --editable '.[test]'
-	@$(COMPILE)
-	@touch .venv/installed $@
+	$(call put,.[test],.venv/installed $@)
 
 $(LOWEST)/installed: pyproject.toml | $(BIN)/python
 	@echo 'Installing the lowest versions into $(LOWEST). This takes another 7 GB.'
