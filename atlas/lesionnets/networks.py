@@ -110,7 +110,7 @@ def _blurred(pictures: Tensor) -> Tensor:
     reach = int(4 * deviation + 0.5)
     ticks = torch.arange(-reach, reach + 1, dtype=pictures.dtype)
     bell = torch.exp(-(ticks**2) / (2 * deviation**2))
-    bell = (bell / bell.sum()).expand(pictures.shape[1], 1, -1)
+    bell = (bell / bell.sum()).to(pictures.device).expand(pictures.shape[1], 1, -1)
     channels = pictures.shape[1]
     small = functional.conv2d(small, bell[:, :, :, None], padding=(reach, 0), groups=channels)
     small = functional.conv2d(small, bell[:, :, None, :], padding=(0, reach), groups=channels)

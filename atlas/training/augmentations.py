@@ -28,6 +28,7 @@ def augmented(images: Tensor, how: Augmentation, generator: torch.Generator) -> 
 
     "flips-rotations" shows each in one of its eight orientations; "moved" also turns, shifts and scales it a little, and varies
     its contrast and brightness; "cropped" shows a square part of it, scaled to full size, in one of its eight orientations.
+    The pictures stay on their device; what is random is drawn on the CPU, the same on each device.
     """
     if how == "moved":
         return moved(images, generator)
@@ -66,11 +67,11 @@ def moved(images: Tensor, generator: torch.Generator) -> Tensor:
     turn = turn * (2.0 * torch.randint(2, (count, 2, 1), generator=generator) - 1)
     swapped = torch.randint(2, (count,), generator=generator).bool()
     turn[swapped] = turn[swapped].flip(1)
-    placed = torch.cat([turn, even(_SHIFT, 2, 1)], 2)
+    placed = torch.cat([turn, even(_SHIFT, 2, 1)], 2).to(images.device)
     grid = functional.affine_grid(placed, list(images.shape), align_corners=False)
     shown = functional.grid_sample(images.float(), grid, align_corners=False)
     contrast, brightness = torch.exp(even(_CONTRAST, 1, 1, 1)), even(_BRIGHTNESS, 3, 1, 1)
-    return (shown - 128) * contrast + 128 + brightness
+    return (shown - 128) * contrast.to(images.device) + 128 + brightness.to(images.device)
 
 
 def cropped(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,6 +79,6 @@ def cropped(images: Tensor, generator: torch.Generator) -> Tensor:
     count = len(images)
     share = _LEAST + (1 - _LEAST) * torch.rand(count, generator=generator)
     centre = (2 * torch.rand(count, 2, generator=generator) - 1) * (1 - share)[:, None]
-    placed = torch.cat([torch.diag_embed(share[:, None].expand(-1, 2)), centre[:, :, None]], 2)
+    placed = torch.cat([torch.diag_embed(share[:, None].expand(-1, 2)), centre[:, :, None]], 2).to(images.device)
     grid = functional.affine_grid(placed, list(images.shape), align_corners=False)
     return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)

@@ -186,7 +186,7 @@ def train_network(
     def step_of(chosen: IntArray, generator: torch.Generator, epoch: int, done: float) -> Step:
         own = torch.from_numpy(places[chosen]).to(device)
         if kept is None:
-            outputs = learner(augmented(batch_of(pixels, chosen), augmentation, generator).to(device))
+            outputs = learner(augmented(batch_of(pixels, chosen).to(device), augmentation, generator))
         else:
             turns = torch.randint(8, (len(chosen),), generator=generator).tolist() if augmentation != "none" else None
             outputs = learner([level.to(device) for level in kept.of(chosen, turns)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -236,10 +238,16 @@ def fingerprint_of(recipe: Sequence[Any], *arrays: np.ndarray) -> str:
 
 
 def prepared(prepare: Callable[[int], Lesson], count: int, batch: int) -> Iterator[list[Lesson]]:
-    """Yield the lessons `prepare(0)`, ... `prepare(count - 1)` in batches; a thread prepares them two batches ahead."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(prepare, place) for place in range(min(2 * batch, count))]
+    """Yield the lessons `prepare(0)`, ... `prepare(count - 1)` in batches; threads prepare them ahead.
+
+    Half of the cores prepare, which keeps a GPU busy and leaves the other half to a network on the CPU.
+    """
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    waiting = max(2 * batch, 2 * threads)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(prepare, place) for place in range(min(waiting, count)))
         for begin in range(0, count, batch):
-            now = [future.result() for future in ahead[:batch]]
-            ahead = ahead[batch:] + [pool.submit(prepare, k) for k in range(begin + 2 * batch, min(begin + 3 * batch, count))]
+            now = [ahead.popleft().result() for _ in range(min(batch, count - begin))]
+            more = range(begin + waiting, min(begin + waiting + batch, count))
+            ahead.extend(pool.submit(prepare, place) for place in more)
             yield now

@@ -258,8 +258,8 @@ def _loss(
     retina = torch.stack([_cells(one.retina) for one in shown])[:, None].to(device)
     with torch.autocast(device, torch.bfloat16):
         with torch.no_grad():
-            told = torch.sigmoid(teacher(as_input(shown).to(device)).float()) * retina
-        evidence, features = learner.evidence(as_input(flat).to(device))
+            told = torch.sigmoid(teacher(as_input(shown, device)).float()) * retina
+        evidence, features = learner.evidence(as_input(flat, device))
         found = learner.evidence.base.kinds(features).float()
     evidence = evidence.float() * retina
     place = torch.tensor([one.place for one in own], device=device)

@@ -226,10 +226,10 @@ def loss_of(logits: Tensor, shown: Shown, kinds: Sequence[str]) -> Tensor:
 _EARLY = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_spot")
 
 
-def as_input(shown: Sequence[Shown]) -> Tensor:
-    """Return the views of photographs, float32 (n, 6, SIDE, SIDE)."""
-    plates = torch.from_numpy(np.stack([one.plate for one in shown])).permute(0, 3, 1, 2).float() / 255
-    retinas = torch.from_numpy(np.stack([one.retina for one in shown]))[:, None].float()
+def as_input(shown: Sequence[Shown], device: str = "cpu") -> Tensor:
+    """Return the views of photographs on a device, float32 (n, 6, SIDE, SIDE)."""
+    plates = torch.from_numpy(np.stack([one.plate for one in shown])).to(device).permute(0, 3, 1, 2).float() / 255
+    retinas = torch.from_numpy(np.stack([one.retina for one in shown])).to(device)[:, None].float()
     return views(plates, retinas).contiguous(memory_format=torch.channels_last)
 
 
@@ -306,7 +306,7 @@ def train_lesion_net(
 
     def loss(batch: Sequence[Shown]) -> Tensor:
         with torch.autocast(device, torch.bfloat16):
-            logits = module(as_input(batch).to(device)).float().cpu()
+            logits = module(as_input(batch, device)).float().cpu()
         return torch.stack([loss_of(one, own, kinds) for one, own in zip(logits, batch, strict=True)]).mean()
 
     settings = [list(kinds), epochs, batch, learning_rate, weight_decay, seed, device]

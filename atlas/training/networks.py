@@ -177,7 +177,7 @@ def train_trunk(
 
     def step_of(chosen: IntArray, generator: torch.Generator, epoch: int, done: float) -> Step:
         size = _grown(side, TRUNKS[name].stride, epoch / epochs) if growing else side
-        images = augmented(batch_of(pixels, chosen), augmentation, generator).to(device)
+        images = augmented(batch_of(pixels, chosen).to(device), augmentation, generator)
         maps = network.maps(resized(images, size))
         outputs = network.outputs(maps, cell_dropout, generator)
         graded = loss = _weighted_loss(objective, outputs, unit_labels[chosen], weights[chosen])
