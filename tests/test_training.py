@@ -25,8 +25,9 @@ from atlas.drawn.cohort import draw_cohort, write_cohort
 from atlas.errors import ScorerError, TrainingError
 from atlas.photographs.decode import read_photograph
 from atlas.photographs.preparations import prepare
-from atlas.pipeline.cohort import joined
+from atlas.pipeline.cohort import Further, gather_all, joined
 from atlas.pipeline.train import train
+from atlas.pipeline.workshop import Workshop
 from atlas.progress import silent
 from atlas.records import Dataset, DatasetReport, FloatArray, GradedImage, Scale
 from atlas.scorers.bundle import load_scorer, save_bundle
@@ -41,7 +42,7 @@ from atlas.training.heads import fit_classifier, fit_head, fit_out_of_fold
 from atlas.training.material import Material
 from atlas.training.networks import fold_normalisation, train_trunk, with_normalisation
 from atlas.training.scorers import join_scorers, prepared_pixels, train_scorer
-from atlas.training.splits import balance, balanced_weights, folds_by_patient, published_split, split_by_patient
+from atlas.training.splits import balance, balanced_weights, folds_by_patient, parts_of, published_split, split_by_patient
 from atlas.training.steps import averaged, rising_and_falling
 
 FIVE = Scale()
@@ -774,3 +775,24 @@ def test_the_shipped_scorer_ranks_synthetic_eyes_that_it_never_saw() -> None:
         severity.append(severities(scorer, pixels[None])[0])
         grades.append(eye.grade)
     assert spearman(severity, grades) > 0.7
+
+
+def test_patients_of_other_folders_are_other_people_on_request(tmp_path: Path) -> None:
+    parts = {"here": ("train", "train"), "there": ("validation", "test")}  # of the two patients of each folder
+    for seed, (folder, split) in enumerate(parts.items()):
+        grades = write_cohort(4, tmp_path / folder, seed=seed, size=96)
+        head, *rows = grades.read_text("utf-8").splitlines()
+        told = [f"{head},split", *(f"{row},{split[place // 2]}" for place, row in enumerate(rows))]
+        grades.write_text("\n".join(told) + "\n", "utf-8", newline="\n")
+    settings = load_configuration(
+        images=tmp_path / "here" / "images", grades=tmp_path / "here" / "grades.csv", store=tmp_path / "store"
+    )
+    there = tmp_path / "there" / "images", tmp_path / "there" / "grades.csv"
+    workshop = Workshop.of(settings)
+    same, _ = gather_all(workshop, [Further(*there)])
+    with pytest.raises(TrainingError, match="one patient is in two parts"):
+        parts_of(same.images, seed=0)
+    apart, _ = gather_all(workshop, [Further(*there, apart=True)])
+    assert {part: len(ids) for part, ids in parts_of(apart.images, seed=0).items()} == {"training": 4, "validation": 2, "test": 2}
+    assert [image.image_id for image in apart.images] == [image.image_id for image in same.images]
+    assert len({image.patient for image in apart.images}) == 2 * len({image.patient for image in same.images})

@@ -31,6 +31,15 @@ def train(
     out: Annotated[Path, option("--out", "Folder for the scorer. Its last part is the scorer's name.", Panel.OUTPUT)],
     also_images: AlsoImages = None,
     also_grades: AlsoGrades = None,
+    patients_apart: Annotated[
+        bool,
+        option(
+            "--patients-apart",
+            "The folders of --also-images show other people than IMAGES and than each other, even where names of patients "
+            "agree. Without it, a name means the same person in all of them.",
+            Panel.COLUMNS,
+        ),
+    ] = False,
     network: Annotated[
         str | None,
         option(
@@ -160,12 +169,13 @@ def train(
     if loss is not None and (two_stage is not None or member):
         raise typer.BadParameter("--loss is for trunks and networks: leave it out with --two-stage and --member")
     screen.narrate()
+    from atlas.pipeline.cohort import Further
     from atlas.pipeline.networks import train_complete
     from atlas.pipeline.train import train as train_scorer
     from atlas.pipeline.two_stage import train_in_two_stages
     from atlas.terminal import print_report
 
-    also = list(zip_longest(also_images or (), also_grades or ()))
+    also = [Further(*one, apart=patients_apart) for one in zip_longest(also_images or (), also_grades or ())]
     with screen.bars() as progress:
         common: dict[str, Any] = {"also": also, "source": source, "further": further or ()}
         common |= {"command": screen.command_line(), "progress": progress}

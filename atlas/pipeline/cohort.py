@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from atlas.cohort.boxes import Boxes, read_boxes
 from atlas.cohort.dataset import read_dataset, read_files
@@ -195,13 +196,40 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path.expanduser()))
 
 
-def gather_all(workshop: Workshop, also: Sequence[tuple[Path, Path | None]]) -> tuple[Dataset, DatasetReport]:
+class Further(NamedTuple):
+    """A further folder of photographs.
+
+    Parameters
+    ----------
+    images : Path
+        The folder.
+    grades : Path or None
+        Its table of grades.
+    apart : bool
+        Whether its patients are other people than those of all other folders, even where names agree.
+    """
+
+    images: Path
+    grades: Path | None = None
+    apart: bool = False
+
+
+def gather_all(workshop: Workshop, also: Sequence[Further]) -> tuple[Dataset, DatasetReport]:
     """Gather the photographs of the settings and of further folders with their tables, as one dataset."""
-    cohorts = [gather(workshop)]
-    for images, grades in also:
-        others_of = workshop.configuration.model_copy(update={"images": images, "grades": grades})
-        cohorts.append(gather(replace(workshop, configuration=others_of)))
-    return joined([(cohort.dataset, cohort.report) for cohort in cohorts])
+    cohort = gather(workshop)
+    gathered = [(cohort.dataset, cohort.report)]
+    for number, one in enumerate(also, start=2):
+        others_of = workshop.configuration.model_copy(update={"images": one.images, "grades": one.grades})
+        cohort = gather(replace(workshop, configuration=others_of))
+        dataset = cohort.dataset
+        if one.apart:
+            named = (
+                image if image.patient is None else replace(image, patient=f"{number}/{image.patient}")
+                for image in dataset.images
+            )
+            dataset = replace(dataset, images=tuple(named))
+        gathered.append((dataset, cohort.report))
+    return joined(gathered)
 
 
 def joined(gathered: Sequence[tuple[Dataset, DatasetReport]]) -> tuple[Dataset, DatasetReport]:

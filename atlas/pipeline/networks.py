@@ -12,7 +12,7 @@ from torch import Tensor
 from atlas.bundles import place_of
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.pipeline.cohort import gather_all
+from atlas.pipeline.cohort import Further, gather_all
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
@@ -41,7 +41,7 @@ def train_complete(
     loss: Loss | None = None,
     gamma: float = GAMMA,
     two: bool = False,
-    also: Sequence[tuple[Path, Path | None]] = (),
+    also: Sequence[Further] = (),
     augmentation: Augmentation | None = None,
     epochs: int = 12,
     source: str = "Not stated.",

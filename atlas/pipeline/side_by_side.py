@@ -10,7 +10,7 @@ import numpy as np
 
 from atlas.config import Configuration
 from atlas.photographs.opened import LEAST_SIDE
-from atlas.pipeline.cohort import gather_all
+from atlas.pipeline.cohort import Further, gather_all
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.photograph import code_of, prepared_for
 from atlas.pipeline.store import Store
@@ -48,7 +48,7 @@ def put_side_by_side(
     out: Path,
     members: Sequence[Member],
     *,
-    also: Sequence[tuple[Path, Path | None]] = (),
+    also: Sequence[Further] = (),
     source: str = "Not stated.",
     further: Sequence[str] = (),
     command: str = "",

@@ -9,7 +9,7 @@ from typing import Any
 
 from atlas.config import Configuration
 from atlas.errors import TrainingError
-from atlas.pipeline.cohort import gather_all
+from atlas.pipeline.cohort import Further, gather_all
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.side_by_side import put_side_by_side
 from atlas.pipeline.store import digest
@@ -28,7 +28,7 @@ def train(
     configuration: Configuration,
     out: Path,
     *,
-    also: Sequence[tuple[Path, Path | None]] = (),
+    also: Sequence[Further] = (),
     from_scratch: bool = False,
     fine_tune: bool = False,
     teachers: Sequence[str] = (),
@@ -54,8 +54,8 @@ def train(
     members : Sequence[str]
         Names or folders of scorers to put side by side instead of training a trunk, see `join_scorers`, or `put_side_by_side` if
         they are of different kinds.
-    also : Sequence[tuple[Path, Path | None]]
-        Further folders of photographs with their tables of grades. A patient's name means the same person in all of them.
+    also : Sequence[Further]
+        Further folders of photographs. A patient's name means the same person in all that are not `apart`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from atlas.config import Configuration
 from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.photographs.opened import LEAST_SIDE
-from atlas.pipeline.cohort import gather_all
+from atlas.pipeline.cohort import Further, gather_all
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.photograph import code_of, prepared_for
 from atlas.pipeline.store import Store
@@ -54,7 +54,7 @@ def train_in_two_stages(
     out: Path,
     *,
     form: TwoStageForm,
-    also: Sequence[tuple[Path, Path | None]] = (),
+    also: Sequence[Further] = (),
     hidden: int = 64,
     source: str = "Not stated.",
     further: Sequence[str] = (),
