@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-DEFAULT_SCORER = "eyepacs-and-evidence"
+DEFAULT_SCORER = "clinics-and-evidence"
 """The shipped scorer that is used if none is named."""
 
 DEFAULT_LESION_NET = "lesions-squeezenet"

@@ -319,7 +319,7 @@ def read_notes(folder: Path) -> None:
 
 def bundles() -> list[Files]:
     """Take the shipped bundles, one of each kind."""
-    names = ("synthetic-alexnet", "evidence-squeezenet", "eyepacs-squeezenet", "lesions-squeezenet", "eyepacs-and-evidence")
+    names = ("synthetic-alexnet", "evidence-squeezenet", "eyepacs-squeezenet", "lesions-squeezenet", "clinics-and-evidence")
     return [{file.name: file for file in sorted((models_folder() / name).iterdir())} for name in names]
 
 

@@ -24,7 +24,7 @@ from atlas.resources import DEFAULT_LESION_NET, DEFAULT_SCORER
 from atlas.scorers.bundle import shipped_scorers
 
 FILE = Path(__file__).with_name("recorded.json")
-EYEPACS = [name for name, _ in shipped_scorers() if name.startswith("eyepacs")]
+CLAIMED = [name for name, _ in shipped_scorers() if name.startswith(("eyepacs", "clinics"))]
 
 Figures = dict[str, float]
 """Values by name."""
@@ -75,7 +75,7 @@ def lesion_figures(entry: dict[str, Any]) -> Figures:
 
 def few(photographs: Path, store: Path) -> dict[str, Callable[[], Figures]]:
     """Return what measures each entry of the file, by name."""
-    by_scorer = {name: (lambda name=name: scores(name, photographs, store)[0]) for name in EYEPACS}
+    by_scorer = {name: (lambda name=name: scores(name, photographs, store)[0]) for name in CLAIMED}
     return {
         **by_scorer,
         f"maps of {DEFAULT_SCORER}": lambda: map_figures(maps(photographs, store)),

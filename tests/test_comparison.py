@@ -72,7 +72,8 @@ def test_every_system_is_in_it() -> None:
         "eyepacs-squeezenet",
         "eyepacs-pair",
         "evidence-squeezenet",
-        "eyepacs-and-evidence",
+        "clinics-and-evidence",
+        "clinics-efficientnet",
     }
     by_key = {one.key: one for one in SYSTEMS}
     assert all(one.against in by_key for one in SYSTEMS if one.against)

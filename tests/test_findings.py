@@ -189,11 +189,11 @@ def test_an_evidence_scorer_of_a_thousand_million_kinds_takes_no_memory(tmp_path
         load_scorer(forged(tmp_path, EVIDENCE, {"kinds": 10**9}))
 
 
-@pytest.mark.parametrize("name", ["forged", "../forged", "/tmp", ".", "eyepacs-and-evidence"])
+@pytest.mark.parametrize("name", ["forged", "../forged", "/tmp", ".", "clinics-and-evidence"])
 def test_members_that_never_end_or_lie_elsewhere(tmp_path: Path, name: str) -> None:
     members = [{"name": name, "sha256": "0" * 64}] * 2
     with pytest.raises(ScorerError) as caught:
-        load_scorer(forged(tmp_path, models_folder() / "eyepacs-and-evidence", {"members": members}))
+        load_scorer(forged(tmp_path, models_folder() / "clinics-and-evidence", {"members": members}))
     require_plain(caught.value, "forged")
 
 

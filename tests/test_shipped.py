@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import recorded
 import torch
-from recorded import EYEPACS
+from recorded import CLAIMED
 
 from atlas import load_scorer
 from atlas.agreement.evaluation import auc, quadratic_kappa
@@ -55,7 +55,7 @@ def test_cards_read_scores_as_atlases_do() -> None:
         assert "stage ranges" not in (models_folder() / name / "card.md").read_text("utf-8").casefold(), name
 
 
-@pytest.mark.parametrize("scorer", EYEPACS)
+@pytest.mark.parametrize("scorer", CLAIMED)
 def test_the_recorded_figures_of_the_first_claim_hold(scorer: str) -> None:
     figures = _entry(load_scorer(scorer).evaluations, COLOUR)["figures"]
     assert figures["quadratic_kappa"][0] >= 0.60
@@ -88,7 +88,7 @@ def test_few_photographs_give_what_is_recorded_of_them(
 
 @complete_sets
 @pytest.mark.photographs
-@pytest.mark.parametrize("scorer", EYEPACS)
+@pytest.mark.parametrize("scorer", CLAIMED)
 def test_evaluation_gives_the_figures_of_the_card_again(photographs: Path, tmp_path: Path, scorer: str) -> None:
     figures, count, patients = recorded.scores(scorer, photographs, tmp_path, limit=None)
     told = _entry(load_scorer(scorer).evaluations, FEWEST)
@@ -118,8 +118,8 @@ def test_the_lesion_net_gives_the_figures_of_its_card_again(photographs: Path, t
 
 def test_the_default_scorer_is_its_members_side_by_side() -> None:
     both = load_scorer(DEFAULT_SCORER)
-    assert [member.name for member in both.members] == ["eyepacs-pair", "evidence-squeezenet"]
-    assert both.shares == pytest.approx((2 / 3, 1 / 3))
+    assert [member.name for member in both.members] == ["clinics-efficientnet", "evidence-squeezenet"]
+    assert both.shares == pytest.approx((1 / 2, 1 / 2))
     for member in both.members:
         assert member.sha256 == load_scorer(member.name).sha256
         assert set(member.learned) <= set(both.learned)

@@ -25,6 +25,7 @@ from atlas.pipeline.build import build_atlas
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.side_by_side import put_side_by_side
+from atlas.pipeline.store import Store
 from atlas.records import DIABETIC_RETINOPATHY, Preprocessed
 from atlas.scorers.bundle import load_scorer, load_transferred, save_bundle
 from atlas.scorers.prediction import LinearPrediction
@@ -166,6 +167,25 @@ def test_its_parts_are_scrambled_and_told_on_other_scales(scorer: SideBySideScor
         SideBySideScorer("odd", scorer.members, other)
     with pytest.raises(ScorerError, match="cannot be combined with others: side-by-side"):
         members_of([scorer])
+
+
+def test_photographs_to_learn_from_are_not_looked_at_where_the_split_is_published(eyes: Path, tmp_path: Path) -> None:
+    head, *rows = (eyes / "grades.csv").read_text("utf-8").splitlines()
+    splits = ["train", "train", "validation", "test"]  # of every four patients
+    told = [f"{head},split", *(f"{row},{splits[place // 2 % 4]}" for place, row in enumerate(rows))]
+    (tmp_path / "grades.csv").write_text("\n".join(told) + "\n", "utf-8", newline="\n")
+    save_bundle(tmp_path / "lesions-alone", lesions_alone(), half=False)
+    members = members_of([load_scorer("eyepacs-pair"), load_scorer(tmp_path / "lesions-alone")])
+    store = Store(tmp_path / "store")
+    settings = load_configuration(training=True, images=eyes / "images", grades=tmp_path / "grades.csv", store=store.root)
+    made, _ = put_side_by_side(settings, tmp_path / "both", members)
+    counts = made.training["photographs"]
+    assert counts == {"training": 12, "validation": 4, "test": 4}
+    assert len(list((store.root / "logits").glob("*/*"))) == counts["validation"] + counts["test"]
+    assert made.training["threshold"] == "of validation scores"
+    assert made.background.reading is not None
+    assert np.isfinite(made.background.reading.cuts).all()
+    assert "nan" not in (tmp_path / "both" / "scorer.json").read_text("utf-8").casefold()
 
 
 def test_it_is_calibrated_bundled_evaluated_and_built_into_an_atlas(eyes: Path, tmp_path: Path) -> None:

@@ -121,6 +121,19 @@ def test_a_published_split_is_kept_and_a_patient_follows_it() -> None:
     }
 
 
+def test_a_person_in_two_parts_by_copies_is_in_the_later_one_alone() -> None:
+    # The third is a copy of the first: all four of "a" are one person.
+    images = _with_splits(["training", "training", "test", "test", "validation", "training"], ["a", "a", "a", "a", "b", "c"])
+    images[2] = replace(images[2], copy_of=images[0].image_id)
+    parts = published_split(images)
+    number = {image.image_id: row for row, image in enumerate(images)}
+    assert {split: [number[i] for i in ids] for split, ids in parts.items()} == {
+        "training": [5],
+        "validation": [4],
+        "test": [2, 3],
+    }
+
+
 @pytest.mark.parametrize(
     ("splits", "patients", "said"),
     [(["training", "test", "validation"], ["a", "a", "b"], "in two parts"), (["training", "test"], ["a", "b"], "validate")],

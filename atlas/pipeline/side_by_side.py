@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.protocol import Scorer
 from atlas.scorers.side_by_side import Member, SideBySideScorer
 from atlas.training.side_by_side import calibrate_side_by_side, side_by_side
+from atlas.training.splits import published_split
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,16 @@ def put_side_by_side(
         dataset, report = gather_all(workshop, also)
         scorer = side_by_side(out.name, members, dataset)
         graded = [image for image in dataset.images if image.grade is not None]
-        found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
-    faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
+        # Two numbers are fitted, to the validation part. A published split tells which photographs need no look.
+        taught = set(published_split(graded)["training"]) if any(image.split for image in graded) else set()
+        met = [image for image in graded if image.image_id not in taught]
+        found = list(workshop.each(logit_of, met, Scoring(scorer, workshop.store), stage="scores"))
+    faults = [named(image, one) for image, one in zip(met, found, strict=True) if isinstance(one, Fault)]
+    logits = {image.image_id: None if isinstance(one, Fault) else one for image, one in zip(met, found, strict=True)}
     made = calibrate_side_by_side(
         scorer,
         dataset,
-        [None if isinstance(one, Fault) else one for one in found],
+        [logits.get(image.image_id, math.nan) for image in graded],
         balance=configuration.balance,
         seed=configuration.seed,
         source=source,

@@ -31,10 +31,14 @@ def reading_of(severity: FloatArray, material: Material) -> tuple[GradeCuts, str
     """Fit how severities (n,) are read as grades, and say which scores the thresholds for referral come from.
 
     Severities of photographs that were learned by heart are further apart than those of new ones: a threshold or an operating
-    point chosen on them would miss too many. The stage ranges are those of the study.
+    point chosen on them would miss too many. The stage ranges are those of the study, which fits them to photographs that were
+    learned from. Where a scorer did not look at these (NaN), all is fitted to validation photographs.
     """
     grades, scale = material.grades, material.scale
-    ranges, held_out = (fit_reading(severity[part], grades[part], scale) for part in (material.training, material.validation))
+    held_out = fit_reading(severity[material.validation], grades[material.validation], scale)
+    if np.isnan(severity[material.training]).any():
+        return held_out, "of validation scores"
+    ranges = fit_reading(severity[material.training], grades[material.training], scale)
     if held_out.threshold is None:
         return ranges, "of training scores"
     return replace(ranges, threshold=held_out.threshold, operating=held_out.operating), "of validation scores"

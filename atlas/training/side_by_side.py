@@ -40,7 +40,8 @@ def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Bala
     Parameters
     ----------
     logits : Sequence[float | None]
-        The logit of each graded photograph, in the order of the dataset; None for one that could not be read.
+        The logit of each graded photograph, in the order of the dataset; None for one that could not be read, and NaN for one
+        to learn from, which need not be looked at.
     """
     graded = [image for image in dataset.images if image.grade is not None]
     known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
@@ -68,7 +69,7 @@ def calibrate_side_by_side(
     scorer : SideBySideScorer
         Not yet calibrated.
     logits : Sequence[float | None]
-        Its logit of each graded photograph, in the order of the dataset; None for one that could not be read.
+        Its logit of each graded photograph, see `known_logits`.
     balance : Balance
         See `train_scorer`.
     seed : int

@@ -39,26 +39,33 @@ def published_split(images: Sequence[GradedImage]) -> dict[str, tuple[str, ...]]
     """Return the splits that the tables give, in the form of `split_by_patient`.
 
     A photograph without a split joins the other photographs of its patient; if none of them has a split, it is used for
-    training.
+    training. Where copies of one picture show that two patients of the table are the same person, in two parts, that person
+    is in the later part alone: test photographs stay, and nothing learns from the others.
 
     Raises
     ------
     TrainingError
-        If a patient is in two splits, or no photograph is left to validate on.
+        If the table puts a patient in two splits, or no photograph is left to validate on.
     """
+    by_copies = {patient_of(image) for image in images if image.copy_of is not None}
     side_of: dict[str, str] = {}
     for image in images:
-        if image.split is not None and side_of.setdefault(patient_of(image), image.split) != image.split:
+        known = side_of.setdefault(patient_of(image), image.split) if image.split is not None else None
+        if known is None or known == image.split:
+            continue
+        if patient_of(image) not in by_copies:
             raise TrainingError(
-                f"one patient is in two parts of the published split: {side_of[patient_of(image)]} and {image.split}",
+                f"one patient is in two parts of the published split: {known} and {image.split}",
                 "correct the table's split column (atlas check lists these patients), or leave it out so that atlas divides them",
             )
+        side_of[patient_of(image)] = max(known, str(image.split), key=SPLITS.index)
     sides = {image.image_id: side_of.get(patient_of(image), "training") for image in images}
     if "validation" not in sides.values():
         raise TrainingError(
             "the published split has no photograph to validate on", 'write "validation" into the split column of some rows'
         )
-    return {split: tuple(i for i, side in sides.items() if side == split) for split in SPLITS}
+    told = {image.image_id: image.split or sides[image.image_id] for image in images}
+    return {split: tuple(i for i, side in sides.items() if side == split == told[i]) for split in SPLITS}
 
 
 def parts_of(images: Sequence[GradedImage], *, seed: int) -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress
 from atlas.records import FloatArray, IntArray, Loss
+from atlas.resources import DEFAULT_SCORER
 from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.networks import NETWORKS, NetworkScorer, places_of, untrained
 from atlas.scorers.protocol import Background, Scorer
@@ -323,8 +324,10 @@ def with_lesions(bench: Bench, key: str, *, members: tuple[str, str]) -> Fitted:
 def shipped(bench: Bench, key: str) -> Fitted:
     """Score with a shipped scorer."""
     whole, member = key, None
-    if key == "evidence-squeezenet":
-        whole, member = "eyepacs-and-evidence", -1  # whose last network it is: the same photographs need no second look
+    default = load_scorer(DEFAULT_SCORER)
+    assert isinstance(default, SideBySideScorer)
+    if key in (alone := [own.name for own in default.members]):
+        whole, member = DEFAULT_SCORER, alone.index(key)  # one of its networks: the same photographs need no second look
     found = bench.shipped_found(whole)
     logits = [float(own["logit"][0]) if member is None else float(own["members"][member]) for own in found]
     known: Mapping[str, Any] = load_scorer(key).background.training

@@ -215,7 +215,8 @@ SYSTEMS: tuple[System, ...] = (
         partial(two_stage, form="published"),
         slow=True,
     ),
-    System("eyepacs-and-evidence", "eyepacs-and-evidence (default)", "", SHIPPED, shipped, "eyepacs-pair", slow=True),
+    System("clinics-and-evidence", "clinics-and-evidence (default)", "", SHIPPED, shipped, "eyepacs-pair", slow=True),
+    System("clinics-efficientnet", "clinics-efficientnet", "", SHIPPED, shipped, slow=True),
     System("evidence-squeezenet", "evidence-squeezenet", "", SHIPPED, shipped, slow=True),
 )
 """In the order in which they are trained: those that need little time first."""
