@@ -41,7 +41,7 @@ def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     from openTSNE.affinity import MultiscaleMixture
     from openTSNE.nearest_neighbors import Annoy, Sklearn
 
-    # The neighbours that TSNE would find itself. But it loads PyNNDescent, and thereby a compiler, before it chooses one of these.
+    # The neighbours that TSNE would find itself, but before it chooses one of these, it loads PyNNDescent, and that a compiler.
     perplexity = min(30.0, (len(points) - 1) / 3)
     index = Sklearn if len(points) < 1000 else Annoy
     count = min(len(points) - 1, int(3 * perplexity))
