@@ -20,7 +20,7 @@ MOMENTS = 6
 # then builds it again. The first round, without a kill, counts the changes. All processes are forks of one, which has built an
 # atlas of two photographs before, so that none of them has to load libraries and templates.
 WORK = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 from pathlib import Path
 from atlas import build_atlas, load_configuration
 
@@ -71,6 +71,7 @@ def in_a_fork(*arguments):
 
 
 build(folder / "before", None, limit=2)
+gc.freeze()
 assert in_a_fork(folder / "never", 0) == 0
 total = json.loads((folder / "never.json").read_text())
 for number in range(moments):
