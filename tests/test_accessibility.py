@@ -23,7 +23,7 @@ KINDS = [*PAGES, "report", OF_LESIONS]
 WIDE, NARROW = 1280, 390
 WIDTHS = (1440, 1024, NARROW)
 PHONES = ((NARROW, 844), (844, NARROW))  # upright and on its side
-DRAWN = "new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn, 50)))"
+DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn))))"
 SPILLED = """[...document.querySelectorAll("main :is(a, button, label, dt, dd, summary, output, h1, h2, h3, figcaption)")]
   .filter((e) => e.checkVisibility() && !e.closest(".unseen, svg, .mat, .scroll") && getComputedStyle(e).display !== "inline")
   .filter((e) => e.scrollWidth > e.clientWidth + 2 && e.textContent.trim())

@@ -24,13 +24,13 @@ from atlas.resources import DEFAULT_LESION_NET, models_folder
 
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return boxed_eyes(tmp_path_factory.mktemp("eyes"), 14, held=4, seed=31, size=640)
+    return boxed_eyes(tmp_path_factory.mktemp("eyes"), 10, held=2, seed=31, size=640)
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eyes to train with: what is learned from them is not looked at."""
-    return boxed_eyes(tmp_path_factory.mktemp("few"), 8, held=2, seed=31, size=640)
+    return boxed_eyes(tmp_path_factory.mktemp("few"), 6, held=2, seed=31, size=640)
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +63,18 @@ def test_a_net_is_trained_on_boxes_and_measured_by_command(few: Path, tmp_path: 
     assert "Drawn for a test." in told
     net = load_lesion_net(tmp_path / "mine")
     assert (net.name, net.training["epochs"], net.training["drawn_eyes"]) == ("mine", 1, 2)
-    assert net.training["photographs"] == 6
+    assert net.training["photographs"] == 4
     assert load_lesion_net(DEFAULT_LESION_NET).sha256[:16] in net.training["start"]
     assert all(0 < threshold < 1 for threshold in net.thresholds.values())
     told = run("evaluate-lesions", few / "images", *common, "--net", tmp_path / "mine", "--record", "drawn eyes")
-    assert "8 photographs" in told
+    assert "6 photographs" in told
     (entry,) = load_lesion_net(tmp_path / "mine").measured
     assert entry["name"] == "drawn eyes"
-    assert entry["photographs"] == 8
-    assert "On drawn eyes: 8 photographs" in load_lesion_net(tmp_path / "mine").card
+    assert entry["photographs"] == 6
+    assert "On drawn eyes: 6 photographs" in load_lesion_net(tmp_path / "mine").card
     assert load_lesion_net(tmp_path / "mine").sha256 == net.sha256
     told = run("evaluate-lesions", few / "images", "--grades", table, "--masks", few / "masks", "--store", store)
-    assert "8 photographs" in told, "by masks, and the shipped net"
+    assert "6 photographs" in told, "by masks, and the shipped net"
 
 
 def test_the_shipped_net_finds_drawn_lesions_that_it_never_learned_from(eyes: Path, store: Path) -> None:
@@ -141,7 +141,7 @@ def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, store:
     made = {}
     for wished in ("lesions", "occlusion", "both"):
         own = load_configuration(
-            None, **settings, patches=wished, window=1, drop_threshold=0.005, limit=8, clusters=3, out=tmp_path / wished
+            None, **settings, patches=wished, window=1, drop_threshold=0.005, limit=6, clusters=3, out=tmp_path / wished
         )
         made[wished] = build_atlas(own).atlas
     lesions, windows, both = (made[wished].patches for wished in ("lesions", "occlusion", "both"))

@@ -507,6 +507,7 @@ def test_it_is_bundled_explained_and_built_into_an_atlas(network: str, eyes: Pat
         entry, _ = measure_trust(
             load_configuration(images=eyes / "images", scorer=str(tmp_path / network), store=tmp_path / "store", limit=8),
             eyes / "masks",
+            scrambles=1,
         )
         assert [row["map"] for row in entry["maps"]] == [*METHODS, "centre", "random"]
         alone, _ = measure_trust(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -132,10 +133,15 @@ def test_a_picture_too_narrow_for_an_eye_is_refused_by_name(tmp_path: Path, shap
     assert "at least" in caught.value.remedy
 
 
+@cache
+def drawn(seed: int) -> np.ndarray:
+    return draw_eye(seed, seed % 5, size=320).pixels
+
+
 @pytest.mark.parametrize("share", [0.7, 0.5, 0.3, 0.15])
 @pytest.mark.parametrize("seed", range(12))
 def test_the_frame_of_a_cropped_picture_is_at_most_twice_as_large(seed: int, share: float) -> None:
-    pixels = draw_eye(seed, seed % 5, size=320).pixels
+    pixels = drawn(seed)
     height, width = pixels.shape[:2]
     top, left = round(height * (1 - share) / 2), round(width * (1 - share) / 2)
     inner = np.ascontiguousarray(pixels[top : height - top, left : width - left])

@@ -17,19 +17,18 @@ from atlas.pipeline.store import Store
 MOMENTS = 6
 
 # Builds an atlas in a process of its own, which ends itself by SIGKILL at its n-th change of a file, or of a name, in the folder;
-# then builds it again. The first round, without a kill, counts the changes. All processes are forks of one, which has loaded the
-# libraries of the networks.
+# then builds it again. The first round, without a kill, counts the changes. All processes are forks of one, which has built an
+# atlas of two photographs before, so that none of them has to load libraries and templates.
 WORK = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 from pathlib import Path
-import scipy.stats, sklearn.cluster, torch, torchvision
 from atlas import build_atlas, load_configuration
 
 cohort, folder, moments = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 CHANGES = {f"os.{name}" for name in ("rename", "mkdir", "symlink", "link", "remove", "rmdir", "utime")} | {"shutil.rmtree"}
 
 
-def build(place, last):
+def build(place, last, limit=None):
     done = [0]
 
     def changed(event, arguments):
@@ -40,7 +39,8 @@ def build(place, last):
                 if done[0] == last:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(changed)
+    if last is not None:
+        sys.addaudithook(changed)
     build_atlas(
         load_configuration(
             images=cohort / "images",
@@ -52,6 +52,7 @@ def build(place, last):
             lesion_net="none",
             clusters=2,
             workers=2,
+            limit=limit,
         )
     )
     (folder / f"{place.name}.json").write_text(json.dumps(done[0]))
@@ -69,6 +70,8 @@ def in_a_fork(*arguments):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+build(folder / "before", None, limit=2)
+gc.freeze()
 assert in_a_fork(folder / "never", 0) == 0
 total = json.loads((folder / "never.json").read_text())
 for number in range(moments):

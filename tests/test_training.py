@@ -783,7 +783,7 @@ def test_weights_for_a_trunk_from_scratch_are_refused(cohort: Path) -> None:
 def test_the_shipped_scorer_ranks_synthetic_eyes_that_it_never_saw() -> None:
     scorer = load_scorer("synthetic-alexnet")
     severity, grades = [], []
-    for index, (_, eye) in enumerate(draw_cohort(160, seed=2026, size=448)):
+    for index, (_, eye) in enumerate(draw_cohort(160, seed=2026, size=256)):
         pixels = prepare(str(index), eye.pixels, size=scorer.size, preparation=scorer.preparation).pixels
         severity.append(severities(scorer, pixels[None])[0])
         grades.append(eye.grade)

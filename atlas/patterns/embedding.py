@@ -38,17 +38,19 @@ class Layout:
 
 def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     from openTSNE import TSNE
+    from openTSNE.affinity import MultiscaleMixture
+    from openTSNE.nearest_neighbors import Annoy, Sklearn
 
+    # The neighbours that TSNE would find itself, but before it chooses one of these, it loads PyNNDescent, and that a compiler.
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    index = Sklearn if len(points) < 1000 else Annoy
+    count = min(len(points) - 1, int(3 * perplexity))
+    neighbours = index(points, count, metric="euclidean", n_jobs=1, random_state=seed)
     # On one core, interpolation is faster than Barnes-Hut from a few thousand points on.
     gradient = "fft" if len(points) > 4000 else "bh"
-    layout = TSNE(
-        perplexity=min(30.0, (len(points) - 1) / 3),
-        initialization="pca",
-        negative_gradient_method=gradient,
-        n_jobs=1,
-        random_state=seed,
-    )
-    return np.asarray(layout.fit(points))
+    layout = TSNE(initialization="pca", negative_gradient_method=gradient, n_jobs=1, random_state=seed)
+    affinities = MultiscaleMixture(perplexities=perplexity, knn_index=neighbours, n_jobs=1)
+    return np.asarray(layout.fit(points, affinities=affinities))
 
 
 def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from atlas.bundles import place_of
+from atlas.bundles import place_of, stored
 from atlas.config import Configuration
 from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import MANIFEST as LESION_MANIFEST
@@ -103,6 +103,8 @@ def train_evidence_scorer(
     else:
         module = EvidenceModule(len(KINDS_LEARNED)).eval()
         module.load_state_dict(dict(weights))
+    # What is calibrated is what the bundle will hold.
+    module.load_state_dict({name: torch.from_numpy(stored(own.cpu().numpy(), True)) for name, own in module.state_dict().items()})
     scorer = EvidenceScorer(out.name, module, plain_sum(), dataset.scale)
     graded = [image for image in dataset.images if image.grade is not None]
     with single_threaded():
