@@ -25,7 +25,7 @@ help:
 	@echo 'make audit        look up known security faults of the pinned versions; needs the internet'
 	@echo 'make scorers      train and measure the shipped scorers again, from the photographs in DATA=$(DATA)'
 	@echo 'make lesions      train and measure the shipped lesion net again, from the photographs in DATA=$(DATA)'
-	@echo 'make evidence     train and measure the default scorer again, after make lesions (DEVICE=cuda)'
+	@echo 'make evidence     train and measure the default scorer again, after make scorers and make lesions (DEVICE=cuda)'
 	@echo 'make comparison   train and measure every system on the same photographs, and write docs/comparison.md (QUICK=1: few photographs)'
 	@echo 'make quality      fit and measure the rules for the quality of photographs again, from the photographs in DATA=$(DATA)'
 	@echo 'make lint         run only ruff, mypy, import-linter, oxlint and numpydoc'
@@ -151,9 +151,9 @@ lesions: .venv/installed
 	$(MEASURE) $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.csv --split test \
 	  --record 'the test part of EyePACS in colour'
 
-# The default scorer combines two: a network that learns from the grades of four sets in the colours in which they were taken, and one
-# whose map is its evidence. Both learn from training parts, for hours on two cores or for minutes on a GPU (DEVICE=cuda). Together
-# they are calibrated on the validation parts of three sets.
+# The default scorer combines the pair, a network that learns from the grades of four sets in the colours in which they were taken, and
+# one whose map is its evidence. The last two learn from training parts, for hours on two cores or for minutes on a GPU (DEVICE=cuda).
+# Together they are calibrated on the validation parts of three sets.
 CLINICS := models/clinics-efficientnet
 EVIDENCE := models/evidence-squeezenet
 BOTH := models/clinics-and-evidence
@@ -182,7 +182,8 @@ evidence: .venv/installed
 	$(BIN)/atlas train $(COLOUR) $(MESSIDOR) $(ALSO_IDRID) $(ALSO_ODIR) --patients-apart --trunk efficientnet_lite0 --trunk-weights imagenet \
 	  --fine-tune --preparation none --augmentation moved --size 512 --epochs 18 --device $(DEVICE) --out $(CLINICS) \
 	  --source "$$FOUR_SETS $$THIRD_START"
-	$(BIN)/atlas train $(COLOUR) $(MESSIDOR) $(ALSO_IDRID) --patients-apart --member $(notdir $(CLINICS)) --member $(EVIDENCE) --out $(BOTH) \
+	$(BIN)/atlas train $(COLOUR) $(MESSIDOR) $(ALSO_IDRID) --patients-apart --member $(notdir $(PAIR)) \
+	  --member $(notdir $(CLINICS)) --member $(EVIDENCE) --out $(BOTH) \
 	  --source "$$ALL_LEARNED_FROM"
 	$(BIN)/atlas evaluate $(COLOUR) --split validation --scorer $(BOTH) --doubt --operating-point
 	for scorer in $(BOTH) $(CLINICS) $(EVIDENCE); do set -e; \

@@ -118,8 +118,8 @@ def test_the_lesion_net_gives_the_figures_of_its_card_again(photographs: Path, t
 
 def test_the_default_scorer_is_its_members_side_by_side() -> None:
     both = load_scorer(DEFAULT_SCORER)
-    assert [member.name for member in both.members] == ["clinics-efficientnet", "evidence-squeezenet"]
-    assert both.shares == pytest.approx((1 / 2, 1 / 2))
+    assert [member.name for member in both.members] == ["eyepacs-pair", "clinics-efficientnet", "evidence-squeezenet"]
+    assert both.shares == pytest.approx((1 / 2, 1 / 4, 1 / 4))
     for member in both.members:
         assert member.sha256 == load_scorer(member.name).sha256
         assert set(member.learned) <= set(both.learned)

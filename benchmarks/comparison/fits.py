@@ -326,8 +326,10 @@ def shipped(bench: Bench, key: str) -> Fitted:
     whole, member = key, None
     default = load_scorer(DEFAULT_SCORER)
     assert isinstance(default, SideBySideScorer)
-    if key in (alone := [own.name for own in default.members]):
-        whole, member = DEFAULT_SCORER, alone.index(key)  # one of its networks: the same photographs need no second look
+    before = [sum(one.networks for one in default.members[:place]) for place in range(len(default.members))]
+    alone = {own.name: place for own, place in zip(default.members, before, strict=True) if own.networks == 1}
+    if key in alone:
+        whole, member = DEFAULT_SCORER, alone[key]  # one of its networks: the same photographs need no second look
     found = bench.shipped_found(whole)
     logits = [float(own["logit"][0]) if member is None else float(own["members"][member]) for own in found]
     known: Mapping[str, Any] = load_scorer(key).background.training
