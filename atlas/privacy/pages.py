@@ -123,6 +123,7 @@ def _read_strictly(text: str, page: _Page) -> bool:
 
     The tolerant parser takes ten times as long.
     """
+    folder = posixpath.dirname(page.place)
     holding = ""  # the element, one of _TEXTS, whose text ends here
     for piece in text.split("<")[1:]:
         raw, closed, data = piece.partition(">")
@@ -140,11 +141,21 @@ def _read_strictly(text: str, page: _Page) -> bool:
         if tag == "plain":
             continue
         name, attributes = tag
-        page.handle_starttag(name, attributes)
+        page.begin(name, attributes)
+        page.faults += _of_attributes(raw, folder)
         if name in _TEXTS:
             holding = name
             page.handle_data(data)
     return not holding
+
+
+@lru_cache(1 << 16)
+def _of_attributes(raw: str, folder: str) -> tuple[Fault, ...]:
+    """Return what the attributes between < and > must not hold. Pages of a folder have most of their tags in common."""
+    page, tag = _Page(f"{folder}/" if folder else ""), _tag(raw)
+    assert isinstance(tag, tuple), "others hold nothing that is checked"
+    page.attributes(*tag)
+    return tuple(page.faults)
 
 
 class _Tags(HTMLParser):
@@ -176,6 +187,11 @@ class _Page(HTMLParser):
         self._within = ""  # the element whose text is being read, if it is one of script and style
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.begin(tag, attrs)
+        self.attributes(tag, attrs)
+
+    def begin(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of an element, apart from what it loads."""
         given = {name: value or "" for name, value in attrs}
         if tag in _ACTIVE:
             self._found("active", f"an element <{tag}>")
@@ -187,7 +203,10 @@ class _Page(HTMLParser):
                 self._found("active", "a script before the content security policy")
         elif tag == "style":
             self._within = tag
-        for name, value in given.items():
+
+    def attributes(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Check what an element loads, runs or leads to."""
+        for name, value in {name: value or "" for name, value in attrs}.items():
             self._attribute(tag, name, value)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
