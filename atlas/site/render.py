@@ -308,6 +308,7 @@ def _environment(book: Book) -> Environment:
         keep_trailing_newline=True,
         extensions=["jinja2.ext.i18n"],
         bytecode_cache=_compiled(book.words.language),
+        auto_reload=False,
     )
     words = book.words
     environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
