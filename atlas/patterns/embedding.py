@@ -17,6 +17,8 @@ from atlas.records import Embedding, FloatArray, IntArray, Patches
 
 _FEWEST = 5  # with fewer points, neighbours mean little, and the principal plane shows everything
 
+_EXACTLY = 1000  # points from which openTSNE looks for approximate neighbours
+
 _AMONG = 5  # neighbours among which a patch is placed that was not laid out with them
 
 
@@ -38,17 +40,25 @@ class Layout:
 
 def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     from openTSNE import TSNE
+    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import Sklearn
 
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    affinities = None
+    if len(points) < _EXACTLY:
+        # The same neighbours as without this, but then openTSNE loads a library of approximate ones, which takes a second.
+        index = Sklearn(points, min(len(points) - 1, int(3 * perplexity)), n_jobs=1, random_state=seed)
+        affinities = PerplexityBasedNN(knn_index=index, perplexity=perplexity, n_jobs=1, random_state=seed)
     # On one core, interpolation is faster than Barnes-Hut from a few thousand points on.
     gradient = "fft" if len(points) > 4000 else "bh"
     layout = TSNE(
-        perplexity=min(30.0, (len(points) - 1) / 3),
+        perplexity=perplexity,
         initialization="pca",
         negative_gradient_method=gradient,
         n_jobs=1,
         random_state=seed,
     )
-    return np.asarray(layout.fit(points))
+    return np.asarray(layout.fit(points, affinities))
 
 
 def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
