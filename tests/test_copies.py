@@ -155,6 +155,30 @@ def test_preparing_photographs_finds_the_same_copies_and_opens_nothing_for_them_
     assert seen.report == found.report
 
 
+def test_pairs_that_were_compared_before_are_not_compared_again(
+    of_copies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def counted(*two: Fingerprint, retina: bool) -> bool:
+        compared.append(two)
+        return are_copies(*two, retina=retina)
+
+    monkeypatch.setattr("atlas.pipeline.copies.are_copies", counted)
+    late = of_copies["images"] / "e5_2.png"
+    aside = late.rename(tmp_path / late.name)
+    fewer = gather(Workshop.of(load_configuration(**of_copies)))
+    assert len(fewer.dataset.images) == 17
+    before = len(compared)
+    aside.rename(late)
+    more = gather(Workshop.of(load_configuration(**of_copies)))
+    again = len(compared) - before
+    fresh = gather(Workshop.of(load_configuration(**of_copies | {"store": tmp_path / "another"})))
+    assert more == fresh
+    assert 0 < again < before
+    assert again < len(compared) - before - again, "than in an empty store"
+
+
 def test_copies_go_to_one_fold_and_are_said(of_copies: dict[str, Path]) -> None:
     settings, images = of_copies, of_copies["images"]
     cohort = gather(Workshop.of(load_configuration(**settings)))
