@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,23 @@ import ray
 from ray.cluster_utils import Cluster
 
 from atlas import build_atlas, load_configuration
+from atlas.config import Configuration
+from atlas.drawn.cohort import write_cohort
 from atlas.errors import AtlasError, DatasetError, StoreError
-from atlas.pipeline.engine import Fault
+from atlas.lesionnets.bundle import load_lesion_net
+from atlas.pipeline.cohort import gather
+from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.evaluate import evaluate_scorer
+from atlas.pipeline.lesions import choose_thresholds
+from atlas.pipeline.networks import train_complete
 from atlas.pipeline.ray_engine import RayEngine
+from atlas.pipeline.report import build_report
+from atlas.pipeline.side_by_side import Scoring, logit_of
 from atlas.pipeline.store import Store
 from atlas.pipeline.train import train
+from atlas.pipeline.workshop import Workshop
+from atlas.resources import DEFAULT_LESION_NET
+from atlas.scorers.bundle import load_scorer
 
 MOST = 100 << 20  # bytes of objects on a node
 NOTICED_SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
@@ -81,6 +93,24 @@ def told(call: Callable[[], Any]) -> list[Any]:
         return [type(error).__name__, error.errno, ""]
 
 
+def of_lesions(configuration: Configuration) -> dict[str, Any]:
+    """Do what trainings of lesion nets and evidence scorers do photograph by photograph, on two of them."""
+    workshop = Workshop.of(configuration)
+    images = gather(workshop).dataset.images
+    healthy = [image for image in images if image.grade == 0][:2]
+
+    def draw(to: Path) -> None:
+        write_cohort(10, to, size=96, confusers=True, each=workshop.each_or_raise)
+
+    drawn = workshop.store.keep("drawn", [10, 96], draw)
+    with single_threaded():
+        logits = list(
+            workshop.each(logit_of, images[:2], Scoring(load_scorer("evidence-squeezenet"), workshop.store), stage="scores")
+        )
+        chosen = choose_thresholds(workshop, load_lesion_net(DEFAULT_LESION_NET), [healthy])
+    return {"drawn": hashes(drawn), "thresholds": chosen, "logits": logits}
+
+
 def main(folder: Path, weights: str) -> dict[str, Any]:
     began, clock = time.monotonic(), {}
     cluster = Cluster(
@@ -118,10 +148,11 @@ def main(folder: Path, weights: str) -> dict[str, Any]:
     seen = folder / "seen"
     seen.mkdir()
     (seen / "a.jpg").touch()
-    blind = replace(engine, inputs=(seen,))
-    list(blind.run(where, [0], None, stage="where"))
+    blind = [replace(engine, inputs=(one,)) for one in (seen, seen / "a.jpg")]
+    for one in blind:
+        list(one.run(where, [0], None, stage="where"))
     (seen / "a.jpg").unlink()
-    found["hidden"] = told(lambda: list(blind.run(where, [0], None, stage="where")))
+    found["hidden"] = [told(partial(next, one.run(where, [0], None, stage="where"))) for one in blind]
     os.environ["ATEN_CPU_CAPABILITY"] = "default"  # for workers; this process has chosen its kernels before
     found["other digits"] = told(lambda: list(replace(engine).run(where, [0], None, stage="where")))
     del os.environ["ATEN_CPU_CAPABILITY"]
@@ -160,7 +191,24 @@ def main(folder: Path, weights: str) -> dict[str, Any]:
     for name, own in (("local", {"store": folder / "store"}), ("cluster", there)):
         train(load_configuration(**learned, **own, training=True), folder / name / "mine")
     found["scorers"] = [hashes(folder / name / "mine") for name in ("local", "cluster")]
+    complete: dict[str, Any] = {"network": "pooled:squeezenet1_1", "start": weights, "epochs": 1}
+    plain = {name: learned[name] for name in ("images", "grades", "size")} | {"device": "cpu"}
+    for name, own in (("local", {"store": folder / "store"}), ("cluster", there)):
+        for frozen in (False, True):
+            settings = load_configuration(**plain, **own, training=True)
+            train_complete(settings, folder / name / f"network-{frozen}", frozen=frozen, **complete)
+    found["networks"] = [
+        {frozen: hashes(folder / name / f"network-{frozen}") for frozen in (False, True)} for name in ("local", "cluster")
+    ]
     clock["training"] = time.monotonic()
+    found["of lesions"], found["reports"] = [], []
+    for name, own in (("local", {"store": folder / "store"}), ("cluster", there)):
+        found["of lesions"].append(of_lesions(load_configuration(**own, images=eyes / "images", grades=eyes / "grades.csv")))
+        page = folder / name / "report.html"
+        files = sorted((eyes / "images").iterdir())[:2]
+        build_report(files, page, load_configuration(**own, scorer="synthetic-alexnet", lesion_net="none"))
+        found["reports"].append(hashlib.sha256(page.read_bytes()).hexdigest())
+    clock["reports"] = time.monotonic()
     ray.shutdown()
     cluster.shutdown()
     found["seconds"] = {name: round(at - began, 1) for name, at in clock.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from atlas.cohort.copies import join_copies, once
 from atlas.cohort.dataset import read_dataset
 from atlas.config import load_configuration
 from atlas.drawn.paint import draw_eye
-from atlas.photographs.copies import are_copies, find_pairs, fingerprint
+from atlas.photographs.copies import Fingerprint, are_copies, find_pairs, fingerprint
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.study import see
@@ -66,20 +67,24 @@ def eyes() -> list[ByteArray]:
     return [eye(seed) for seed in range(8)]
 
 
+def pairs_of(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
+    return find_pairs([one.descriptors for one in prints], lambda i, j: are_copies(prints[i], prints[j]))
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_copies_are_found_among_other_eyes(eyes: list[ByteArray], change: str) -> None:
     copies = [np.ascontiguousarray(CHANGES[change](pixels)) for pixels in eyes[:4]]
     prints = [fingerprint(pixels) for pixels in [*eyes, *copies]]
-    pairs = find_pairs([one.descriptors for one in prints], lambda place: prints[place])
+    pairs = pairs_of(prints)
     assert pairs == [(place, len(eyes) + place) for place in range(4)]
 
 
 def test_a_picture_without_anything_in_it_is_a_copy_of_none() -> None:
     black, noise = np.zeros((300, 300, 3), np.uint8), np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     prints = [fingerprint(pixels) for pixels in (black, black, noise, eye(1))]
-    assert find_pairs([one.descriptors for one in prints], lambda place: prints[place]) == []
+    assert pairs_of(prints) == []
     assert not are_copies(prints[0], prints[1])
-    assert find_pairs([], lambda place: prints[place]) == []
+    assert pairs_of([]) == []
 
 
 @pytest.mark.photographs
@@ -91,7 +96,7 @@ def test_real_eyes_are_told_apart_and_their_copies_found(photographs: Path) -> N
     changes = list(CHANGES.values())
     copies = [np.ascontiguousarray(changes[place % len(changes)](pixels)) for place, pixels in enumerate(plain)]
     prints = [fingerprint(pixels) for pixels in [*plain, *copies]]
-    pairs = find_pairs([one.descriptors for one in prints], lambda place: prints[place])
+    pairs = pairs_of(prints)
     right = [pair for pair in pairs if pair[1] - pair[0] == len(plain)]
     assert right == pairs
     assert len(right) >= 0.95 * len(plain)
@@ -148,6 +153,30 @@ def test_preparing_photographs_finds_the_same_copies_and_opens_nothing_for_them_
     assert sum(image.copy_of is not None for image in found.dataset.images) == 12
     assert seen.dataset == found.dataset
     assert seen.report == found.report
+
+
+def test_pairs_that_were_compared_before_are_not_compared_again(
+    of_copies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+
+    def counted(*two: Fingerprint, retina: bool) -> bool:
+        compared.append(two)
+        return are_copies(*two, retina=retina)
+
+    monkeypatch.setattr("atlas.pipeline.copies.are_copies", counted)
+    late = of_copies["images"] / "e5_2.png"
+    aside = late.rename(tmp_path / late.name)
+    fewer = gather(Workshop.of(load_configuration(**of_copies)))
+    assert len(fewer.dataset.images) == 17
+    before = len(compared)
+    aside.rename(late)
+    more = gather(Workshop.of(load_configuration(**of_copies)))
+    again = len(compared) - before
+    fresh = gather(Workshop.of(load_configuration(**of_copies | {"store": tmp_path / "another"})))
+    assert more == fresh
+    assert 0 < again < before
+    assert again < len(compared) - before - again, "than in an empty store"
 
 
 def test_copies_go_to_one_fold_and_are_said(of_copies: dict[str, Path]) -> None:

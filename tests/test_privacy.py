@@ -18,6 +18,8 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from commands import command
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from atlas import build_atlas, load_configuration
@@ -26,6 +28,7 @@ from atlas.pipeline.build import BuildResult
 from atlas.pipeline.publication import build_of
 from atlas.pipeline.publish import publish, report_file
 from atlas.pipeline.store import Store
+from atlas.privacy import pages
 from atlas.privacy.formulas import harmless, is_formula
 from atlas.privacy.headers import header_texts
 from atlas.privacy.inspection import inspect
@@ -141,6 +144,72 @@ POLICY = (
 )
 
 
+# Attributes, whole elements and broken pieces of pages, as a site and as an attacker would write them.
+ATTRIBUTES = (
+    *(
+        ' href="a.html"',
+        ' href="https://x.org"',
+        ' href="java&#10;script:x"',
+        ' HREF="file:///x"',
+        ' href="../../x"',
+        ' data="//x"',
+    ),
+    *(
+        ' src="a.js"',
+        ' src="//x.org/a.js"',
+        ' srcset="a 1x, //x/b 2x"',
+        ' onload="x"',
+        " onclick",
+        ' data-a="//x"',
+        ' srcdoc="x"',
+    ),
+    *(' style="color:red"', ' style="background:url(//x)"', ' alt="on a href=b"', ' alt="&quot; src="', ' http-equiv="refresh"'),
+    *(' type="application/json"', ' content="0;//x"', " HREF='//x'", " src=//x", ' alt="a > b"', ' a="b"src="//x"', "\n", " /"),
+)
+NAMES = (
+    "a",
+    "img",
+    "svg",
+    "g",
+    "link",
+    "meta",
+    "p",
+    "IFRAME",
+    "object",
+    "title",
+    "textarea",
+    "script",
+    "style",
+    "template",
+    "xmp",
+)
+ELEMENTS = st.builds(
+    lambda name, attributes, text: f"<{name}{''.join(attributes)}>{text}</{name}>",
+    st.sampled_from(NAMES),
+    st.lists(st.sampled_from(ATTRIBUTES), max_size=2),
+    st.sampled_from(("", "", "text &lt;", "alert(1)", "@import 'x'", "i { color: red }", "</p>", "<br/>", "<!-- a -->")),
+)
+BROKEN = st.sampled_from(
+    (
+        "<",
+        ">",
+        '"',
+        "\x00",
+        "<!-- ",
+        " -->",
+        "<!doctype html>",
+        "<![CDATA[",
+        "]]>",
+        "<?x?>",
+        "<a",
+        "</script ",
+        "/>",
+        "<style>",
+        *ATTRIBUTES,
+    )
+)
+
+
 class TestPages:
     @pytest.mark.parametrize(
         "safe",
@@ -193,6 +262,14 @@ class TestPages:
     def test_a_page_needs_a_policy_before_its_scripts(self) -> None:
         assert faults_of_page("<p>", "a.html") == [("active", "no content security policy")]
         assert faults_of_page('<script src="a.js"></script>' + POLICY, "a.html") != []
+
+    @given(st.lists(ELEMENTS | ELEMENTS | ELEMENTS | BROKEN, max_size=6).map("".join))
+    @settings(max_examples=400, deadline=None)
+    def test_the_quick_reader_finds_what_the_tolerant_one_finds(self, text: str) -> None:
+        quick = faults_of_page(POLICY + text, "images/a.html")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pages, "_read_strictly", lambda text, page: False)
+            assert quick == faults_of_page(POLICY + text, "images/a.html")
 
     @pytest.mark.parametrize(
         "wrong",

@@ -86,6 +86,28 @@ def test_training_gives_the_same_scorer(found: dict[str, Any]) -> None:
 
 
 @needs_ray
+def test_a_complete_network_and_one_on_a_frozen_encoder_are_the_same(found: dict[str, Any]) -> None:
+    local, cluster = found["networks"]
+    assert all("scorer.json" in bundle for bundle in local.values())
+    assert local == cluster
+
+
+@needs_ray
+def test_eyes_are_drawn_thresholds_chosen_and_evidence_scored_alike(found: dict[str, Any]) -> None:
+    local, cluster = found["of lesions"]
+    assert sum(name.startswith("images/") for name in local["drawn"]) == 10
+    assert any(name.startswith("masks/") for name in local["drawn"])
+    assert all(isinstance(logit, float) for logit in local["logits"])
+    assert local == cluster
+
+
+@needs_ray
+def test_a_report_has_the_same_bytes(found: dict[str, Any]) -> None:
+    local, cluster = found["reports"]
+    assert local == cluster
+
+
+@needs_ray
 def test_a_task_whose_worker_dies_is_done_again(found: dict[str, Any]) -> None:
     assert found["died once"] == [item * item for item in range(9)]
 
@@ -110,11 +132,11 @@ def test_faults_of_one_photograph_take_its_place_and_those_of_all_end_the_run(fo
 
 @needs_ray
 def test_a_machine_that_does_not_see_the_files_ends_the_run(found: dict[str, Any]) -> None:
-    kind, message, remedy = found["hidden"]
-    assert kind == "ConfigurationError"
-    assert "does not see" in message
-    assert "a.jpg" in message
-    assert "share" in remedy
+    for kind, message, remedy in found["hidden"]:
+        assert kind == "ConfigurationError"
+        assert "does not see" in message
+        assert "a.jpg" in message
+        assert "share" in remedy
 
 
 @needs_ray

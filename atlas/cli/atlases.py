@@ -120,7 +120,7 @@ def _invite(page: Path, address: str | None = None) -> None:
 
 @with_settings(
     *("allow_burnt_in", "scorer", "saliency", "map_window", "window", "lesion_net", "patches", "drop_threshold", "drop_scale"),
-    *("plate_side", "min_quality", "keep_all", "languages", "device", "workers", "store"),
+    *("plate_side", "min_quality", "keep_all", "languages", "device", "engine", "ray_address", "workers", "store"),
 )
 def report(
     configuration: Configuration,

@@ -16,8 +16,10 @@ _MARKED = ("images", "grades", "boxes")
 
 _READING = (*_MARKED, "allow_burnt_in", "seed", "store")
 
+_ENGINE = ("engine", "ray_address")
 
-@with_settings(*_READING, "device", required=_MARKED)
+
+@with_settings(*_READING, "device", *_ENGINE, required=_MARKED)
 def train_lesions(
     configuration: Configuration,
     start: Annotated[
@@ -70,7 +72,7 @@ def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[
     return list(zip(images or (), grades or (), strict=True))
 
 
-@with_settings(*_READING, required=_MARKED)
+@with_settings(*_READING, *_ENGINE, required=_MARKED)
 def train_disc(
     configuration: Configuration,
     net: Annotated[Path, option("--net", "Folder of the net to train.", Panel.TRAINING)],
@@ -90,7 +92,7 @@ def train_disc(
     )
 
 
-@with_settings(*_READING, "device", required=("images", "grades"), training=True)
+@with_settings(*_READING, "device", *_ENGINE, required=("images", "grades"), training=True)
 def train_evidence(
     configuration: Configuration,
     start: Annotated[
@@ -150,7 +152,7 @@ def train_evidence(
     screen.out.print(f"Use it with --scorer {out}", soft_wrap=True)
 
 
-@with_settings(*_READING, "masks", "split", "limit", "engine", "ray_address", "workers", required=("images",))
+@with_settings(*_READING, "masks", "split", "limit", *_ENGINE, "workers", required=("images",))
 def evaluate_lesions(
     configuration: Configuration,
     mask_kind: Annotated[

@@ -20,6 +20,7 @@ from atlas.progress import Progress, silent
 # Flags whose value names a network, or is the place of one, and those that hold a place or a text and are no settings.
 _NAMING = {"--out", "--scorer", "--lesion-net", "--net", "--trunk-weights", "--teacher", "--member", "--start", "--folder"}
 _PATHS = {"--also-images", "--also-grades", "--config"}
+_OF_THE_MACHINE = {"--store", "--engine", "--ray-address"}  # do not change what is made, and are left out
 _TEXTS = {"--source", "--further", "--record", "--title"}
 
 
@@ -52,7 +53,7 @@ def command_line() -> str:
         before, equals, value = typed.partition("=") if typed.startswith("--") else (flag, "", typed)
         if typed.startswith("--") and not equals:
             flag = typed
-            if typed != "--store":
+            if typed not in _OF_THE_MACHINE:
                 words.append(typed)
             continue
         if number == 0:
@@ -65,7 +66,7 @@ def command_line() -> str:
             told = "IMAGES"
         else:
             told = value
-        if before != "--store":
+        if before not in _OF_THE_MACHINE:
             words += [before, told] if equals else [told]
         flag = ""
     return shlex.join(["atlas", *words])

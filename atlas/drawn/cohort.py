@@ -15,9 +15,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from atlas.drawn.knees import KNEE_OSTEOARTHRITIS, SyntheticKnee, draw_knee
 from atlas.drawn.paint import SyntheticEye, draw_eye
 from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
+from atlas.tasks import Each
 
 GRADE_SHARES = (0.45, 0.15, 0.20, 0.11, 0.09)
 """Shares of the grades 0 to 4 in a cohort."""
@@ -121,11 +123,23 @@ referable = {KNEE_OSTEOARTHRITIS.referable}
 
 
 def write_cohort(
-    count: int, out: Path, *, seed: int = 0, size: int = 640, confusers: bool = False, progress: Progress = silent
+    count: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    size: int = 640,
+    confusers: bool = False,
+    each: Each | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Write a cohort as `images/<patient>_<eye>.jpg`, `masks/<image>/<lesion-kind>.png` and a table of grades.
 
     An earlier cohort in `out` is replaced. With `confusers` some eyes have drusen, laser scars or reflexes, see `draw_eye`.
+
+    Parameters
+    ----------
+    each : Each or None
+        Draws and writes the eyes; without it, this process does.
 
     Returns
     -------
@@ -139,11 +153,8 @@ def write_cohort(
     """
     out = Path(out)
     _clear(out, "eye")
-
-    def draw(sitter: _Sitter) -> SyntheticEye:
-        return sitter.draw(size, confusers=confusers)
-
-    return _write_all(_sitters(count, seed), draw, out, ("image", "level", "patient", "eye"), progress)
+    drawing = _Drawing(out, size, confusers=confusers)
+    return _write_all(_sitters(count, seed), drawing, ("image", "level", "patient", "eye"), each, progress)
 
 
 def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progress: Progress = silent) -> Path:
@@ -178,41 +189,52 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
     out = Path(out)
     _clear(out, "knee")
     (out / SETTINGS).write_text(_KNEES, encoding="utf-8", newline="\n")
-
-    def draw(sitter: _Sitter) -> SyntheticKnee:
-        return draw_knee(sitter.seed, sitter.grade, side=sitter.eye, size=size)
-
     sitters = _sitters(count, seed, KNEE_SHARES)
-    return _write_all(sitters, draw, out, ("image", "grade", "patient", "side"), progress)
+    return _write_all(sitters, _Drawing(out, size, knees=True), ("image", "grade", "patient", "side"), None, progress)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How all photographs of a cohort are drawn, and the folder that they are written to."""
+
+    out: Path
+    size: int
+    confusers: bool = False
+    knees: bool = False
+
+    def draw(self, sitter: _Sitter) -> SyntheticEye | SyntheticKnee:
+        if self.knees:
+            return draw_knee(sitter.seed, sitter.grade, side=sitter.eye, size=self.size)
+        return sitter.draw(self.size, confusers=self.confusers)
+
+
+def _write_one(sitter: _Sitter, drawing: _Drawing) -> tuple[str, int, str, str]:
+    """Draw and write a photograph and its masks; return its row of the table. A task, which other processes can do."""
+    drawn, stem = drawing.draw(sitter), f"{sitter.patient}_{sitter.eye}"
+    pixels = drawn.pixels if drawn.pixels.ndim == 2 else drawn.pixels[..., ::-1]
+    _write(drawing.out / "images" / f"{stem}.jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    for kind, mask in drawn.masks.items():
+        _write(drawing.out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])
+    return stem, drawn.grade, sitter.patient, sitter.eye
 
 
 def _write_all(
-    sitters: Sequence[_Sitter],
-    draw: Callable[[_Sitter], SyntheticEye | SyntheticKnee],
-    out: Path,
-    header: tuple[str, ...],
-    progress: Progress,
+    sitters: Sequence[_Sitter], drawing: _Drawing, header: tuple[str, ...], each: Each | None, progress: Progress
 ) -> Path:
     """Draw and write pictures, masks and the table of grades; return the table."""
-
-    def write(sitter: _Sitter) -> tuple[str, int, str, str]:
-        drawn, stem = draw(sitter), f"{sitter.patient}_{sitter.eye}"
-        pixels = drawn.pixels if drawn.pixels.ndim == 2 else drawn.pixels[..., ::-1]
-        _write(out / "images" / f"{stem}.jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        for kind, mask in drawn.masks.items():
-            _write(out / "masks" / stem / f"{kind.replace(' ', '-')}.png", mask.astype(np.uint8) * 255, [])
-        return stem, drawn.grade, sitter.patient, sitter.eye
-
-    rows = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for row in pool.map(write, sitters):
-                rows.append(row)
-                progress("synthesize", len(rows), len(sitters))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    table = out / TABLE
+    rows: list[tuple[str, int, str, str]] = []
+    if each is not None:
+        rows += each(_write_one, sitters, drawing, stage="synthesize")
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                for row in pool.map(_write_one, sitters, repeat(drawing)):
+                    rows.append(row)
+                    progress("synthesize", len(rows), len(sitters))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    table = drawing.out / TABLE
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -105,9 +105,7 @@ def _even(grey: FloatArray, retina: FloatArray) -> ByteArray:
     return np.asarray(np.clip(128 + 48 * differing / deviation, 0, 255), np.uint8)
 
 
-def find_pairs(
-    descriptors: Sequence[ByteArray], whole: Callable[[int], Fingerprint], *, retina: bool = True
-) -> list[tuple[int, int]]:
+def find_pairs(descriptors: Sequence[ByteArray], alike: Callable[[int, int], bool]) -> list[tuple[int, int]]:
     """Find the pairs of photographs that are copies of each other, as places (i, j) with i < j, in ascending order.
 
     Of photographs that are known to be copies already, through others, not every pair is looked at.
@@ -116,10 +114,8 @@ def find_pairs(
     ----------
     descriptors : sequence of uint8 (n, 128)
         Of each photograph.
-    whole : callable
-        Returns the fingerprint of the photograph at a place: only few are needed.
-    retina : bool
-        Whether the photographs show a retina.
+    alike : callable
+        Tells whether the photographs at two places are copies, see `are_copies`: only few pairs need to be compared.
     """
     group = list(range(len(descriptors)))
 
@@ -130,7 +126,7 @@ def find_pairs(
 
     pairs = []
     for i, j in _candidates(descriptors):
-        if leader(i) != leader(j) and are_copies(whole(i), whole(j), retina=retina):
+        if leader(i) != leader(j) and alike(i, j):
             pairs.append((i, j))
             first, second = sorted((leader(i), leader(j)))
             group[second] = first

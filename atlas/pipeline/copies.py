@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from atlas.cohort.copies import join_copies, with_told
 from atlas.errors import UnreadableImageError
-from atlas.photographs.copies import Fingerprint, find_pairs, fingerprint
+from atlas.photographs.copies import Fingerprint, are_copies, find_pairs, fingerprint
 from atlas.photographs.opened import LEAST_SIDE, Opened, open_disc
 from atlas.pipeline.keys import code_key
-from atlas.pipeline.store import Store
+from atlas.pipeline.store import Store, digest
 from atlas.pipeline.workshop import Workshop
 from atlas.records import Dataset, DatasetReport, GradedImage, Subject
+
+_NAME = 16  # bytes of a hash that names a photograph
+
+_LATEST = 4  # entries of other sets of photographs that are looked into
 
 
 def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> tuple[Dataset, DatasetReport]:
@@ -73,7 +77,10 @@ def keep_fingerprint(image_id: str, subject: Subject, store: Store, opened: Call
 
 
 def _pairs(store: Store, ids: list[str], subject: Subject) -> list[tuple[int, int]]:
-    """Find the pairs among photographs; kept in the store as well, for the same photographs are often asked for again."""
+    """Find the pairs among photographs; kept in the store as well, for the same photographs are often asked for again.
+
+    What an entry holds on each two photographs that were compared saves that work when there are more photographs.
+    """
     if len(ids) < 2:
         return []
 
@@ -83,10 +90,36 @@ def _pairs(store: Store, ids: list[str], subject: Subject) -> list[tuple[int, in
 
     def find() -> dict[str, NDArray[Any]]:
         descriptors = [store.arrays("fingerprints", _key(image_id, subject))["descriptors"] for image_id in ids]
-        return {"pairs": np.array(find_pairs(descriptors, known_by, retina=subject.retina), np.int64).reshape(-1, 2)}
+        names = [bytes.fromhex(digest(_key(image_id, subject)))[:_NAME] for image_id in ids]
+        earlier, compared = _compared(store), dict[tuple[int, int], bool]()
+
+        def alike(i: int, j: int) -> bool:
+            known = earlier.get((names[i], names[j]))
+            found = are_copies(known_by(i), known_by(j), retina=subject.retina) if known is None else known
+            compared[i, j] = found
+            return found
+
+        pairs = find_pairs(descriptors, alike)
+        return {
+            "pairs": np.array(pairs, np.int64).reshape(-1, 2),
+            "names": np.frombuffer(b"".join(names), np.uint8).reshape(-1, _NAME),
+            "compared": np.array([*compared], np.int64).reshape(-1, 2),
+            "alike": np.array([*compared.values()], np.uint8),
+        }
 
     found = store.keep_arrays("copies", [ids, _key("", subject)], find)["pairs"]
     return [(int(i), int(j)) for i, j in found]
+
+
+def _compared(store: Store) -> dict[tuple[bytes, bytes], bool]:
+    """Return what the latest entries say of each two photographs, by the hashes of their fingerprints' keys."""
+    known = {}
+    for entry in store.latest("copies", _LATEST):
+        if {"names", "compared", "alike"} <= entry.keys():  # earlier versions kept the pairs alone
+            names = [name.tobytes() for name in entry["names"]]
+            for (i, j), alike in zip(entry["compared"].tolist(), entry["alike"].tolist(), strict=True):
+                known[names[i], names[j]] = bool(alike)
+    return known
 
 
 def _key(image_id: str, subject: Subject) -> list[str | int | bool]:

@@ -71,7 +71,7 @@ def train_evidence_scorer(
     StoreError
     """
     device = device_of(configuration.device or "auto")
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in sets])
     seed = configuration.seed
     weights, earlier, began = _start(start)
     bias = None if earlier is None else float(earlier.training["bias"])

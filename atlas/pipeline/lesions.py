@@ -266,7 +266,7 @@ def train_lesions(
     """
     if not any(one.boxes for one in sets):
         raise TrainingError("no set of photographs has boxes round its lesions", "give --boxes for at least one set")
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in sets])
     gathered = [gathered_set(workshop, one) for one in sets]
     seed = configuration.seed
     pupils = []
@@ -374,7 +374,7 @@ def _elsewhere(level: int, boxed: bool) -> dict[str, float]:
 
 def _drawn_eyes(workshop: Workshop, count: int) -> list[Pupil]:
     def draw(folder: Path) -> None:
-        write_cohort(count, folder, seed=_DRAWN_SEED, size=_DRAWN_SIZE, confusers=True, progress=workshop.progress)
+        write_cohort(count, folder, seed=_DRAWN_SEED, size=_DRAWN_SIZE, confusers=True, each=workshop.each_or_raise)
 
     folder = workshop.store.keep("drawn", [count, _DRAWN_SIZE, _DRAWN_SEED, "confusers", code_key("atlas.drawn.cohort")], draw)
     with (folder / "grades.csv").open(encoding="utf-8", newline="") as file:

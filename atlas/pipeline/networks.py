@@ -94,7 +94,7 @@ def train_complete(
         )
     device = device_of(configuration.device or "auto")
     weights, began = _weights(network, earlier, start, from_scratch)
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in also])
     dataset, report = gather_all(workshop, also)
     if earlier is not None and earlier.scale.subject != dataset.scale.subject:
         raise TrainingError(
@@ -133,6 +133,7 @@ def train_complete(
         command=command,
         work=work,
         code=code,
+        each=workshop.each_or_raise,
         progress=progress,
         **settings,
     )

@@ -49,7 +49,7 @@ class RayEngine:
     store : Store
         Where tasks keep their results: on a path that all machines share.
     inputs : tuple[Path, ...]
-        Folders that tasks read: on such paths, too.
+        Folders and files that tasks read: on such paths, too.
     most : int or None
         Most tasks at a time; without it, as many as the cluster has processors.
     device : Device or None
@@ -151,9 +151,9 @@ class RayEngine:
     @cached_property
     def _witnesses(self) -> tuple[Path, ...]:
         """A file of each folder that tasks read: a machine that does not see it would take photographs for missing."""
-        found = []
+        found = [one.absolute() for one in self.inputs if one.is_file()]
         for folder in self.inputs:
-            for parent, _, names in os.walk(folder):
+            for parent, _, names in os.walk(folder):  # nothing, if it is a file
                 if names:
                     found.append(Path(parent, min(names)).absolute())
                     break

@@ -35,7 +35,7 @@ def build_report(
     """
     if file.is_dir():
         raise StoreError(f"{file}: is a folder", "give the name of an HTML file with --out.")
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=files)
     with single_threaded():
         dataset = read_files(files, scale=configuration.grade_scale(), allow_burnt_in=configuration.allow_burnt_in)
         net = lesion_net_of(workshop, dataset)

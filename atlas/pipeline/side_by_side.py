@@ -68,7 +68,7 @@ def put_side_by_side(
     ScorerError
     StoreError
     """
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in also])
     with single_threaded():
         dataset, report = gather_all(workshop, also)
         scorer = side_by_side(out.name, members, dataset)

@@ -255,6 +255,17 @@ class Store:
                 f"{self.path(stage, parts)}: this entry of the store is missing or damaged ({error})", "run the command again."
             ) from error
 
+    def latest(self, stage: str, count: int) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the arrays of the entries of a stage that were used last, undamaged ones. That is no use of them."""
+        used = []
+        for entry in (self.root / stage).glob("*/*"):
+            with suppress(OSError):  # another command removed it, or it is not finished
+                used.append(((entry / HASHES).stat().st_mtime, entry))
+        for _, entry in sorted(used, reverse=True)[:count]:
+            with suppress(safetensors.SafetensorError, OSError):
+                if damage_of(entry) is None:
+                    yield load_arrays(entry / _ARRAYS)
+
     def keep_arrays(self, stage: str, parts: Any, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
         """Return the entry's arrays by name. If it is missing or damaged, make and keep them."""
 

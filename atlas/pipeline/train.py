@@ -73,7 +73,7 @@ def train(
     if any(not isinstance(one, TransferredScorer) for one in beside):
         told: dict[str, Any] = {"source": source, "further": further, "command": command, "progress": progress}
         return put_side_by_side(configuration, out, members_of(beside), also=also, **told)
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in also])
     dataset, report = gather_all(workshop, also)
     settings: dict[str, Any] = {
         "trunk": configuration.trunk or "alexnet",
@@ -110,7 +110,7 @@ def train(
         "work": work,
         "code": code,
         "progress": progress,
-        "each": workshop.each_elsewhere if workshop.engine.elsewhere else None,
+        "each": workshop.each_or_raise if workshop.engine.elsewhere else None,
     }
     if members:
         settings = {name: settings[name] for name in ("balance", "hidden", "seed")}

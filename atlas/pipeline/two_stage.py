@@ -73,7 +73,7 @@ def train_in_two_stages(
     ScorerError
     StoreError
     """
-    workshop = Workshop.of(configuration, progress)
+    workshop = Workshop.of(configuration, progress, also=[one.images for one in also])
     if not configuration.grade_scale().subject.retina:
         raise TrainingError(
             "a two-stage scorer looks for lesions of the retina, but [scale] names another subject",

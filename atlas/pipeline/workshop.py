@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from atlas.config import Configuration
 from atlas.errors import AtlasError, ConfigurationError
@@ -43,11 +44,17 @@ class Workshop:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, configuration: Configuration, progress: Progress = silent) -> Workshop:
-        """Open the store, copy inputs that are at addresses into it, and choose the engine that the settings name."""
+    def of(cls, configuration: Configuration, progress: Progress = silent, *, also: Sequence[Path] = ()) -> Workshop:
+        """Open the store, copy inputs that are at addresses into it, and choose the engine that the settings name.
+
+        Parameters
+        ----------
+        also : Sequence[Path]
+            Photographs, or folders of them, that tasks read besides those of the settings.
+        """
         store = Store(configuration.store)
         configuration, addresses = brought_here(configuration, store, progress)
-        return cls(configuration, store, progress, engine_of(configuration, store), addresses)
+        return cls(configuration, store, progress, engine_of(configuration, store, also=also), addresses)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -63,7 +70,7 @@ class Workshop:
         with self.timed(stage):
             yield from self.engine.run(task, items, shared, stage=stage, progress=self.progress)
 
-    def each_elsewhere(
+    def each_or_raise(
         self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
     ) -> Iterator[Result]:
         """Do a task for each item, as `each` does, and raise the first fault.
@@ -79,8 +86,8 @@ class Workshop:
             yield result
 
 
-def engine_of(configuration: Configuration, store: Store) -> Engine:
-    """Return the engine that the settings name.
+def engine_of(configuration: Configuration, store: Store, *, also: Sequence[Path] = ()) -> Engine:
+    """Return the engine that the settings name. Its tasks read the folders of the settings, and what is in `also`.
 
     Raises
     ------
@@ -98,11 +105,11 @@ def engine_of(configuration: Configuration, store: Store) -> Engine:
             "engine = 'ray': Ray is not installed",
             "install it, here and on the cluster: python -m pip install 'lesion-atlas[ray]'",
         ) from None
-    inputs = (configuration.images, configuration.masks)
+    inputs = (configuration.images, configuration.masks, *also)
     return RayEngine(
         configuration.ray_address,
         store,
-        tuple(folder for folder in inputs if folder is not None),
+        tuple(one for one in inputs if one is not None),
         configuration.workers,
         configuration.device,
     )

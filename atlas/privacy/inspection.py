@@ -17,7 +17,7 @@ from pathlib import Path
 from atlas.privacy.formulas import is_formula
 from atlas.privacy.pages import faults_of_page
 from atlas.privacy.pictures import foreign_parts, is_picture
-from atlas.privacy.strings import BASE64, Search
+from atlas.privacy.strings import Search, base64_in
 from atlas.progress import Progress, silent
 
 KINDS = {
@@ -153,7 +153,7 @@ def _faults(name: str, content: bytes, search: Search, code: Mapping[str, bytes]
     else:
         yield from _CHECKS[ending](name, content)
     yield from (("private", _told(text, search)) for text in search.in_text(content))
-    for run in BASE64.findall(content):
+    for run in base64_in(content):
         yield from _of_base64(run, search)
 
 

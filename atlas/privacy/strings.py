@@ -49,7 +49,9 @@ _WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){3,}[\x20-\x7e]?")  # UTF-16
 
 _READABLE = 8  # bytes of readable text in a row that are searched within compressed pixels
 
-BASE64 = re.compile(rb"[A-Za-z0-9+/]{80,}={0,2}")
+_RUN = 80  # characters from which text is taken for base64
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{%d,}={0,2}" % _RUN)
+_IN_BASE64 = bytes(bool(re.match(rb"[A-Za-z0-9+/]", bytes([value]))) for value in range(256))
 
 
 def gathered(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -115,7 +117,7 @@ class Search:
         """Return the private texts that a file of text or data holds. Long runs of base64 are no text and are left out."""
         if not self.strings:
             return set()
-        return self._in(BASE64.sub(b" ", content)) | self._in_wide(content)
+        return self._in(_BASE64.sub(b" ", content) if _has_base64(content) else content) | self._in_wide(content)
 
     def in_picture(self, content: bytes) -> set[str]:
         """Return the private texts that a picture holds in a run of readable bytes. Shorter runs arise in pixels by chance."""
@@ -135,6 +137,16 @@ class Search:
             if private not in found and (within or _stands_alone(text, last + 1 - length, last + 1)):
                 found.add(private)
         return found
+
+
+def base64_in(content: bytes) -> list[bytes]:
+    """Return the long runs of base64."""
+    return _BASE64.findall(content) if _has_base64(content) else []
+
+
+def _has_base64(content: bytes) -> bool:
+    """Return whether there is a long run of base64. The regular expression takes ten times as long to find none."""
+    return b"\1" * _RUN in content.translate(_IN_BASE64)
 
 
 def without(strings: Strings, said: Iterable[str]) -> dict[str, str]:

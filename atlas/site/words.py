@@ -151,12 +151,13 @@ class Words:
         """Return a share of 1 in percent; a small share keeps one decimal, so that it does not become 0."""
         percent = 100 * share
         small = 0 < percent < 9.95
-        pattern = self.locale.percent_formats[None].pattern
-        return format_percent(
-            Decimal(f"{percent:.1f}" if small else f"{percent:.0f}") / 100,
-            format=pattern.replace("##0", "##0.0") if small else pattern,
-            locale=self.locale,
-        ).replace("-", "−")
+        rounded = f"{percent:.1f}" if small else f"{percent:.0f}"
+        if rounded not in self._percents:
+            pattern = self.locale.percent_formats[None].pattern
+            self._percents[rounded] = format_percent(
+                Decimal(rounded) / 100, format=pattern.replace("##0", "##0.0") if small else pattern, locale=self.locale
+            ).replace("-", "−")
+        return self._percents[rounded]
 
     def share(self, part: int, total: int, photographs: int | None = None) -> str:
         """Return a share in percent, or as counts if it comes from fewer than `FEW` photographs.
@@ -176,7 +177,18 @@ class Words:
 
     def count(self, value: int) -> str:
         """Return a whole number with its thousands grouped."""
-        return format_decimal(value, locale=self.locale).replace("-", "−")
+        if value not in self._counts:
+            self._counts[value] = format_decimal(value, locale=self.locale).replace("-", "−")
+        return self._counts[value]
+
+    @cached_property
+    def _counts(self) -> dict[int, str]:
+        """Numbers that were written before: all pages together hold few different ones, and Babel is slow."""
+        return {}
+
+    @cached_property
+    def _percents(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def separators(self) -> str:

@@ -20,6 +20,7 @@ from atlas.records import Augmentation, ByteArray, Dataset, FloatArray, IntArray
 from atlas.scorers.networks import NETWORKS, MapsPrediction, NetworkScorer, untrained
 from atlas.scorers.protocol import Background
 from atlas.scorers.specs import normalised
+from atlas.tasks import Each
 from atlas.training.augmentations import augmented, batch_of
 from atlas.training.calibration import read_by_severities
 from atlas.training.course import Step, fingerprint_of, learn_best
@@ -279,6 +280,7 @@ def train_network_scorer(
     work: Path | None = None,
     shared: Path | None = None,
     code: str = "",
+    each: Each | None = None,
     progress: Progress = silent,
 ) -> NetworkScorer:
     """Train an entry of `NETWORKS` on the graded photographs of a dataset, split as in `train_scorer`.
@@ -305,6 +307,9 @@ def train_network_scorer(
     shared : Path or None
         Folder for prepared pixels and a frozen encoder's maps, which several trainings on the same photographs can use; that of
         `work` if not given.
+    each : Each or None
+        Does what is work on single photographs, each on one thread: to prepare them, and to run a network that does not learn on
+        them, unless it is on a GPU. Without it, this process does.
 
     Raises
     ------
@@ -326,12 +331,12 @@ def train_network_scorer(
         )
     rate = _STARTED if start and not frozen else _FROM_SCRATCH
     with training_folder(work) as folder:
-        pixels = prepared_pixels(material, size, preparation, shared or folder, code, progress)
+        pixels = prepared_pixels(material, size, preparation, shared or folder, code, progress, each)
         kept = None
         if frozen:
             trunk, _, _ = started(network, objective.outputs, seed, start or {})
             made_from = [code, preparation, *(image.image_id for image in material.images)]
-            kept = keep_maps(network, trunk, pixels, shared or folder, made_from=made_from, progress=progress)
+            kept = keep_maps(network, trunk, pixels, shared or folder, made_from=made_from, each=each, progress=progress)
         fit = train_network(
             network,
             pixels,
@@ -356,12 +361,16 @@ def train_network_scorer(
         outputs = 0 if objective.outputs == len(scale.names) else objective.outputs
         scorer = NetworkScorer(name, network, fit.trunk.to(device), fit.head, scale, preparation, size, outputs)
         target = scorer.targets[0].name
-        severity, shares = np.empty(len(pixels), np.float32), []
-        for row in range(len(pixels)):
-            found = scorer.look(np.ascontiguousarray(pixels[row])) if kept is None else read_kept(scorer, kept, row)
-            severity[row] = found.severity[target]
-            shares.append(found.probabilities[target])
-            progress("scores", row + 1, len(pixels))
+        if kept is None and each is not None and device == "cpu" and isinstance(pixels, np.memmap):
+            judging = Judging(scorer, Path(str(pixels.filename)))
+            judged = list(each(judge, range(len(pixels)), judging, stage="scores"))
+        else:
+            judged = []
+            for row in range(len(pixels)):
+                seen = scorer.look(np.ascontiguousarray(pixels[row])) if kept is None else read_kept(scorer, kept, row)
+                judged.append((seen.severity[target], seen.probabilities[target]))
+                progress("scores", row + 1, len(pixels))
+        severity, shares = np.array([one for one, _ in judged], np.float32), [own for _, own in judged]
         del pixels, kept  # Windows cannot remove a file that is still mapped, and the folder may be a temporary one
     fit.trunk.cpu()
     best = fit.history[fit.best_epoch]
@@ -388,6 +397,21 @@ def train_network_scorer(
         "further": list(further),
     }
     return read_by_severities(scorer, severity, material, recipe, earlier, probabilities=np.stack(shares))
+
+
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """A scorer, on the CPU, and a file of prepared photographs (n, S, S, 3) that it looks at."""
+
+    scorer: NetworkScorer
+    pixels: Path
+
+
+def judge(row: int, judging: Judging) -> tuple[float, FloatArray]:
+    """Return severity and probabilities of a photograph, given its row. A task, which other processes can do."""
+    seen = judging.scorer.look(np.array(np.load(judging.pixels, mmap_mode="r")[row]))
+    target = judging.scorer.targets[0].name
+    return seen.severity[target], seen.probabilities[target]
 
 
 def read_kept(scorer: NetworkScorer, kept: KeptMaps, row: int) -> MapsPrediction:

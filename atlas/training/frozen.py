@@ -21,6 +21,7 @@ from atlas.records import ByteArray, IntArray
 from atlas.scorers.networks import NETWORKS
 from atlas.scorers.pyramids import Pyramid
 from atlas.scorers.specs import normalised
+from atlas.tasks import Each
 from atlas.training.augmentations import turned
 from atlas.training.steps import digest_of
 
@@ -78,6 +79,27 @@ def last_maps(trunk: nn.Module, levels: Sequence[Tensor]) -> Tensor:
     return maps
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """A network's trunk, on the CPU in evaluation mode, and a file of prepared photographs (n, S, S, 3) that it looks at."""
+
+    network: str
+    trunk: nn.Module
+    pixels: Path
+
+    def look(self, picture: ByteArray) -> list[Tensor]:
+        """Return the maps of one prepared photograph by the frozen part."""
+        image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            return encoded(self.trunk, normalised(image, NETWORKS[self.network]).contiguous(memory_format=torch.channels_last))
+
+
+def encode(row: int, encoding: Encoding) -> np.ndarray:
+    """Return the values (V,) of all maps of a photograph, given its row. A task, which other processes can do."""
+    maps = encoding.look(np.array(np.load(encoding.pixels, mmap_mode="r")[row]))
+    return torch.cat([own.flatten() for own in maps]).numpy()
+
+
 def keep_maps(
     network: str,
     trunk: nn.Module,
@@ -85,6 +107,7 @@ def keep_maps(
     folder: Path,
     *,
     made_from: Sequence[str],
+    each: Each | None = None,
     progress: Progress = silent,
 ) -> KeptMaps:
     """Compute the maps of a network's frozen part for all photographs into a file, and map it. A complete file is used again.
@@ -101,29 +124,28 @@ def keep_maps(
         Where the file lies; trainings on the same photographs can share it.
     made_from : Sequence[str]
         What the pixels depend on: the code, the preparation and the photographs.
+    each : Each or None
+        Computes them, if the pixels are mapped from a file; without it, this process does.
     progress : Progress
         Called after each photograph.
     """
     encoder = NETWORKS[network].encoder
     recipe = json.dumps([encoder, list(made_from), list(pixels.shape), digest_of(frozen_part(trunk).state_dict())])
     path = folder / f"maps-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npy"
-    trunk.eval()
-    spec = NETWORKS[network]
-
-    def look(row: int) -> list[Tensor]:
-        picture = torch.from_numpy(np.array(pixels[row])).permute(2, 0, 1)[None].float() / 255
-        return encoded(trunk, normalised(picture, spec).contiguous(memory_format=torch.channels_last))
-
-    with torch.inference_mode():
-        shapes = tuple((int(own.shape[1]), int(own.shape[2]), int(own.shape[3])) for own in look(0))
-        if not path.exists():
-            aside = path.with_suffix(".part")
-            width = sum(int(np.prod(shape)) for shape in shapes)
-            values = np.lib.format.open_memmap(aside, "w+", np.float16, (len(pixels), width))
+    encoding = Encoding(network, trunk.eval(), Path(str(getattr(pixels, "filename", ""))))
+    shapes = tuple((int(own.shape[1]), int(own.shape[2]), int(own.shape[3])) for own in encoding.look(np.array(pixels[0])))
+    if not path.exists():
+        aside = path.with_suffix(".part")
+        width = sum(int(np.prod(shape)) for shape in shapes)
+        values = np.lib.format.open_memmap(aside, "w+", np.float16, (len(pixels), width))
+        if each is not None and isinstance(pixels, np.memmap):
+            for row, own in enumerate(each(encode, range(len(pixels)), encoding, stage="maps")):
+                values[row] = own
+        else:
             for row in range(len(pixels)):
-                values[row] = torch.cat([own.flatten() for own in look(row)]).numpy()
+                values[row] = torch.cat([own.flatten() for own in encoding.look(np.array(pixels[row]))]).numpy()
                 progress("maps", row + 1, len(pixels))
-            values.flush()
-            del values  # Windows cannot rename a file that is still mapped
-            aside.replace(path)
+        values.flush()
+        del values  # Windows cannot rename a file that is still mapped
+        aside.replace(path)
     return KeptMaps(np.load(path, mmap_mode="r"), shapes)

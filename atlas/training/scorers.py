@@ -29,6 +29,7 @@ from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Classifier, Head, first_sums, for_all_cells
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
+from atlas.tasks import Each
 from atlas.training.augmentations import turned
 from atlas.training.calibration import calibrate, on_validation, reading_of, with_card
 from atlas.training.heads import History, fit_classifier, fit_head
@@ -36,7 +37,7 @@ from atlas.training.losses import GAMMA, Objective, balance_for
 from atlas.training.material import Material
 from atlas.training.networks import train_trunk
 from atlas.training.splits import Balance
-from atlas.training.spread import Each, Pixels, maps_shown, prepared_for, sums_and_means
+from atlas.training.spread import Pixels, maps_shown, prepared_for, sums_and_means
 
 _FROM_SCRATCH, _FINE_TUNING = 1e-3, 3e-4  # learning rates: a higher one would destroy what given weights know
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,19 +16,6 @@ from atlas.scorers.readouts import first_sums
 from atlas.scorers.transferred import TransferredScorer
 from atlas.scorers.trunks import Trunk
 from atlas.training.augmentations import turned
-
-Item = TypeVar("Item")
-Shared = TypeVar("Shared")
-Result = TypeVar("Result")
-
-
-class Each(Protocol):
-    """What does a task for each item, in processes that see the same files."""
-
-    def __call__(
-        self, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
-    ) -> Iterator[Result]:
-        """Yield task(item, shared) for each item, in order."""
 
 
 def prepared_for(image: GradedImage, how: tuple[int, str, Subject]) -> ByteArray:
