@@ -1,6 +1,6 @@
 """Print how well scorers agree with the grades of their own test splits, from the scores that their bundles hold.
 
-    python benchmarks/own_test.py eyepacs-and-evidence eyepacs-pair
+    python benchmarks/own_test.py clinics-and-evidence eyepacs-pair
 
 No photograph is needed. It tells recall, precision and F1 by grade and for referable disease, and the operating point: for a
 bundle that has none, it is chosen on one half of the patients and judged on the other.
