@@ -29,7 +29,7 @@ from atlas.pipeline.cohort import Further, gather_all, joined
 from atlas.pipeline.train import train
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import silent
-from atlas.records import Dataset, DatasetReport, FloatArray, GradedImage, Scale
+from atlas.records import DIABETIC_RETINOPATHY, Dataset, DatasetReport, FloatArray, GradedImage, Scale
 from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Head, for_all_cells, severity_of_logit
@@ -119,6 +119,11 @@ def test_a_published_split_is_kept_and_a_patient_follows_it() -> None:
         "validation": [2],
         "test": [3, 4],
     }
+
+
+def test_logits_far_away_are_the_ends_of_the_scale() -> None:
+    far = np.array([-5000, 0, 5000], np.float32)
+    assert severity_of_logit(far, DIABETIC_RETINOPATHY).tolist() == [0.0, 2.0, 4.0]
 
 
 def test_a_person_in_two_parts_by_copies_is_in_the_later_one_alone() -> None:

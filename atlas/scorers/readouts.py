@@ -216,7 +216,8 @@ def weighs_cells_alike(hidden_weight: FloatArray) -> bool:
 
 def severity_of_logit(logit: FloatArray, scale: Scale) -> FloatArray:
     """Map logits of any shape to severities in grade units: lowest + span * sigmoid(logit)."""
-    severity: FloatArray = (scale.lowest + scale.span / (1.0 + np.exp(-logit.astype(np.float64)))).astype(np.float32)
+    with np.errstate(over="ignore"):  # far below 0, the exponential is infinite, and the severity the lowest
+        severity: FloatArray = (scale.lowest + scale.span / (1.0 + np.exp(-logit.astype(np.float64)))).astype(np.float32)
     return severity
 
 
