@@ -27,6 +27,10 @@ from pathlib import Path
 from rebuild import Measured, build, by_stage, photographs_in
 
 MANY = 1_000_000
+
+CORES, EUROS = 64, 0.04
+"""Processors in one machine, and an assumed price for an hour of one, which depends on the offer."""
+
 SINGLE = ("photographs", "scores and maps", "patches", "cells", "site", "check")
 """Stages that work on photographs or pages one at a time, and could run on many processors."""
 
@@ -63,14 +67,43 @@ def power(before: Grown, after: Grown, first: float, second: float) -> float:
     return max(0.0, math.log(second / first) / math.log(after.count / before.count))
 
 
+def told(grown: Sequence[Grown], cores: int, euros: float) -> str:
+    """Return the tables, and what a million photographs would take by them."""
+    lines = [f"{'photographs':>12}{'processor s each':>18}{'store bytes each':>18}{'atlas bytes each':>18}{'memory MB':>11}"]
+    for one in grown:
+        each = f"{one.took.processor / one.count:>18.3f}{one.store / one.count:>18,.0f}{one.atlas / one.count:>18,.0f}"
+        lines.append(f"{one.count:>12,}{each}{one.took.memory / 1e6:>11,.0f}")
+    before, last = grown[-2], grown[-1]
+    lines += ["", f"{'stage':<18}" + "".join(f"{one.count:>12,}" for one in grown) + f"{'power':>8}"]
+    alone = shared = 0.0
+    for stage, seconds in last.stages.items():
+        grows = power(before, last, before.stages.get(stage, 0.0), seconds)
+        lines.append(f"{stage:<18}" + "".join(f"{one.stages.get(stage, 0.0):>12.1f}" for one in grown) + f"{grows:>8.2f}")
+        later = seconds * (MANY / last.count) ** grows
+        shared, alone = (shared + later, alone) if stage in SINGLE else (shared, alone + later)
+    times, hours = MANY / last.count, (shared + alone) / 3600
+    heaviest = last.took.memory * times ** power(before, last, before.took.memory, last.took.memory)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"A million photographs, from these figures, with {cores} processors of this kind:",
+            f"  hours: {shared / 3600 / cores:,.1f} for single photographs and pages, {alone / 3600:,.1f} for all together",
+            f"  hours of one processor: {hours:,.0f}; at {euros} euros: {hours * euros:,.0f} euros",
+            f"  store: {last.store * times / 1e9:,.0f} GB; atlas: {last.atlas * times / 1e9:,.0f} GB",
+            f"  memory: {heaviest / 1e9:,.1f} GB",
+        ]
+    )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--grades", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--cores", type=int, default=64)
-    parser.add_argument("--euros", type=float, default=0.04)
+    parser.add_argument("--cores", type=int, default=CORES)
+    parser.add_argument("--euros", type=float, default=EUROS)
     given = sys.argv[1:]
     own = given.index("--") if "--" in given else len(given)
     arguments = parser.parse_args(given[:own], argparse.Namespace(flags=given[own + 1 :]))
@@ -78,30 +111,7 @@ def main() -> None:
     if len(counts) < 2 or counts[-1] > len(files):
         parser.error(f"{arguments.photographs} holds {len(files)} photographs: give two counts or more up to that")
     flags = [*(["--grades", str(arguments.grades)] if arguments.grades else []), *arguments.flags]
-    grown = [measure(files, count, flags) for count in counts]
-
-    print(f"{'photographs':>12}{'processor s each':>18}{'store bytes each':>18}{'atlas bytes each':>18}{'memory MB':>11}")
-    for one in grown:
-        each = f"{one.took.processor / one.count:>18.3f}{one.store / one.count:>18,.0f}{one.atlas / one.count:>18,.0f}"
-        print(f"{one.count:>12,}{each}{one.took.memory / 1e6:>11,.0f}")
-    before, last = grown[-2], grown[-1]
-    print(f"\n{'stage':<18}" + "".join(f"{one.count:>12,}" for one in grown) + f"{'power':>8}")
-    alone = shared = 0.0
-    for stage, seconds in last.stages.items():
-        grows = power(before, last, before.stages.get(stage, 0.0), seconds)
-        print(f"{stage:<18}" + "".join(f"{one.stages.get(stage, 0.0):>12.1f}" for one in grown) + f"{grows:>8.2f}")
-        later = seconds * (MANY / last.count) ** grows
-        shared, alone = (shared + later, alone) if stage in SINGLE else (shared, alone + later)
-    print(f"\nA million photographs, from these figures, with {arguments.cores} processors of this kind:")
-    times = MANY / last.count
-    print(
-        f"  hours: {shared / 3600 / arguments.cores:,.1f} for single photographs and pages, {alone / 3600:,.1f} for all together"
-    )
-    hours = (shared + alone) / 3600
-    print(f"  hours of one processor: {hours:,.0f}; at {arguments.euros} euros: {hours * arguments.euros:,.0f} euros")
-    print(f"  store: {last.store * times / 1e9:,.0f} GB; atlas: {last.atlas * times / 1e9:,.0f} GB")
-    heaviest = last.took.memory * times ** power(before, last, before.took.memory, last.took.memory)
-    print(f"  memory: {heaviest / 1e9:,.1f} GB")
+    print(told([measure(files, count, flags) for count in counts], arguments.cores, arguments.euros))
 
 
 if __name__ == "__main__":

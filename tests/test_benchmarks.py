@@ -106,6 +106,9 @@ def test_growth_is_measured_by_builds_and_told_as_a_power(tmp_path: Path, monkey
     assert growth.power(one, ten, 1.0, 100.0) == pytest.approx(2)
     assert growth.power(one, ten, 3.0, 3.0) == 0
     assert growth.power(one, ten, 0.0, 0.01) == 0
+    told = growth.told([one, growth.Grown(20, one.took, 10 * one.store, 10 * one.atlas, one.stages)], 64, 0.04)
+    assert f"store: {one.store / 2 * growth.MANY / 1e9:,.0f} GB; atlas: {one.atlas / 2 * growth.MANY / 1e9:,.0f} GB" in told
+    assert f"memory: {one.took.memory / 1e9:,.1f} GB" in told  # it did not grow
 
 
 def test_bars_are_held_by_the_median_of_their_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
