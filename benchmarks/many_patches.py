@@ -14,6 +14,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +26,10 @@ from atlas.patterns.reduced import parts
 from atlas.patterns.similar import most_alike
 from atlas.records import FloatArray, Patches
 
+Made = TypeVar("Made")
+
 GROUPS = 40
-ROW = "{:>10}{:>12}{:>11}{:>9}{:>10}{:>12}{:>8}"
+WIDTHS = (10, 12, 11, 9, 10, 12, 8)
 
 
 def drawn(count: int, width: int) -> FloatArray:
@@ -66,20 +70,27 @@ def one(count: int, width: int) -> None:
     names = tuple(f"{k:08d}" for k in range(count))
     nothing = np.zeros((count, 4), np.int64)
     patches = Patches(names, names, nothing, nothing, np.zeros(count, np.float32), descriptors, 0.0)
-    before, times = held(), [time.perf_counter()]
-    compared = normalised(patches)
-    times.append(time.perf_counter())
-    cluster(compared, k=20)
-    times.append(time.perf_counter())
-    laid_out = embed(compared)
-    times.append(time.perf_counter())
-    most_alike(names, descriptors)
-    times.append(time.perf_counter())
-    beyond = (held() - before) / 1e6
-    share = kept(compared.descriptors, laid_out.xy)
-    print(
-        ROW.format(f"{count:,}", *(f"{spent:.1f}" for spent in np.diff(times)), f"{beyond:,.0f} MB", f"{share:.2f}"), flush=True
-    )
+    before = held()
+    write(0, f"{count:,}")
+    compared = timed(1, lambda: normalised(patches))
+    timed(2, lambda: cluster(compared, k=20))
+    laid_out = timed(3, lambda: embed(compared))
+    timed(4, lambda: most_alike(names, descriptors))
+    write(5, f"{(held() - before) / 1e6:,.0f} MB")
+    write(6, f"{kept(compared.descriptors, laid_out.xy):.2f}\n")
+
+
+def write(column: int, text: str) -> None:
+    """Write a column of a row at once, for the next one may take an hour."""
+    print(" " * (WIDTHS[column] - len(text.rstrip())) + text, end="", flush=True)
+
+
+def timed(column: int, work: Callable[[], Made]) -> Made:
+    """Do some work, write its seconds, and return what it made."""
+    start = time.perf_counter()
+    made = work()
+    write(column, f"{time.perf_counter() - start:.1f}")
+    return made
 
 
 def main() -> None:
@@ -92,7 +103,8 @@ def main() -> None:
     if arguments.one:
         one(arguments.patches[0], arguments.width)
         return
-    print(ROW.format("patches", "standard s", "k-means s", "map s", "alike s", "beyond", "kept"), flush=True)
+    for column, title in enumerate(("patches", "standard s", "k-means s", "map s", "alike s", "beyond", "kept\n")):
+        write(column, title)
     for count in arguments.patches:
         own = [sys.executable, __file__, "--one", "--patches", str(count), "--width", str(arguments.width)]
         subprocess.run(own, check=True)
