@@ -150,6 +150,8 @@ lesions: .venv/installed
 	$(MEASURE) $(DATA)/messidor2/images --grades $(DATA)/messidor2/grades.csv --split test --record 'the test part of Messidor-2'
 	$(MEASURE) $(DATA)/eyepacs-colour/images --grades $(DATA)/eyepacs-colour/grades.csv --split test \
 	  --record 'the test part of EyePACS in colour'
+	$(BIN)/atlas synthesize --count 80 --seed 70 --out output/found
+	$(MEASURE) output/found/images --grades output/found/grades.csv --masks output/found/masks --record 'drawn eyes'
 
 # The default scorer combines the pair, a network that learns from the grades of four sets in the colours in which they were taken, and
 # one whose map is its evidence. The last two learn from training parts, for hours on two cores or for minutes on a GPU (DEVICE=cuda).
