@@ -278,7 +278,7 @@ def _compiled(language: str) -> _Compiled:
 
 
 def _quick_gettext(words: Words) -> dict[str, Callable[..., Markup]]:
-    """Return what Jinja calls for messages: the same texts as its own functions give, which look each up by three calls."""
+    """Return what templates call for messages: the same texts as Jinja's own functions give, which need three calls for each."""
 
     @cache
     def plain(message: str) -> Markup:
@@ -311,7 +311,7 @@ def _environment(book: Book) -> Environment:
         auto_reload=False,
     )
     words = book.words
-    environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.newstyle_gettext = True  # type: ignore[attr-defined]  # an attribute of the extension i18n
     environment.globals |= _quick_gettext(words)
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters |= {
