@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy as np
 from atlas.config import Configuration
 from atlas.photographs.opened import LEAST_SIDE
 from atlas.pipeline.cohort import Further, gather_all
-from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.faults import without_faults
 from atlas.pipeline.photograph import code_of, prepared_for
 from atlas.pipeline.store import Store
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, GradedImage
@@ -77,12 +77,11 @@ def put_side_by_side(
         taught = set(published_split(graded)["training"]) if any(image.split for image in graded) else set()
         met = [image for image in graded if image.image_id not in taught]
         found = list(workshop.each(logit_of, met, Scoring(scorer, workshop.store), stage="scores"))
-    faults = [named(image, one) for image, one in zip(met, found, strict=True) if isinstance(one, Fault)]
-    logits = {image.image_id: None if isinstance(one, Fault) else one for image, one in zip(met, found, strict=True)}
+    logits, dataset, report = without_faults(met, found, dataset, report)
     made = calibrate_side_by_side(
         scorer,
         dataset,
-        [logits.get(image.image_id, math.nan) for image in graded],
+        [logits.get(image.image_id, math.nan) for image in dataset.images if image.grade is not None],
         balance=configuration.balance,
         seed=configuration.seed,
         source=source,
@@ -92,4 +91,4 @@ def put_side_by_side(
     save_bundle(out, made)
     saved = load_scorer(out)
     assert isinstance(saved, SideBySideScorer)
-    return saved, replace(report, unreadable=(*report.unreadable, *faults))
+    return saved, report
