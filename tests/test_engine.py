@@ -50,7 +50,7 @@ def test_a_fault_of_one_item_takes_its_place_and_the_rest_goes_on() -> None:
     assert [one for one in results if not isinstance(one, Fault)] == [0, 1, 3, 4, 6, 7]
     assert isinstance(results[2], Fault)
     assert "ValueError: item 2 is odd" in results[2].line
-    assert results[5] == Fault("item 5: cannot be read", "give another")
+    assert results[5] == Fault("item 5: cannot be read", "give another", DatasetError)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOSPC, "full"), StoreError("store"), KeyboardInterrupt()])

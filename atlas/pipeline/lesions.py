@@ -246,8 +246,8 @@ def train_lesions(
 ) -> tuple[FundusLesionNet, DatasetReport]:
     """Train a lesion net on several sets of graded photographs, some of them boxed, and on drawn eyes; write its bundle.
 
-    It learns from the training parts, and its thresholds are chosen on the validation parts. An interrupted training can continue
-    from its checkpoint, which is removed once the bundle is written.
+    It learns from the training parts, and its thresholds are chosen on the validation parts. Photographs that cannot be read are
+    left out. An interrupted training can continue from its checkpoint, which is removed once the bundle is written.
 
     Parameters
     ----------
