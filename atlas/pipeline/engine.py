@@ -17,17 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 import cv2
 from threadpoolctl import threadpool_limits
 
 from atlas.errors import AtlasError, ConfigurationError, ScorerError, StoreError
 from atlas.progress import Progress, silent
-
-Item = TypeVar("Item")
-Shared = TypeVar("Shared")
-Result = TypeVar("Result")
+from atlas.tasks import Item, Result, Shared
 
 # Tasks submitted ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to limit memory.
 AHEAD = 3

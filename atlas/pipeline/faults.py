@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atlas.errors import DatasetError
-from atlas.pipeline.engine import Fault, Result
+from atlas.pipeline.engine import Fault
 from atlas.records import Dataset, DatasetReport, GradedImage, Line
+from atlas.tasks import Result
 
 
 def named(image: GradedImage, fault: Fault) -> Line:

@@ -11,9 +11,10 @@ from pathlib import Path
 from atlas.config import Configuration
 from atlas.errors import ConfigurationError
 from atlas.pipeline.addresses import brought_here
-from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
+from atlas.pipeline.engine import Engine, Fault, Threads
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
+from atlas.tasks import Item, Result, Shared
 
 
 @dataclass(frozen=True)
