@@ -8,8 +8,7 @@ from atlas.config import Configuration
 from atlas.errors import ScorerError
 from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import single_threaded
-from atlas.pipeline.faults import without_faults
-from atlas.pipeline.side_by_side import Scoring, logit_of
+from atlas.pipeline.logits import logits_of
 from atlas.pipeline.sources import trained_source
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -49,8 +48,7 @@ def calibrate(
         cohort = gather(workshop)
         original = plain(trained_source(configuration.scorer, cohort.dataset.scale).scorer)
         graded = used_to_calibrate(cohort.dataset)
-        found = list(workshop.each(logit_of, graded, Scoring(original, workshop.store), stage="scores"))
-    logits, dataset, report = without_faults(graded, found, cohort.dataset, cohort.report)
+        logits, dataset, report = logits_of(workshop, original, graded, cohort.dataset, cohort.report)
     made = recalibrate(original, dataset, logits, name=out.name, seed=configuration.seed, source=source, command=command)
     save_bundle(out, made.scorer, half=half)
     load_scorer(out)

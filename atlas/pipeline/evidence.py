@@ -16,10 +16,9 @@ from atlas.lesionnets.bundle import MANIFEST as LESION_MANIFEST
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.cohort import joined
 from atlas.pipeline.engine import single_threaded
-from atlas.pipeline.faults import without_faults
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.lesions import KINDS_LEARNED, LesionSet, gathered_set, part_of
-from atlas.pipeline.side_by_side import Scoring, logit_of
+from atlas.pipeline.logits import logits_of
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -107,8 +106,7 @@ def train_evidence_scorer(
     scorer = EvidenceScorer(out.name, module, plain_sum(), dataset.scale)
     graded = [image for image in dataset.images if image.grade is not None]
     with single_threaded():
-        found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
-    logits, dataset, report = without_faults(graded, found, dataset, report)
+        logits, dataset, report = logits_of(workshop, scorer, graded, dataset, report)
     recipe: dict[str, Any] = {
         "form": "evidence",
         "start": began,
