@@ -1,4 +1,7 @@
-"""Reads what pages claim of scores, grades and their differences, and compares each claim with tables/images.csv."""
+"""Reads what pages claim of scores, grades and their differences, and compares each claim with tables/images.csv.
+
+What they claim of a classifier, of which that table tells nothing, is compared with how tables/evaluation.csv counts its grades.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,22 @@ def table(file: Path, lowest: int = 0, highest: int = 4) -> list[Row]:
             rows.append(row)
     assert [row.plate for row in rows] == list(range(1, len(rows) + 1))
     return rows
+
+
+def classified(file: Path) -> list[tuple[int, int]]:
+    """Read tables/evaluation.csv: of each photograph of the atlas that was compared, its human grade and the classifier's.
+
+    Where nothing was compared, there is no such table.
+    """
+    pairs: list[tuple[int, int]] = []
+    if not file.exists():
+        return pairs
+    with file.open(newline="", encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            read = line["figure"].removeprefix("read_as_")
+            if (line["cohort"], line["method"]) == ("atlas", "classifier") and read.isdecimal():
+                pairs += [(int(line["grade"]), int(read))] * int(line["count"])
+    return pairs
 
 
 def differing(rows: Sequence[Row], least: int) -> list[Row]:
@@ -234,12 +253,16 @@ _TELLING = re.compile(
 
 @dataclass
 class Claims:
-    """What pages say, compared with the rows of a table; `names` are those of the grades, `drawn` whether a program drew them."""
+    """What pages say, compared with the rows of a table; `names` are those of the grades, `drawn` whether a program drew them.
+
+    `classified` holds the human grade and the classifier's of each photograph that was compared: none without a classifier.
+    """
 
     rows: Sequence[Row]
     names: Sequence[str]
     lowest: int = 0
     drawn: bool = False
+    classified: Sequence[tuple[int, int]] = ()
     counted: dict[str, int] = field(default_factory=dict)
 
     def read(self, html: str, what: str, photograph: str | None = None) -> None:
@@ -445,43 +468,53 @@ class Claims:
     def _agreement(self, page: Node, what: str) -> None:
         """Compare the agreement of a cohort that was not seen in training, and without copies, with the table."""
         graded = [row for row in self.rows if row.grade is not None]
+        pairs = {"Score": [(row.grade or 0, row.read) for row in graded], "Classifier": self.classified}
+        wide = {method: sum(abs(read - grade) >= FLAGGED_FROM for grade, read in own) for method, own in pairs.items()}
         section = next(node for node in page.each("section") if node.attributes.get("aria-labelledby") == "agreement")
-        wide = len(differing(graded, FLAGGED_FROM))
         said = section.each("p", "skipped")[0].text
         counts = re.fullmatch(
             rf"Photographs compared: {_NUMBER}\. Their scores, read as grades, are two or more grades off in {_NUMBER}\."
-            rf"(?: The classifier is two or more grades off in \d+\.)?",
+            rf"(?: The classifier is two or more grades off in {_NUMBER}\.)?",
             said,
         )
         assert counts, (what, said)
-        assert [int(number.replace(",", "")) for number in counts.groups()] == [len(graded), wide], (what, said)
+        true = [str(len(graded)), str(wide["Score"]), str(wide["Classifier"]) if self.classified else None]
+        assert [number and number.replace(",", "") for number in counts.groups()] == true, (what, said)
+        if self.classified:
+            assert len(self.classified) == len(graded), what
+            self._count("classifier")
         (figure,) = (node for node in section.each("figure") if node.attributes.get("id") == "agreement-reading")
         labels = [node.attributes["aria-label"] for node in figure.each("div", "plot")]
-        assert [re.findall(r"\d+", label) for label in labels] == [[str(len(graded)), str(wide)]], (what, labels)
+        assert [re.findall(r"\d+", label) for label in labels] == [[str(len(graded)), str(wide["Score"])]], (what, labels)
         (counted,) = (node for node in figure.each("table") if node.each("caption")[0].text == "Grades read from the scores")
         for line in counted.each("tbody")[0].each("tr"):
             grade = int(line.each("th")[0].text.split()[0])
             own = [row.read for row in graded if row.grade == grade]
             cells = [int(cell.text.replace(",", "")) for cell in line.each("td")]
             assert cells == [own.count(self.lowest + k) for k in range(len(self.names))], (what, grade, cells)
-        same = sum(row.difference == 0 for row in graded)
-        figures = {"Accuracy": (same, len(graded)), "Two or more grades off": (wide, len(graded))}
         measures = section.each("table", "measures")[0]
-        assert [head.text for head in measures.each("thead")[0].each("th")][:2] == ["Figure", "Score"], what
+        methods = [head.text for head in measures.each("thead")[0].each("th")][1:]
+        assert methods[: 1 + bool(self.classified)] == [method for method, own in pairs.items() if own], (what, methods)
         for line in measures.each("tbody")[0].each("tr"):
-            name = next(name for name in (line.each("th")[0].text,))
-            cell = line.each("td")[0].text.split()[0:1]
-            for figure_name, (part, total) in figures.items():
-                if name.startswith(figure_name):
-                    true = f"{part / total:.3f}" if total >= 5 else f"{part}"
-                    assert cell == [true], (what, name, cell)
-                    self._count("agreement")
-            if name.startswith("Quadratic weighted kappa") and len(graded) >= 5:
-                assert cell == [f"{kappa([(row.grade or 0, row.read) for row in graded]):.3f}".replace("-", "−")], (what, cell)
-                self._count("kappa")
-        self._detections(section, graded, what)
+            for method, cell in zip(methods, line.each("td"), strict=True):
+                if method in pairs:
+                    self._measure(line.each("th")[0].text, cell.text, pairs[method], (what, method))
+        self._detections(section, {"nearest grade": pairs["Score"], "classifier": pairs["Classifier"]}, what)
 
-    def _detections(self, section: Node, graded: Sequence[Row], what: str) -> None:
+    def _measure(self, name: str, cell: str, pairs: Sequence[tuple[int, int]], where: object) -> None:
+        """Compare a figure that follows from human grades and the grades that a method reads."""
+        same = sum(grade == read for grade, read in pairs)
+        wide = sum(abs(read - grade) >= FLAGGED_FROM for grade, read in pairs)
+        for figure, part in {"Accuracy": same, "Two or more grades off": wide}.items():
+            if name.startswith(figure):
+                true = f"{part / len(pairs):.3f}" if len(pairs) >= 5 else f"{part}"
+                assert cell.split()[:1] == [true], (where, name, cell)
+                self._count("agreement")
+        if name.startswith("Quadratic weighted kappa") and len(pairs) >= 5:
+            assert cell.split()[:1] == [f"{kappa(pairs):.3f}".replace("-", "−")], (where, cell)
+            self._count("kappa")
+
+    def _detections(self, section: Node, pairs: Mapping[str, Sequence[tuple[int, int]]], what: str) -> None:
         """Compare how well each grade is found with the table. `test_detection` compares the operating point."""
         for found in section.each("table", "numbers"):
             if found.each("caption")[0].text != "Recall, precision and F1":
@@ -489,10 +522,10 @@ class Claims:
             for line in found.each("tbody")[0].each("tr"):
                 method, *cells = (cell.text for cell in line.each("td"))
                 name = line.each("th")[0].text
-                if method != "nearest grade":
+                if method not in pairs or name == "referable":
                     continue
-                human = [str(row.grade) == name.split()[0] for row in graded]
-                read = [str(row.read) == name.split()[0] for row in graded]
+                human = [str(grade) == name.split()[0] for grade, _ in pairs[method]]
+                read = [str(grade) == name.split()[0] for _, grade in pairs[method]]
                 both = [a and b for a, b in zip(human, read, strict=True)]
                 assert [int(cell.replace(",", "")) for cell in cells[:3]] == [sum(human), sum(read), sum(both)], (
                     what,

@@ -27,6 +27,7 @@ LONGEST = (
     "house",
     "organs",
     "networks",
+    "unreadable",
     "evidence",
     "trunks",
     "paper",

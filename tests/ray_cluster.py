@@ -32,10 +32,10 @@ from atlas.pipeline.cohort import gather
 from atlas.pipeline.engine import Fault, single_threaded
 from atlas.pipeline.evaluate import evaluate_scorer
 from atlas.pipeline.lesions import choose_thresholds
+from atlas.pipeline.logits import Scoring, logit_of
 from atlas.pipeline.networks import train_complete
 from atlas.pipeline.ray_engine import RayEngine
 from atlas.pipeline.report import build_report
-from atlas.pipeline.side_by_side import Scoring, logit_of
 from atlas.pipeline.store import Store
 from atlas.pipeline.train import train
 from atlas.pipeline.workshop import Workshop

@@ -13,6 +13,7 @@ import torch
 
 from atlas.errors import DatasetError, StoreError
 from atlas.pipeline.engine import Fault, run, single_threaded, worker_count
+from atlas.tasks import in_threads, one_by_one
 
 
 def test_results_come_in_order_whatever_finishes_first() -> None:
@@ -50,7 +51,7 @@ def test_a_fault_of_one_item_takes_its_place_and_the_rest_goes_on() -> None:
     assert [one for one in results if not isinstance(one, Fault)] == [0, 1, 3, 4, 6, 7]
     assert isinstance(results[2], Fault)
     assert "ValueError: item 2 is odd" in results[2].line
-    assert results[5] == Fault("item 5: cannot be read", "give another")
+    assert results[5] == Fault("item 5: cannot be read", "give another", DatasetError)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOSPC, "full"), StoreError("store"), KeyboardInterrupt()])
@@ -114,3 +115,25 @@ def test_nothing_runs_for_no_items() -> None:
     assert worker_count(3) == 3
     assert worker_count(None) >= 1
     assert np.isfinite(worker_count(None))
+
+
+def test_threads_give_what_one_gives_and_drop_what_has_not_started_after_an_error() -> None:
+    def task(item: int, shared: int) -> int:
+        time.sleep(0.02 if item % 3 == 0 else 0)
+        return item + shared
+
+    calls: list[tuple[str, int, int]] = []
+    each = in_threads(lambda *call: calls.append(call))
+    assert list(each(task, range(7), 3, stage="sums")) == list(one_by_one(task, range(7), 3, stage="sums"))
+    assert calls == [("sums", done, 7) for done in range(1, 8)]
+
+    started: list[int] = []
+
+    def fails(item: int, _: None) -> None:
+        started.append(item)
+        time.sleep(0.02)
+        raise StoreError("store")
+
+    with pytest.raises(StoreError):
+        list(each(fails, range(1000), None, stage="faulty"))
+    assert len(started) < 1000

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from atlas.drawn.cohort import write_cohort
+from atlas.pipeline.keys import folder_key
 
 ROOT = Path(__file__).parents[1]
 EYES, BUILT = 20, 4  # a training needs ten patients
@@ -130,3 +131,22 @@ def test_every_stage_of_a_cohort_is_kept(made: dict[str, Made]) -> None:
 @pytest.mark.parametrize("module", CHANGES)
 def test_a_line_of_code_makes_again_what_its_module_may_have_changed(made: dict[str, Made], module: str) -> None:
     assert made[module] == {stage: made[""][stage] for stage in CHANGES[module][1]}
+
+
+def test_a_folder_is_known_by_its_files_wherever_it_lies(tmp_path: Path) -> None:
+    keys = []
+    for place in ("package", "package/_shipped/site_templates"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        (folder / "page.html").write_text("one")
+        keys.append(folder_key(folder))
+        (folder / "page.pyc").write_text("compiled")
+        assert folder_key(folder) == keys[-1]
+        (folder / "page.html").write_text("another")
+        assert folder_key(folder) != keys[-1]
+        (folder / "page.html").rename(folder / "leaf.html")
+        (folder / "leaf.html").write_text("one")
+        assert folder_key(folder) != keys[-1]
+        (folder / "leaf.html").rename(folder / "page.html")
+    assert keys[0] == keys[1]
+    assert folder_key(tmp_path / "package") == keys[0], "the templates in a wheel do not belong to its code"

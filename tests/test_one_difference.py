@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from claims import Claims, differing, page_of, table
+from claims import Claims, classified, differing, page_of, table
 from drawn_atlas import drawn_atlas, with_lesions
 from javascript import evaluate
 from test_browser import Visitor
@@ -106,7 +106,8 @@ def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def read_all(site: Path, scale: Scale, *, drawn: bool = False) -> Claims:
-    claims = Claims(table(site / "tables" / "images.csv", scale.lowest, scale.highest), scale.names, scale.lowest, drawn)
+    rows = table(site / "tables" / "images.csv", scale.lowest, scale.highest)
+    claims = Claims(rows, scale.names, scale.lowest, drawn, classified(site / "tables" / "evaluation.csv"))
     for page in sorted(site.rglob("*.html")):
         own = page.stem if page.parent.name in ("images", "alone") else None
         claims.read(page.read_text("utf-8"), page.relative_to(site).as_posix(), own)
@@ -130,6 +131,7 @@ def test_every_page_of_a_built_atlas_tells_what_its_table_holds(built: Path) -> 
         "facts",
         "agreement",
         "kappa",
+        "classifier",
     ):
         assert claims.counted.get(kind), kind
 

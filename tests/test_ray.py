@@ -194,8 +194,9 @@ def test_pages_that_other_processes_render_in_any_order_are_those_of_this_one(tm
     atlas = drawn_atlas(tmp_path / "pictures", count=45)
     sent = []
 
-    def elsewhere(task: Any, items: Any, shared: Any) -> Iterator[Any]:
+    def elsewhere(task: Any, items: Any, shared: Any, *, stage: str) -> Iterator[Any]:
         assert shared.books
+        assert stage == "pages"
         packed = pickle.dumps(shared)
         sent.append(len(packed))
         workers = [pickle.loads(packed), pickle.loads(packed)]

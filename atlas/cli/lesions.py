@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from atlas.cli import screen
 from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
 from atlas.config import Configuration, Panel
 from atlas.resources import DEFAULT_LESION_NET
+
+if TYPE_CHECKING:
+    from atlas.pipeline.lesions import LesionSet  # loads what --help need not wait for
 
 _MARKED = ("images", "grades", "boxes")
 
@@ -39,20 +42,16 @@ def train_lesions(
     verbose: Verbose = False,
 ) -> None:
     """Train a net that finds lesions, from boxes, drawn eyes and grades."""
-    also = _paired(also_images, also_grades)
+    sets = _sets(configuration, also_images, also_grades)
     screen.narrate()
-    from atlas.pipeline.lesions import LesionSet
     from atlas.pipeline.lesions import train_lesions as train_net
     from atlas.terminal import print_report
 
-    images, grades, boxes = configuration.images, configuration.grades, configuration.boxes
-    assert images is not None, "the command line asks for it"
-    assert grades is not None, "the command line asks for it"
     with screen.bars() as progress:
         net, found = train_net(
             configuration,
             out,
-            [LesionSet(images, grades, boxes), *(LesionSet(*one) for one in also)],
+            sets,
             start=start,
             epochs=epochs,
             drawn=drawn,
@@ -65,11 +64,17 @@ def train_lesions(
     screen.out.print(f"Measure it with atlas evaluate-lesions --net {out}", soft_wrap=True)
 
 
-def _paired(images: list[Path] | None, grades: list[Path] | None) -> list[tuple[Path, Path]]:
-    """Pair further folders with their tables. Raises BadParameter where one lacks the other."""
-    if len(grades or ()) != len(images or ()):
+def _sets(configuration: Configuration, also_images: list[Path] | None, also_grades: list[Path] | None) -> list[LesionSet]:
+    """Return the photographs of the settings and of further folders. Raises BadParameter where one of these lacks its table."""
+    if len(also_grades or ()) != len(also_images or ()):
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
-    return list(zip(images or (), grades or (), strict=True))
+    from atlas.pipeline.lesions import LesionSet
+
+    images, grades = configuration.images, configuration.grades
+    assert images is not None, "the command line asks for it"
+    assert grades is not None, "the command line asks for it"
+    also = zip(also_images or (), also_grades or (), strict=True)
+    return [LesionSet(images, grades, configuration.boxes), *(LesionSet(*one) for one in also)]
 
 
 @with_settings(*_READING, *_ENGINE, required=_MARKED)
@@ -126,20 +131,16 @@ def train_evidence(
     verbose: Verbose = False,
 ) -> None:
     """Train a scorer whose heat map is its evidence, from grades and, if there are any, boxes."""
-    also = _paired(also_images, also_grades)
+    sets = _sets(configuration, also_images, also_grades)
     screen.narrate()
     from atlas.pipeline.evidence import train_evidence_scorer
-    from atlas.pipeline.lesions import LesionSet
     from atlas.terminal import print_report
 
-    images, grades, boxes = configuration.images, configuration.grades, configuration.boxes
-    assert images is not None, "the command line asks for it"
-    assert grades is not None, "the command line asks for it"
     with screen.bars() as progress:
         made, found = train_evidence_scorer(
             configuration,
             out,
-            [LesionSet(images, grades, boxes), *(LesionSet(*one) for one in also)],
+            sets,
             start=start,
             epochs=epochs,
             photographs=photographs,

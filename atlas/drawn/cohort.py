@@ -13,12 +13,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +27,7 @@ from atlas.drawn.knees import KNEE_OSTEOARTHRITIS, SyntheticKnee, draw_knee
 from atlas.drawn.paint import SyntheticEye, draw_eye
 from atlas.errors import DatasetError
 from atlas.progress import Progress, silent
-from atlas.tasks import Each
+from atlas.tasks import Each, in_threads
 
 GRADE_SHARES = (0.45, 0.15, 0.20, 0.11, 0.09)
 """Shares of the grades 0 to 4 in a cohort."""
@@ -139,7 +136,7 @@ def write_cohort(
     Parameters
     ----------
     each : Each or None
-        Draws and writes the eyes; without it, this process does.
+        Draws and writes the eyes; without it, threads of this process do.
 
     Returns
     -------
@@ -154,7 +151,7 @@ def write_cohort(
     out = Path(out)
     _clear(out, "eye")
     drawing = _Drawing(out, size, confusers=confusers)
-    return _write_all(_sitters(count, seed), drawing, ("image", "level", "patient", "eye"), each, progress)
+    return _write_all(_sitters(count, seed), drawing, ("image", "level", "patient", "eye"), each or in_threads(progress))
 
 
 def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progress: Progress = silent) -> Path:
@@ -190,7 +187,7 @@ def write_knees(count: int, out: Path, *, seed: int = 0, size: int = 480, progre
     _clear(out, "knee")
     (out / SETTINGS).write_text(_KNEES, encoding="utf-8", newline="\n")
     sitters = _sitters(count, seed, KNEE_SHARES)
-    return _write_all(sitters, _Drawing(out, size, knees=True), ("image", "grade", "patient", "side"), None, progress)
+    return _write_all(sitters, _Drawing(out, size, knees=True), ("image", "grade", "patient", "side"), in_threads(progress))
 
 
 @dataclass(frozen=True)
@@ -218,22 +215,9 @@ def _write_one(sitter: _Sitter, drawing: _Drawing) -> tuple[str, int, str, str]:
     return stem, drawn.grade, sitter.patient, sitter.eye
 
 
-def _write_all(
-    sitters: Sequence[_Sitter], drawing: _Drawing, header: tuple[str, ...], each: Each | None, progress: Progress
-) -> Path:
+def _write_all(sitters: Sequence[_Sitter], drawing: _Drawing, header: tuple[str, ...], each: Each) -> Path:
     """Draw and write pictures, masks and the table of grades; return the table."""
-    rows: list[tuple[str, int, str, str]] = []
-    if each is not None:
-        rows += each(_write_one, sitters, drawing, stage="synthesize")
-    else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                for row in pool.map(_write_one, sitters, repeat(drawing)):
-                    rows.append(row)
-                    progress("synthesize", len(rows), len(sitters))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    rows = list(each(_write_one, sitters, drawing, stage="synthesize"))
     table = drawing.out / TABLE
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -17,6 +17,8 @@ from atlas.records import Embedding, FloatArray, IntArray, Patches
 
 _FEWEST = 5  # with fewer points, neighbours mean little, and the principal plane shows everything
 
+_PERPLEXITY = 30  # of t-SNE, which looks at three times as many neighbours; fewer points have fewer
+
 _AMONG = 5  # neighbours among which a patch is placed that was not laid out with them
 
 
@@ -41,15 +43,14 @@ def _tsne(points: NDArray[np.float64], seed: int) -> NDArray[np.floating]:
     from openTSNE.affinity import MultiscaleMixture
     from openTSNE.nearest_neighbors import Annoy, Sklearn
 
-    # The neighbours that TSNE would find itself, but before it chooses one of these, it loads PyNNDescent, and that a compiler.
-    perplexity = min(30.0, (len(points) - 1) / 3)
+    # The neighbours that TSNE would find itself. Whatever else it is told, it loads PyNNDescent first, and that a compiler.
+    count = min(len(points) - 1, 3 * _PERPLEXITY)
     index = Sklearn if len(points) < 1000 else Annoy
-    count = min(len(points) - 1, int(3 * perplexity))
     neighbours = index(points, count, metric="euclidean", n_jobs=1, random_state=seed)
     # On one core, interpolation is faster than Barnes-Hut from a few thousand points on.
     gradient = "fft" if len(points) > 4000 else "bh"
     layout = TSNE(initialization="pca", negative_gradient_method=gradient, n_jobs=1, random_state=seed)
-    affinities = MultiscaleMixture(perplexities=perplexity, knn_index=neighbours, n_jobs=1)
+    affinities = MultiscaleMixture(perplexities=count / 3, knn_index=neighbours, n_jobs=1)
     return np.asarray(layout.fit(points, affinities=affinities))
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from atlas.pipeline.keys import LIBRARIES, library_version
+from atlas.pipeline.keys import LIBRARIES, folder_key, library_version
 
 LIMITS = (
     "ATEN_CPU_CAPABILITY",
@@ -38,12 +38,8 @@ def traits() -> Mapping[str, str]:
 
     Call it where each library uses one thread.
     """
-    package = Path(__file__).resolve().parents[1]
-    code = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        code.update(f"\n{file.relative_to(package).as_posix()}\n".encode() + file.read_bytes())
     return {
-        "atlas": code.hexdigest()[:16],
+        "atlas": folder_key(Path(__file__).resolve().parents[1])[:16],
         "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: library_version(name) for name in LIBRARIES},
         **{f"digits of {name}": _hash(values) for name, values in _digits().items()},

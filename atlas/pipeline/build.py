@@ -59,8 +59,9 @@ from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Atlas, Check, Clusters, DatasetReport, Embedding, Mark, Patches, Sentence, ntold, told
 from atlas.scorers.card import evaluate_own_test
-from atlas.site.render import Rendered, Rendering, Some, render_site
+from atlas.site.render import render_site
 from atlas.site.tables import write_tables
+from atlas.tasks import Item, Result, Shared
 
 _IDENTITIES = "clusters.json"  # in the site's folder: which cluster is which, for the next build
 
@@ -163,10 +164,10 @@ def build_atlas(
 
 
 def _each_page(
-    engine: Engine, task: Callable[[Some, Rendering], Rendered], items: Sequence[Some], shared: Rendering
-) -> Iterator[Rendered]:
+    engine: Engine, task: Callable[[Item, Shared], Result], items: Sequence[Item], shared: Shared, *, stage: str
+) -> Iterator[Result]:
     """Render pages in other processes."""
-    for pages in engine.run(task, items, shared, stage="pages"):
+    for pages in engine.run(task, items, shared, stage=stage):
         if isinstance(pages, Fault):
             raise EngineError(f"a page could not be rendered: {pages.message}", pages.remedy)
         yield pages

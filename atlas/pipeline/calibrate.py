@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from atlas.config import Configuration
 from atlas.errors import ScorerError
 from atlas.pipeline.cohort import gather
-from atlas.pipeline.engine import Fault, single_threaded
-from atlas.pipeline.side_by_side import Scoring, logit_of
+from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.logits import logits_of
 from atlas.pipeline.sources import trained_source
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport
@@ -50,11 +48,8 @@ def calibrate(
         cohort = gather(workshop)
         original = plain(trained_source(configuration.scorer, cohort.dataset.scale).scorer)
         graded = used_to_calibrate(cohort.dataset)
-        found = list(workshop.each(logit_of, graded, Scoring(original, workshop.store), stage="scores"))
-    faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
-    logits = {image.image_id: one for image, one in zip(graded, found, strict=True) if not isinstance(one, Fault)}
-    made = recalibrate(original, cohort.dataset, logits, name=out.name, seed=configuration.seed, source=source, command=command)
+        logits, dataset, report = logits_of(workshop, original, graded, cohort.dataset, cohort.report)
+    made = recalibrate(original, dataset, logits, name=out.name, seed=configuration.seed, source=source, command=command)
     save_bundle(out, made.scorer, half=half)
     load_scorer(out)
-    report = cohort.report
-    return made, replace(report, unreadable=(*report.unreadable, *faults))
+    return made, report

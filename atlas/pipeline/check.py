@@ -20,10 +20,11 @@ from atlas.photographs.decode import read_size
 from atlas.photographs.opened import LEAST_SIDE, open_disc
 from atlas.pipeline.cohort import Cohort, boxes_of, gather, masks_of, require_apart, with_lone_masks
 from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.faults import named
 from atlas.pipeline.gallery import cells_of
 from atlas.pipeline.photograph import Look, View, prediction_key, prepare_photograph
 from atlas.pipeline.sources import FittedSource, TrainedSource, choose_source
-from atlas.pipeline.study import cut_all, explain, lesion_net_of, named, no_retina_line, preparing, see
+from atlas.pipeline.study import cut_all, explain, lesion_net_of, no_retina_line, preparing, see
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import Check, Cost, Dataset, DatasetReport, GradedImage, Share, Subject

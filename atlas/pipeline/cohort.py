@@ -15,7 +15,7 @@ from atlas.config import Configuration
 from atlas.curation.file import CurationFile, read_curation
 from atlas.errors import ConfigurationError
 from atlas.photographs.decode import read_size
-from atlas.pipeline.copies import with_copies
+from atlas.pipeline.copies import with_copies, without_unreadable
 from atlas.pipeline.groups import DERIVED, require_groups
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, default_root
@@ -59,13 +59,15 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     Parameters
     ----------
     copies : bool
-        Look for copies of one picture, for which every photograph is decoded. Not needed where `see` prepares them all.
+        Look for copies of one picture, for which every photograph is decoded, and leave out those that cannot be. Not needed
+        where `see` prepares them all.
 
     Raises
     ------
     DatasetError
-        Where there are none, or a column makes too many groups; ConfigurationError where another disease is asked of the embedded
-        cohort.
+        Where there are none that can be used, or a column makes too many groups.
+    ConfigurationError
+        Where another disease is asked of the embedded cohort.
     """
     settings = workshop.configuration
     images, grades, synthetic = settings.images, settings.grades, False
@@ -99,7 +101,7 @@ def gather(workshop: Workshop, *, copies: bool = True) -> Cohort:
     if synthetic:
         report = replace(report, layout="embedded synthetic cohort")
     elif copies:
-        dataset, report = with_copies(workshop, dataset, report)
+        dataset, report = without_unreadable(workshop, *with_copies(workshop, dataset, report))
     return Cohort(dataset, report, images, synthetic)
 
 

@@ -18,6 +18,7 @@ from atlas.cohort.copies import join_copies, with_told
 from atlas.errors import UnreadableImageError
 from atlas.photographs.copies import Fingerprint, are_copies, find_pairs, fingerprint
 from atlas.photographs.opened import LEAST_SIDE, Opened, open_disc
+from atlas.pipeline.faults import without_faults
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.store import Store, digest
 from atlas.pipeline.workshop import Workshop
@@ -25,13 +26,16 @@ from atlas.records import Dataset, DatasetReport, GradedImage, Subject
 
 _NAME = 16  # bytes of a hash that names a photograph
 
+_NOTHING = Fingerprint(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros((1, 1), np.uint8))
+"""What a photograph is known by that cannot be decoded."""
+
 _LATEST = 4  # entries of other sets of photographs that are looked into
 
 
 def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> tuple[Dataset, DatasetReport]:
     """Find the copies of one picture in a dataset, and mark them; see `join_copies`.
 
-    A photograph that cannot be decoded is passed over here: the stage that needs its pixels names it.
+    A photograph that cannot be decoded is passed over here: `without_unreadable` names it, or the stage that needs its pixels.
     """
     store, subject = workshop.store, dataset.scale.subject
     missing = [image for image in dataset.images if not store.has("fingerprints", _key(image.image_id, subject))]
@@ -43,6 +47,33 @@ def with_copies(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> 
     folder = _common(dataset)
     marked, lines, told = join_copies(dataset, [(ids[i], ids[j]) for i, j in pairs], folder)
     return marked, with_told(report, lines, told)
+
+
+def without_unreadable(workshop: Workshop, dataset: Dataset, report: DatasetReport) -> tuple[Dataset, DatasetReport]:
+    """Leave out the photographs of which `with_copies` found that they cannot be decoded, and name them in the report.
+
+    Raises
+    ------
+    DatasetError
+        If no photograph is left.
+    """
+    store, subject = workshop.store, dataset.scale.subject
+    doubtful = [
+        image
+        for image in dataset.images
+        if not store.has("fingerprints", key := _key(image.image_id, subject))
+        or store.arrays("fingerprints", key)["small"].shape == _NOTHING.small.shape
+    ]
+    if not doubtful:
+        return dataset, report
+    results = list(workshop.each(open_again, doubtful, subject, stage="photographs"))
+    _, dataset, report = without_faults(doubtful, results, dataset, report)
+    return dataset, report
+
+
+def open_again(image: GradedImage, subject: Subject) -> None:
+    """Open a photograph for the error alone. A task, see `engine`."""
+    open_disc(image.path, subject, least=LEAST_SIDE)
 
 
 def open_for_fingerprint(image: GradedImage, shared: tuple[Store, Subject]) -> None:
@@ -70,7 +101,7 @@ def keep_fingerprint(image_id: str, subject: Subject, store: Store, opened: Call
         try:
             made = fingerprint(opened().decoded.pixels, retina=subject.retina)
         except UnreadableImageError:
-            made = Fingerprint(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros((1, 1), np.uint8))
+            made = _NOTHING
         return {"points": made.points, "descriptors": made.descriptors, "small": made.small}
 
     store.keep_arrays("fingerprints", _key(image_id, subject), make)

@@ -17,17 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 import cv2
 from threadpoolctl import threadpool_limits
 
 from atlas.errors import AtlasError, ConfigurationError, ScorerError, StoreError
 from atlas.progress import Progress, silent
-
-Item = TypeVar("Item")
-Shared = TypeVar("Shared")
-Result = TypeVar("Result")
+from atlas.tasks import Item, Result, Shared
 
 # Tasks submitted ahead of the one that is awaited, per worker: enough to keep workers busy, few enough to limit memory.
 AHEAD = 3
@@ -78,10 +75,16 @@ def worker_count(workers: int | None) -> int:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a task could not be done: what went wrong, and what the user can do about it."""
+    """Why a task could not be done: what went wrong, what the user can do about it, and the kind of error."""
 
     message: str
     remedy: str = ""
+    kind: type[AtlasError] = AtlasError
+
+    @property
+    def error(self) -> AtlasError:
+        """The error, for a command that cannot go on."""
+        return self.kind(self.message, self.remedy)
 
     @property
     def line(self) -> str:
@@ -180,7 +183,7 @@ def attempt(task: Callable[[Item, Shared], Result], item: Item, shared: Shared) 
     except _OF_ALL:
         raise
     except AtlasError as error:
-        return Fault(error.message, error.remedy)
+        return Fault(error.message, error.remedy, type(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import MANIFEST as LESION_MANIFEST
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.cohort import joined
-from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.engine import single_threaded
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.lesions import KINDS_LEARNED, LesionSet, gathered_set, part_of
-from atlas.pipeline.side_by_side import Scoring, logit_of
+from atlas.pipeline.logits import logits_of
 from atlas.pipeline.store import digest
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, GradedImage, LesionBox, Scale
@@ -108,8 +106,7 @@ def train_evidence_scorer(
     scorer = EvidenceScorer(out.name, module, plain_sum(), dataset.scale)
     graded = [image for image in dataset.images if image.grade is not None]
     with single_threaded():
-        found = list(workshop.each(logit_of, graded, Scoring(scorer, workshop.store), stage="scores"))
-    faults = [named(image, one) for image, one in zip(graded, found, strict=True) if isinstance(one, Fault)]
+        logits, dataset, report = logits_of(workshop, scorer, graded, dataset, report)
     recipe: dict[str, Any] = {
         "form": "evidence",
         "start": began,
@@ -125,7 +122,7 @@ def train_evidence_scorer(
     made = calibrate_evidence(
         scorer,
         dataset,
-        [None if isinstance(one, Fault) else one for one in found],
+        list(logits.values()),
         recipe,
         earlier=() if earlier is None else (earlier,),
         balance=configuration.balance,
@@ -135,7 +132,7 @@ def train_evidence_scorer(
     checkpoint.unlink(missing_ok=True)
     saved = load_scorer(out)
     assert isinstance(saved, EvidenceScorer)
-    return saved, replace(report, unreadable=(*report.unreadable, *faults))
+    return saved, report
 
 
 def _start(name: str) -> tuple[Mapping[str, torch.Tensor], EvidenceScorer | None, str]:

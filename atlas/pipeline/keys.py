@@ -57,6 +57,19 @@ def code_key(*modules: str) -> str:
     return total.hexdigest()
 
 
+def folder_key(folder: Path) -> str:
+    """Hash the files of a folder of sources or templates, with their places in it.
+
+    Compiled files are left out, and in the package the models and templates that a wheel puts into it.
+    """
+    total = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        place = file.relative_to(folder)
+        if file.is_file() and file.suffix != ".pyc" and place.parts[0] != "_shipped":
+            total.update(f"\n{place.as_posix()}\n".encode() + file.read_bytes())
+    return total.hexdigest()
+
+
 @cache
 def library_version(name: str) -> str:
     """Return an installed distribution's version, without the local part that names one machine's build."""

@@ -85,7 +85,7 @@ def train_disc(
 ) -> tuple[FundusLesionNet, DatasetReport]:
     """Teach a lesion net to find the optic disc, and save that in its bundle.
 
-    Its network stays as it is. It learns from the training part of the photographs.
+    Its network stays as it is. It learns from the training part of the photographs. Those that cannot be read are left out.
 
     Parameters
     ----------

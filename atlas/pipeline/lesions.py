@@ -28,12 +28,12 @@ from atlas.lesionnets.networks import GRID, LesionModule
 from atlas.photographs.frames import touched
 from atlas.pipeline.cohort import gather, join_reports
 from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.faults import without_faults
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.landmarks import disc_box, disc_off, with_disc_learned
 from atlas.pipeline.outlined import lesions_in
 from atlas.pipeline.photograph import open_photograph
 from atlas.pipeline.store import digest
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import BoolArray, Dataset, DatasetReport, FloatArray, Frame, GradedImage, LesionBox, Scale
@@ -196,32 +196,29 @@ def evaluate_lesions(
             for image in dataset.images
         ]
         results = list(workshop.each(examine, items, loaded, stage="lesions"))
-    good = [(item.image, one) for item, one in zip(items, results, strict=True) if not isinstance(one, Fault)]
-    faults = [named(item.image, one) for item, one in zip(items, results, strict=True) if isinstance(one, Fault)]
-    if not good:
-        raise DatasetError(f"none of the photographs can be used; the first fault is:\n  {faults[0]}")
+    good, dataset, report = without_faults(dataset.images, results, dataset, cohort.report)
+    examined = list(good.values())
     entry = summarise_found(
-        [one.found for _, one in good],
-        [image.patient or image.image_id for image, _ in good],
-        [None if image.grade is None else image.grade == dataset.scale.lowest for image, _ in good],
+        [one.found for one in examined],
+        [image.patient or image.image_id for image in dataset.images],
+        [None if image.grade is None else image.grade == dataset.scale.lowest for image in dataset.images],
         name=record or cohort.images.resolve().name,
         seed=configuration.seed,
     )
-    scores, shows = (np.concatenate([getattr(one, what) for _, one in good]) for what in ("squares", "shows"))
+    scores, shows = (np.concatenate([getattr(one, what) for one in examined]) for what in ("squares", "shows"))
     both = 0 < int(shows.sum()) < len(shows)
     entry["squares"] = {
         "count": len(shows),
         "with_lesion": int(shows.sum()),
         "auc": round(once(area_under_roc(scores, shows), len(shows)), 4) if both else None,
     }
-    discs = [one.disc for _, one in good if one.disc is not None]
+    discs = [one.disc for one in examined if one.disc is not None]
     if disc := summarise_discs([off for off, _ in discs], [inside for _, inside in discs]):
         entry["disc"] = disc
     entry["net"] = loaded.sha256[:16]
     if record is not None:
         record_in_lesion_net(net, entry, with_measured)
-    unread = (*cohort.report.unreadable, *faults, *(boxed.faults if boxed else ()))
-    return entry, replace(cohort.report, unreadable=unread)
+    return entry, replace(report, unreadable=(*report.unreadable, *(boxed.faults if boxed else ())))
 
 
 def _mask_kind(file: Path, image: GradedImage, otherwise: str | None) -> str:
@@ -249,8 +246,8 @@ def train_lesions(
 ) -> tuple[FundusLesionNet, DatasetReport]:
     """Train a lesion net on several sets of graded photographs, some of them boxed, and on drawn eyes; write its bundle.
 
-    It learns from the training parts, and its thresholds are chosen on the validation parts. An interrupted training can continue
-    from its checkpoint, which is removed once the bundle is written.
+    It learns from the training parts, and its thresholds are chosen on the validation parts. Photographs that cannot be read are
+    left out. An interrupted training can continue from its checkpoint, which is removed once the bundle is written.
 
     Parameters
     ----------

@@ -51,7 +51,8 @@ def train_complete(
 ) -> tuple[NetworkScorer, DatasetReport]:
     """Train an entry of `NETWORKS` on graded photographs and write its bundle to `out`; see `train_network_scorer`.
 
-    An interrupted training continues where it stopped. The files that it needs for that are removed once the bundle is written.
+    Photographs that cannot be read are left out. An interrupted training continues where it stopped. The files that it needs for
+    that are removed once the bundle is written.
 
     Parameters
     ----------

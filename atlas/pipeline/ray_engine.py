@@ -23,11 +23,12 @@ from ray.exceptions import RayError
 
 from atlas.errors import ConfigurationError, EngineError
 from atlas.pipeline.alike import LIMITS, differences, traits
-from atlas.pipeline.engine import AHEAD, Fault, Item, Result, Shared, attempt, single_threaded
+from atlas.pipeline.engine import AHEAD, Fault, attempt, single_threaded
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
 from atlas.records import Device
 from atlas.scorers.devices import device_of
+from atlas.tasks import Item, Result, Shared
 
 _COUNTED_AGAIN = 5.0  # seconds after which the cluster's processors are counted again: machines come and go
 

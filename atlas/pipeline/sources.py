@@ -6,9 +6,9 @@ did not learn from. A source defines what is kept in the store for each photogra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.agreement.evaluation import label_distribution
-from atlas.errors import ConfigurationError, TrainingError
+from atlas.errors import ConfigurationError
 from atlas.photographs.frames import cell_coverage
-from atlas.pipeline.engine import Fault
 from atlas.pipeline.keys import code_key
 from atlas.pipeline.workshop import Workshop
 from atlas.records import RETINA, ByteArray, Dataset, FloatArray, GradeCuts, Preprocessed, Scale, Subject, noop, told
@@ -30,7 +29,7 @@ from atlas.scorers.protocol import Scorer
 from atlas.scorers.readouts import Classifier, Head
 from atlas.scorers.transferred import LAYERS, OnTrunk, TransferredScorer, layer_arrays, readout_of
 from atlas.scorers.trunks import Trunk, load_trunk
-from atlas.training.heads import Fold, Learning, Pair, fit_out_of_fold
+from atlas.training.heads import fit_out_of_fold
 
 
 class Source(Protocol):
@@ -394,16 +393,6 @@ def fold_key(workshop: Workshop, dataset: Dataset, source: FittedSource) -> list
     return [learned_from, scale.lowest, scale.span, *source.key, settings.folds, settings.balance, settings.seed, code]
 
 
-def _each_fold(
-    workshop: Workshop, task: Callable[[Fold, Learning], Pair], folds: Sequence[Fold], learning: Learning
-) -> Iterator[Pair]:
-    """Do the work of each fold where the workshop works."""
-    for pair in workshop.each(task, folds, learning, stage="fit"):
-        if isinstance(pair, Fault):
-            raise TrainingError(pair.message, pair.remedy)
-        yield pair
-
-
 def _fitted(workshop: Workshop, dataset: Dataset, source: FittedSource, keys: Sequence[list[Any]]) -> Scorers:
     settings, store = workshop.configuration, workshop.store
 
@@ -425,7 +414,7 @@ def _fitted(workshop: Workshop, dataset: Dataset, source: FittedSource, keys: Se
                 folds=settings.folds,
                 seed=settings.seed,
                 balance=settings.balance,
-                each=partial(_each_fold, workshop),
+                each=workshop.each_or_raise,
             )
         arrays: dict[str, Any] = {
             "index": np.array([folded.fold_of[image_id] for image_id in dataset.image_ids]),

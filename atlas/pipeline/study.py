@@ -37,7 +37,8 @@ from atlas.photographs.oddities import TEXT
 from atlas.photographs.quality import in_words
 from atlas.pipeline.copies import with_copies
 from atlas.pipeline.cutting import Cutting, cut_patches
-from atlas.pipeline.engine import Fault, Result
+from atlas.pipeline.engine import Fault
+from atlas.pipeline.faults import named, without_faults
 from atlas.pipeline.groups import groupings
 from atlas.pipeline.outlined import Outlining, draw_outlines
 from atlas.pipeline.photograph import (
@@ -127,13 +128,13 @@ def see(
     source = source or choose_source(workshop, dataset.scale)
     shared = replace(preparing(workshop, source, dataset.scale, plates=plates, net=net, doubt=doubt), copies=copies)
     prepared = list(workshop.each(prepare_photograph, dataset.images, shared, stage="photographs"))
-    views, dataset, report = _without_faults(prepared, dataset, report)
+    views, dataset, report = without_faults(dataset.images, prepared, dataset, report)
     if copies:
         dataset, report = with_copies(workshop, dataset, report)
-    views, dataset, report = _good_enough(views, dataset, report, workshop.configuration)
+    dataset, report = _good_enough(views, dataset, report, workshop.configuration)
     keys = [prediction_key(image_id, source) for image_id in dataset.image_ids]
     scorers = scorers_for(workshop, dataset, source, keys)
-    return Seen(dataset, report, source, scorers, dict(zip(dataset.image_ids, views, strict=True)), net)
+    return Seen(dataset, report, source, scorers, {image_id: views[image_id] for image_id in dataset.image_ids}, net)
 
 
 def preparing(
@@ -168,22 +169,9 @@ def lesion_net_of(workshop: Workshop, dataset: Dataset) -> FundusLesionNet | Non
     return load_lesion_net(settings.lesion_net)
 
 
-def _without_faults(
-    results: Sequence[Result | Fault], dataset: Dataset, report: DatasetReport
-) -> tuple[list[Result], Dataset, DatasetReport]:
-    """Part results from faults: photographs with a fault leave the dataset and are listed in the report."""
-    pairs = list(zip(dataset.images, results, strict=True))
-    faults = [named(image, one) for image, one in pairs if isinstance(one, Fault)]
-    if len(faults) == len(pairs):
-        raise DatasetError("none of the photographs can be used; the first fault is:\n  " + faults[0])
-    good = [(image, one) for image, one in pairs if not isinstance(one, Fault)]
-    dataset = replace(dataset, images=tuple(image for image, _ in good))
-    return [one for _, one in good], dataset, replace(report, unreadable=(*report.unreadable, *faults))
-
-
 def _good_enough(
-    views: list[View], dataset: Dataset, report: DatasetReport, settings: Configuration
-) -> tuple[list[View], Dataset, DatasetReport]:
+    views: Mapping[str, View], dataset: Dataset, report: DatasetReport, settings: Configuration
+) -> tuple[Dataset, DatasetReport]:
     """Leave out photographs that show no retina, are not as good as the settings ask, or are DICOM with writing at the border.
 
     The report names them.
@@ -194,8 +182,8 @@ def _good_enough(
         Where none is left.
     """
     kept, no_retina, too_poor, burnt_in = [], [], [], []
-    for image, view in zip(dataset.images, views, strict=True):
-        quality = view.quality
+    for image in dataset.images:
+        quality = views[image.image_id].quality
         if quality is not None and not quality.retina and not settings.keep_all:
             no_retina.append(no_retina_line(image))
         elif quality is not None and quality.retina and settings.min_quality and not quality.at_least(settings.min_quality):
@@ -204,33 +192,26 @@ def _good_enough(
         elif quality is not None and TEXT in quality.oddities and not settings.allow_burnt_in and lies_in_dicom(image.path):
             burnt_in.append(Line(str(image.path), "seems to have writing at its border"))
         else:
-            kept.append((image, view))
+            kept.append(image)
     if not kept:
         raise DatasetError(
             "none of the photographs can be used: none is a photograph of a retina that is good enough; the first:\n  "
             + (no_retina + too_poor + burnt_in)[0],
             "give photographs of retinas, keep all with --keep-all, lower --min-quality, or give --allow-burnt-in.",
         )
-    dataset = replace(dataset, images=tuple(image for image, _ in kept))
+    dataset = replace(dataset, images=tuple(kept))
     report = replace(
         report,
         no_retina=(*report.no_retina, *no_retina),
         too_poor=(*report.too_poor, *too_poor),
         burnt_in=(*report.burnt_in, *burnt_in),
     )
-    return [view for _, view in kept], dataset, report
+    return dataset, report
 
 
 def no_retina_line(image: GradedImage) -> Line:
     """Name a photograph that shows no retina."""
     return Line(str(image.path), "shows no retina", "take it out of the folder, or keep it with --keep-all")
-
-
-def named(image: GradedImage, fault: Fault) -> Line:
-    """Tell a fault of a photograph in one line, with its file."""
-    path = str(image.path)
-    shown = fault.line if path in fault.message else f"{path}: {fault.line}"
-    return Line(path, fault.message.removeprefix(f"{path}: "), fault.remedy, shown)
 
 
 @dataclass(frozen=True)
@@ -278,7 +259,8 @@ def explain(workshop: Workshop, seen: Seen) -> Explained:
         for i, view in ((i, seen.views[i]) for i in dataset.image_ids)
     ]
     scored = list(workshop.each(score_photograph, items, shared, stage="scores and maps"))
-    looks, dataset, report = _without_faults(scored, dataset, seen.report)
+    scored_by_id, dataset, report = without_faults(dataset.images, scored, dataset, seen.report)
+    looks = list(scored_by_id.values())
     views = {image_id: seen.views[image_id] for image_id in dataset.image_ids}
     seen = replace(seen, dataset=dataset, report=report, views=views)
     ids = dataset.image_ids

@@ -45,7 +45,8 @@ def train(
 ) -> tuple[TransferredScorer | SideBySideScorer, DatasetReport]:
     """Train a scorer on the graded photographs of `configuration` and write its bundle to `out`; see `train_scorer`.
 
-    An interrupted training continues where it stopped. The files that it needs for that are removed once the bundle is written.
+    Photographs that cannot be read are left out. An interrupted training continues where it stopped. The files that it needs for
+    that are removed once the bundle is written.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ from atlas.config import Configuration
 from atlas.errors import DatasetError
 from atlas.pipeline.cohort import boxes_of, gather
 from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.faults import named
 from atlas.pipeline.outlined import Measuring, Outlined, measure_maps
 from atlas.pipeline.sources import trained_source
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from atlas.errors import TrainingError
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.photographs.opened import LEAST_SIDE
 from atlas.pipeline.cohort import Further, gather_all
-from atlas.pipeline.engine import Fault, single_threaded
+from atlas.pipeline.engine import single_threaded
+from atlas.pipeline.faults import without_faults
 from atlas.pipeline.photograph import code_of, prepared_for
 from atlas.pipeline.store import Store
-from atlas.pipeline.study import named
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
 from atlas.records import DatasetReport, FloatArray, GradedImage, TwoStageForm
@@ -94,11 +94,11 @@ def train_in_two_stages(
         scorer = untrained(out.name, net, dataset, trunk)
         graded = [image for image in dataset.images if image.grade is not None]
         seen = list(workshop.each(mean_maps, graded, Looking(scorer, workshop.store), stage="lesions"))
-    faults = [named(image, one) for image, one in zip(graded, seen, strict=True) if isinstance(one, Fault)]
+    means, dataset, report = without_faults(graded, seen, dataset, report)
     made = train_two_stage(
         scorer,
         dataset,
-        [None if isinstance(one, Fault) else one for one in seen],
+        list(means.values()),
         rising=form == "counts",
         balance=configuration.balance,
         hidden=hidden,
@@ -111,4 +111,4 @@ def train_in_two_stages(
     save_bundle(out, made)
     saved = load_scorer(out)
     assert isinstance(saved, TwoStageScorer)
-    return saved, replace(report, unreadable=(*report.unreadable, *faults))
+    return saved, report

@@ -14,7 +14,7 @@ from atlas.patterns.places import map_of
 from atlas.pipeline.addresses import address_of, is_carried
 from atlas.pipeline.cache import still_wanted
 from atlas.pipeline.cohort import Cohort, curation_file, gather, masks_of, require_apart
-from atlas.pipeline.keys import LIBRARIES, library_version
+from atlas.pipeline.keys import LIBRARIES, folder_key, library_version
 from atlas.pipeline.store import digest
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress, silent
@@ -78,8 +78,8 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
         masks,
         *(_sha256(file) for file in (curation, *manifests, weights, settings.boxes or Path(), map_of(settings.layout_from))),
         [library_version(name) for name in _LIBRARIES],
-        _tree(Path(__file__).parent.parent),
-        _tree(templates_folder()),
+        folder_key(Path(__file__).parent.parent),
+        folder_key(templates_folder()),
     ]
     return digest(parts)
 
@@ -87,14 +87,6 @@ def _key(workshop: Workshop, cohort: Cohort) -> str:
 def _sha256(file: Path) -> str:
     """Hash a file; return "" if there is none."""
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-
-
-def _tree(folder: Path) -> str:
-    """Hash a folder of sources and templates."""
-    files = sorted(
-        file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc" and "_shipped" not in file.parts
-    )
-    return digest([[file.relative_to(folder).as_posix(), _sha256(file)] for file in files])
 
 
 def _files(out: Path) -> list[list[Any]]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atlas.config import Configuration
-from atlas.errors import AtlasError, ConfigurationError
+from atlas.errors import ConfigurationError
 from atlas.pipeline.addresses import brought_here
-from atlas.pipeline.engine import Engine, Fault, Item, Result, Shared, Threads
+from atlas.pipeline.engine import Engine, Fault, Threads
 from atlas.pipeline.store import Store
 from atlas.progress import Progress, silent
+from atlas.tasks import Item, Result, Shared
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Workshop:
         """
         for result in self.each(task, items, shared, stage=stage):
             if isinstance(result, Fault):
-                raise AtlasError(result.message, result.remedy)
+                raise result.error
             yield result
 
 

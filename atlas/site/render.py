@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property, partial
 from itertools import chain, islice
@@ -40,6 +40,7 @@ from atlas.site.quiz import quiz_columns
 from atlas.site.scripts import write_data
 from atlas.site.steps import mean_pictures
 from atlas.site.words import FEW, Words
+from atlas.tasks import Each, one_by_one
 
 _PAGES_AT_A_TIME = 20  # a page takes milliseconds, and handing it to another process as many
 
@@ -118,7 +119,7 @@ def render_site(
         for start in range(0, count, _PAGES_AT_A_TIME)
     ]
     done, total = 0, len(books) * sum(counts.values())
-    for pages in (each or _here)(render_pages, some, rendering):
+    for pages in (each or one_by_one)(render_pages, some, rendering, stage="pages"):
         for path, content in pages:
             _write(out / path, content)
             done += 1
@@ -186,14 +187,6 @@ class Rendering:
 
 Rendered = list[tuple[str, bytes]]
 """Paths in the site, and contents."""
-
-Each = Callable[[Callable[[Some, Rendering], Rendered], Sequence[Some], Rendering], Iterable[Rendered]]
-"""Called as each(task, items, shared): yields task(item, shared) for each item, in order."""
-
-
-def _here(task: Callable[[Some, Rendering], Rendered], items: Sequence[Some], shared: Rendering) -> Iterator[Rendered]:
-    for some in items:
-        yield task(some, shared)
 
 
 def render_pages(some: Some, shared: Rendering) -> Rendered:
@@ -278,7 +271,7 @@ def _compiled(language: str) -> _Compiled:
 
 
 def _quick_gettext(words: Words) -> dict[str, Callable[..., Markup]]:
-    """Return what Jinja calls for messages: the same texts as its own functions give, which look each up by three calls."""
+    """Return what templates call for messages: the same texts as Jinja's own functions give, which need three calls for each."""
 
     @cache
     def plain(message: str) -> Markup:
@@ -311,7 +304,7 @@ def _environment(book: Book) -> Environment:
         auto_reload=False,
     )
     words = book.words
-    environment.install_gettext_callables(words.catalogue.gettext, words.catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.newstyle_gettext = True  # type: ignore[attr-defined]  # an attribute of the extension i18n
     environment.globals |= _quick_gettext(words)
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters |= {

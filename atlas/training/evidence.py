@@ -38,7 +38,7 @@ from atlas.scorers.readouts import Head, severity_of_logit
 from atlas.training.calibration import calibrate, read_by_severities
 from atlas.training.course import learn, prepared
 from atlas.training.lesions import Pupil, Shown, as_input, show
-from atlas.training.side_by_side import known_logits
+from atlas.training.material import Material
 from atlas.training.splits import Balance
 from atlas.training.steps import digest_of
 
@@ -338,7 +338,7 @@ def _lessons(
 def calibrate_evidence(
     scorer: EvidenceScorer,
     dataset: Dataset,
-    logits: Sequence[float | None],
+    logits: Sequence[float],
     recipe: Mapping[str, Any],
     *,
     earlier: Sequence[Background] = (),
@@ -353,9 +353,8 @@ def calibrate_evidence(
         The scorer with the head `plain_sum`.
     dataset : Dataset
         The graded photographs.
-    logits : Sequence[float | None]
-        Its logit of each graded photograph, which is the sum of all evidence, in the order of the dataset; None for a photograph
-        that could not be read.
+    logits : Sequence[float]
+        Its logit of each graded photograph, which is the sum of all evidence, in the order of the dataset.
     recipe : Mapping[str, Any]
         Plain JSON values for the card.
     earlier : Sequence[Background]
@@ -375,7 +374,7 @@ def calibrate_evidence(
     TrainingError
         If there is one grade only, or too few patients.
     """
-    sums, material = known_logits(dataset, logits, balance, seed)
+    sums, material = np.array(logits, np.float32), Material.of(dataset, balance, seed)
     held, scale = material.validation, dataset.scale
     head = fit_rising_head(sums[held], material.labels[held], material.weights[held])
     head = calibrate(head, _read(head, sums[held]), material.grades[held], scale)

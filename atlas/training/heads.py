@@ -6,7 +6,7 @@ The trunk's output never changes, so it is computed once, and fitting a head tak
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from atlas.errors import TrainingError
 from atlas.progress import Progress, silent
 from atlas.records import FloatArray, GradedImage, IntArray, Loss, Scale
 from atlas.scorers.readouts import Classifier, Head
+from atlas.tasks import Each, one_by_one
 from atlas.training.losses import GAMMA, Objective
 from atlas.training.splits import Balance, balanced_weights, deal, folds_by_patient, require_variety, unit_labels
 
@@ -385,9 +386,6 @@ class Learning:
 
 Pair = tuple[Head, Classifier]
 
-Each = Callable[[Callable[[Fold, Learning], Pair], Sequence[Fold], Learning], Iterable[Pair]]
-"""Called as each(task, folds, learning): yields task(fold, learning) for each fold, in order."""
-
 
 def fit_fold(fold: Fold, learning: Learning) -> Pair:
     """Fit the head and the classifier of one fold.
@@ -408,11 +406,6 @@ def fit_fold(fold: Fold, learning: Learning) -> Pair:
     return head, classifier
 
 
-def _one_by_one(task: Callable[[Fold, Learning], Pair], folds: Sequence[Fold], learning: Learning) -> Iterator[Pair]:
-    for fold in folds:
-        yield task(fold, learning)
-
-
 def fit_out_of_fold(
     images: Sequence[GradedImage],
     features: FloatArray | Path,
@@ -421,7 +414,7 @@ def fit_out_of_fold(
     folds: int = 5,
     seed: int = 0,
     balance: Balance = "weight",
-    each: Each = _one_by_one,
+    each: Each = one_by_one,
 ) -> FoldedHeads:
     """Fit a head and a classifier per fold of patients, so that every photograph has a pair that never saw its patient.
 
@@ -464,8 +457,7 @@ def fit_out_of_fold(
         weights = balanced_weights(images, training, validation, balance, seed)
         total[training] += weights[training]
         dealt.append(Fold(f"fold {k + 1} of {folds}", training, validation, weights, seed + k))
-    heads, classifiers = zip(
-        *each(fit_fold, dealt, Learning(features, unit_labels(images, scale), classes, len(scale.grades))), strict=True
-    )
+    learning = Learning(features, unit_labels(images, scale), classes, len(scale.grades))
+    heads, classifiers = zip(*each(fit_fold, dealt, learning, stage="fit"), strict=True)
     balancing = {i.image_id: float(w) / folds for i, w in zip(images, total, strict=True) if i.grade is not None}
     return FoldedHeads(tuple(heads), tuple(classifiers), fold_of, balancing)

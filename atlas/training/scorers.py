@@ -6,7 +6,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from atlas.scorers.joined import side_by_side
 from atlas.scorers.readouts import Classifier, Head, first_sums, for_all_cells
 from atlas.scorers.transferred import TransferredScorer, half_precision
 from atlas.scorers.trunks import Trunk, load_trunk
-from atlas.tasks import Each
+from atlas.tasks import Each, in_threads
 from atlas.training.augmentations import turned
 from atlas.training.calibration import calibrate, on_validation, reading_of, with_card
 from atlas.training.heads import History, fit_classifier, fit_head
@@ -391,19 +390,9 @@ def prepared_pixels(
     if not path.exists():
         aside = path.with_suffix(".part")
         pixels = np.lib.format.open_memmap(aside, "w+", np.uint8, (len(images), size, size, 3))
-
-        how = size, preparation, subject
-
-        def fill(row: int) -> None:
-            pixels[row] = prepared_for(images[row], how)
-
-        if each is not None:
-            for row, own in enumerate(each(prepared_for, images, how, stage="prepare")):
-                pixels[row] = own
-        else:
-            with ThreadPoolExecutor() as pool:
-                for done, _ in enumerate(pool.map(fill, range(len(images))), start=1):
-                    progress("prepare", done, len(images))
+        prepare = each or in_threads(progress)
+        for row, own in enumerate(prepare(prepared_for, images, (size, preparation, subject), stage="prepare")):
+            pixels[row] = own
         pixels.flush()
         del pixels
         aside.replace(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from atlas.errors import TrainingError
-from atlas.records import Dataset, FloatArray
+from atlas.records import Dataset
 from atlas.scorers.readouts import severity_of_logit
 from atlas.scorers.side_by_side import Member, SideBySideScorer
 from atlas.training.calibration import calibration, read_by_severities
@@ -34,27 +34,10 @@ def side_by_side(name: str, members: Sequence[Member], dataset: Dataset) -> Side
     return SideBySideScorer(name, tuple(members), dataset.scale)
 
 
-def known_logits(dataset: Dataset, logits: Sequence[float | None], balance: Balance, seed: int) -> tuple[FloatArray, Material]:
-    """Return the known logits, (n,), and the graded photographs that they belong to.
-
-    Parameters
-    ----------
-    logits : Sequence[float | None]
-        The logit of each graded photograph, in the order of the dataset; None for one that could not be read, and NaN for one
-        to learn from, which need not be looked at.
-    """
-    graded = [image for image in dataset.images if image.grade is not None]
-    known = [(image, logit) for image, logit in zip(graded, logits, strict=True) if logit is not None]
-    if not known:
-        raise TrainingError("there is no graded photograph to calibrate on", "give photographs with their grades")
-    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
-    return np.array([logit for _, logit in known], np.float32), material
-
-
 def calibrate_side_by_side(
     scorer: SideBySideScorer,
     dataset: Dataset,
-    logits: Sequence[float | None],
+    logits: Sequence[float],
     *,
     balance: Balance = "weight",
     seed: int = 0,
@@ -68,8 +51,9 @@ def calibrate_side_by_side(
     ----------
     scorer : SideBySideScorer
         Not yet calibrated.
-    logits : Sequence[float | None]
-        Its logit of each graded photograph, see `known_logits`.
+    logits : Sequence[float]
+        Its logit of each graded photograph, in the order of the dataset; NaN for one of the training part,
+        which need not be looked at.
     balance : Balance
         See `train_scorer`.
     seed : int
@@ -86,7 +70,7 @@ def calibrate_side_by_side(
     TrainingError
         If there is one grade only, or too few patients.
     """
-    own, material = known_logits(dataset, logits, balance, seed)
+    own, material = np.array(logits, np.float32), Material.of(dataset, balance, seed)
     held, grades, scale = material.validation, material.grades, dataset.scale
     stretch, shift = calibration(own[held], grades[held], scale)
     severity = severity_of_logit((stretch * own + shift).astype(np.float32), scale)

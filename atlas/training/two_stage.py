@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from atlas.errors import TrainingError
 from atlas.lesionnets.fundus import FundusLesionNet
 from atlas.progress import Progress, silent
 from atlas.records import Dataset, FloatArray
@@ -33,7 +32,7 @@ def untrained(name: str, net: FundusLesionNet, dataset: Dataset, trunk: Trunk | 
 def train_two_stage(
     scorer: TwoStageScorer,
     dataset: Dataset,
-    means: Iterable[FloatArray | None],
+    means: Sequence[FloatArray],
     *,
     rising: bool = False,
     balance: Balance = "weight",
@@ -50,9 +49,8 @@ def train_two_stage(
     ----------
     scorer : TwoStageScorer
         See `untrained`.
-    means : Iterable[FloatArray | None]
-        The mean of the scorer's maps over all cells, float32 (C,), for each graded photograph in the order of the dataset; None
-        for one that could not be read.
+    means : Sequence[FloatArray]
+        The mean of the scorer's maps over all cells, float32 (C,), for each graded photograph in the order of the dataset.
     rising : bool
         Whether the head of the plain form counts lesions, so that more never lower the score, see `training.monotone`.
     balance : Balance
@@ -73,12 +71,8 @@ def train_two_stage(
     TrainingError
         If there is one grade only, or too few patients.
     """
-    graded = [image for image in dataset.images if image.grade is not None]
-    known = [(image, own) for image, own in zip(graded, means, strict=True) if own is not None]
-    if not known:
-        raise TrainingError("there is no graded photograph to learn from", "give photographs with their grades")
-    material = Material.of(replace(dataset, images=tuple(image for image, _ in known)), balance, seed)
-    seen = np.stack([own for _, own in known]).astype(np.float32)
+    material = Material.of(dataset, balance, seed)
+    seen = np.stack(means).astype(np.float32)
     learning, held = material.training, material.validation
     if rising:
         head, history = fit_monotone_head(
