@@ -302,15 +302,17 @@ class ClusterView:
 
 
 def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
-    """Say which kind of lesion all or most patches of a cluster, of so many photographs, are, and how many; "" without kinds."""
+    """Return the title of a cluster without a curator's: which kind of lesion all or most of its patches, of so many photographs,
+    are, and how many; "" without kinds."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
     if count == len(kinds):
-        return kind.plural
+        return sentence_case(kind.plural)
     if 100 * count / len(kinds) <= _MOSTLY:
-        return words.gettext("lesions of several kinds")
-    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.share(count, len(kinds), photographs))
+        return sentence_case(words.gettext("lesions of several kinds"))
+    share = words.share(count, len(kinds), photographs)
+    return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=share))
 
 
 def cluster_page(number: int) -> str:
