@@ -294,6 +294,16 @@ class ClusterView:
         return f"handouts/cluster-{self.number:02d}.html"
 
     @property
+    def hidden(self) -> str:
+        """How the score changes when one of its patches is hidden, in a sentence."""
+        w, drop = self.words, self.words.number(abs(self.median_drop))
+        if not is_seen(self.median_drop):
+            return w.gettext("Hiding one hardly changes the score (median).")
+        if self.median_drop > 0:
+            return w.gettext("Hiding one lowers the score by %(drop)s grades (median).", drop=drop)
+        return w.gettext("Hiding one raises the score by %(drop)s grades (median).", drop=drop)
+
+    @property
     def name(self) -> str:
         """Its number, followed by the curator's title or else, if it is not too small, by what most of its patches are."""
         if called := self.title or ("" if self.too_small else self.mostly):
