@@ -20,8 +20,8 @@ from atlas.site.book import Book
 from atlas.site.found import found_view, kind_counts, places
 from atlas.site.render import render_site
 from atlas.site.scripts import image_columns
-from atlas.site.views import mostly
-from atlas.site.words import is_seen
+from atlas.site.views import ClusterView, mostly
+from atlas.site.words import Words, is_seen
 
 
 def found_of(marks: tuple[Mark, ...], landmarks: Landmarks | None = None, without: float = 1.0) -> FoundLesions:
@@ -52,10 +52,40 @@ def test_what_is_told_fits_the_figures() -> None:
     assert "found no lesion" in nothing.told
     assert nothing.rule == nothing.hidden == ""
     kinds = [mark.kind for mark in told.marks]
-    assert mostly(kinds, 5) == "mostly hard exudates (67%)"
-    assert mostly(kinds[:1] + kinds[2:], 5) == "lesions of several kinds"
-    assert mostly(kinds[:1] * 4, 5) == kinds[0].plural
+    assert mostly(kinds, 5) == "Mostly hard exudates (67%)"
+    assert mostly(kinds[:1] + kinds[2:], 5) == "Lesions of several kinds"
+    assert mostly(kinds[:1] * 4, 5) == "Hard exudates"
     assert mostly([], 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "whole", "most", "several"),
+    [
+        ("de", "Cluster 3: Harte Exsudate", "Cluster 3: Überwiegend harte Exsudate", "Cluster 3: Läsionen mehrerer Arten"),
+        ("es", "Grupo 3: Exudados duros", "Grupo 3: Sobre todo exudados duros", "Grupo 3: Lesiones de varios tipos"),
+    ],
+)
+def test_a_cluster_is_titled_in_sentence_case_and_a_curators_title_stays_as_given(
+    language: str, whole: str, most: str, several: str
+) -> None:
+    words = Words.of(language)
+    exudate, bleed = (replace(KINDS[key], plural=words.named(KINDS[key].plural)) for key in ("hard_exudate", "haemorrhage"))
+
+    def name(kinds: list[Any], title: str = "") -> str:
+        of_kinds = mostly(kinds, len(kinds), words)
+        return ClusterView(3, (), 9, 0, (), 0.0, "", title=title, mostly=of_kinds, words=words).name
+
+    assert name([exudate] * 6) == whole
+    assert name([exudate] * 5 + [bleed]).startswith(f"{most} (83")
+    assert name([exudate, bleed] * 3) == several
+    assert name([exudate] * 6, "mCNV or not?").endswith(" 3: mCNV or not?")
+
+
+@pytest.mark.parametrize(
+    ("drop", "told"), [(0.004, "hardly changes"), (0.25, "lowers the score by 0.25"), (-0.1, "raises the score by 0.10")]
+)
+def test_a_handout_says_how_the_score_changes_without_a_patch(drop: float, told: str) -> None:
+    assert told in ClusterView(3, (), 9, 0, (), drop, "").hidden
 
 
 def test_kinds_that_only_drawn_eyes_taught_do_not_count_towards_a_grade() -> None:

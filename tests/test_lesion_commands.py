@@ -20,6 +20,7 @@ from atlas.patterns.counts import cluster_count
 from atlas.pipeline.build import build_atlas
 from atlas.records import Patches
 from atlas.resources import DEFAULT_LESION_NET, models_folder
+from atlas.site.words import sentence_case
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_patches_are_lesions_and_clusters_name_themselves(site: Path) -> None:
         assert (site / "patches" / f"{patch['patch_id']}.jpg").is_file()
     page = (site / "clusters.html").read_text()
     assert "groups of similar lesions" in page
-    assert any(f": {kind.plural}<" in page or f": mostly {kind.plural} (" in page for kind in KINDS.values())
+    assert any(f": {sentence_case(kind.plural)}<" in page or f": Mostly {kind.plural} (" in page for kind in KINDS.values())
 
 
 def test_both_are_the_lesions_and_the_windows_that_touch_none(eyes: Path, store: Path, tmp_path: Path) -> None:

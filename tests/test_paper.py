@@ -112,6 +112,20 @@ def test_a_file_of_reports_with_notes_prints_one_page_each(visit: Any) -> None:
     assert len(SHEETS.findall(page.pdf(prefer_css_page_size=True))) == page.locator(".report").count() == 2
 
 
+def test_what_is_told_below_the_photographs_of_a_grade_fits_on_one_line(visit: Any) -> None:
+    page = visit("grade", SHEET)
+    page.emulate_media(media="print")
+    page.evaluate(DRAWN)
+    lines = page.evaluate("""[...document.querySelectorAll('.thumbs figcaption')].map((told) => {
+      const range = document.createRange(), high = parseFloat(getComputedStyle(told).lineHeight);
+      range.selectNodeContents(told);
+      const text = range.getBoundingClientRect(), room = told.getBoundingClientRect();
+      return [text.height < 1.5 * high, text.right <= room.right + 0.5];
+    })""")
+    assert lines
+    assert all(one and within for one, within in lines)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_pressed_on_a_narrow_screen_is_high_enough_for_a_finger(visit: Any, kind: str) -> None:
     page = visit(kind, 390)

@@ -969,6 +969,19 @@ def test_a_map_that_comes_late_is_not_laid_over_another_plate(visit: Any, site: 
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (1280, 720), (1366, 768)])
+def test_both_photographs_are_in_sight_at_once_on_a_small_screen(visit: Any, width: int, height: int) -> None:
+    page = visit("compare.html", width=width, height=height)
+    sides(page)
+    for side in ("a", "b"):
+        box = page.locator(f"[data-side={side}] .mat").bounding_box()
+        assert box["y"] + box["height"] <= height
+        assert box["width"] >= 352
+    parts = page.locator("[data-side=a] > :is(h2, .plate, .pick)").evaluate_all("(parts) => parts.map((part) => part.tagName)")
+    assert parts == (["H2", "FIGURE", "FORM"] if width == 1024 else ["H2", "FORM", "FIGURE"]), "the tab key follows what is seen"
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_comparison_is_accessible_and_is_swiped_where_it_is_narrow(visit: Any, scheme: str) -> None:
     for width in (WIDE, NARROW):

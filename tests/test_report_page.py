@@ -531,6 +531,26 @@ def test_places_are_left_out_by_pressing_painting_and_keeping(visit: Any, site: 
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(("width", "rows"), [(1440, 1), (1366, 1), (1024, 1), (390, 2)])
+def test_the_four_numbers_stand_in_one_row_or_in_pairs_and_nothing_moves_where_one_changes(
+    visit: Any, site: Made, width: int, rows: int
+) -> None:
+    page = report(visit, site, width=width)
+    shown = page.locator(".facts > div:not(.now)")
+    boxes = [one.bounding_box() for one in shown.all()]
+    assert len(boxes) == 4
+    assert [len({round(box["y"]) for box in boxes}), len({round(box["x"]) for box in boxes})] == [rows, 4 // rows]
+    assert all(box["x"] + box["width"] <= width for box in boxes)
+    below = page.locator(".standing").evaluate("(part) => part.getBoundingClientRect().y + scrollY")
+    page.get_by_role("button", name="Hide places").click()
+    now = page.locator("[data-live=now]")
+    assert now.is_visible()
+    assert not shown.last.is_visible()
+    assert [now.bounding_box()[side] for side in ("x", "width")] == [boxes[3][side] for side in ("x", "width")]
+    assert page.locator(".standing").evaluate("(part) => part.getBoundingClientRect().y + scrollY") == below
+
+
+@pytest.mark.browser
 def test_places_are_left_out_by_keys(visit: Any, site: Made) -> None:
     atlas, _, _, inside, _ = site
     image_id, grid = atlas.strip.image_ids[5], len(inside)

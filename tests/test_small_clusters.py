@@ -54,7 +54,7 @@ def test_a_cluster_of_too_few_photographs_has_no_card_and_no_name(tmp_path: Path
     assert f"clusters/{SMALL:02d}.html" not in seen
     assert "1 cluster too small to be a pattern" in folded
     assert f"clusters/{SMALL:02d}.html" in folded
-    assert "mostly" not in folded
+    assert "mostly" not in folded.lower()
     assert "several kinds" not in folded
     assert re.search(r"<h1>.*Cluster 4</h1>", pages["clusters/04.html"])
     assert "too few to be a pattern" in pages["clusters/04.html"]
@@ -108,7 +108,7 @@ def test_a_small_cluster_that_the_curator_pinned_has_a_card_but_no_name(tmp_path
     page = pages["clusters.html"]
     assert "too-small" not in page
     assert page.index("clusters/04.html") < page.index("clusters/01.html")
-    assert "mostly" not in page[page.index("clusters/04.html") : page.index("clusters/01.html")]
+    assert "ostly" not in page[page.index("clusters/04.html") : page.index("clusters/01.html")]
 
 
 def test_where_all_clusters_are_small_their_list_is_open(tmp_path: Path) -> None:

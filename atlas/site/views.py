@@ -294,6 +294,16 @@ class ClusterView:
         return f"handouts/cluster-{self.number:02d}.html"
 
     @property
+    def hidden(self) -> str:
+        """How the score changes when one of its patches is hidden, in a sentence."""
+        w, drop = self.words, self.words.number(abs(self.median_drop))
+        if not is_seen(self.median_drop):
+            return w.gettext("Hiding one hardly changes the score (median).")
+        if self.median_drop > 0:
+            return w.gettext("Hiding one lowers the score by %(drop)s grades (median).", drop=drop)
+        return w.gettext("Hiding one raises the score by %(drop)s grades (median).", drop=drop)
+
+    @property
     def name(self) -> str:
         """Its number, followed by the curator's title or else, if it is not too small, by what most of its patches are."""
         if called := self.title or ("" if self.too_small else self.mostly):
@@ -302,15 +312,17 @@ class ClusterView:
 
 
 def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
-    """Say which kind of lesion all or most patches of a cluster, of so many photographs, are, and how many; "" without kinds."""
+    """Return the title of a cluster without a curator's: which kind of lesion all or most of its patches, of so many photographs,
+    are, and how many; "" without kinds."""
     if not kinds:
         return ""
     kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
     if count == len(kinds):
-        return kind.plural
+        return sentence_case(kind.plural)
     if 100 * count / len(kinds) <= _MOSTLY:
-        return words.gettext("lesions of several kinds")
-    return words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=words.share(count, len(kinds), photographs))
+        return sentence_case(words.gettext("lesions of several kinds"))
+    share = words.share(count, len(kinds), photographs)
+    return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=share))
 
 
 def cluster_page(number: int) -> str:

@@ -8,6 +8,7 @@
   const WINDOWS = {
     small: "screen and (max-width: 34rem)",
     narrow: "screen and (max-width: 48rem)",
+    short: "screen and (max-width: 78rem) and (max-height: 60rem)", // of a small laptop, or of a projector
     flat: "screen and (max-height: 30rem) and (orientation: landscape)", // a phone on its side
   };
   const always = { matches: true, addEventListener() {} };
