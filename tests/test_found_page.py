@@ -123,8 +123,11 @@ def test_the_report_and_the_page_of_a_kind_say_what_only_drawn_eyes_taught(tmp_p
     assert not says("drawn", "lesions/hard_exudate.html")
 
 
-def test_the_shipped_net_tells_what_it_learned_from_drawn_eyes_only() -> None:
-    assert {"new_vessels", "preretinal_blood"} <= set(load_lesion_net(DEFAULT_LESION_NET).from_drawn_eyes)
+def test_the_shipped_net_marks_and_tells_what_drawn_eyes_could_teach() -> None:
+    net = load_lesion_net(DEFAULT_LESION_NET)
+    assert net.marked == ("red_lesion", "hard_exudate", "cotton_wool_spot")
+    assert net.from_drawn_eyes == ("cotton_wool_spot",)
+    assert "It does not mark new vessels and pre-retinal blood" in net.card
 
 
 def test_a_change_that_no_decimal_shows_is_told_in_words(tmp_path: Path) -> None:

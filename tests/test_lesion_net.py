@@ -278,6 +278,28 @@ def test_spots_are_parted_named_and_bounded() -> None:
     }
     assert together(NAMED, maps, "red_lesion")[60, 60] == pytest.approx(0.75)
     assert marked(NAMED) == ("red_lesion", "hard_exudate")
+    assert {one.kind for one in spots(NAMED, maps, {"hard_exudate": 0.5})} == {"hard_exudate"}, "no threshold, no mark"
+
+
+def test_a_kind_without_a_threshold_is_learned_but_not_marked(tmp_path: Path) -> None:
+    save_lesion_net(tmp_path / "net", net(thresholds={"hard_exudate": 1e-9}, training={"from_drawn_eyes": ["microaneurysm"]}))
+    some = load_lesion_net(tmp_path / "net")
+    eye = draw_eye(8, 2, size=400)
+    found, every = (
+        one.find(eye.pixels, *find_retina(eye.pixels)) for one in (some, net(thresholds=dict.fromkeys(marked(NAMED), 1e-9)))
+    )
+    assert some.marked == ("hard_exudate",)
+    assert some.from_drawn_eyes == ()
+    assert {mark.kind for mark in found.lesions} == set(found.strongest) == {"hard_exudate"}
+    assert found.maps.shape == every.maps.shape, "its map is there"
+    assert found.descriptors.shape[1] == every.descriptors.shape[1], "and patches are described by it, too"
+    with pytest.raises(ScorerError, match="no other kind"):
+        save_and_load(tmp_path / "odd", net(thresholds={"haemorrhage": 0.5}))
+
+
+def save_and_load(folder: Path, lesion_net: FundusLesionNet) -> FundusLesionNet:
+    save_lesion_net(folder, lesion_net)
+    return load_lesion_net(folder)
 
 
 def test_a_bundle_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 
 from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, understood, write_bundle
-from atlas.cohort.lesions import KINDS
+from atlas.cohort.lesions import KINDS, coarsely
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
@@ -109,8 +109,8 @@ class _Manifest(pydantic.BaseModel):
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown:
             raise ValueError(f"unknown kind of lesion {unknown[0]!r}; this atlas knows {', '.join(KINDS)}")
-        if set(self.thresholds) != set(marked(self.kinds)):
-            raise ValueError(f"expected a threshold for each of {', '.join(marked(self.kinds))}")
+        if not self.thresholds or not set(self.thresholds) <= set(marked(self.kinds)):
+            raise ValueError(f"expected a threshold for some of {', '.join(marked(self.kinds))}, and for no other kind")
         return self
 
 
@@ -207,7 +207,8 @@ def shipped_lesion_nets() -> list[tuple[str, dict[str, Any]]]:
         folder = models_folder() / name
         manifest = _Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         size = sum((folder / file).stat().st_size for file in manifest.files)
-        found.append((name, {"kinds": manifest.kinds, "bytes": size, "terms": str(manifest.training.get("source", ""))}))
+        kinds = [kind for kind in manifest.kinds if coarsely(kind) in manifest.thresholds]
+        found.append((name, {"kinds": kinds, "bytes": size, "terms": str(manifest.training.get("source", ""))}))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas.cohort.lesions import KINDS
+from atlas.cohort.lesions import KINDS, coarsely
 
 _HEADING = "## Measured"
 
@@ -16,11 +16,12 @@ _LANDMARKS = "## Disc and fovea"
 
 def lesion_card(name: str, kinds: Sequence[str], thresholds: Mapping[str, float], training: Mapping[str, Any]) -> str:
     """Return the card, Markdown, without measurements."""
-    drawn = [KINDS[kind].plural for kind in training["from_drawn_eyes"]]
+    drawn = [KINDS[kind].plural for kind in training["from_drawn_eyes"] if coarsely(kind) in thresholds]
+    found, left_out = ([KINDS[kind].plural for kind in kinds if (coarsely(kind) in thresholds) is told] for told in (True, False))
     marks = "\n".join(f"| {KINDS[kind].plural} | {value:.2f} |" for kind, value in thresholds.items())
     return f"""# {name}
 
-Finds lesions of diabetic retinopathy in colour photographs of the retina: {", ".join(KINDS[kind].plural for kind in kinds)}.
+Finds lesions of diabetic retinopathy in colour photographs of the retina: {", ".join(found)}.
 It teaches; it does not diagnose.
 
 ## How it works
@@ -42,7 +43,7 @@ with masks.
 It started from {training["start"]}. {training["source"]}
 
 The boxes do not separate microaneurysms from haemorrhages. The net learned the difference from drawn eyes. It learned
-{_listed(drawn)} from drawn eyes only.
+{_listed(drawn)} from drawn eyes only.{_unmarked(left_out)}
 
     {training["command"]}
 
@@ -81,6 +82,15 @@ the result was checked by eye, not measured.
     if _LANDMARKS in card:
         start = card.index(_LANDMARKS)
     return card[:start] + section + card[end:]
+
+
+def _unmarked(kinds: Sequence[str]) -> str:
+    if not kinds:
+        return ""
+    told = _listed(kinds)
+    return f"""
+It does not mark {told}: drawn eyes alone did not teach it to find them in photographs
+(`python benchmarks/late_lesions.py`)."""
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -76,7 +76,8 @@ class FundusLesionNet:
     module : LesionModule
         The network, in evaluation mode.
     thresholds : Mapping[str, float]
-        By kind, or by coarse kind for kinds that belong to one, the probability from which a cell is marked, 0 to 1.
+        By kind, or by coarse kind for kinds that belong to one, the probability from which a cell is marked, 0 to 1. A kind
+        without one is not marked.
     sha256 : str
         Hash of its weights and thresholds.
     card : str
@@ -101,8 +102,13 @@ class FundusLesionNet:
 
     @property
     def from_drawn_eyes(self) -> tuple[str, ...]:
-        """Kinds that it learned from drawn eyes only, see `LesionNet.from_drawn_eyes`."""
-        return tuple(self.training.get("from_drawn_eyes", ()))
+        """Kinds that it marks and learned from drawn eyes only, see `LesionNet.from_drawn_eyes`."""
+        return tuple(kind for kind in self.training.get("from_drawn_eyes", ()) if coarsely(kind) in self.thresholds)
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The kinds, or coarse kinds, that it marks."""
+        return tuple(name for name in marked(self.kinds) if name in self.thresholds)
 
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
@@ -127,7 +133,7 @@ class FundusLesionNet:
         width = 2 * features.shape[0] + len(self.kinds)
         descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
         contrast = _contrast(plate)
-        strongest = {name: _strongest(name, together(self.kinds, maps, name), contrast, source) for name in marked(self.kinds)}
+        strongest = {name: _strongest(name, together(self.kinds, maps, name), contrast, source) for name in self.marked}
         landmarks = self._landmarks(plate, shown, maps, features, source)
         return Finding(self.kinds, maps, tuple(mark for mark, _ in found), descriptors, strongest, small, landmarks)
 
@@ -211,7 +217,7 @@ def spots(kinds: Sequence[str], maps: FloatArray, thresholds: Mapping[str, float
     A lesion of a coarse kind gets the name of the kind that is clearly strongest in it, if there is one.
     """
     found = []
-    for name in marked(kinds):
+    for name in (name for name in marked(kinds) if name in thresholds):
         whole = together(kinds, maps, name)
         count, numbers, places, _ = cv2.connectedComponentsWithStats((whole >= thresholds[name]).astype(np.uint8))
         for number in range(1, count):

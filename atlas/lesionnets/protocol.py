@@ -48,11 +48,11 @@ class LesionNet(Protocol):
     def name(self) -> str: ...
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Keys of `cohort.lesions.KINDS` that it can name."""
+        """Keys of `cohort.lesions.KINDS` that it looks for."""
 
     @property
     def from_drawn_eyes(self) -> tuple[str, ...]:
-        """Those kinds that it learned from drawn eyes only."""
+        """Those kinds that it marks and learned from drawn eyes only."""
 
     @property
     def sha256(self) -> str:

@@ -62,6 +62,7 @@ _STEPS = np.round(np.arange(0.1, 1.0, 0.01), 2)  # thresholds to choose among
 _FIRST, _GOING_ON = 1e-3, 5e-4  # learning rates: from generic weights, and from a net that already knows lesions
 
 _LATE = ("new_vessels", "preretinal_blood")
+"""Kinds of proliferative disease. Drawn eyes do not teach them well enough to mark them: `benchmarks/late_lesions.py`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
     boxes = [box.put_right(decoded.stretch) for box in item.boxes]
     finding = net.find(decoded.pixels, frame, mask, factor=decoded.factor)
     retina: BoolArray = np.asarray(finding.maps.any(axis=0))
-    lesions: dict[str, list[BoolArray]] = {kind: [] for kind in marked(net.kinds)}
+    lesions: dict[str, list[BoolArray]] = {kind: [] for kind in net.marked}
     hit = dict.fromkeys(lesions, False)
     for box in boxes:
         own = np.zeros((GRID, GRID), np.bool_)
@@ -122,7 +123,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
         inside = 0 <= y < outlined.shape[0] and 0 <= x < outlined.shape[1]
         hit[kind] = hit.get(kind, False) or (inside and bool(outlined[int(y), int(x)]))
     found, any_kind = {}, np.zeros((GRID, GRID), np.float32)
-    for kind in marked(net.kinds):
+    for kind in net.marked:
         values = together(net.kinds, finding.maps, kind)
         kept = [touched(source, values.shape, mark.box) for mark in finding.lesions if coarsely(mark.kind) == kind]
         cells = np.any([values < 0, *kept], axis=0) & (values >= net.thresholds[kind])
@@ -285,7 +286,7 @@ def train_lesions(
         checkpoint=work / "checkpoint.pt",
         progress=progress,
     )
-    undecided = dict.fromkeys(marked(KINDS_LEARNED), 0.5)
+    undecided = {kind: 0.5 for kind in marked(KINDS_LEARNED) if kind not in _LATE}
     net = FundusLesionNet(out.name, KINDS_LEARNED, module.eval(), undecided, "")
     held = [part_of(dataset, "validation", seed) for dataset, _, _ in gathered]
     net = replace(net, thresholds=choose_thresholds(workshop, net, held))
@@ -407,7 +408,7 @@ def _start(start: Path) -> tuple[Mapping[str, torch.Tensor], str]:
 
 
 def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[Sequence[GradedImage]]) -> dict[str, float]:
-    """Choose the thresholds above which a net marks lesions.
+    """Choose new thresholds for the kinds that a net marks.
 
     In every set of photographs, eyes free of the disease then have at most FALSE_MARKS marks on average. Each kind has its share
     of these marks.
@@ -431,7 +432,7 @@ def choose_thresholds(workshop: Workshop, net: FundusLesionNet, held: Sequence[S
         items = [Examined(image) for _, image in free]
         results = list(workshop.each(examine_strengths, items, net, stage="thresholds"))
     found = [(number, one) for (number, _), one in zip(free, results, strict=True) if not isinstance(one, Fault)]
-    kinds = marked(net.kinds)
+    kinds = net.marked
     rest = [kind for kind in kinds if kind not in ("red_lesion", "hard_exudate")]
     share = {"red_lesion": _SHARES[0], "hard_exudate": _SHARES[1], **dict.fromkeys(rest, _SHARES[2] / max(1, len(rest)))}
     chosen = {}
@@ -450,7 +451,7 @@ def examine_strengths(item: Examined, net: FundusLesionNet) -> dict[str, list[in
     decoded, (frame, mask) = open_photograph(item.image.path)
     maps = net.maps(decoded.pixels, frame, mask)
     counts = {}
-    for kind in marked(net.kinds):
+    for kind in net.marked:
         values = together(net.kinds, maps, kind)
         counts[kind] = [cv2.connectedComponents((values >= step).astype(np.uint8))[0] - 1 for step in _STEPS]
     return counts

@@ -181,7 +181,7 @@ def likely(net: FundusLesionNet, strengths: FloatArray) -> FloatArray:
 
     With another camera, a rare kind can have a low probability everywhere, which standardised channels would exaggerate.
     """
-    least = np.array([_LIKELY * net.thresholds[coarsely(kind)] for kind in net.kinds], np.float32)
+    least = np.array([_LIKELY * net.thresholds.get(coarsely(kind), np.inf) for kind in net.kinds], np.float32)
     return np.where(strengths >= least[:, None, None], strengths, np.float32(0))
 
 
