@@ -107,6 +107,20 @@ def test_kinds_that_only_drawn_eyes_taught_do_not_count_towards_a_grade() -> Non
     assert view((bleed,), drawn_only=late).rule == view((bleed,)).rule
 
 
+def test_a_report_says_that_proliferative_disease_cannot_be_recognised() -> None:
+    found = found_of((Mark("haemorrhage", (0, 0, 9, 9)),))
+
+    def rule(*not_marked: str) -> str:
+        shown = found_view(found, Frame(0, 0, 100), 2.0, (10, 10), not_marked=not_marked)
+        assert shown is not None
+        return shown.rule
+
+    assert rule("new_vessels", "preretinal_blood") == (
+        f"{rule()} The lesion net marks no new vessels and no pre-retinal blood, so it cannot recognise proliferative disease."
+    )
+    assert rule("new_vessels") == rule()
+
+
 def test_the_report_and_the_page_of_a_kind_say_what_only_drawn_eyes_taught(tmp_path: Path) -> None:
     atlas = with_lesions(drawn_atlas(tmp_path / "pictures", count=8))
     image = next(i for i, found in atlas.found.items() if {mark.kind for mark in found.marks} == {"hard_exudate", "haemorrhage"})
@@ -125,6 +139,7 @@ def test_the_report_and_the_page_of_a_kind_say_what_only_drawn_eyes_taught(tmp_p
 
 def test_the_shipped_net_marks_and_tells_what_drawn_eyes_could_teach() -> None:
     net = load_lesion_net(DEFAULT_LESION_NET)
+    assert net.not_marked == ("new_vessels", "preretinal_blood")
     assert net.marked == ("red_lesion", "hard_exudate", "cotton_wool_spot")
     assert net.from_drawn_eyes == ("cotton_wool_spot",)
     assert "It does not mark new vessels and pre-retinal blood" in net.card

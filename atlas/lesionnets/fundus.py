@@ -110,6 +110,11 @@ class FundusLesionNet:
         """The kinds, or coarse kinds, that it marks."""
         return tuple(name for name in marked(self.kinds) if name in self.thresholds)
 
+    @property
+    def not_marked(self) -> tuple[str, ...]:
+        """The kinds that it looks for and does not mark."""
+        return tuple(kind for kind in self.kinds if coarsely(kind) not in self.thresholds)
+
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.
 

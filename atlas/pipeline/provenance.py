@@ -94,6 +94,7 @@ def describe_build(
         lesion_net=seen.net.name if seen.net else "",
         lesion_card=seen.net.card if seen.net else "",
         from_drawn_eyes=seen.net.from_drawn_eyes if seen.net else (),
+        not_marked=seen.net.not_marked if seen.net else (),
     )
 
 

@@ -49,6 +49,8 @@ class Provenance:
         The lesion net's card, Markdown.
     from_drawn_eyes : tuple[str, ...]
         Kinds of lesion that the lesion net learned from drawn eyes only, keys of `cohort.lesions.KINDS`.
+    not_marked : tuple[str, ...]
+        Kinds of lesion that it looks for and does not mark, such keys, too.
     terms : tuple[tuple[str, str], ...]
         What each network that was used learned from, and on what terms: name and text.
     how : tuple[str, ...]
@@ -69,6 +71,7 @@ class Provenance:
     lesion_net: str = ""
     lesion_card: str = ""
     from_drawn_eyes: tuple[str, ...] = ()
+    not_marked: tuple[str, ...] = ()
     how: tuple[str, ...] = ()
     terms: tuple[tuple[str, str], ...] = ()
 

@@ -185,9 +185,10 @@ class Book:
     @cached_property
     def found(self) -> Mapping[str, FoundView]:
         """Lesions that a net found, by image id, of the photographs that are shown."""
-        frames, drawn_only = self.atlas.frames, self.atlas.provenance.from_drawn_eyes
+        frames, told = self.atlas.frames, self.atlas.provenance
+        kinds = {"from_drawn_eyes": told.from_drawn_eyes, "not_marked": told.not_marked}
         views = {
-            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid, self.words, from_drawn_eyes=drawn_only)
+            i: found_view(own, frames.get(i), self.plate[i].severity, self.grid, self.words, **kinds)
             for i, own in self.atlas.found.items()
             if i in self.plate
         }

@@ -155,6 +155,8 @@ class FoundView:
         The disc and the fovea.
     from_drawn_eyes : tuple[str, ...]
         Kinds that the lesion net learned from drawn eyes only.
+    not_marked : tuple[str, ...]
+        Kinds that it does not mark.
     words : Words
         Texts in the language of the page.
     """
@@ -168,6 +170,7 @@ class FoundView:
     near: Mapping[str, int] = field(default_factory=dict)
     landmarks: LandmarksView | None = None
     from_drawn_eyes: tuple[str, ...] = ()
+    not_marked: tuple[str, ...] = ()
     words: Words = field(default=ENGLISH, repr=False, compare=False)
 
     @property
@@ -209,11 +212,17 @@ class FoundView:
         """How the international scale would grade these lesions, in a sentence or two; "" if none was found.
 
         A mark of a kind that the net learned from drawn eyes only is not enough to grade a patient by, so it is not counted.
+        Where the net marks no kind that makes an eye proliferative, a last sentence says so.
         """
         w = self.words
         found = {kind.key: count for kind, count in self.counts if kind.key not in self.from_drawn_eyes}
         left_out = [kind.plural for kind, _ in self.counts if kind.key in self.from_drawn_eyes]
         grade = w.named(_BY_THE_SCALE[_stage(found)][bool(left_out)]) if found else ""
+        if found and set(_LATE) <= set(self.not_marked):
+            blind = w.gettext(
+                "The lesion net marks no new vessels and no pre-retinal blood, so it cannot recognise proliferative disease."
+            )
+            grade = f"{grade} {blind}"
         if not left_out:
             return grade
         why = w.gettext(
@@ -284,6 +293,7 @@ def found_view(
     words: Words = ENGLISH,
     *,
     from_drawn_eyes: tuple[str, ...] = (),
+    not_marked: tuple[str, ...] = (),
 ) -> FoundView | None:
     """Prepare the lesions of one photograph for its page; return None if its frame is unknown.
 
@@ -295,6 +305,8 @@ def found_view(
         Rows and columns of cells that can be hidden.
     from_drawn_eyes : tuple[str, ...]
         Kinds that the lesion net learned from drawn eyes only.
+    not_marked : tuple[str, ...]
+        Kinds that it does not mark.
     """
     if frame is None:
         return None
@@ -314,7 +326,7 @@ def found_view(
     small = words.list_of([kinds[kind].plural for kind in found.too_small]) if found.too_small else ""
     landmarks = landmarks_view(found.landmarks, frame)
     shown = tuple(marks), _in_order(counts, kinds)
-    return FoundView(*shown, whole, found.without, small, by_region, near, landmarks, from_drawn_eyes, words)
+    return FoundView(*shown, whole, found.without, small, by_region, near, landmarks, from_drawn_eyes, not_marked, words)
 
 
 def _in_order(counts: Mapping[str, int], kinds: Mapping[str, LesionKind]) -> tuple[tuple[LesionKind, int], ...]:
