@@ -176,7 +176,7 @@ def test_clusters_are_called_by_their_lesions(person: Person) -> None:
     person.at().click("Clusters", within="nav")
     person.wait("#cards")
     called = person.page.locator("#cards h2").all_inner_texts()
-    assert called == ["Cluster 1: haemorrhages", "Cluster 2: hard exudates"]
+    assert called == ["Cluster 1: Haemorrhages", "Cluster 2: Hard exudates"]
     assert person.steps == STEPS["Find the clusters that show one kind of lesion"]
 
 
