@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from atlas.cli import screen
 from atlas.cli.options import AlsoGrades, AlsoImages, Record, Terms, Verbose, option, with_settings
 from atlas.config import Configuration, Panel
 from atlas.resources import DEFAULT_LESION_NET
-
-if TYPE_CHECKING:
-    from atlas.pipeline.lesions import LesionSet  # loads what --help need not wait for
 
 _MARKED = ("images", "grades", "boxes")
 
@@ -44,6 +41,7 @@ def train_lesions(
     """Train a net that finds lesions, from boxes, drawn eyes and grades."""
     sets = _sets(configuration, also_images, also_grades)
     screen.narrate()
+    from atlas.pipeline.lesions import LesionSet
     from atlas.pipeline.lesions import train_lesions as train_net
     from atlas.terminal import print_report
 
@@ -51,7 +49,7 @@ def train_lesions(
         net, found = train_net(
             configuration,
             out,
-            sets,
+            [LesionSet(*one) for one in sets],
             start=start,
             epochs=epochs,
             drawn=drawn,
@@ -64,17 +62,17 @@ def train_lesions(
     screen.out.print(f"Measure it with atlas evaluate-lesions --net {out}", soft_wrap=True)
 
 
-def _sets(configuration: Configuration, also_images: list[Path] | None, also_grades: list[Path] | None) -> list[LesionSet]:
-    """Return the photographs of the settings and of further folders. Raises BadParameter where one of these lacks its table."""
+def _sets(
+    configuration: Configuration, also_images: list[Path] | None, also_grades: list[Path] | None
+) -> list[tuple[Path, Path, Path | None]]:
+    """Return images, grades and boxes of the settings and of further folders. Raises BadParameter where one lacks its table."""
     if len(also_grades or ()) != len(also_images or ()):
         raise typer.BadParameter("give --also-grades once for each --also-images, in the same order")
-    from atlas.pipeline.lesions import LesionSet
-
     images, grades = configuration.images, configuration.grades
     assert images is not None, "the command line asks for it"
     assert grades is not None, "the command line asks for it"
     also = zip(also_images or (), also_grades or (), strict=True)
-    return [LesionSet(images, grades, configuration.boxes), *(LesionSet(*one) for one in also)]
+    return [(images, grades, configuration.boxes), *((folder, table, None) for folder, table in also)]
 
 
 @with_settings(*_READING, *_ENGINE, required=_MARKED)
@@ -134,13 +132,14 @@ def train_evidence(
     sets = _sets(configuration, also_images, also_grades)
     screen.narrate()
     from atlas.pipeline.evidence import train_evidence_scorer
+    from atlas.pipeline.lesions import LesionSet
     from atlas.terminal import print_report
 
     with screen.bars() as progress:
         made, found = train_evidence_scorer(
             configuration,
             out,
-            sets,
+            [LesionSet(*one) for one in sets],
             start=start,
             epochs=epochs,
             photographs=photographs,
