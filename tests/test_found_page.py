@@ -40,7 +40,11 @@ def test_what_is_told_fits_the_figures() -> None:
     assert told.marks[0].cells == (12, 13)  # of 10 x 10, numbered row by row
     assert told.too_small == "microaneurysms"
     assert "would grade this eye as moderate" in told.rule
-    assert "mild" in view((dot, dot)).rule
+    assert "as mild: microaneurysms and nothing else" in view((dot, dot)).rule
+    either = Mark("red_lesion", (0, 0, 9, 9))
+    for some in ((either,), (dot, either)):
+        assert "as mild if all of them are microaneurysms, and as moderate if any is a haemorrhage" in view(some).rule
+    assert "as moderate: more than microaneurysms" in view((either, bleed)).rule
     assert "proliferative" in view((dot, Mark("new_vessels", (0, 0, 9, 9)))).rule
     assert "severe" in view((bleed,) * 81).rule
     assert "from 2.00 to 1.00." in told.hidden
@@ -55,6 +59,9 @@ def test_what_is_told_fits_the_figures() -> None:
     assert mostly(kinds, 5) == "Mostly hard exudates (67%)"
     assert mostly(kinds[:1] + kinds[2:], 5) == "Lesions of several kinds"
     assert mostly(kinds[:1] * 4, 5) == "Hard exudates"
+    red = [KINDS[key] for key in ("microaneurysm", "haemorrhage", "red_lesion", "red_lesion")]
+    assert mostly(red, 5) == "Red lesions"
+    assert mostly([*red, kinds[0]], 5) == "Mostly red lesions (80%)"
     assert mostly([], 0) == ""
 
 

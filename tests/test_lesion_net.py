@@ -19,8 +19,9 @@ from atlas.drawn.cohort import write_cohort
 from atlas.drawn.paint import draw_eye
 from atlas.errors import DatasetError, ScorerError, TrainingError
 from atlas.lesionnets.bundle import load_lesion_net, save_lesion_net
-from atlas.lesionnets.fundus import FundusLesionNet, is_grey, marked, spots, together
+from atlas.lesionnets.fundus import FundusLesionNet, falls, is_grey, marked, named, spots, together, width_of
 from atlas.lesionnets.grid import cells_in, with_ring
+from atlas.lesionnets.landmarks import DISC_DIAMETER
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
 from atlas.patterns.patches import lesion_patches, only
 from atlas.photographs.frames import touched
@@ -262,23 +263,25 @@ def test_a_training_without_photographs_or_of_an_unknown_kind_is_refused(drawn: 
         train_lesion_net(pupils(drawn), ("freckle",), start={})
 
 
-def test_spots_are_parted_named_and_bounded() -> None:
+def test_spots_are_parted_and_bounded() -> None:
     maps = np.zeros((len(NAMED), GRID, GRID), np.float32)
-    maps[1, 10:13, 20:22] = 0.9  # a haemorrhage
-    maps[0, 40, 40] = 0.8  # a microaneurysm
-    maps[0, 60, 60:62], maps[1, 60, 60:62] = 0.5, 0.5  # either
+    maps[1, 10:13, 20:22] = 0.9
+    maps[0, 40, 40] = 0.8
+    maps[0, 60, 60:62], maps[1, 60, 60:62] = 0.5, 0.5
     maps[2, 90:95, 5] = 0.7
     maps[2, 95, 6] = 0.7  # touches by a corner
     found = {(one.kind, one.top, one.left, one.height, one.width) for one in spots(NAMED, maps, net().thresholds)}
     assert found == {
-        ("haemorrhage", 10, 20, 3, 2),
-        ("microaneurysm", 40, 40, 1, 1),
+        ("red_lesion", 10, 20, 3, 2),
+        ("red_lesion", 40, 40, 1, 1),
         ("red_lesion", 60, 60, 1, 2),
         ("hard_exudate", 90, 5, 6, 2),
     }
     assert together(NAMED, maps, "red_lesion")[60, 60] == pytest.approx(0.75)
     assert marked(NAMED) == ("red_lesion", "hard_exudate")
     assert {one.kind for one in spots(NAMED, maps, {"hard_exudate": 0.5})} == {"hard_exudate"}, "no threshold, no mark"
+    (only,) = spots(("haemorrhage",), maps[1:2], {"red_lesion": 0.6})
+    assert only.kind == "haemorrhage", "a net that knows one kind of red lesion"
 
 
 def test_a_kind_without_a_threshold_is_learned_but_not_marked(tmp_path: Path) -> None:
@@ -393,7 +396,7 @@ def test_a_dark_dot_is_blood_if_it_is_darkest_in_green_and_dust_if_it_is_grey(re
     near = np.exp(-((row - 61.5 * SIDE / GRID) ** 2 + (column - 71 * SIDE / GRID) ** 2) / 60)[..., None]
     plate = np.array([190.0, 110.0, 60.0]) * np.exp(-near * power * np.array([red, 0.5, 0.5]))
     (spot,) = spots(("haemorrhage",), np.where(dot, 0.9, 0.0).astype(np.float32)[None], {"red_lesion": 0.5})
-    assert is_grey(plate.round().astype(np.uint8), spot) == grey
+    assert is_grey(*falls(plate.round().astype(np.uint8), spot)) == grey
 
 
 def test_the_edge_of_the_field_is_grey() -> None:
@@ -402,7 +405,45 @@ def test_the_edge_of_the_field_is_grey() -> None:
     edge = np.zeros((1, GRID, GRID), np.float32)
     edge[0, 86:88, 40:44] = 0.9
     (spot,) = spots(("haemorrhage",), edge, {"red_lesion": 0.5})
-    assert is_grey(plate, spot)
+    assert is_grey(*falls(plate, spot))
+
+
+def _blots(*dots: tuple[float, float, float]) -> tuple[float, str]:
+    """Return the width and the name of dots of blood, each a row, a column and a width, that are one spot."""
+    plate, blood = np.full((SIDE, SIDE, 3), (190, 110, 60), np.uint8), np.zeros((SIDE, SIDE, 1), np.uint8)
+    for row, column, width in dots:
+        for picture, colour in ((plate, (170, 60, 40)), (blood, (255,))):
+            cv2.circle(picture, (round(16 * column), round(16 * row)), round(8 * width), colour, -1, cv2.LINE_AA, 4)
+    cells = cv2.dilate(cv2.resize(blood, (GRID, GRID), interpolation=cv2.INTER_AREA), np.ones((3, 3), np.uint8))
+    likely = np.where(cells > 0, 0.9, 0.0).astype(np.float32)[None]
+    (spot,) = spots(("red_lesion",), likely, {"red_lesion": 0.5})
+    fall, own = falls(plate, spot)
+    width = width_of(fall[..., 1], own)
+    return width, named(width)
+
+
+@pytest.mark.parametrize("at", [(500.0, 500.0), (503.4, 498.7), (20.0, 700.0)])
+@pytest.mark.parametrize(
+    ("share", "name"),
+    [
+        (1 / 20, "microaneurysm"),
+        (1 / 13, "microaneurysm"),
+        (1 / 11, "red_lesion"),
+        (1 / 8, "haemorrhage"),
+        (1 / 3, "haemorrhage"),
+    ],
+)
+def test_a_red_lesion_is_named_by_its_width(share: float, name: str, at: tuple[float, float]) -> None:
+    width, called = _blots((*at, share * DISC_DIAMETER))
+    assert width == pytest.approx(share * DISC_DIAMETER, abs=2.0)
+    assert called == name
+    assert named(width, {"microaneurysm"}) == ("red_lesion" if name == "microaneurysm" else name), "too small to show"
+
+
+def test_several_red_lesions_in_one_spot_are_named_by_the_largest() -> None:
+    dots = [(500.0, 500.0, 8.0), (500.0, 516.0, 8.0)]
+    assert _blots(*dots)[1] == "microaneurysm"
+    assert _blots(*dots, (500.0, 550.0, 24.0))[1] == "haemorrhage"
 
 
 def test_the_shipped_net_marks_dots_of_blood_and_not_the_same_dots_of_dust() -> None:
@@ -411,13 +452,13 @@ def test_the_shipped_net_marks_dots_of_blood_and_not_the_same_dots_of_dust() -> 
     frame, mask = find_retina(drawn_eye.pixels)
     row, column = np.mgrid[: drawn_eye.pixels.shape[0], : drawn_eye.pixels.shape[1]]
     row, column = row - frame.top - frame.side / 2, column - frame.left - frame.side / 2
-    dots = [(180, 60), (-200, -40), (200, -120)]
-    dark = sum(np.exp(-((row - down) ** 2 + (column - across) ** 2) / 50) for down, across in dots)[..., None]
+    dots = {"microaneurysm": (180, 60, 4.5), "red_lesion": (-200, -40, 6.2), "haemorrhage": (200, -120, 11.0)}
+    dark = sum(np.exp(-((row - down) ** 2 + (column - across) ** 2) / wide**2) for down, across, wide in dots.values())[..., None]
     found = {}
     for name, absorbed in (("blood", (0.15, 0.8, 0.8)), ("dust", (0.8, 0.8, 0.8))):
         painted = (drawn_eye.pixels * np.exp(-dark * np.array(absorbed))).astype(np.uint8)
         found[name] = shipped.find(painted, frame, mask)
-    assert [mark.kind for mark in found["blood"].lesions] == ["haemorrhage"] * len(dots)
+    assert sorted(mark.kind for mark in found["blood"].lesions) == sorted(dots), "each named by its width"
     assert found["dust"].lesions == ()
     seen = together(shipped.kinds, found["dust"].maps, "red_lesion").max()
     assert seen > shipped.thresholds["red_lesion"], "the net alone would have marked the dust"

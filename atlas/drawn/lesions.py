@@ -11,6 +11,13 @@ from scipy.spatial import cKDTree
 
 from atlas.drawn.anatomy import DISC_RADIUS, Anatomy, Points, Shot
 
+_DOT = DISC_RADIUS / 12
+"""Radius, in retinal units, up to which a red dot is a microaneurysm; a larger one is a haemorrhage. The limit is that of the
+Early Treatment Diabetic Retinopathy Study (Ophthalmology 98, 1991: 786-806). Edges are soft, so radii count where a dot is half
+as dark as in its middle."""
+
+_SOFT = 0.6  # edge of a dot
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -128,20 +135,20 @@ def draw_lesions(rng: np.random.Generator, grade: int, anatomy: Anatomy, shot: S
 
 
 def _microaneurysm(rng: np.random.Generator, place: tuple[float, float]) -> Spot:
-    r = min(0.0125, 0.0060 * math.exp(rng.exponential(0.28)))
+    r = min(_DOT, 0.0060 * math.exp(rng.exponential(0.28)))
     return Spot(*place, r, r * rng.uniform(0.75, 1.0), rng.uniform(0, math.pi), rng.uniform(0.6, 1.0), 0.65, ripple(rng, 0.1))
 
 
 def _haemorrhage(rng: np.random.Generator, sites: _Sites, quadrant: int | None) -> list[Spot]:
     """Draw a dot, a blot of several pools, or a flame of several streaks; most are only a little darker than the retina."""
     kind = rng.random()
-    depth = min(1.0, 0.42 + rng.exponential(0.25))
+    depth = min(1.0, 0.34 + rng.exponential(0.20))
     if kind < 0.42:  # dot
-        r = min(0.018, 0.0080 * math.exp(rng.exponential(0.30)))
-        x, y = sites.crowded(0.45, 0.022, quadrant)
-        return [Spot(x, y, r, r * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi), depth, 0.7, ripple(rng, 0.3))]
+        r = min(1.9, 1.35 * math.exp(rng.exponential(0.15))) * _DOT / (1 - _SOFT / 2)
+        x, y = sites.crowded(0.45, 0.026, quadrant)
+        return [Spot(x, y, r, r * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi), depth, _SOFT, ripple(rng, 0.3))]
     if kind < 0.74:  # blot
-        r = min(0.050, 0.014 * math.exp(rng.exponential(0.45)))
+        r = min(0.050, 0.022 * math.exp(rng.exponential(0.38)))
         x, y = sites.crowded(0.45, 0.036, quadrant)
         pools = [Spot(x, y, r, r * rng.uniform(0.5, 0.9), rng.uniform(0, math.pi), depth, 0.8, ripple(rng, 0.5))]
         for _ in range(rng.integers(0, 4)):

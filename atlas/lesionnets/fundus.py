@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from atlas.cohort.lesions import coarsely
-from atlas.lesionnets.landmarks import DiscReadout, find_fovea, landmarks_at
+from atlas.lesionnets.landmarks import DISC_DIAMETER, DiscReadout, find_fovea, landmarks_at
 from atlas.lesionnets.networks import GRID, SIDE, STRIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
 from atlas.photographs.frames import Box, cell_box, cell_coverage, crop, touched
@@ -23,7 +23,10 @@ LEAST_SIDE = 600
 """Pixels across the retina below which a microaneurysm is too small to be seen. A microaneurysm is 60 to 100 micrometres wide,
 and a photograph shows about 13 millimetres of retina, so a microaneurysm would be about 4 pixels across."""
 
-_PARTED = 2.0  # a red lesion gets the name of a kind that is at least this many times as strong as the other
+_DOT, _BLOT = DISC_DIAMETER / 12, DISC_DIAMETER / 10
+"""Width of a red lesion, in pixels of the square, up to which it is called a microaneurysm, and from which it is called a
+haemorrhage. The first is the limit of the Early Treatment Diabetic Retinopathy Study (Ophthalmology 98, 1991: 786-806). Between
+the two, a width measured to about two pixels does not decide, and it stays a red lesion."""
 
 _ON_RETINA = 0.5  # share of a cell that must be retina
 
@@ -46,6 +49,8 @@ of grade 2 and above, 4 more are, and look like dust."""
 _DARKEST = 0.1  # share of a mark's pixels that are compared: those where green falls most
 
 _BLACK = 8.0  # of 255, added to light before its logarithm is taken, because noise in black would become a fall
+
+_HALF = 0.5  # share of the deepest fall that bounds a red lesion
 
 _PALE = ("hard_exudate", "cotton_wool_spot")
 
@@ -128,13 +133,20 @@ class FundusLesionNet:
         plate, shown, maps, features = self._seen(photograph, frame, retina)
         light = _light(plate)
         source = Frame(frame.top * factor, frame.left * factor, frame.side * factor)
-        found = [
-            (Mark(spot.kind, _box(source, spot), spot.strength), _described(spot.cells, maps, features))
-            for spot in spots(self.kinds, maps, self.thresholds)
-            if light[spot.cells].mean() >= _LIT and not (coarsely(spot.kind) == "red_lesion" and is_grey(plate, spot))
-        ]
-        found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
+        found = []
+        for spot in spots(self.kinds, maps, self.thresholds):
+            if light[spot.cells].mean() < _LIT:
+                continue
+            kind = spot.kind
+            if coarsely(kind) == "red_lesion":
+                fall, own = falls(plate, spot)
+                if is_grey(fall, own):
+                    continue
+                if kind == "red_lesion" and {"microaneurysm", "haemorrhage"} <= set(self.kinds):
+                    kind = named(width_of(fall[..., 1], own), small)
+            found.append((Mark(kind, _box(source, spot), spot.strength), _described(spot.cells, maps, features)))
+        found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         width = 2 * features.shape[0] + len(self.kinds)
         descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
         contrast = _contrast(plate)
@@ -219,27 +231,36 @@ class Spot:
 def spots(kinds: Sequence[str], maps: FloatArray, thresholds: Mapping[str, float]) -> list[Spot]:
     """Divide maps (kinds, h, w) into lesions: cells of a kind, or of a coarse kind, that reach its threshold.
 
-    A lesion of a coarse kind gets the name of the kind that is clearly strongest in it, if there is one.
+    If the net knows only one kind of a coarse kind, a lesion has its name.
     """
     found = []
     for name in (name for name in marked(kinds) if name in thresholds):
+        only = [kind for kind in kinds if coarsely(kind) == name]
         whole = together(kinds, maps, name)
         count, numbers, places, _ = cv2.connectedComponentsWithStats((whole >= thresholds[name]).astype(np.uint8))
         for number in range(1, count):
             own = numbers == number
             left, top, width, height = (int(value) for value in places[number][:4])
             strength = round(float(whole[own].max()), 4)
-            found.append(Spot(_named(kinds, name, maps[:, own]), own, top, left, height, width, strength))
+            found.append(Spot(only[0] if len(only) == 1 else name, own, top, left, height, width, strength))
     return found
 
 
-def is_grey(plate: ByteArray, spot: Spot) -> bool:
-    """Return whether the darkest part of a spot is about as dark in red as in green, as dust is and blood is not.
+def falls(plate: ByteArray, spot: Spot) -> tuple[FloatArray, BoolArray]:
+    """Return how much darker a spot and its surroundings are than what is around them.
 
     Parameters
     ----------
     plate : ByteArray
         uint8 (SIDE, SIDE, 3) RGB, the square of the retina.
+    spot : Spot
+        Cells of the square.
+
+    Returns
+    -------
+    tuple[FloatArray, BoolArray]
+        Falls of the logarithm of light, float32 (h, w, 3), of a part of the square with the spot in it, and which of these pixels
+        belong to the spot, bool (h, w).
     """
     rows, columns = (
         slice(max(0, STRIDE * first - _REACH), STRIDE * (first + count) + _REACH)
@@ -248,15 +269,52 @@ def is_grey(plate: ByteArray, spot: Spot) -> bool:
     near = plate[rows, columns].astype(np.float32)
     fall = np.log(cv2.GaussianBlur(near, (0, 0), _AROUND) + _BLACK) - np.log(cv2.GaussianBlur(near, (0, 0), _FINE) + _BLACK)
     own = cv2.resize(spot.cells.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)[rows, columns] > 0
+    return np.asarray(fall, np.float32), own
+
+
+def is_grey(fall: FloatArray, own: BoolArray) -> bool:
+    """Return whether the darkest part of a spot is about as dark in red as in green, as dust is and blood is not; see `falls`."""
     red, green = fall[own][:, 0], fall[own][:, 1]
     darkest = green >= np.quantile(green, 1.0 - _DARKEST)
     return bool(green[darkest].mean() > 0 and red[darkest].mean() >= _GREY * green[darkest].mean())
 
 
-def _named(kinds: Sequence[str], name: str, cells: FloatArray) -> str:
-    sums = {kind: float(cells[row].sum()) for row, kind in enumerate(kinds) if coarsely(kind) == name}
-    first, *others = sorted(sums, key=lambda kind: -sums[kind])
-    return first if all(sums[first] >= _PARTED * sums[other] for other in others) else name
+def width_of(fall: FloatArray, own: BoolArray) -> float:
+    """Return the longest distance across a red lesion, or across the largest one if a spot holds several.
+
+    A lesion is what is at least half as dark as the darkest pixel of the spot or of half a cell around it.
+
+    Parameters
+    ----------
+    fall : FloatArray
+        float32 (h, w), how much green light falls, see `falls`.
+    own : BoolArray
+        bool (h, w), pixels of the spot.
+
+    Returns
+    -------
+    float
+        Pixels of the square: the diameter of the smallest circle around the lesion.
+    """
+    near = cv2.dilate(own.astype(np.uint8), _HALF_A_CELL) > 0
+    _, numbers = cv2.connectedComponents((fall >= _HALF * fall[near].max()).astype(np.uint8))
+    lesions = [np.argwhere(numbers == number).astype(np.float32) for number in np.unique(numbers[near]) if number]
+    return max((2.0 * cv2.minEnclosingCircle(lesion)[1] for lesion in lesions), default=0.0)
+
+
+def named(width: float, too_small: Set[str] = frozenset()) -> str:
+    """Return what a red lesion is called, from its width in pixels of the square.
+
+    Parameters
+    ----------
+    width : float
+        See `width_of`.
+    too_small : Set[str]
+        Kinds that the photograph is too small to show.
+    """
+    if width >= _BLOT:
+        return "haemorrhage"
+    return "microaneurysm" if width <= _DOT and "microaneurysm" not in too_small else "red_lesion"
 
 
 def marked(kinds: Sequence[str]) -> tuple[str, ...]:

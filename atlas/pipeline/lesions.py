@@ -47,7 +47,7 @@ KINDS_LEARNED = ("microaneurysm", "haemorrhage", "hard_exudate", "cotton_wool_sp
 
 FROM_DRAWN_EYES = ("cotton_wool_spot", "new_vessels", "preretinal_blood")
 """Kinds that no box of the training sets shows: they are learned from drawn eyes alone. The same is true of the difference
-between the two red kinds."""
+between the two red kinds, which does not hold in photographs, so that the width of a lesion tells them apart."""
 
 DRAWN_EYES, _DRAWN_SIZE, _DRAWN_SEED = 240, 900, 20260
 

@@ -36,6 +36,16 @@ _BY_THE_SCALE = {
             "By the other lesions alone, the international scale would grade this eye as mild: microaneurysms and nothing else."
         ),
     ),
+    "mild or moderate": (
+        noop(
+            "By these lesions alone, the international scale would grade this eye as mild if all of them are microaneurysms, and "
+            "as moderate if any is a haemorrhage. The photograph does not show which."
+        ),
+        noop(
+            "By the other lesions alone, the international scale would grade this eye as mild if all of them are microaneurysms, "
+            "and as moderate if any is a haemorrhage. The photograph does not show which."
+        ),
+    ),
     "severe": (
         noop(
             "By these lesions alone, the international scale would grade this eye as severe: more than 20 haemorrhages per "
@@ -66,6 +76,8 @@ def _stage(found: Mapping[str, int]) -> str:
         return "proliferative"
     if set(found) <= {"microaneurysm"}:
         return "mild"
+    if set(found) <= {"microaneurysm", "red_lesion"}:
+        return "mild or moderate"
     return "severe" if found.get("haemorrhage", 0) > _MANY_BLEEDS else "moderate"
 
 

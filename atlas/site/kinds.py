@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from atlas.cohort.lesions import LesionKind
+from atlas.cohort.lesions import LesionKind, coarsely
 from atlas.cohort.regions import Region, near_fovea, region_of
 from atlas.site.book import Book
 from atlas.site.clusters import Places, places, varied
@@ -59,6 +59,11 @@ class KindView:
     @property
     def page(self) -> str:
         return f"lesions/{self.kind.key}.html"
+
+    @property
+    def by_width(self) -> bool:
+        """Whether lesions have this name because of their width."""
+        return coarsely(self.kind.key) == "red_lesion"
 
     @cached_property
     def examples(self) -> tuple[PatchView, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from atlas.agreement.doubt import REASONS
 from atlas.agreement.reading import FLAGGED_FROM
-from atlas.cohort.lesions import LesionKind
+from atlas.cohort.lesions import KINDS, LesionKind, coarsely
 from atlas.patterns.clusters import FEWEST_PHOTOGRAPHS
 from atlas.records import Frame, Quality
 from atlas.site.colours import cluster_colour
@@ -313,16 +313,19 @@ class ClusterView:
 
 def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
     """Return the title of a cluster without a curator's: which kind of lesion all or most of its patches, of so many photographs,
-    are, and how many; "" without kinds."""
+    are, and how many; "" without kinds. Where no kind has most of them, a coarse kind may."""
     if not kinds:
         return ""
-    kind, count = max(Counter(kinds).items(), key=lambda pair: (pair[1], pair[0].key))
-    if count == len(kinds):
-        return sentence_case(kind.plural)
-    if 100 * count / len(kinds) <= _MOSTLY:
-        return sentence_case(words.gettext("lesions of several kinds"))
-    share = words.share(count, len(kinds), photographs)
-    return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=kind.plural, share=share))
+    finely = [kind.key for kind in kinds]
+    for keys in (finely, [coarsely(key) for key in finely]):
+        key, count = max(Counter(keys).items(), key=lambda pair: (pair[1], pair[0]))
+        plural = words.named(KINDS[key].plural)
+        if count == len(keys):
+            return sentence_case(plural)
+        if 100 * count / len(keys) > _MOSTLY:
+            share = words.share(count, len(keys), photographs)
+            return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=plural, share=share))
+    return sentence_case(words.gettext("lesions of several kinds"))
 
 
 def cluster_page(number: int) -> str:
