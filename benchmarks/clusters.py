@@ -174,13 +174,13 @@ def measure(
     ids = tuple(cohort)
     prepared = [prepare(i, cohort[i][0], size=scorer.size, preparation=scorer.preparation) for i in ids]
     predictions = [scorer.predict([one])[0] for one in prepared]
-    (name,) = predictions[0].severity
+    (target,) = predictions[0].severity
     inside = inside_cells(np.stack([cell_coverage(p.retina, scorer.grid) for p in prepared]))
     frames = {p.image_id: p.frame for p in prepared}
     print(f"{len(ids)} drawn eyes; places by {scorer_name}, features by {trunk.name} at {trunk.size} px; k = {clusters}")
     print(f"{'window':<8}{'described by':<26}{'margin':<8}{'normalised':<20}{'V':>7}{'homog.':>8}{'compl.':>8}{'adj. MI':>9}")
     for window in windows:
-        fallen = np.stack([drops(one, name, window=window) for one in predictions])
+        fallen = np.stack([drops(one, target, window=window) for one in predictions])
         whole = windows_inside(inside, window)
         threshold = float(np.quantile(fallen[whole], QUANTILE))
         patches = salient_windows(ids, fallen, whole, frames, scorer.grid, cell_box, window=window, threshold=threshold)

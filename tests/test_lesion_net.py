@@ -19,7 +19,7 @@ from atlas.drawn.cohort import write_cohort
 from atlas.drawn.paint import draw_eye
 from atlas.errors import DatasetError, ScorerError, TrainingError
 from atlas.lesionnets.bundle import load_lesion_net, save_lesion_net
-from atlas.lesionnets.fundus import FundusLesionNet, falls, is_grey, marked, named, spots, together, width_of
+from atlas.lesionnets.fundus import FundusLesionNet, falls, is_blue, is_grey, marked, named, spots, together, width_of
 from atlas.lesionnets.grid import cells_in, with_ring
 from atlas.lesionnets.landmarks import DISC_DIAMETER
 from atlas.lesionnets.networks import GRID, SIDE, LesionModule, views
@@ -397,6 +397,18 @@ def test_a_dark_dot_is_blood_if_it_is_darkest_in_green_and_dust_if_it_is_grey(re
     plate = np.array([190.0, 110.0, 60.0]) * np.exp(-near * power * np.array([red, 0.5, 0.5]))
     (spot,) = spots(("haemorrhage",), np.where(dot, 0.9, 0.0).astype(np.float32)[None], {"red_lesion": 0.5})
     assert is_grey(*falls(plate.round().astype(np.uint8), spot)) == grey
+
+
+@pytest.mark.parametrize(
+    ("light", "blue"), [((0, 10, 40), True), ((20, 30, 50), True), ((60, 60, 60), False), ((50, 60, 30), False)]
+)
+def test_a_pale_dot_that_is_paler_in_blue_than_in_green_is_a_reflex(light: tuple[int, int, int], blue: bool) -> None:
+    plate = np.full((SIDE, SIDE, 3), (180, 100, 60), np.uint8)
+    cv2.circle(plate, (564, 492), 14, tuple(np.add((180, 100, 60), light).tolist()), -1)
+    likely = np.zeros((1, GRID, GRID), np.float32)
+    likely[0, 60:63, 69:72] = 0.9
+    (spot,) = spots(("cotton_wool_spot",), likely, {"cotton_wool_spot": 0.5})
+    assert is_blue(*falls(plate, spot)) == blue
 
 
 def test_the_edge_of_the_field_is_grey() -> None:

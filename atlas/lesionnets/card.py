@@ -33,9 +33,10 @@ For each of 128 x 128 places it gives the probability of each kind. A place is m
 |---|---|
 {marks}
 
-Nothing is marked where the photograph is too dark to judge, and no red lesion where it is as dark in red
-light as in green, as on dust. A red lesion is named by its width: up to a twelfth of a disc diameter, it is called a
-microaneurysm; from a tenth, a haemorrhage; between the two, a red lesion.
+Nothing is marked where the photograph is too dark to judge, no red lesion where it is as dark in red
+light as in green, as on dust, and no cotton-wool spot that is far paler in blue light than in green, as reflexes are.
+A red lesion is named by its width: up to a twelfth of a disc diameter, it is called a microaneurysm; from a tenth, a
+haemorrhage; between the two, a red lesion.
 
 ## What it learned from
 

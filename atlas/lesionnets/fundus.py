@@ -46,7 +46,11 @@ than red, and dust or the edge of the field darkens all colours alike. Falls are
 photographs, 7 of 24 red marks on healthy eyes are that grey, and none of the 60 that lie in a box (at most 0.63). On IDRiD's eyes
 of grade 2 and above, 4 more are, and look like dust."""
 
-_DARKEST = 0.1  # share of a mark's pixels that are compared: those where green falls most
+_BLUE = 0.5
+"""Share of its rise in blue by which light must rise in green, too, in a cotton-wool spot: reflexes of the lens are bluer. In 877
+photographs for training and validation, 2 of 14 marks are bluer, and both are reflexes. Rises are of the logarithm of light."""
+
+_FOREMOST = 0.1  # share of a mark's pixels that are compared: those where green falls, or rises, most
 
 _BLACK = 8.0  # of 255, added to light before its logarithm is taken, because noise in black would become a fall
 
@@ -139,6 +143,8 @@ class FundusLesionNet:
             if light[spot.cells].mean() < _LIT:
                 continue
             kind = spot.kind
+            if kind == "cotton_wool_spot" and is_blue(*falls(plate, spot)):
+                continue
             if coarsely(kind) == "red_lesion":
                 fall, own = falls(plate, spot)
                 if is_grey(fall, own):
@@ -274,9 +280,22 @@ def falls(plate: ByteArray, spot: Spot) -> tuple[FloatArray, BoolArray]:
 
 def is_grey(fall: FloatArray, own: BoolArray) -> bool:
     """Return whether the darkest part of a spot is about as dark in red as in green, as dust is and blood is not; see `falls`."""
-    red, green = fall[own][:, 0], fall[own][:, 1]
-    darkest = green >= np.quantile(green, 1.0 - _DARKEST)
-    return bool(green[darkest].mean() > 0 and red[darkest].mean() >= _GREY * green[darkest].mean())
+    red, green, _ = _foremost(fall, own)
+    return green > 0 and red >= _GREY * green
+
+
+def is_blue(fall: FloatArray, own: BoolArray) -> bool:
+    """Return whether the palest part of a spot is far paler in blue than in green, as reflexes of a lens are; see `falls`."""
+    _, green, blue = _foremost(-fall, own)
+    return green < _BLUE * blue
+
+
+def _foremost(change: FloatArray, own: BoolArray) -> tuple[float, float, float]:
+    """Return the mean change of red, green and blue where green changes most."""
+    colours = change[own]
+    first = colours[colours[:, 1] >= np.quantile(colours[:, 1], 1.0 - _FOREMOST)]
+    red, green, blue = first.mean(axis=0).tolist()
+    return red, green, blue
 
 
 def width_of(fall: FloatArray, own: BoolArray) -> float:
