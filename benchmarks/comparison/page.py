@@ -90,9 +90,9 @@ def page(rows: Mapping[str, Mapping[str, Any]], photographs: Photographs, settin
         _hits(rows, first),
         "## Published forms",
         "**This table ranks starting points and training time, not ideas.** No ImageNet weights of these networks are on the "
-        "machine, so complete networks began with random weights and learned from a few small pictures for "
-        f"{_epochs(settings.published_epochs)}; their authors began with ImageNet weights and used tens of thousands of larger "
-        "pictures for many epochs. The other trunks are frozen; each row names its start. All figures are from fits of minutes.",
+        "machine, so complete networks began with random weights and learned from a few small pictures for a few epochs, which "
+        "each row names; their authors began with ImageNet weights and used tens of thousands of larger pictures for many "
+        "epochs. The other trunks are frozen; each row names its start. All figures are from fits of minutes.",
         _figures(rows, published, "auc"),
         _figures(rows, published, "kappa"),
         _costs(rows, published),

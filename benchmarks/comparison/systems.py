@@ -167,7 +167,7 @@ SYSTEMS: tuple[System, ...] = (
         "MobileNetV3 with a feature pyramid, colour varied, weighted cross entropy",
         "screening",
         PUBLISHED,
-        partial(on_trunk, trunk="fpn:mobilenet_v3_large", start=None, loss="weighted"),
+        partial(on_trunk, trunk="fpn:mobilenet_v3_large", start=None, loss="weighted", longer=8),
     ),
     System("eyepacs-squeezenet", "eyepacs-squeezenet", "", SHIPPED, shipped),
     System("eyepacs-pair", "eyepacs-pair", "", SHIPPED, shipped, "eyepacs-squeezenet"),
