@@ -149,7 +149,7 @@ def test_the_shipped_net_marks_and_tells_what_drawn_eyes_could_teach() -> None:
     assert net.not_marked == ("new_vessels", "preretinal_blood")
     assert net.marked == ("red_lesion", "hard_exudate", "cotton_wool_spot")
     assert net.from_drawn_eyes == ("cotton_wool_spot",)
-    assert "It does not mark new vessels and pre-retinal blood" in net.card
+    assert "It marks no new vessels and no pre-retinal blood" in net.card
 
 
 def test_a_change_that_no_decimal_shows_is_told_in_words(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from atlas.records import noop
@@ -64,6 +65,9 @@ _KINDS = (
 KINDS: dict[str, LesionKind] = {kind.key: kind for kind in _KINDS}
 """Every kind of lesion, by key; a new one is one entry."""
 
+LATE = ("new_vessels", "preretinal_blood")
+"""Keys of the kinds that make an eye proliferative on the international scale."""
+
 LESIONS = tuple(kind.name for kind in _KINDS if kind.key != "red_lesion")
 """Names of the kinds that can be drawn."""
 
@@ -71,6 +75,11 @@ LESIONS = tuple(kind.name for kind in _KINDS if kind.key != "red_lesion")
 def coarsely(key: str) -> str:
     """Return the coarsest kind that holds a kind: what outlines that do not part them call it."""
     return KINDS[key].coarse or key
+
+
+def with_threshold(kinds: Iterable[str], thresholds: Collection[str]) -> tuple[str, ...]:
+    """Return those of the kinds that have a threshold, by their own names or by those of their coarse kinds."""
+    return tuple(kind for kind in kinds if coarsely(kind) in thresholds)
 
 
 LANDMARKS = ("optic_disc", "fovea")

@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 
 from atlas.bundles import faults, find_bundle, require_sealed, sealed, shipped, stored, understood, write_bundle
-from atlas.cohort.lesions import KINDS, coarsely
+from atlas.cohort.lesions import KINDS, with_threshold
 from atlas.errors import ScorerError
 from atlas.lesionnets.fundus import FundusLesionNet, marked
 from atlas.lesionnets.landmarks import WIDTHS, DiscReadout
@@ -207,7 +207,7 @@ def shipped_lesion_nets() -> list[tuple[str, dict[str, Any]]]:
         folder = models_folder() / name
         manifest = _Manifest.model_validate(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         size = sum((folder / file).stat().st_size for file in manifest.files)
-        kinds = [kind for kind in manifest.kinds if coarsely(kind) in manifest.thresholds]
+        kinds = with_threshold(manifest.kinds, manifest.thresholds)
         found.append((name, {"kinds": kinds, "bytes": size, "terms": str(manifest.training.get("source", ""))}))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas.cohort.lesions import KINDS, coarsely
+from atlas.cohort.lesions import KINDS, with_threshold
 
 _HEADING = "## Measured"
 
@@ -16,8 +16,15 @@ _LANDMARKS = "## Disc and fovea"
 
 def lesion_card(name: str, kinds: Sequence[str], thresholds: Mapping[str, float], training: Mapping[str, Any]) -> str:
     """Return the card, Markdown, without measurements."""
-    drawn = [KINDS[kind].plural for kind in training["from_drawn_eyes"] if coarsely(kind) in thresholds]
-    found, left_out = ([KINDS[kind].plural for kind in kinds if (coarsely(kind) in thresholds) is told] for told in (True, False))
+    told = with_threshold(kinds, thresholds)
+    found, left_out, drawn = (
+        [KINDS[kind].plural for kind in some]
+        for some in (
+            told,
+            [kind for kind in kinds if kind not in told],
+            with_threshold(training["from_drawn_eyes"], thresholds),
+        )
+    )
     marks = "\n".join(f"| {KINDS[kind].plural} | {value:.2f} |" for kind, value in thresholds.items())
     return f"""# {name}
 
@@ -90,9 +97,9 @@ the result was checked by eye, not measured.
 def _unmarked(kinds: Sequence[str]) -> str:
     if not kinds:
         return ""
-    told = _listed(kinds)
+    told = " and no ".join(kinds)
     return f"""
-It does not mark {told}: drawn eyes alone did not teach it to find them in photographs
+It marks no {told}: drawn eyes alone did not teach it to find them in photographs
 (`python benchmarks/late_lesions.py`)."""
 
 

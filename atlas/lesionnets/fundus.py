@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from atlas.cohort.lesions import coarsely
+from atlas.cohort.lesions import coarsely, with_threshold
 from atlas.lesionnets.landmarks import DISC_DIAMETER, DiscReadout, find_fovea, landmarks_at
 from atlas.lesionnets.networks import GRID, SIDE, STRIDE, LesionModule, views
 from atlas.lesionnets.protocol import Finding
@@ -112,7 +112,7 @@ class FundusLesionNet:
     @property
     def from_drawn_eyes(self) -> tuple[str, ...]:
         """Kinds that it marks and learned from drawn eyes only, see `LesionNet.from_drawn_eyes`."""
-        return tuple(kind for kind in self.training.get("from_drawn_eyes", ()) if coarsely(kind) in self.thresholds)
+        return with_threshold(self.training.get("from_drawn_eyes", ()), self.thresholds)
 
     @property
     def marked(self) -> tuple[str, ...]:
@@ -122,7 +122,8 @@ class FundusLesionNet:
     @property
     def not_marked(self) -> tuple[str, ...]:
         """The kinds that it looks for and does not mark."""
-        return tuple(kind for kind in self.kinds if coarsely(kind) not in self.thresholds)
+        told = with_threshold(self.kinds, self.thresholds)
+        return tuple(kind for kind in self.kinds if kind not in told)
 
     def find(self, photograph: ByteArray, frame: Frame, retina: BoolArray, *, factor: int = 1) -> Finding:
         """Find the lesions of a photograph, see `LesionNet.find`.

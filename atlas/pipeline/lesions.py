@@ -14,7 +14,7 @@ import torch
 
 from atlas.agreement.statistics import area_under_roc, once
 from atlas.cohort.boxes import Boxes, read_boxes
-from atlas.cohort.lesions import coarsely, kind_of
+from atlas.cohort.lesions import LATE, coarsely, kind_of
 from atlas.cohort.masks import find_masks
 from atlas.cohort.names import stem_of
 from atlas.config import Configuration
@@ -60,9 +60,6 @@ _SHARES = (0.7, 0.15, 0.15)  # shares of these marks: red lesions, hard exudates
 _STEPS = np.round(np.arange(0.1, 1.0, 0.01), 2)  # thresholds to choose among
 
 _FIRST, _GOING_ON = 1e-3, 5e-4  # learning rates: from generic weights, and from a net that already knows lesions
-
-_LATE = ("new_vessels", "preretinal_blood")
-"""Kinds of proliferative disease. Drawn eyes do not teach them well enough to mark them: `benchmarks/late_lesions.py`."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ def examine(item: Examined, net: FundusLesionNet) -> Examination:
         kept = [touched(source, values.shape, mark.box) for mark in finding.lesions if coarsely(mark.kind) == kind]
         cells = np.any([values < 0, *kept], axis=0) & (values >= net.thresholds[kind])
         found[kind] = compare(values, cells, len(kept), lesions[kind], retina, hit=hit[kind])
-        if kind not in _LATE:
+        if kind not in LATE:
             any_kind = np.maximum(any_kind, values)
     scores, shows = squares(any_kind, [one for own in lesions.values() for one in own], retina)
     disc = None if item.disc is None else disc_off(finding.landmarks, item.disc.put_right(decoded.stretch))
@@ -286,7 +283,8 @@ def train_lesions(
         checkpoint=work / "checkpoint.pt",
         progress=progress,
     )
-    undecided = {kind: 0.5 for kind in marked(KINDS_LEARNED) if kind not in _LATE}
+    # Drawn eyes do not teach late kinds well enough to mark them: `benchmarks/late_lesions.py`.
+    undecided = {kind: 0.5 for kind in marked(KINDS_LEARNED) if kind not in LATE}
     net = FundusLesionNet(out.name, KINDS_LEARNED, module.eval(), undecided, "")
     held = [part_of(dataset, "validation", seed) for dataset, _, _ in gathered]
     net = replace(net, thresholds=choose_thresholds(workshop, net, held))
@@ -362,7 +360,7 @@ def _elsewhere(level: int, boxed: bool) -> dict[str, float]:
     """Return by kind how much a place without a mark counts as healthy, given the number of grades above the lowest."""
     if level == 0:
         return dict.fromkeys(KINDS_LEARNED, 1.0 if boxed else 0.8)
-    late = dict.fromkeys(_LATE, 0.3 if level < 4 else 0.0)
+    late = dict.fromkeys(LATE, 0.3 if level < 4 else 0.0)
     if boxed:
         return {"microaneurysm": 0.3, "haemorrhage": 0.3, "hard_exudate": 0.4, "cotton_wool_spot": 0.02, **late}
     if level == 1:  # microaneurysms only

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from atlas.cohort.lesions import KINDS, LesionKind
+from atlas.cohort.lesions import KINDS, LATE, LesionKind
 from atlas.cohort.regions import REGIONS, Region, disc_diameter, near_fovea, region_of
 from atlas.photographs.frames import touched
 from atlas.records import FoundLesions, Frame, Landmarks, Mark, noop
 from atlas.site.views import place
 from atlas.site.words import ENGLISH, Words, is_seen, sentence_case
-
-_LATE = ("new_vessels", "preretinal_blood")
 
 _MANY_BLEEDS = 80  # haemorrhages: more than 20 in each of four quadrants
 
@@ -72,7 +70,7 @@ _BY_THE_SCALE = {
 
 def _stage(found: Mapping[str, int]) -> str:
     """Return the stage, a key of _BY_THE_SCALE, of an eye with this many lesions of each kind."""
-    if any(kind in found for kind in _LATE):
+    if any(kind in found for kind in LATE):
         return "proliferative"
     if set(found) <= {"microaneurysm"}:
         return "mild"
@@ -230,7 +228,7 @@ class FoundView:
         found = {kind.key: count for kind, count in self.counts if kind.key not in self.from_drawn_eyes}
         left_out = [kind.plural for kind, _ in self.counts if kind.key in self.from_drawn_eyes]
         grade = w.named(_BY_THE_SCALE[_stage(found)][bool(left_out)]) if found else ""
-        if found and set(_LATE) <= set(self.not_marked):
+        if found and set(LATE) <= set(self.not_marked):
             blind = w.gettext(
                 "The lesion net marks no new vessels and no pre-retinal blood, so it cannot recognise proliferative disease."
             )
