@@ -191,18 +191,33 @@ class Bench:
         return self.shipped[name]
 
 
-def on_encoder(bench: Bench, key: str, *, network: str, loss: Loss) -> Fitted:
-    """Train what follows the common, frozen encoder."""
+def on_encoder(
+    bench: Bench, key: str, *, network: str, loss: Loss, two: bool = False, folder: str = "", after: str = ""
+) -> Fitted:
+    """Train what follows the common, frozen encoder.
+
+    Parameters
+    ----------
+    two : bool
+        Whether to learn two classes, referable or not, instead of one for each grade.
+    folder : str
+        The one set to learn from and to choose by; "" for all.
+    after : str
+        Key of the system of the same network that it goes on from, which is trained before; "" for none.
+    """
     settings, photographs = bench.settings, bench.photographs
     assert bench.pixels is not None
+    earlier = load_scorer(str(bench.folder(after))) if after else bench.origin
+    assert isinstance(earlier, NetworkScorer | TransferredScorer)
     scorer = train_network_scorer(
-        photographs.dataset,
+        photographs.of(folder) if folder else photographs.dataset,
         name=key,
         network=network,
         loss=loss,
-        start=bench.start(network),
-        began=f"the {ENCODER} of {FROM}",
-        earlier=(bench.origin,),
+        two=two,
+        start=earlier.state() if isinstance(earlier, NetworkScorer) else bench.start(network),
+        began=after or f"the {ENCODER} of {FROM}",
+        earlier=(earlier,),
         frozen=True,
         size=SIZE,
         preparation=PREPARATION,
@@ -211,7 +226,7 @@ def on_encoder(bench: Bench, key: str, *, network: str, loss: Loss) -> Fitted:
         source=SOURCE,
         command="make comparison",
         work=settings.out / "work" / key,
-        shared=bench.shared,
+        shared=bench.shared / folder if folder else bench.shared,
         progress=bench.progress,
     )
     logits = _logits_of(scorer, bench.kept(network), photographs.judged)
@@ -220,7 +235,7 @@ def on_encoder(bench: Bench, key: str, *, network: str, loss: Loss) -> Fitted:
         logits,
         _size(scorer.trunk) + _size(scorer.head) - frozen,
         f"{settings.epochs}, best {scorer.training['best_epoch']}",
-        f"frozen {ENCODER} of {FROM}",
+        after or f"frozen {ENCODER} of {FROM}",
         scorer,
     )
 

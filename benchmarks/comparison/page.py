@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.comparison.fits import ENCODER, FROM, SIZE, Settings
 from benchmarks.comparison.measure import MEAN, differences
 from benchmarks.comparison.photographs import SETS, Photographs
-from benchmarks.comparison.systems import IDEAS, PUBLISHED, SHIPPED, STUDIES, SYSTEMS, System
+from benchmarks.comparison.systems import IDEAS, ONE_SET, PUBLISHED, SHIPPED, STUDIES, SYSTEMS, System
 
 COLOURS = "colours"
 """Name of the row of the colour-only baseline."""
@@ -97,6 +97,11 @@ def page(rows: Mapping[str, Mapping[str, Any]], photographs: Photographs, settin
         _figures(rows, published, "kappa"),
         _costs(rows, published),
         _hits(rows, published),
+        "## Residual attention, set by set",
+        "The fourth study trained its network on each set alone, with cross entropy and with the focal loss, on five classes and "
+        "on two (referable or not), and went on from the large set to the small ones. Here its parts follow the common encoder, "
+        "as above, and learn from the photographs of one set. Figures are those on the test part of that set.",
+        _by_set(rows, _of(ONE_SET)),
         "## What to keep in mind",
         _limits(rows),
     ]
@@ -157,6 +162,17 @@ def _figures(
         lines.append((_named(system), *(told(known[place].get(figure)) if known else _NOT_RUN for place in places)))
     head = {"auc": "AUC", "kappa": "kappa", "mae": "error", "recall": "recall", "precision": "precision"}[figure]
     return _table((head, *SETS.values(), *(("mean of the four",) if means else ())), lines)
+
+
+def _by_set(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System]) -> str:
+    lines = []
+    for system in systems:
+        known, how = rows.get(system.key, {}), getattr(system.fit, "keywords", {})
+        own = known.get("agreement", {}).get(how["folder"])
+        figures = [told(own.get(name)) for name in ("auc", "kappa", "mae")] if own else [_NOT_RUN] * 3
+        # A network that learned two classes gives no grade.
+        lines.append((system.words, *(_MISSING if how.get("two") and at else one for at, one in enumerate(figures))))
+    return _table(("learned from", "AUC", "kappa", "error"), lines)
 
 
 def told(figure: Sequence[float] | None, how: str = ".2f") -> str:

@@ -43,6 +43,11 @@ class Photographs:
         """Rows of the validation part, then of the test part."""
         return np.concatenate([self.material.validation, self.material.test])
 
+    def of(self, folder: str) -> Dataset:
+        """Return the photographs of one set."""
+        own = tuple(image for image in self.dataset.images if self.set_of[image.image_id] == folder)
+        return replace(self.dataset, images=own)
+
     def rows(self, part: IntArray, folder: str) -> IntArray:
         """Return the places within `part` whose photographs are of one set."""
         images = self.material.images

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from benchmarks.comparison.fits import (
     ENCODER,
@@ -19,9 +20,10 @@ from benchmarks.comparison.fits import (
     with_lesions,
 )
 from benchmarks.comparison.passes import BLIND
+from benchmarks.comparison.photographs import SETS
 
-IDEAS, PUBLISHED, SHIPPED = "ideas", "published", "shipped"
-"""The tables: ideas on the common encoder, published forms, and shipped scorers."""
+IDEAS, PUBLISHED, SHIPPED, ONE_SET = "ideas", "published", "shipped", "one set"
+"""The tables: ideas on the common encoder, published forms, shipped scorers, and one idea that learns from one set alone."""
 
 STUDIES = {
     "regression": "Transferred regression, with occlusion, Grad-CAM and clusters of patches",
@@ -68,6 +70,32 @@ class System:
 
 
 _POOLED = f"pooled:{ENCODER}"
+
+_RESIDUAL = f"ran:{ENCODER}"
+
+
+def _on_one_set(folder: str) -> Iterator[System]:
+    """The fourth study's network on one set alone: its losses, its two classes, and after the large set."""
+    name = SETS[folder]
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
+        "cross-entropy": ("cross entropy", {"loss": "cross-entropy"}),
+        "focal": ("focal loss", {"loss": "focal"}),
+        "two-classes": ("cross entropy, two classes", {"loss": "cross-entropy", "two": True}),
+    }
+    if folder in ("messidor2", "idrid"):
+        large = next(iter(SETS))
+        ways["transferred"] = (f"focal loss, after {SETS[large]}", {"loss": "focal", "after": f"{large}-focal"})
+    for way, (words, how) in ways.items():
+        yield System(
+            f"{folder}-{way}",
+            f"{name}, {words}",
+            "residual attention",
+            ONE_SET,
+            partial(on_encoder, network=_RESIDUAL, folder=folder, **how),
+            f"{folder}-cross-entropy" if way == "focal" else f"{folder}-focal" if way == "transferred" else "",
+            explained=False,
+        )
+
 
 SYSTEMS: tuple[System, ...] = (
     System(
@@ -122,7 +150,7 @@ SYSTEMS: tuple[System, ...] = (
         "channel attention, soft masks and five views, cross entropy",
         "residual attention",
         IDEAS,
-        partial(on_encoder, network=f"ran:{ENCODER}", loss="cross-entropy"),
+        partial(on_encoder, network=_RESIDUAL, loss="cross-entropy"),
         "mean-cross-entropy",
     ),
     System(
@@ -130,7 +158,7 @@ SYSTEMS: tuple[System, ...] = (
         "the same, focal loss",
         "residual attention",
         IDEAS,
-        partial(on_encoder, network=f"ran:{ENCODER}", loss="focal"),
+        partial(on_encoder, network=_RESIDUAL, loss="focal"),
         "residual-attention",
     ),
     System(
@@ -169,6 +197,7 @@ SYSTEMS: tuple[System, ...] = (
         PUBLISHED,
         partial(on_trunk, trunk="fpn:mobilenet_v3_large", start=None, loss="weighted", longer=8),
     ),
+    *(system for folder in SETS for system in _on_one_set(folder)),
     System("eyepacs-squeezenet", "eyepacs-squeezenet", "", SHIPPED, shipped),
     System("eyepacs-pair", "eyepacs-pair", "", SHIPPED, shipped, "eyepacs-squeezenet"),
     System(
