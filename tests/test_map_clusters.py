@@ -755,6 +755,8 @@ def titles(page: Any) -> list[str]:
 def test_titles_are_on_the_map_where_they_cover_no_other(tab: Any, named: tuple[Atlas, Path]) -> None:
     page = opened_map(tab(1400), named[1])
     assert set(titles(page)) == {"Haemorrhages", "Ring of lipid"}, "an artefact is folded away with its title"
+    page.locator("#map-key button[data-key='cluster:2']").click()
+    assert page.locator("#selection-title").inner_text() == "Cluster 2: Ring of lipid"
     page.set_viewport_size({"width": 340, "height": 900})
     page.wait_for_function("() => JSON.parse(document.getElementById('map').dataset.titles).length < 2")
 

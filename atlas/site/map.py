@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from atlas.cohort.lesions import LesionKind
 from atlas.site.book import Book
 from atlas.site.colours import cluster_colour, cluster_shape
-from atlas.site.views import ClusterView, PatchView
+from atlas.site.views import ClusterView, PatchView, commonest
 from atlas.site.words import sentence_case
 
 SIDE = 9999
@@ -132,9 +132,9 @@ def _cluster(book: Book, number: int, xy: NDArray[np.int64]) -> dict[str, Any]:
 
 def _mostly(view: ClusterView) -> str:
     """Return the kind of lesion that more than half of a cluster's patches are; "" if there is none."""
-    kinds = Counter(patch.kind for patch in view.patches)
-    kind, count = max(kinds.items(), key=lambda pair: pair[1])
-    return sentence_case(kind.plural) if kind and 2 * count > len(view.patches) else ""
+    kinds = [patch.kind for patch in view.patches if patch.kind is not None]
+    kind, count = commonest(kinds) if kinds else (None, 0)
+    return sentence_case(view.words.named(kind.plural)) if kind and 2 * count > len(view.patches) else ""
 
 
 def _kind(kind: LesionKind, xy: NDArray[np.int64]) -> dict[str, Any]:

@@ -313,19 +313,30 @@ class ClusterView:
 
 def mostly(kinds: Sequence[LesionKind], photographs: int, words: Words = ENGLISH) -> str:
     """Return the title of a cluster without a curator's: which kind of lesion all or most of its patches, of so many photographs,
-    are, and how many; "" without kinds. Where no kind has most of them, a coarse kind may."""
+    are, and how many; "" without kinds."""
     if not kinds:
         return ""
+    kind, count = commonest(kinds)
+    if kind is None:
+        return sentence_case(words.gettext("lesions of several kinds"))
+    plural = words.named(kind.plural)
+    if count == len(kinds):
+        return sentence_case(plural)
+    share = words.share(count, len(kinds), photographs)
+    return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=plural, share=share))
+
+
+def commonest(kinds: Sequence[LesionKind]) -> tuple[LesionKind | None, int]:
+    """Return the kind that most of some lesions are, and how many; the coarse kind where only that has most, None if none has.
+
+    The kind is that of the table, with its English names.
+    """
     finely = [kind.key for kind in kinds]
     for keys in (finely, [coarsely(key) for key in finely]):
         key, count = max(Counter(keys).items(), key=lambda pair: (pair[1], pair[0]))
-        plural = words.named(KINDS[key].plural)
-        if count == len(keys):
-            return sentence_case(plural)
-        if 100 * count / len(keys) > _MOSTLY:
-            share = words.share(count, len(keys), photographs)
-            return sentence_case(words.gettext("mostly %(kinds)s (%(share)s)", kinds=plural, share=share))
-    return sentence_case(words.gettext("lesions of several kinds"))
+        if 100 * count > _MOSTLY * len(keys):
+            return KINDS[key], count
+    return None, 0
 
 
 def cluster_page(number: int) -> str:

@@ -171,7 +171,10 @@ window.AtlasPoints = (data, images) => {
     }
     if (sort === "cluster") {
       const n = Number(value);
-      return clusters.some((one) => one.number === n) ? { key, members: where((i) => cluster[i] === n), title: gettext("Cluster %(number)s", { number: n }), file: `cluster-${padded(n)}` } : null;
+      const one = clusters.find((known) => known.number === n);
+      if (!one) return null;
+      const title = one.title ? gettext("Cluster %(number)s: %(name)s", { number: n, name: one.title }) : gettext("Cluster %(number)s", { number: n });
+      return { key, members: where((i) => cluster[i] === n), title, file: `cluster-${padded(n)}` };
     }
     if (sort === "grade") {
       const grade = value === "none" ? null : images.grades.find((one) => one.number === Number(value));
