@@ -16,7 +16,7 @@ from torch import Tensor
 from atlas.lesionnets.bundle import load_lesion_net
 from atlas.pipeline.workshop import Workshop
 from atlas.progress import Progress
-from atlas.records import FloatArray, IntArray, Loss
+from atlas.records import Augmentation, FloatArray, IntArray, Loss
 from atlas.resources import DEFAULT_SCORER
 from atlas.scorers.bundle import load_scorer, save_bundle
 from atlas.scorers.networks import NETWORKS, NetworkScorer, places_of, untrained
@@ -207,6 +207,8 @@ def on_encoder(
     """
     settings, photographs = bench.settings, bench.photographs
     assert bench.pixels is not None
+    shared = bench.shared / folder  # of one set, or of all
+    shared.mkdir(exist_ok=True)
     earlier = load_scorer(str(bench.folder(after))) if after else bench.origin
     assert isinstance(earlier, NetworkScorer | TransferredScorer)
     scorer = train_network_scorer(
@@ -226,7 +228,7 @@ def on_encoder(
         source=SOURCE,
         command="make comparison",
         work=settings.out / "work" / key,
-        shared=bench.shared / folder if folder else bench.shared,
+        shared=shared,
         progress=bench.progress,
     )
     logits = _logits_of(scorer, bench.kept(network), photographs.judged)
@@ -352,9 +354,22 @@ def shipped(bench: Bench, key: str) -> Fitted:
     return Fitted(np.array(logits, np.float32), 0, epochs, "as shipped")
 
 
-def complete(bench: Bench, key: str, *, network: str, loss: Loss = "cross-entropy") -> Fitted:
-    """Train a complete network in its published form, from random weights, on small pictures."""
+def complete(
+    bench: Bench,
+    key: str,
+    *,
+    network: str,
+    loss: Loss = "cross-entropy",
+    augmentation: Augmentation | None = None,
+    longer: int = 1,
+) -> Fitted:
+    """Train a complete network in its published form, from random weights, on small pictures.
+
+    `longer` multiplies the number of epochs of published forms. MobileNetV3 moves the means of its batch normalisation by 1% a
+    step, so after two epochs they are still mostly those that it began with, and all scores are the same.
+    """
     settings, photographs = bench.settings, bench.photographs
+    count = settings.published_epochs * longer
     size, folder = settings.published_size, settings.out / "work" / key
     scorer = train_network_scorer(
         photographs.dataset,
@@ -362,7 +377,8 @@ def complete(bench: Bench, key: str, *, network: str, loss: Loss = "cross-entrop
         network=network,
         loss=loss,
         size=size,
-        epochs=settings.published_epochs,
+        augmentation=augmentation,
+        epochs=count,
         seed=SEED,
         source=SOURCE,
         command="make comparison",
@@ -374,30 +390,23 @@ def complete(bench: Bench, key: str, *, network: str, loss: Loss = "cross-entrop
     target = scorer.targets[0].name
     logits = [scorer.look(np.ascontiguousarray(pixels[row])).logit(target) for row in photographs.judged]
     learned = _size(scorer.trunk) + _size(scorer.head)
-    epochs = f"{settings.published_epochs} at {size} px"
+    epochs = f"{count} at {size} px"
     return Fitted(np.array(logits, np.float32), learned, epochs, "random weights", scorer)
 
 
-def on_trunk(bench: Bench, key: str, *, trunk: str, start: str | None, loss: Loss = "squared", longer: int = 1) -> Fitted:
-    """Train a head on a trunk: frozen with the weights of a scorer, or together with the trunk from random weights.
-
-    `longer` multiplies the number of epochs of published forms. MobileNetV3 moves the means of its batch normalisation by 1% a
-    step, so after two epochs they are still mostly those that it began with, and all scores are the same.
-    """
+def on_trunk(bench: Bench, key: str, *, trunk: str, start: str) -> Fitted:
+    """Fit a head on a trunk that is frozen with the weights of a scorer."""
     settings, photographs = bench.settings, bench.photographs
-    count = settings.published_epochs * longer
-    size = TRUNKS[trunk].default_size if start else settings.published_size
+    size = TRUNKS[trunk].default_size
     folder = settings.out / "work" / key
     scorer = train_scorer(
         photographs.dataset,
         name=key,
         trunk=trunk,
         weights=start,
-        from_scratch=start is None,
         size=size,
-        augmentation="none" if start else "moved",
-        loss=loss,
-        epochs=count,
+        augmentation="none",
+        epochs=settings.published_epochs,
         seed=SEED,
         source=SOURCE,
         command="make comparison",
@@ -410,10 +419,9 @@ def on_trunk(bench: Bench, key: str, *, trunk: str, start: str | None, loss: Los
         scorer.read(scorer.trunk.maps(np.ascontiguousarray(pixels[row : row + 1]))[0]).logit(target) for row in photographs.judged
     ]
     head = sum(int(own.size) for own in (scorer.head.hidden_weight, scorer.head.hidden_bias, scorer.head.output_weight))
-    learned = head + np.size(scorer.head.output_bias) + (0 if start else _size(scorer.trunk.module))
-    epochs = f"best {scorer.training['best_epoch']}" if start else f"{count} at {size} px"
-    began = f"frozen {trunk} of {start}" if start else "random weights"
-    return Fitted(np.array(logits, np.float32), learned, epochs, began, scorer)
+    learned = head + np.size(scorer.head.output_bias)
+    epochs = f"best {scorer.training['best_epoch']}"
+    return Fitted(np.array(logits, np.float32), learned, epochs, f"frozen {trunk} of {start}", scorer)
 
 
 def saved(bench: Bench, key: str, fitted: Fitted) -> Scorer | None:

@@ -195,7 +195,7 @@ SYSTEMS: tuple[System, ...] = (
         "MobileNetV3 with a feature pyramid, colour varied, weighted cross entropy",
         "screening",
         PUBLISHED,
-        partial(on_trunk, trunk="fpn:mobilenet_v3_large", start=None, loss="weighted", longer=8),
+        partial(complete, network="pooled:fpn:mobilenet_v3_large", loss="weighted", augmentation="moved", longer=8),
     ),
     *(system for folder in SETS for system in _on_one_set(folder)),
     System("eyepacs-squeezenet", "eyepacs-squeezenet", "", SHIPPED, shipped),
