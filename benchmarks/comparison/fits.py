@@ -191,15 +191,11 @@ class Bench:
         return self.shipped[name]
 
 
-def on_encoder(
-    bench: Bench, key: str, *, network: str, loss: Loss, two: bool = False, folder: str = "", after: str = ""
-) -> Fitted:
+def on_encoder(bench: Bench, key: str, *, network: str, loss: Loss, folder: str = "", after: str = "") -> Fitted:
     """Train what follows the common, frozen encoder.
 
     Parameters
     ----------
-    two : bool
-        Whether to learn two classes, referable or not, instead of one for each grade.
     folder : str
         The one set to learn from and to choose by; "" for all.
     after : str
@@ -216,7 +212,6 @@ def on_encoder(
         name=key,
         network=network,
         loss=loss,
-        two=two,
         start=earlier.state() if isinstance(earlier, NetworkScorer) else bench.start(network),
         began=after or f"the {ENCODER} of {FROM}",
         earlier=(earlier,),

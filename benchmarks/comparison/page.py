@@ -98,9 +98,9 @@ def page(rows: Mapping[str, Mapping[str, Any]], photographs: Photographs, settin
         _costs(rows, published),
         _hits(rows, published),
         "## Residual attention, set by set",
-        "The fourth study trained its network on each set alone, with cross entropy and with the focal loss, on five classes and "
-        "on two (referable or not), and went on from the large set to the small ones. Here its parts follow the common encoder, "
-        "as above, and learn from the photographs of one set. Figures are those on the test part of that set.",
+        "The fourth study trained its network on each set alone, with cross entropy and with the focal loss, and went on from the "
+        "large set to the small ones. Here its parts follow the common encoder, as above, and learn from the photographs of one "
+        "set. Figures are those on the test part of that set.",
         _by_set(rows, _of(ONE_SET)),
         "## What to keep in mind",
         _limits(rows),
@@ -167,11 +167,9 @@ def _figures(
 def _by_set(rows: Mapping[str, Mapping[str, Any]], systems: Sequence[System]) -> str:
     lines = []
     for system in systems:
-        known, how = rows.get(system.key, {}), getattr(system.fit, "keywords", {})
-        own = known.get("agreement", {}).get(how["folder"])
-        figures = [told(own.get(name)) for name in ("auc", "kappa", "mae")] if own else [_NOT_RUN] * 3
-        # A network that learned two classes gives no grade.
-        lines.append((system.words, *(_MISSING if how.get("two") and at else one for at, one in enumerate(figures))))
+        folder = getattr(system.fit, "keywords", {})["folder"]
+        own = rows.get(system.key, {}).get("agreement", {}).get(folder)
+        lines.append((system.words, *([told(own.get(name)) for name in ("auc", "kappa", "mae")] if own else [_NOT_RUN] * 3)))
     return _table(("learned from", "AUC", "kappa", "error"), lines)
 
 

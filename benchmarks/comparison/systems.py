@@ -75,12 +75,11 @@ _RESIDUAL = f"ran:{ENCODER}"
 
 
 def _on_one_set(folder: str) -> Iterator[System]:
-    """The fourth study's network on one set alone: its losses, its two classes, and after the large set."""
+    """The fourth study's network on one set alone: with both losses, and after the large set."""
     name = SETS[folder]
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "cross-entropy": ("cross entropy", {"loss": "cross-entropy"}),
         "focal": ("focal loss", {"loss": "focal"}),
-        "two-classes": ("cross entropy, two classes", {"loss": "cross-entropy", "two": True}),
     }
     if folder in ("messidor2", "idrid"):
         large = next(iter(SETS))
