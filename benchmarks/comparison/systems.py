@@ -73,6 +73,8 @@ _POOLED = f"pooled:{ENCODER}"
 
 _RESIDUAL = f"ran:{ENCODER}"
 
+_LARGE, _SMALL = "eyepacs-colour", ("messidor2", "idrid")  # the sets of the fourth study
+
 
 def _on_one_set(folder: str) -> Iterator[System]:
     """The fourth study's network on one set alone: with both losses, and after the large set."""
@@ -81,9 +83,8 @@ def _on_one_set(folder: str) -> Iterator[System]:
         "cross-entropy": ("cross entropy", {"loss": "cross-entropy"}),
         "focal": ("focal loss", {"loss": "focal"}),
     }
-    if folder in ("messidor2", "idrid"):
-        large = next(iter(SETS))
-        ways["transferred"] = (f"focal loss, after {SETS[large]}", {"loss": "focal", "after": f"{large}-focal"})
+    if folder in _SMALL:
+        ways["transferred"] = (f"focal loss, after {SETS[_LARGE]}", {"loss": "focal", "after": f"{_LARGE}-focal"})
     for way, (words, how) in ways.items():
         yield System(
             f"{folder}-{way}",
@@ -196,7 +197,7 @@ SYSTEMS: tuple[System, ...] = (
         PUBLISHED,
         partial(complete, network="pooled:fpn:mobilenet_v3_large", loss="weighted", augmentation="moved", longer=8),
     ),
-    *(system for folder in SETS for system in _on_one_set(folder)),
+    *(system for folder in (_LARGE, *_SMALL) for system in _on_one_set(folder)),
     System("eyepacs-squeezenet", "eyepacs-squeezenet", "", SHIPPED, shipped),
     System("eyepacs-pair", "eyepacs-pair", "", SHIPPED, shipped, "eyepacs-squeezenet"),
     System(
