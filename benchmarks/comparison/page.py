@@ -98,9 +98,9 @@ def page(rows: Mapping[str, Mapping[str, Any]], photographs: Photographs, settin
         _costs(rows, published),
         _hits(rows, published),
         "## Residual attention, set by set",
-        "The fourth study trained its network on each of three sets alone, with cross entropy and with the focal loss, and went on "
-        "from the large set to the small ones. Here its parts follow the common encoder, as above, and learn from the photographs of "
-        "one set. Figures are those on the test part of that set.",
+        "The fourth study trained its network on each of three sets alone, with cross entropy and with the focal loss, and went "
+        "on from the large set to the small ones. Here its parts follow the common encoder, as above, and learn from the "
+        "photographs of one set. Figures are those on the test part of that set.",
         _by_set(rows, _of(ONE_SET)),
         "## What to keep in mind",
         _limits(rows),
