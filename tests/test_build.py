@@ -89,7 +89,7 @@ def built(cohort: Path, settings: dict[str, Any], tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def with_net(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a build of few photographs in which a lesion net, which takes its time, looks for lesions."""
-    return settings | {"lesion_net": DEFAULT_LESION_NET, "limit": 8, "folds": 2}
+    return settings | {"lesion_net": DEFAULT_LESION_NET, "limit": 12, "folds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_names_are_kept_where_the_user_asks(built: BuildResult, cohort: Path, se
             out=tmp_path / "site",
             store=store_of(built),
             keep_names=True,
-            limit=8,
+            limit=12,
             **settings | {"folds": 2},
         )
     )

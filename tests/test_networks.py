@@ -352,7 +352,7 @@ def test_what_follows_a_frozen_encoder_learns_on_maps_that_are_computed_once(
     encoder = load_trunk(NETWORKS[network].encoder, new_module(NETWORKS[network].encoder, 5).state_dict(), size=96)
     start = {f"trunk.encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     common: dict[str, Any] = {"start": start, "frozen": True, "size": 96, "shared": tmp_path}
-    scorer = train_network_scorer(dataset, name="one", network=network, epochs=4, **common)
+    scorer = train_network_scorer(dataset, name="one", network=network, epochs=4, batch=4, **common)
     state = scorer.state()
     fixed = [name for name in start if "pyramid" not in name]
     assert all(torch.equal(state[name], start[name].half().float()) or start[name].ndim < 2 for name in fixed)
