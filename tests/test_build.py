@@ -338,7 +338,7 @@ def test_names_are_kept_where_the_user_asks(built: BuildResult, cohort: Path, se
         )
     )
     names = {row["name"] for row in rows(result.out / "tables" / "images.csv")}
-    assert len(names) == 8
+    assert len(names) == 12
     assert names <= {path.name for path in (cohort / "images").iterdir()}
 
 
