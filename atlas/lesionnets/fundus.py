@@ -141,18 +141,9 @@ class FundusLesionNet:
         small = frozenset({"microaneurysm"} & set(self.kinds)) if source.side < LEAST_SIDE else frozenset()
         found = []
         for spot in spots(self.kinds, maps, self.thresholds):
-            if light[spot.cells].mean() < _LIT:
-                continue
-            kind = spot.kind
-            if kind == "cotton_wool_spot" and is_blue(*falls(plate, spot)):
-                continue
-            if coarsely(kind) == "red_lesion":
-                fall, own = falls(plate, spot)
-                if is_grey(fall, own):
-                    continue
-                if kind == "red_lesion" and {"microaneurysm", "haemorrhage"} <= set(self.kinds):
-                    kind = named(width_of(fall[..., 1], own), small)
-            found.append((Mark(kind, _box(source, spot), spot.strength), _described(spot.cells, maps, features)))
+            kind = self._called(plate, spot, small) if light[spot.cells].mean() >= _LIT else ""
+            if kind:
+                found.append((Mark(kind, _box(source, spot), spot.strength), _described(spot.cells, maps, features)))
         found.sort(key=lambda pair: (-pair[0].strength, pair[0].kind, pair[0].box))
         width = 2 * features.shape[0] + len(self.kinds)
         descriptors = np.array([described for _, described in found], np.float32).reshape(-1, width)
@@ -170,6 +161,18 @@ class FundusLesionNet:
     def maps(self, photograph: ByteArray, frame: Frame, retina: BoolArray) -> FloatArray:
         """Return the probability of each kind in each place of the frame, float32 (kinds, GRID, GRID); 0 off the retina."""
         return self._seen(photograph, frame, retina)[2]
+
+    def _called(self, plate: ByteArray, spot: Spot, too_small: Set[str]) -> str:
+        """Return what a spot is called by how light and colour change in it; "" if it is dust or a reflex."""
+        if coarsely(spot.kind) not in ("red_lesion", "cotton_wool_spot"):
+            return spot.kind
+        fall, own = falls(plate, spot)
+        if spot.kind == "cotton_wool_spot":
+            return "" if is_blue(fall, own) else spot.kind
+        if is_grey(fall, own):
+            return ""
+        parted = spot.kind == "red_lesion" and {"microaneurysm", "haemorrhage"} <= set(self.kinds)
+        return named(width_of(fall[..., 1], own), too_small) if parted else spot.kind
 
     def _landmarks(
         self, plate: ByteArray, shown: BoolArray, maps: FloatArray, features: FloatArray, source: Frame

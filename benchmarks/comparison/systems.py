@@ -92,7 +92,6 @@ def _on_one_set(folder: str) -> Iterator[System]:
             "residual attention",
             ONE_SET,
             partial(on_encoder, network=_RESIDUAL, folder=folder, **how),
-            f"{folder}-cross-entropy" if way == "focal" else f"{folder}-focal" if way == "transferred" else "",
             explained=False,
         )
 
